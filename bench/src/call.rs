@@ -1,0 +1,79 @@
+//! A plugin call: instantiate, run an action that does nothing, drop. Beside bare wasmtime on the same component.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use clap::Parser as _;
+use elita::config::{Cli, Commands};
+use elita::datasvc::{ActionName, AppName, Claim, DataSvc, Digest, JobId, PluginName};
+use elita::plugin::{ActionRun, Plugins};
+use elita::storage::Storage;
+use serde_json::value::RawValue;
+
+use crate::bare::Bare;
+use crate::report::Report;
+use crate::site::{self, ACTION, APPLICATION, PLUGIN, Site};
+
+/// Calls of one arm in a round.
+const CALLS: usize = 2000;
+
+pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
+    let component = std::fs::read(site::component()?)?;
+    let digest = Digest::of(&component);
+    let bare = Bare::new(&component).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let storage = Storage::in_directory(&site.directory.path().join("storage"))?;
+    storage.put_component(&digest.hex(), component.into()).await?;
+    let Cli { command: Commands::Serve(settings) } = Cli::parse_from(["elita", "serve"]);
+    let plugins = Plugins::new(site.svc.clone(), storage, &site.directory.path().join("cache"), settings.limits)?;
+
+    elita_calls(&site.svc, &plugins, digest, CALLS).await?;
+    bare_calls(&bare, CALLS).await?;
+    let mut figures = Vec::new();
+    for _ in 0..rounds {
+        let elita = elita_calls(&site.svc, &plugins, digest, CALLS).await?;
+        let peer = bare_calls(&bare, CALLS).await?;
+        figures.push((micros(elita) / CALLS as f64, micros(peer) / CALLS as f64));
+    }
+    report.add("plugin call", "bare wasmtime, same component", "µs", figures);
+    Ok(())
+}
+
+async fn elita_calls(svc: &DataSvc, plugins: &Plugins, digest: Digest, calls: usize) -> anyhow::Result<Duration> {
+    let claim = Claim {
+        job_id: JobId::new(),
+        fence: 1,
+        attempt: 1,
+        entries: 0,
+        application: AppName::parse(APPLICATION)?,
+        action: ActionName::parse(ACTION)?,
+        username: None,
+        data: RawValue::NULL.to_owned(),
+        plugin: PluginName::parse(PLUGIN)?,
+        digest,
+        timeout: Duration::from_secs(60),
+    };
+    let began = Instant::now();
+    for _ in 0..calls {
+        let run = ActionRun {
+            log: svc.job_log(&claim),
+            claim: claim.clone(),
+            parameters: Vec::new(),
+            cancel_requested: Arc::new(AtomicBool::new(false)),
+        };
+        plugins.run_action(run).await.map_err(|error| anyhow::anyhow!("{}", error.message))?;
+    }
+    Ok(began.elapsed())
+}
+
+async fn bare_calls(bare: &Bare, calls: usize) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    for _ in 0..calls {
+        bare.call().await.map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    }
+    Ok(began.elapsed())
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}

@@ -1,0 +1,73 @@
+//! Write Elita plugins in Rust: plain functions, and one macro that tells the host about them.
+//!
+//! ```no_run
+//! use elita_plugin::prelude::*;
+//!
+//! /// Deletes widgets, and says how far it is.
+//! fn delete_widgets(call: &ActionCall) -> Result<Value> {
+//!     let testing: bool = call.parameter("testing")?;
+//!     let count: u32 = call.parameter("count")?;
+//!     jobs::progress(0, "starting")?;
+//!     if !testing {
+//!         log::info!("deleting {count} widgets");
+//!     }
+//!     jobs::progress(100, "finished")?;
+//!     Ok(json!({ "deleted": count }))
+//! }
+//!
+//! /// Tells the job's log about a new build.
+//! fn declare_uploaded_build(call: &HookCall) -> Result<()> {
+//!     let build: hooks::BuildUploadSuccess = call.parameters()?;
+//!     jobs::append(&json!({ "status": "declared", "build": build.build_name }))?;
+//!     Ok(())
+//! }
+//!
+//! elita_plugin::plugin! {
+//!     actions: {
+//!         "my_application": [
+//!             action("DeleteWidgets", delete_widgets)
+//!                 .description("Deletes widgets")
+//!                 .parameter("testing", "boolean (string)", "do not delete widgets for real (true or false)")
+//!                 .parameter("count", "integer", "number of widgets to delete"),
+//!         ],
+//!     },
+//!     hooks: {
+//!         "my_application": { "BUILD_UPLOAD_SUCCESS": declare_uploaded_build },
+//!     },
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! Build it as a `cdylib` for `wasm32-wasip2`. Every call gets a fresh instance, so that nothing is kept in
+//! memory between two of them. A panic ends the job as failed, and its message is in the log.
+//!
+//! Off the host, in `cargo test` on the author's machine, everything works but the host's functions ([`jobs`],
+//! [`log`](mod@log)), which panic.
+
+#![warn(missing_docs)]
+
+#[doc(hidden)]
+pub mod bindings;
+mod calls;
+mod error;
+pub mod hooks;
+pub mod jobs;
+pub mod log;
+mod parameters;
+mod plugin;
+
+pub use calls::{ActionCall, HookCall};
+pub use error::{Code, Error, Result};
+#[doc(hidden)]
+pub use plugin::Exports;
+pub use plugin::{Action, Plugin, action};
+
+/// What a plugin needs every time: `use elita_plugin::prelude::*;`.
+///
+/// To derive [`Deserialize`](serde::Deserialize) or [`Serialize`](serde::Serialize), a plugin depends on `serde`
+/// itself.
+pub mod prelude {
+    pub use crate::{ActionCall, Error, HookCall, Result, action, hooks, jobs, log};
+    pub use serde::{Deserialize, Serialize};
+    pub use serde_json::{Value, json};
+}

@@ -1,0 +1,272 @@
+//! How actions and hooks are declared, and how a call finds its function.
+
+use serde::Serialize;
+
+use crate::bindings::exports::elita::plugin::{handler, registration};
+use crate::{ActionCall, Error, HookCall, Result};
+
+#[cfg(test)]
+mod tests;
+
+/// Any action's function: it answers with JSON text.
+type RunAction = Box<dyn Fn(&ActionCall) -> Result<String>>;
+/// Any hook's function.
+type RunHook = Box<dyn Fn(&HookCall) -> Result<String>>;
+
+/// An action as it is declared in [`plugin!`](crate::plugin!): see [`action`].
+pub struct Action {
+    declaration: registration::Action,
+    run: RunAction,
+}
+
+/// Declares an action: the name of its endpoint, and the function that runs. What the function returns is the
+/// job's result.
+///
+/// ```
+/// use elita_plugin::prelude::*;
+///
+/// fn greet(call: &ActionCall) -> Result<String> {
+///     Ok(format!("hello, {}", call.parameter::<String>("name")?))
+/// }
+///
+/// let greet = action("Greet", greet)
+///     .description("Greets someone")
+///     .parameter("name", "string", "whom to greet")
+///     .idempotent()
+///     .timeout_seconds(60);
+/// ```
+pub fn action<T: Serialize>(name: impl Into<String>, function: impl Fn(&ActionCall) -> Result<T> + 'static) -> Action {
+    Action {
+        declaration: registration::Action {
+            name: name.into(),
+            description: String::new(),
+            parameters: Vec::new(),
+            idempotent: false,
+            timeout_seconds: None,
+        },
+        run: Box::new(move |call| to_json(&function(call)?)),
+    }
+}
+
+impl Action {
+    /// Says what the action does, in a sentence.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.declaration.description = description.into();
+        self
+    }
+
+    /// Declares a parameter that every request must have. Its type is described for people and not enforced; the
+    /// function looks for optional parameters when it runs.
+    #[must_use]
+    pub fn parameter(
+        mut self,
+        name: impl Into<String>,
+        type_: impl Into<String>,
+        description: impl Into<String>,
+    ) -> Self {
+        self.declaration.parameters.push(registration::Parameter {
+            name: name.into(),
+            type_: type_.into(),
+            description: description.into(),
+        });
+        self
+    }
+
+    /// Allows the host to run the action again when it died while the action ran.
+    #[must_use]
+    pub fn idempotent(mut self) -> Self {
+        self.declaration.idempotent = true;
+        self
+    }
+
+    /// Sets the wall-clock limit of a run, at least 1. Without one the host's default holds, and the host's
+    /// maximum always does.
+    #[must_use]
+    pub fn timeout_seconds(mut self, seconds: u32) -> Self {
+        self.declaration.timeout_seconds = Some(seconds);
+        self
+    }
+}
+
+struct Hook {
+    name: String,
+    run: RunHook,
+}
+
+/// A plugin's actions and hooks, by application. [`plugin!`](crate::plugin!) makes one; by hand it is good for
+/// tests of a whole plugin.
+///
+/// ```
+/// use elita_plugin::prelude::*;
+/// use elita_plugin::Plugin;
+///
+/// fn greet(call: &ActionCall) -> Result<String> {
+///     Ok(format!("hello, {}", call.parameter::<String>("name")?))
+/// }
+///
+/// let plugin = Plugin::new().action("my_application", action("Greet", greet));
+/// let call = ActionCall::new("my_application", "Greet", [("name", "Ada")]);
+/// assert_eq!(plugin.run_action(&call).unwrap(), r#""hello, Ada""#);
+/// ```
+#[derive(Default)]
+pub struct Plugin {
+    actions: Vec<(String, Vec<Action>)>,
+    hooks: Vec<(String, Vec<Hook>)>,
+}
+
+impl Plugin {
+    /// A plugin that offers nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an action to an application.
+    #[must_use]
+    pub fn action(mut self, application: impl Into<String>, action: Action) -> Self {
+        entry(&mut self.actions, application.into()).push(action);
+        self
+    }
+
+    /// Adds a hook to an application: the function runs when the named point is reached, and what it returns is
+    /// recorded in the job.
+    #[must_use]
+    pub fn hook<T: Serialize>(
+        mut self,
+        application: impl Into<String>,
+        name: impl Into<String>,
+        function: impl Fn(&HookCall) -> Result<T> + 'static,
+    ) -> Self {
+        let run: RunHook = Box::new(move |call| to_json(&function(call)?));
+        entry(&mut self.hooks, application.into()).push(Hook { name: name.into(), run });
+        self
+    }
+
+    /// Runs the action that a call asks for and returns its result as JSON text.
+    ///
+    /// # Errors
+    /// The action's own, and one for an action that the plugin does not have.
+    pub fn run_action(&self, call: &ActionCall) -> Result<String> {
+        let ActionCall { application, action, .. } = call;
+        let found = of(&self.actions, application).iter().find(|known| known.declaration.name == *action);
+        let found = found.ok_or_else(|| Error::new(format!("no action `{action}` for application `{application}`")))?;
+        (found.run)(call)
+    }
+
+    /// Runs the hook that a call asks for and returns its result as JSON text.
+    ///
+    /// # Errors
+    /// The hook's own, and one for a hook that the plugin does not have.
+    pub fn run_hook(&self, call: &HookCall) -> Result<String> {
+        let HookCall { application, hook, .. } = call;
+        let found = of(&self.hooks, application).iter().find(|known| known.name == *hook);
+        let found = found.ok_or_else(|| Error::new(format!("no hook `{hook}` for application `{application}`")))?;
+        (found.run)(call)
+    }
+}
+
+/// A type that stands for the whole component; [`plugin!`](crate::plugin!) makes it. The exports follow from it.
+#[doc(hidden)]
+pub trait Exports {
+    fn plugin() -> Plugin;
+}
+
+impl<T: Exports> registration::Guest for T {
+    fn register_actions() -> Vec<registration::ApplicationActions> {
+        let of_application = |(application, actions): (String, Vec<Action>)| registration::ApplicationActions {
+            application,
+            actions: actions.into_iter().map(|action| action.declaration).collect(),
+        };
+        T::plugin().actions.into_iter().map(of_application).collect()
+    }
+
+    fn register_hooks() -> Vec<registration::ApplicationHooks> {
+        let of_application = |(application, hooks): (String, Vec<Hook>)| registration::ApplicationHooks {
+            application,
+            hooks: hooks.into_iter().map(|hook| hook.name).collect(),
+        };
+        T::plugin().hooks.into_iter().map(of_application).collect()
+    }
+}
+
+impl<T: Exports> handler::Guest for T {
+    fn run_action(call: handler::ActionCall) -> Result<String, handler::Failure> {
+        Ok(T::plugin().run_action(&call.into())?)
+    }
+
+    fn run_hook(call: handler::HookCall) -> Result<String, handler::Failure> {
+        Ok(T::plugin().run_hook(&call.into())?)
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string(value)?)
+}
+
+/// The list of one application, so that each application is registered once.
+fn entry<T>(all: &mut Vec<(String, Vec<T>)>, application: String) -> &mut Vec<T> {
+    let index = all.iter().position(|(known, _)| *known == application).unwrap_or(all.len());
+    if index == all.len() {
+        all.push((application, Vec::new()));
+    }
+    &mut all[index].1
+}
+
+fn of<'a, T>(all: &'a [(String, Vec<T>)], application: &str) -> &'a [T] {
+    all.iter().find(|(known, _)| known == application).map_or(&[], |(_, list)| list)
+}
+
+/// Declares what the plugin offers and exports it to the host; once in a crate, which is a `cdylib`.
+///
+/// `actions` lists the actions of each application, `hooks` maps hook names to functions; either may be left out.
+///
+/// ```no_run
+/// use elita_plugin::prelude::*;
+///
+/// fn greet(call: &ActionCall) -> Result<String> {
+///     Ok(format!("hello, {}", call.parameter::<String>("name")?))
+/// }
+///
+/// fn note_build(call: &HookCall) -> Result<()> {
+///     let build: hooks::BuildUploadSuccess = call.parameters()?;
+///     jobs::append(&json!({ "status": "noted", "build": build.build_name }))?;
+///     Ok(())
+/// }
+///
+/// elita_plugin::plugin! {
+///     actions: {
+///         "my_application": [
+///             action("Greet", greet).description("Greets someone").parameter("name", "string", "whom to greet"),
+///         ],
+///     },
+///     hooks: {
+///         "my_application": { "BUILD_UPLOAD_SUCCESS": note_build },
+///     },
+/// }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! plugin {
+    (
+        $(actions: {
+            $($action_application:literal: [$($action:expr),* $(,)?]),* $(,)?
+        } $(,)?)?
+        $(hooks: {
+            $($hook_application:literal: { $($hook:literal: $function:expr),* $(,)? }),* $(,)?
+        } $(,)?)?
+    ) => {
+        const _: () = {
+            struct __Plugin;
+
+            impl $crate::Exports for __Plugin {
+                fn plugin() -> $crate::Plugin {
+                    $crate::Plugin::new()
+                        $($($(.action($action_application, $action))*)*)?
+                        $($($(.hook($hook_application, $hook, $function))*)*)?
+                }
+            }
+
+            $crate::bindings::export!(__Plugin with_types_in $crate::bindings);
+        };
+    };
+}

@@ -1,0 +1,145 @@
+//! The only place where the parts are put together, and taken apart again in the other order.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::config::Settings;
+use crate::data_dir::DataDir;
+use crate::datasvc::DataSvc;
+use crate::jobs::{Jobs, Worker};
+use crate::plugin::{Loader, Plugins};
+use crate::postgres::Embedded;
+use crate::rest::{self, Rest};
+use crate::shutdown;
+use crate::storage::Storage;
+
+/// A running server.
+pub struct Server {
+    address: SocketAddr,
+    made_password: Option<String>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    svc: DataSvc,
+    postgres: Option<Embedded>,
+    /// Locked until the very end.
+    _data_dir: DataDir,
+}
+
+impl Server {
+    /// Starts everything; when this returns, requests are answered.
+    ///
+    /// # Errors
+    /// If a part cannot be started. What was started before it is stopped again.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let data_dir = DataDir::open(&settings.data_dir)?;
+        let (postgres, url) = match settings.database_url.clone() {
+            Some(url) => (None, url),
+            None => {
+                let embedded = Embedded::start(&data_dir).await.context("the embedded Postgres did not start")?;
+                let url = embedded.url().to_owned();
+                (Some(embedded), url)
+            }
+        };
+        match start_on(&settings, &data_dir, &url).await {
+            Ok(started) => Ok(started.into_server(postgres, data_dir)),
+            Err(problem) => {
+                if let Some(postgres) = postgres {
+                    postgres.stop().await;
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The password of `admin`, if this was the first start and none was given.
+    pub fn made_password(&self) -> Option<&str> {
+        self.made_password.as_deref()
+    }
+
+    /// Stops accepting, lets running jobs end for a bounded time, hands the rest back.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        self.svc.close().await;
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await;
+        }
+    }
+}
+
+/// A server, but for what was there before it.
+struct Started {
+    address: SocketAddr,
+    made_password: Option<String>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    svc: DataSvc,
+}
+
+impl Started {
+    fn into_server(self, postgres: Option<Embedded>, data_dir: DataDir) -> Server {
+        let Self { address, made_password, stop, tasks, svc } = self;
+        Server { address, made_password, stop, tasks, svc, postgres, _data_dir: data_dir }
+    }
+}
+
+async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow::Result<Started> {
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("{} cannot be listened on; choose another with --listen", settings.listen))?;
+    let address = listener.local_addr()?;
+    let svc = DataSvc::connect(url, settings.database_connections).await?;
+    let made_password = first_password(&svc, settings.admin_password.as_deref()).await?;
+
+    let host = data_dir.host_id().into();
+    let storage = Storage::in_directory(&data_dir.path().join("storage"))?;
+    let cache = data_dir.path().join("cache");
+    let plugins = Plugins::new(svc.clone(), storage, &cache, settings.limits.clone())?;
+    plugins.refresh().await?;
+    let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
+        .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;
+    let jobs = Jobs::new(svc.clone(), plugins.clone());
+    let worker = Worker::start(jobs.clone(), host, settings.drain()).await?;
+
+    let (stop, stopped) = shutdown::channel();
+    let router = rest::router(Rest::new(svc.clone(), jobs));
+    let tasks = vec![
+        tokio::spawn(rest::serve(listener, router, stopped.clone())),
+        tokio::spawn(worker.run(stopped.clone())),
+        tokio::spawn(async move {
+            plugins.warm_up().await;
+            loader.run(stopped).await;
+        }),
+    ];
+    info!("listening on {address}");
+    Ok(Started { address, made_password, stop, tasks, svc })
+}
+
+/// Makes the first user, if there is none: with the given password, or with a random one that is returned.
+async fn first_password(svc: &DataSvc, given: Option<&str>) -> anyhow::Result<Option<String>> {
+    if svc.has_users().await? {
+        return Ok(None);
+    }
+    match given {
+        Some(given) => {
+            svc.ensure_administrator(given).await?;
+            Ok(None)
+        }
+        None => {
+            let random = format!("{:032x}", rand::random::<u128>());
+            Ok(svc.ensure_administrator(&random).await?.then_some(random))
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Every setting: a flag of `elita serve`, a variable, and a key in an optional TOML file; in this order the first
+//! one given holds.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::plugin::Limits;
+
+/// A WebAssembly plugin host for deployment automation.
+#[derive(Debug, Parser)]
+#[command(name = "elita", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Commands,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Commands {
+    /// Runs the server.
+    Serve(Box<Settings>),
+}
+
+/// The settings of a server.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// TOML file with settings: a key is a flag's name without the dashes in front.
+    #[arg(long, env = "ELITA_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long, env = "ELITA_LISTEN", default_value = "127.0.0.1:2718", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Directory for everything that this host keeps.
+    #[arg(long, env = "ELITA_DATA_DIR", default_value = "./elita-data", value_name = "DIRECTORY")]
+    pub data_dir: PathBuf,
+    /// Postgres to use; without one the server runs its own under the data directory.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Connections to Postgres, at most.
+    #[arg(long, env = "ELITA_DATABASE_CONNECTIONS", default_value_t = 16, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub database_connections: u32,
+    /// Directory whose `*.wasm` files are loaded as plugins [default: <data-dir>/plugins].
+    #[arg(long, env = "ELITA_PLUGIN_DIR", value_name = "DIRECTORY")]
+    pub plugin_dir: Option<PathBuf>,
+    /// Password of the user `admin`, for the first start only; without one a random one is made and printed.
+    #[arg(long, env = "ELITA_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    pub admin_password: Option<String>,
+    /// How long running jobs may go on when the server is told to stop, in seconds.
+    #[arg(long, env = "ELITA_DRAIN_SECONDS", default_value_t = 20, value_name = "SECONDS")]
+    pub drain_seconds: u64,
+    /// What to log, such as `info,elita::jobs=debug`.
+    #[arg(long, env = "ELITA_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+    /// For trying things out: the log is for people, not for machines.
+    #[arg(long, env = "ELITA_DEV")]
+    pub dev: bool,
+    /// What plugins may use.
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// Where plugins are looked for.
+    pub fn plugin_dir(&self) -> PathBuf {
+        self.plugin_dir.clone().unwrap_or_else(|| self.data_dir.join("plugins"))
+    }
+
+    /// How long running jobs may go on when the server is told to stop.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}
+
+impl Cli {
+    /// Reads the command line, the environment and the file.
+    ///
+    /// # Errors
+    /// clap's own, which prints itself: also `--help` and `--version` are such errors.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments: Vec<_> = arguments.into_iter().collect();
+        let mut command = Self::command();
+        if let Some(file) = named_file(&arguments) {
+            command = with_defaults_from(command, &file)?;
+        }
+        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+}
+
+/// The file that the command line or the environment names, if any.
+fn named_file(arguments: &[OsString]) -> Option<PathBuf> {
+    let matches = Cli::command().ignore_errors(true).try_get_matches_from(arguments).ok()?;
+    matches.subcommand_matches("serve")?.try_get_one::<PathBuf>("config").ok()?.cloned()
+}
+
+/// Puts the file's values in the place of the flags' defaults.
+fn with_defaults_from(mut command: Command, file: &PathBuf) -> Result<Command, clap::Error> {
+    let problem = |text: String| Cli::command().error(ErrorKind::Io, format!("{}: {text}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| problem(error.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| problem(error.to_string()))?;
+    let serve = Cli::command();
+    let serve = serve.find_subcommand("serve").expect("there is a command `serve`");
+    let mut defaults = Vec::new();
+    for (key, value) in table {
+        let known = serve.get_arguments().find(|argument| argument.get_long() == Some(&key) && key != "config");
+        let id = known.ok_or_else(|| problem(format!("there is no setting `{key}`")))?.get_id().clone();
+        let value = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_) => value.to_string(),
+            _ => return Err(problem(format!("setting `{key}` is a text, a number or true or false"))),
+        };
+        defaults.push((id, value));
+    }
+    command = command.mut_subcommand("serve", |mut serve| {
+        for (id, value) in defaults {
+            serve = serve.mut_arg(id, |argument| argument.default_value(value));
+        }
+        serve
+    });
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests;

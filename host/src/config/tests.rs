@@ -1,0 +1,45 @@
+use std::ffi::OsString;
+
+use super::*;
+
+fn read(arguments: &[&str]) -> Result<Settings, String> {
+    let arguments = ["elita", "serve"].iter().chain(arguments).map(OsString::from);
+    match Cli::read(arguments) {
+        Ok(Cli { command: Commands::Serve(settings) }) => Ok(*settings),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn file(name: &str, text: &str) -> String {
+    let path = std::env::temp_dir().join(format!("elita-config-{}-{name}.toml", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn the_file_stands_behind_the_command_line() {
+    let path = file("order", "listen = \"127.0.0.1:1111\"\ndev = true\nplugin-cpu-ms = 77\ndrain-seconds = 3\n");
+    let settings = read(&["--config", &path, "--drain-seconds", "9"]).unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:1111");
+    assert!(settings.dev);
+    assert_eq!(settings.limits.cpu_ms, 77);
+    assert_eq!(settings.drain_seconds, 9);
+}
+
+#[test]
+fn an_unknown_setting_is_refused_by_its_name() {
+    let path = file("unknown", "lisen = \"127.0.0.1:1111\"\n");
+    assert!(read(&["--config", &path]).unwrap_err().contains("there is no setting `lisen`"));
+}
+
+#[test]
+fn a_wrong_value_is_refused_by_its_flag() {
+    let path = file("wrong", "plugin-memory-mib = \"lots\"\n");
+    assert!(read(&["--config", &path]).unwrap_err().contains("--plugin-memory-mib"));
+}
+
+#[test]
+fn plugins_are_in_the_data_directory_unless_said_otherwise() {
+    assert_eq!(read(&["--data-dir", "/srv/elita"]).unwrap().plugin_dir(), PathBuf::from("/srv/elita/plugins"));
+    assert_eq!(read(&["--plugin-dir", "/opt/plugins"]).unwrap().plugin_dir(), PathBuf::from("/opt/plugins"));
+}

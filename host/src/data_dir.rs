@@ -1,0 +1,165 @@
+//! The data directory: one per host, used by one Elita process at a time.
+//!
+//! Here it is made, locked and given the id of its host. What lives in its subdirectories is the business of the
+//! modules that make them.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+const LOCK_FILE: &str = "elita.lock";
+const HOST_ID_FILE: &str = "host-id";
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A data directory that belongs to this process for as long as the value lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    host_id: Uuid,
+    _lock: DirLock,
+}
+
+impl DataDir {
+    /// Makes the directory if need be, with access for its owner only, and locks it. Blocks for some file accesses.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while another process holds it; [`Error::BadHostId`] if the file with the host's id holds
+    /// something else; [`Error::Io`] if the directory cannot be made, read or written.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        make_private(path).map_err(Error::io("make the data directory", path))?;
+        let path = path.canonicalize().map_err(Error::io("find the data directory", path))?;
+        let lock = DirLock::take(&path)?;
+        let host_id = host_id(&path)?;
+        Ok(Self { path, host_id, _lock: lock })
+    }
+
+    /// Its canonical path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names this host among all that share a database. Random, and kept in the directory.
+    pub fn host_id(&self) -> Uuid {
+        self.host_id
+    }
+}
+
+/// A directory's exclusive lock. The kernel gives it up with the process, however that ends.
+#[derive(Debug)]
+pub(crate) struct DirLock {
+    _file: File,
+}
+
+impl DirLock {
+    /// Locks a directory through a file in it, which also tells the holder's process id to whoever comes second.
+    pub(crate) fn take(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(LOCK_FILE);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(Error::io("open the lock file", &path))?;
+        match lock_patiently(&file) {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse { dir: dir.into(), holder: holder(&mut file) }),
+            Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(Error::io("write the lock file", &path))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "another Elita ({holder}) already uses {}: stop it first, or give this one a data directory of its own \
+         with --data-dir",
+        dir.display()
+    )]
+    InUse { dir: PathBuf, holder: String },
+    #[error(
+        "{} should hold the id of this host, a UUID, but does not: restore it from a backup, or delete it if \
+         nothing in the database is bound to this host",
+        path.display()
+    )]
+    BadHostId { path: PathBuf },
+    #[error("cannot {doing} {}", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+}
+
+impl Error {
+    fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, path: path.into(), source }
+    }
+}
+
+/// Makes the directory for its owner alone; parents that are missing get the usual permissions.
+fn make_private(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Locks a file, with a little patience for a holder that was just killed: its lock lasts until the kernel has
+/// cleaned up after it.
+fn lock_patiently(file: &File) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(Duration::from_millis(20)),
+            tried => return tried,
+        }
+    }
+}
+
+fn holder(lock_file: &mut File) -> String {
+    let mut pid = String::new();
+    match lock_file.read_to_string(&mut pid) {
+        Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
+        _ => "an unknown process".to_owned(),
+    }
+}
+
+/// Reads the host's id, or makes one. Under the lock, so that nobody makes another at the same time.
+fn host_id(data_dir: &Path) -> Result<Uuid, Error> {
+    let path = data_dir.join(HOST_ID_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => Uuid::try_parse(text.trim()).map_err(|_| Error::BadHostId { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let id = Uuid::new_v4();
+            write_whole(&path, &format!("{id}\n")).map_err(Error::io("write", &path))?;
+            Ok(id)
+        }
+        Err(source) => Err(Error::io("read", &path)(source)),
+    }
+}
+
+/// Writes a new file so that it is seen, even after a crash, with all of its text or not at all.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let unfinished = path.with_extension("new");
+    let mut file = File::create(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)
+}

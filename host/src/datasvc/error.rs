@@ -1,0 +1,135 @@
+//! Why an operation did not happen. Knows nothing of HTTP or WIT; each door translates it once.
+
+use std::fmt;
+
+/// The result of an operation of the data services.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such thing, or the caller may not know of it.
+    #[error("{kind} `{name}` does not exist")]
+    NotFound {
+        /// What was looked for.
+        kind: Kind,
+        /// The name it was looked for by.
+        name: String,
+    },
+    /// The name is taken. Nothing was overwritten.
+    #[error("{kind} `{name}` already exists")]
+    AlreadyExists {
+        /// What was to be made.
+        kind: Kind,
+        /// The name that is taken.
+        name: String,
+    },
+    /// An argument that cannot be right, whatever the state of the system.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The argument, by its name in the documents.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Parameters that an action declares are not in the request. Nothing ran.
+    #[error("the action needs {}", listed(missing))]
+    MissingParameters {
+        /// Their names, in the order of the declaration.
+        missing: Vec<String>,
+    },
+    /// More than one call may carry.
+    #[error("{what} is {actual} bytes long, and at most {limit} are taken")]
+    TooLarge {
+        /// What is too long.
+        what: &'static str,
+        /// Its length in bytes.
+        actual: usize,
+        /// The longest that is taken, in bytes.
+        limit: usize,
+    },
+    /// Something else is in the way, or changed meanwhile.
+    #[error("{reason}")]
+    Conflict {
+        /// What is in the way, and what to do.
+        reason: String,
+    },
+    /// The same idempotency key came with another request.
+    #[error("the idempotency key `{key}` was used for another request; take a new key for a new request")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// The caller is known, and may not do this.
+    #[error("{reason}")]
+    Denied {
+        /// Which permission is missing.
+        reason: String,
+    },
+    /// No such user, or another password: which of them is not said.
+    #[error("the username or the password is wrong")]
+    WrongPassword,
+    /// The token is unknown or has expired.
+    #[error("the token is not valid, or has expired; log in again with POST /global/tokens")]
+    InvalidToken,
+    /// The database did not answer. The same call may work later.
+    #[error("the database does not answer")]
+    Unavailable(#[source] sqlx::Error),
+    /// A fault of the service. Not for users' eyes.
+    #[error("an internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn listed(names: &[String]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    format!("the {} {}", if names.len() == 1 { "parameter" } else { "parameters" }, quoted.join(", "))
+}
+
+impl Error {
+    pub(crate) fn not_found(kind: Kind, name: impl fmt::Display) -> Self {
+        Self::NotFound { kind, name: name.to_string() }
+    }
+
+    pub(crate) fn already_exists(kind: Kind, name: impl fmt::Display) -> Self {
+        Self::AlreadyExists { kind, name: name.to_string() }
+    }
+
+    pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid { field, reason: reason.into() }
+    }
+
+    pub(crate) fn conflict(reason: impl Into<String>) -> Self {
+        Self::Conflict { reason: reason.into() }
+    }
+
+    pub(crate) fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+}
+
+/// The kinds of things that have names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// An application.
+    Application,
+    /// An action of an application.
+    Action,
+    /// A job.
+    Job,
+    /// A plugin.
+    Plugin,
+    /// A token.
+    Token,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Application => "application",
+            Self::Action => "action",
+            Self::Job => "job",
+            Self::Plugin => "plugin",
+            Self::Token => "token",
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Names and ids as types: whoever holds one need not check it again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::error::{Error, Result};
+
+/// The longest name, in bytes.
+const MAX_NAME_BYTES: usize = 128;
+
+/// A name is 1 to 128 of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit.
+///
+/// That leaves out `.`, `..`, `_global` and whatever would need escaping in a URL or a path.
+fn check_name(field: &'static str, name: &str) -> Result<()> {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let known = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if starts_well && known && name.len() <= MAX_NAME_BYTES {
+        return Ok(());
+    }
+    Err(Error::invalid(field, "a name is 1 to 128 of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit"))
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident: $field:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
+        #[serde(try_from = "String")]
+        #[sqlx(transparent)]
+        #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "my_application")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes a name as it came from outside.
+            ///
+            /// # Errors
+            /// [`Error::Invalid`] if it is no name.
+            pub fn parse(name: impl Into<String>) -> Result<Self> {
+                let name = name.into();
+                check_name($field, &name)?;
+                Ok(Self(name))
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+
+            fn try_from(name: String) -> Result<Self> {
+                Self::parse(name)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+names! {
+    /// An application's name.
+    AppName: "app_name";
+    /// An action's name, unique within its application.
+    ActionName: "action";
+    /// A user's name.
+    UserName: "username";
+    /// A plugin's name: that of its file without `.wasm`.
+    PluginName: "plugin";
+}
+
+macro_rules! uuids {
+    ($($(#[$doc:meta])* $name:ident: $field:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new one, after all that this process made before.
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// Takes an id as it came from outside.
+            ///
+            /// # Errors
+            /// [`Error::Invalid`] if it is no UUID.
+            pub fn parse(id: &str) -> Result<Self> {
+                Uuid::try_parse(id).map(Self).map_err(|_| Error::invalid($field, "an id is a UUID"))
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+uuids! {
+    /// A job's id.
+    JobId: "job_id";
+    /// A token's id; not the token.
+    TokenId: "token_id";
+    /// One run of one server.
+    WorkerId: "worker";
+    /// A data directory, whichever server runs on it.
+    HostId: "host";
+}
+
+/// The SHA-256 of a component.
+#[derive(Clone, Copy, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The 32 bytes themselves.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// 64 digits, lower case, as in the name of a stored component.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl TryFrom<Vec<u8>> for Digest {
+    type Error = Error;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self> {
+        <[u8; 32]>::try_from(bytes)
+            .map(Self)
+            .map_err(|bytes| Error::internal(format!("a digest of {} bytes in the database", bytes.len())))
+    }
+}

@@ -1,0 +1,45 @@
+//! Every rule and every query, once, for both doors.
+//!
+//! Knows neither HTTP nor wasm: REST handlers and host functions parse, call and convert. Each noun has a file
+//! with its types and its `impl DataSvc`. What a door may call takes the [`Caller`] and asks it first; what only
+//! the job engine and the plugin loader call takes the claim or the host it acts for.
+
+mod applications;
+mod caller;
+mod error;
+mod ids;
+mod job_log;
+mod jobs;
+mod page;
+mod permissions;
+mod plugins;
+mod pool;
+mod queue;
+mod sql;
+mod tokens;
+mod users;
+
+pub use applications::Application;
+pub use caller::{Caller, Permission};
+pub use error::{Error, Kind, Result};
+pub use ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, TokenId, UserName, WorkerId};
+pub use job_log::{JobEntry, JobLog, MAX_ENTRIES_PAGE, MAX_ENTRY_BYTES, NewEntry, SOURCE_HOST};
+pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob};
+pub use page::{Listed, Page};
+pub use permissions::Permissions;
+pub use plugins::{
+    ActivePlugin, FedPlugin, Plugin, PluginAction, PluginHooks, PluginState, RegisteredAction, RegisteredParameter,
+    Registration,
+};
+pub use pool::SchemaError;
+pub use queue::{Claim, Lease, Outcome};
+pub use tokens::{NewToken, Token};
+
+use sqlx::PgPool;
+
+/// The data services over one Postgres. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct DataSvc {
+    pool: PgPool,
+    passwords: std::sync::Arc<users::PasswordHasher>,
+}

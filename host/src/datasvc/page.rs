@@ -1,0 +1,56 @@
+//! Keyset paging, shared by all lists.
+
+use serde::Serialize;
+
+use super::error::{Error, Result};
+
+/// Which part of a list: what comes after the cursor, at most so many.
+#[derive(Clone, Debug)]
+pub struct Page {
+    after: Option<String>,
+    limit: u16,
+}
+
+impl Page {
+    /// How many items a page has unless the caller says otherwise.
+    pub const DEFAULT_LIMIT: u32 = 100;
+    /// How many items a page has at most.
+    pub const MAX_LIMIT: u32 = 1000;
+
+    /// # Errors
+    /// [`Error::Invalid`] if `limit` is not 1 to 1000.
+    pub fn new(after: Option<String>, limit: Option<u32>) -> Result<Self> {
+        let limit = limit.unwrap_or(Self::DEFAULT_LIMIT);
+        match u16::try_from(limit) {
+            Ok(within) if (1..=Self::MAX_LIMIT).contains(&limit) => Ok(Self { after, limit: within }),
+            _ => Err(Error::invalid("limit", format!("a page has 1 to {} items, not {limit}", Self::MAX_LIMIT))),
+        }
+    }
+
+    /// The cursor: the last item's key on the page before.
+    pub(super) fn after(&self) -> Option<&str> {
+        self.after.as_deref()
+    }
+
+    /// One more than the page holds, which shows whether another one follows.
+    pub(super) fn fetch(&self) -> i64 {
+        i64::from(self.limit) + 1
+    }
+
+    /// Cuts what [`Page::fetch`] brought to the page, and says where the next one begins.
+    pub(super) fn cut<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
+        let more = items.len() > usize::from(self.limit);
+        items.truncate(usize::from(self.limit));
+        let next = items.last().filter(|_| more).map(key);
+        Listed { items, next }
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Listed<T> {
+    /// In the list's order.
+    pub items: Vec<T>,
+    /// The cursor of the next page, for `?after=`; null on the last one.
+    pub next: Option<String>,
+}

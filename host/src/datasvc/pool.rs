@@ -1,0 +1,79 @@
+//! How a [`DataSvc`] is made: the connections, and the schema brought up to date.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use super::{DataSvc, users::PasswordHasher};
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// How long a request waits for a connection before it is told that the database is away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the server cannot use this database.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// The URL is none that Postgres understands.
+    #[error("the database URL is not valid; it looks like postgres://user:password@host:5432/name")]
+    Url(#[source] sqlx::Error),
+    /// The database cannot be reached.
+    #[error("the database does not answer")]
+    Connect(#[source] sqlx::Error),
+    /// A newer Elita has been here.
+    #[error(
+        "the database has schema version {database}, and this elita {program} knows versions up to {known}; \
+         start the newer elita that migrated it, or restore a backup from before"
+    )]
+    Newer {
+        /// The newest migration that the database has seen.
+        database: i64,
+        /// The newest migration of this program.
+        known: i64,
+        /// This program's version.
+        program: &'static str,
+    },
+    /// A migration failed. It was rolled back.
+    #[error("the database's schema could not be brought up to date")]
+    Migrate(#[source] MigrateError),
+}
+
+impl DataSvc {
+    /// Connects, and brings the schema up to date under a lock that all servers share.
+    ///
+    /// # Errors
+    /// [`SchemaError`]: nothing was changed, or the database has seen some of the missing migrations.
+    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, SchemaError> {
+        let options = PgConnectOptions::from_str(url).map_err(SchemaError::Url)?.application_name("elita");
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await
+            .map_err(SchemaError::Connect)?;
+        match MIGRATOR.run(&pool).await {
+            Ok(()) => Ok(Self { pool, passwords: Arc::new(PasswordHasher::new()) }),
+            Err(MigrateError::VersionMissing(version)) => Err(newer(version)),
+            Err(error) => Err(SchemaError::Migrate(error)),
+        }
+    }
+
+    /// Whether the database answers.
+    pub async fn is_ready(&self) -> bool {
+        sqlx::query("select 1").execute(&self.pool).await.is_ok()
+    }
+
+    /// Waits for what runs and closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn newer(database: i64) -> SchemaError {
+    let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
+    SchemaError::Newer { database, known, program: env!("CARGO_PKG_VERSION") }
+}

@@ -1,0 +1,41 @@
+//! From a database error to what it means: a constraint's name, or whether the database is there at all.
+
+use super::error::{Error, Result};
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if is_outage(&error) { Self::Unavailable(error) } else { Self::internal(error) }
+    }
+}
+
+/// Whether the database could not be reached or was going away, so that the same statement may work later.
+fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // 08: connection exceptions; 53: insufficient resources; 57P0x: shutting down, crashed, starting up;
+        // 25006: a standby that takes no writes.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P0") || code == "25006"
+        }),
+        _ => false,
+    }
+}
+
+/// Gives a violated constraint the meaning that the caller knows.
+pub(super) trait OnConstraint<T> {
+    /// Turns the violation of the constraint `name` into `meaning()`, and any other error into its own.
+    fn on_constraint(self, name: &str, meaning: impl FnOnce() -> Error) -> Result<T>;
+}
+
+impl<T> OnConstraint<T> for sqlx::Result<T> {
+    fn on_constraint(self, name: &str, meaning: impl FnOnce() -> Error) -> Result<T> {
+        self.map_err(|error| match error.as_database_error().and_then(|error| error.constraint()) {
+            Some(violated) if violated == name => meaning(),
+            _ => error.into(),
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! Tokens: what a client shows instead of a password.
+//!
+//! A token is 256 random bits with a prefix. Only its SHA-256 is stored; the token is shown once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+
+use super::DataSvc;
+use super::caller::{Caller, Permission};
+use super::error::{Error, Kind, Result};
+use super::ids::{Digest, TokenId, UserName};
+use super::page::{Listed, Page};
+use super::permissions::Permissions;
+
+/// What every token starts with, so that it is recognised where it should not be.
+const PREFIX: &str = "elita_";
+/// How long a token lasts unless its user says otherwise.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a token may last.
+const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// A token as it is listed: without the token itself.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Token {
+    /// Names the token; it is not the token.
+    pub token_id: TokenId,
+    /// Whose token it is.
+    pub username: UserName,
+    /// When its user logged in.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it stops working.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+}
+
+/// A token with its secret: the answer to logging in, and nowhere else.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct NewToken {
+    /// To be sent as `Authorization: Bearer` or `Auth-Token`.
+    #[schema(example = "elita_…")]
+    pub token: String,
+    /// What is stored of it.
+    #[serde(flatten)]
+    pub stored: Token,
+}
+
+impl DataSvc {
+    /// Logs a user in.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`], the same for an unknown user; [`Error::Invalid`] if `expires_in` is over a year.
+    pub async fn log_in(&self, username: &str, password: String, expires_in: Option<Duration>) -> Result<NewToken> {
+        let lifetime = expires_in.unwrap_or(DEFAULT_LIFETIME);
+        if lifetime.is_zero() || lifetime > MAX_LIFETIME {
+            return Err(Error::invalid("expires_in", "a token lasts 1 second to 366 days"));
+        }
+        let username = UserName::parse(username).map_err(|_| Error::WrongPassword)?;
+        if !self.password_is_right(&username, password).await? {
+            return Err(Error::WrongPassword);
+        }
+        let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+        let digest = Digest::of(token.as_bytes());
+        let stored = sqlx::query_as!(
+            Token,
+            r#"insert into tokens (id, username, secret_sha256, expires_at)
+               values ($1, $2, $3, now() + make_interval(secs => $4))
+               returning id as "token_id: TokenId", username as "username: UserName", created_at, expires_at"#,
+            TokenId::new() as _,
+            username.as_str(),
+            digest.as_bytes(),
+            lifetime.as_secs_f64()
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(NewToken { token, stored })
+    }
+
+    /// Who holds this token.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`] if it is unknown or has expired.
+    pub async fn caller_of(&self, token: &str) -> Result<Caller> {
+        let digest = Digest::of(token.as_bytes());
+        let found = sqlx::query!(
+            r#"select tokens.id as "id: TokenId", users.name as "name: UserName",
+                      users.permissions as "permissions: Json<Permissions>"
+               from tokens join users on users.name = tokens.username
+               where tokens.secret_sha256 = $1 and tokens.expires_at > now()"#,
+            digest.as_bytes()
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(Error::InvalidToken)?;
+        Ok(Caller::User { name: found.name, token: found.id, permissions: Arc::new(found.permissions.0) })
+    }
+
+    /// The caller's own tokens; with read permission on `_global`, everybody's.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the page begins after something that is no token id.
+    pub async fn tokens(&self, caller: &Caller, page: &Page) -> Result<Listed<Token>> {
+        let after = page.after().map(TokenId::parse).transpose()?;
+        let tokens = sqlx::query_as!(
+            Token,
+            r#"select id as "token_id: TokenId", username as "username: UserName", created_at, expires_at
+               from tokens
+               where ($1::text is null or username = $1) and ($2::uuid is null or id > $2)
+               order by id limit $3"#,
+            visible_to(caller, Permission::Read)?,
+            after as _,
+            page.fetch()
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(page.cut(tokens, |token| token.token_id.to_string()))
+    }
+
+    /// One token, by its id.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also for another user's token without read permission on `_global`.
+    pub async fn token(&self, caller: &Caller, id: TokenId) -> Result<Token> {
+        sqlx::query_as!(
+            Token,
+            r#"select id as "token_id: TokenId", username as "username: UserName", created_at, expires_at
+               from tokens where id = $1 and ($2::text is null or username = $2)"#,
+            id as _,
+            visible_to(caller, Permission::Read)?
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Token, id))
+    }
+
+    /// Revokes a token.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also for another user's token without write permission on `_global`.
+    pub async fn delete_token(&self, caller: &Caller, id: TokenId) -> Result<()> {
+        let deleted = sqlx::query!(
+            "delete from tokens where id = $1 and ($2::text is null or username = $2)",
+            id as _,
+            visible_to(caller, Permission::Write)?
+        )
+        .execute(&self.pool)
+        .await?;
+        if deleted.rows_affected() == 0 {
+            return Err(Error::not_found(Kind::Token, id));
+        }
+        Ok(())
+    }
+}
+
+/// The only user whose tokens the caller may see or revoke; `None` means everybody's.
+fn visible_to(caller: &Caller, permission: Permission) -> Result<Option<&str>> {
+    if caller.may_globally(permission) {
+        return Ok(None);
+    }
+    match caller.username() {
+        Some(name) => Ok(Some(name.as_str())),
+        None => Err(Error::Denied { reason: "a plugin has no tokens".into() }),
+    }
+}

@@ -1,0 +1,110 @@
+//! Actions: which there are, how a request becomes a job, and how that job runs.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
+
+use super::Jobs;
+use crate::datasvc::{
+    ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobLog, Kind, NewActionJob, Outcome,
+    Permission, PluginAction, Result,
+};
+use crate::plugin::{ActionRun, FoundAction, Plugins, RunError};
+
+/// What was asked of an action: the `data` of its job.
+#[derive(Debug, Serialize, Deserialize)]
+struct Asked {
+    /// In the order of the request, repeats and all.
+    parameters: Vec<(String, String)>,
+}
+
+impl Jobs {
+    /// The actions of an application, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the application does not exist; [`Error::Denied`] without read permission.
+    pub async fn actions(&self, caller: &Caller, application: &AppName) -> Result<Vec<PluginAction>> {
+        self.svc.application(caller, application).await?;
+        Ok(self.plugins.actions(application))
+    }
+
+    /// One action of an application.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the application or the action does not exist; [`Error::Denied`] without read permission.
+    pub async fn action(&self, caller: &Caller, application: &AppName, action: &ActionName) -> Result<PluginAction> {
+        self.svc.application(caller, application).await?;
+        let found = self.plugins.find_action(application, action);
+        Ok(found.ok_or_else(|| Error::not_found(Kind::Action, action))?.document())
+    }
+
+    /// Makes a job of a request for an action, and wakes a worker for it. The job is durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the application or the action does not exist; [`Error::MissingParameters`] if not all
+    /// declared ones are there; [`Error::KeyReused`]; [`Error::Denied`] without execute permission.
+    pub async fn submit_action(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        action: &ActionName,
+        parameters: Vec<(String, String)>,
+        idempotency: Option<(String, Digest)>,
+    ) -> Result<Enqueued> {
+        caller.require_execute(application, action)?;
+        let found = match self.plugins.find_action(application, action) {
+            Some(found) => found,
+            None => return Err(self.why_not_found(caller, application, action).await),
+        };
+        check_declared(&found, &parameters)?;
+        let new = NewActionJob {
+            application: application.clone(),
+            action: action.clone(),
+            plugin: found.plugin.clone(),
+            digest: found.digest,
+            idempotent: found.action.idempotent,
+            timeout: self.plugins.limits().run_timeout(found.action.timeout_seconds),
+            data: to_raw_value(&Asked { parameters }).map_err(Error::internal)?,
+            idempotency,
+        };
+        let enqueued = self.svc.enqueue_action(caller, new).await?;
+        self.wake.notify_one();
+        Ok(enqueued)
+    }
+
+    /// Whether it is the application that is missing, or only the action.
+    async fn why_not_found(&self, caller: &Caller, application: &AppName, action: &ActionName) -> Error {
+        match caller.require(Permission::Read, application) {
+            Ok(()) => self.action(caller, application, action).await.err(),
+            Err(_) => None,
+        }
+        .unwrap_or_else(|| Error::not_found(Kind::Action, action))
+    }
+}
+
+fn check_declared(found: &FoundAction, parameters: &[(String, String)]) -> Result<()> {
+    let declared = found.action.parameters.iter().map(|parameter| &parameter.name);
+    let missing: Vec<_> =
+        declared.filter(|name| !parameters.iter().any(|(given, _)| given == *name)).cloned().collect();
+    if missing.is_empty() { Ok(()) } else { Err(Error::MissingParameters { missing }) }
+}
+
+/// Runs a claimed action to its end.
+pub(super) async fn run(plugins: &Plugins, claim: &Claim, log: JobLog, cancel_requested: Arc<AtomicBool>) -> Outcome {
+    let asked: Asked = match serde_json::from_str(claim.data.get()) {
+        Ok(asked) => asked,
+        Err(error) => return Outcome::Failed(failed(RunError::internal(&error))),
+    };
+    let run = ActionRun { claim: claim.clone(), log, parameters: asked.parameters, cancel_requested };
+    match plugins.run_action(run).await {
+        Ok(result) => Outcome::Succeeded(result),
+        Err(error) => Outcome::Failed(failed(error)),
+    }
+}
+
+fn failed(error: RunError) -> JobError {
+    let RunError { code, message, details, trace } = error;
+    JobError { code: code.into(), message, details, trace }
+}

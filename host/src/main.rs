@@ -1,0 +1,40 @@
+//! Reads the command line, starts the log and the server, and waits to be told to stop.
+
+use std::process::ExitCode;
+
+use elita::boot::Server;
+use elita::config::{Cli, Commands, Settings};
+use elita::{shutdown, telemetry};
+
+fn main() -> ExitCode {
+    let Cli { command: Commands::Serve(settings) } = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match run(*settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("elita: {problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    telemetry::start(&settings.log, settings.dev)?;
+    // Listened for from the start, so that a server that is told to stop while it starts does so.
+    let stop_requested = shutdown::requested();
+    tokio::pin!(stop_requested);
+    let server = tokio::select! {
+        started = Server::start(settings) => started?,
+        _ = &mut stop_requested => return Ok(()),
+    };
+    if let Some(password) = server.made_password() {
+        println!("The user `admin` was made with the password {password}; it is not shown again");
+    }
+    println!("Elita {} is ready at http://{}", env!("CARGO_PKG_VERSION"), server.address());
+    stop_requested.await?;
+    server.stop().await;
+    Ok(())
+}

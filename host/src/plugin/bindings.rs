@@ -1,0 +1,11 @@
+//! What wasmtime makes of `wit/`, alone in its file so that it is expanded again only when the WIT changes.
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "plugin",
+    imports: { default: async | trappable },
+    exports: { default: async },
+    trappable_error_type: {
+        "elita:plugin/types.error" => crate::plugin::host::HostError,
+    },
+});

@@ -1,0 +1,103 @@
+//! Domain types to WIT records, and what a plugin registers to domain types.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::bindings::elita::plugin::jobs;
+use super::bindings::exports::elita::plugin::registration;
+use crate::datasvc::{
+    ActionName, AppName, Error, Job, JobEntry, JobStatus, PluginHooks, RegisteredAction, RegisteredParameter,
+};
+
+fn timestamp(at: OffsetDateTime) -> Result<String, Error> {
+    at.format(&Rfc3339).map_err(|error| Error::Internal(error.into()))
+}
+
+impl From<JobStatus> for jobs::Status {
+    fn from(status: JobStatus) -> Self {
+        match status {
+            JobStatus::Queued => Self::Queued,
+            JobStatus::Running => Self::Running,
+            JobStatus::Succeeded => Self::Succeeded,
+            JobStatus::Failed => Self::Failed,
+            JobStatus::Cancelled => Self::Cancelled,
+            JobStatus::Lost => Self::Lost,
+        }
+    }
+}
+
+impl TryFrom<Job> for jobs::Job {
+    type Error = Error;
+
+    fn try_from(job: Job) -> Result<Self, Error> {
+        let Job {
+            job_id,
+            name,
+            job_type,
+            status,
+            application,
+            // Who asked, which component runs and how long it took are not a plugin's business.
+            username: _,
+            data,
+            attempt,
+            plugin: _,
+            result,
+            error,
+            created_at,
+            updated_at: _,
+            started_at,
+            completed_at,
+            duration_in_seconds: _,
+        } = job;
+        Ok(Self {
+            id: job_id.to_string(),
+            name,
+            job_type: job_type.as_str().into(),
+            application: application.map(|application| application.to_string()),
+            status: status.into(),
+            attempt: attempt.cast_unsigned(),
+            created_at: timestamp(created_at)?,
+            started_at: started_at.map(timestamp).transpose()?,
+            completed_at: completed_at.map(timestamp).transpose()?,
+            data: data.get().into(),
+            result: result.map(|result| result.get().into()),
+            error: match error {
+                Some(error) => Some(serde_json::to_string(&error).map_err(|error| Error::Internal(error.into()))?),
+                None => None,
+            },
+        })
+    }
+}
+
+impl TryFrom<JobEntry> for jobs::Entry {
+    type Error = Error;
+
+    fn try_from(entry: JobEntry) -> Result<Self, Error> {
+        let JobEntry { seq, at, source, data } = entry;
+        Ok(Self { seq: seq.cast_unsigned(), at: timestamp(at)?, source, data: data.get().into() })
+    }
+}
+
+/// One action of a registration. Its names are checked here.
+pub(super) fn action(application: &AppName, action: registration::Action) -> Result<RegisteredAction, Error> {
+    let registration::Action { name, description, parameters, idempotent, timeout_seconds } = action;
+    Ok(RegisteredAction {
+        application: application.clone(),
+        name: ActionName::parse(name)?,
+        description,
+        parameters: parameters.into_iter().map(parameter).collect(),
+        idempotent,
+        timeout_seconds,
+    })
+}
+
+fn parameter(parameter: registration::Parameter) -> RegisteredParameter {
+    let registration::Parameter { name, type_, description } = parameter;
+    RegisteredParameter { name, r#type: type_, description }
+}
+
+/// The hooks of a registration for one application. The application's name is checked here.
+pub(super) fn hooks(hooks: registration::ApplicationHooks) -> Result<PluginHooks, Error> {
+    let registration::ApplicationHooks { application, hooks } = hooks;
+    Ok(PluginHooks { application: AppName::parse(application)?, hooks })
+}

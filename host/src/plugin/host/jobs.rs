@@ -1,0 +1,60 @@
+//! The imported interface `jobs`.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::HostError;
+use crate::datasvc::{Error, JobId, NewEntry};
+use crate::plugin::bindings::elita::plugin::jobs;
+use crate::plugin::instance::{GuestState, Run};
+
+impl jobs::Host for GuestState {
+    async fn current(&mut self) -> wasmtime::Result<String> {
+        Ok(self.run("jobs.current")?.log.job_id().to_string())
+    }
+
+    async fn append(&mut self, data: String) -> Result<u64, HostError> {
+        let run = self.run("jobs.append")?;
+        let data = RawValue::from_string(data).map_err(|error| invalid("data", &error))?;
+        append(run, "jobs.append", &data).await
+    }
+
+    async fn progress(&mut self, percent: u8, status: String) -> Result<u64, HostError> {
+        let run = self.run("jobs.progress")?;
+        if percent > 100 {
+            return Err(invalid("percent", &format!("{percent} is more than 100")).into());
+        }
+        let data = to_raw_value(&json!({ "status": status, "progress": percent })).map_err(Error::internal)?;
+        append(run, "jobs.progress", &data).await
+    }
+
+    async fn cancel_requested(&mut self) -> wasmtime::Result<bool> {
+        Ok(self.run("jobs.cancel-requested")?.cancel_requested.load(Ordering::Relaxed))
+    }
+
+    async fn get(&mut self, id: String) -> Result<jobs::Job, HostError> {
+        let run = self.run("jobs.get")?;
+        let job = run.timed("jobs.get", run.svc.job(&run.caller, JobId::parse(&id)?)).await?;
+        Ok(job.try_into()?)
+    }
+
+    async fn entries(&mut self, id: String, after: u64, limit: u32) -> Result<Vec<jobs::Entry>, HostError> {
+        let run = self.run("jobs.entries")?;
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let entries = run.svc.job_entries(&run.caller, JobId::parse(&id)?, after, limit);
+        let entries = run.timed("jobs.entries", entries).await?;
+        Ok(entries.into_iter().map(jobs::Entry::try_from).collect::<Result<_, _>>()?)
+    }
+}
+
+async fn append(run: &Run, op: &'static str, data: &RawValue) -> Result<u64, HostError> {
+    run.take_entry(data.get().len())?;
+    let seq = run.timed(op, run.log.append(NewEntry { source: run.plugin.as_str(), data })).await?;
+    Ok(seq.cast_unsigned())
+}
+
+fn invalid(argument: &'static str, reason: &dyn std::fmt::Display) -> Error {
+    Error::Invalid { field: argument, reason: reason.to_string() }
+}

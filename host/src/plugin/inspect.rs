@@ -1,0 +1,162 @@
+//! What a file must be before it is compiled: a component, for this host's WIT, of bounded size.
+
+use wasmparser::{Encoding, Parser, Payload};
+
+use super::limits::Limits;
+
+/// The version of the package `elita:plugin` that this host offers.
+const WIT_VERSION: &str = "0.1.0";
+/// The interfaces of that package that a plugin may import.
+const OFFERED: [&str; 3] = ["types", "jobs", "log"];
+/// The interfaces of that package that a plugin must export.
+const REQUIRED: [&str; 2] = ["registration", "handler"];
+/// The packages of WASI 0.2 that are linked; what the sandbox withholds is denied when it is called.
+const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+
+/// Why a file cannot be used, in a sentence for its author.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refusal(String);
+
+impl Refusal {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// Checks the file's structure and what it asks for, and returns the names of its imports.
+///
+/// # Errors
+/// [`Refusal`] with the first reason that was found.
+pub(super) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Vec<String>, Refusal> {
+    check_kind(bytes)?;
+    let found = walk(bytes, limits)?;
+    for import in &found.imports {
+        check_import(import)?;
+    }
+    for interface in REQUIRED {
+        check_export(interface, &found.exports)?;
+    }
+    Ok(found.imports)
+}
+
+/// Tells apart what people put into a plugin directory by mistake.
+fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
+    if bytes.starts_with(b"\x7fELF") {
+        return Err(Refusal::new(
+            "this is a precompiled file (.cwasm); only components in their portable form are taken, so put the .wasm here",
+        ));
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Refusal::new("this is no WebAssembly file: it does not begin with `\\0asm`"));
+    }
+    if Parser::is_core_wasm(bytes) {
+        return Err(Refusal::new(
+            "this is a core module, not a component; build it for wasm32-wasip2, or wrap it with `wasm-tools component new`",
+        ));
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Found {
+    imports: Vec<String>,
+    exports: Vec<String>,
+    functions: u32,
+    instances: u32,
+    memories: u32,
+    tables: u32,
+}
+
+/// Reads the file's outline, at all depths, and stops at the first limit.
+fn walk(bytes: &[u8], limits: &Limits) -> Result<Found, Refusal> {
+    let invalid = |error: wasmparser::BinaryReaderError| Refusal::new(format!("this is no valid component: {error}"));
+    let mut found = Found::default();
+    // How many components and modules the parser is in, below the outermost.
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(invalid)? {
+            Payload::Version { encoding: Encoding::Component | Encoding::Module, .. } => {}
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(imports) if depth == 0 => {
+                for import in imports {
+                    found.imports.push(import.map_err(invalid)?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(exports) if depth == 0 => {
+                for export in exports {
+                    found.exports.push(export.map_err(invalid)?.name.name.to_owned());
+                }
+            }
+            Payload::FunctionSection(functions) => found.functions = found.functions.saturating_add(functions.count()),
+            Payload::InstanceSection(instances) => found.instances = found.instances.saturating_add(instances.count()),
+            Payload::TableSection(tables) => found.tables = found.tables.saturating_add(tables.count()),
+            Payload::MemorySection(memories) => {
+                found.memories = found.memories.saturating_add(memories.count());
+                for memory in memories {
+                    let memory = memory.map_err(invalid)?;
+                    if memory.shared {
+                        return Err(Refusal::new("it has a shared memory; plugins are single-threaded"));
+                    }
+                    if memory.memory64 {
+                        return Err(Refusal::new("it has a 64-bit memory; build it for wasm32"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        check_counts(&found, limits)?;
+    }
+    Ok(found)
+}
+
+fn check_counts(found: &Found, limits: &Limits) -> Result<(), Refusal> {
+    for (what, count, limit) in [
+        ("functions", found.functions, limits.functions),
+        ("core instances", found.instances, limits.instances),
+        ("memories", found.memories, limits.instances),
+        ("tables", found.tables, limits.instances),
+    ] {
+        if count > limit {
+            return Err(Refusal::new(format!("it has more than {limit} {what}, which is this host's limit")));
+        }
+    }
+    Ok(())
+}
+
+fn check_import(import: &str) -> Result<(), Refusal> {
+    let not_offered = || Refusal::new(format!("it imports `{import}`, which this host does not offer"));
+    let (name, version) = import.split_once('@').unwrap_or((import, ""));
+    let (package, interface) = name.split_once('/').ok_or_else(not_offered)?;
+    match package.split_once(':').ok_or_else(not_offered)? {
+        ("elita", "plugin") => {
+            check_version(version)?;
+            if OFFERED.contains(&interface) { Ok(()) } else { Err(not_offered()) }
+        }
+        ("wasi", package) if WASI.contains(&package) => {
+            if version.starts_with("0.2.") {
+                return Ok(());
+            }
+            Err(Refusal::new(format!("it imports `{import}`, and this host offers version 0.2 of WASI")))
+        }
+        _ => Err(not_offered()),
+    }
+}
+
+fn check_export(interface: &str, exports: &[String]) -> Result<(), Refusal> {
+    let prefix = format!("elita:plugin/{interface}@");
+    match exports.iter().find_map(|export| export.strip_prefix(&prefix)) {
+        Some(version) => check_version(version),
+        None => Err(Refusal::new(format!("it does not export `{prefix}{WIT_VERSION}`, as every plugin must"))),
+    }
+}
+
+fn check_version(version: &str) -> Result<(), Refusal> {
+    if version == WIT_VERSION {
+        return Ok(());
+    }
+    Err(Refusal::new(format!(
+        "it was built for elita:plugin@{version}, and this host offers elita:plugin@{WIT_VERSION}; build it with that WIT"
+    )))
+}

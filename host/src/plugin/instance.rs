@@ -1,0 +1,151 @@
+//! One run of a guest: a fresh store and instance, with its limits, and what its host calls may touch.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use wasmtime::component::{HasData, ResourceTable};
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::bindings::{Plugin, PluginPre};
+use super::cpu::CpuMeter;
+use super::error::{Exceeded, RunError};
+use super::limits::{Growth, Limits};
+use super::output::Output;
+use crate::datasvc::{AppName, Caller, DataSvc, JobLog, PluginName};
+
+/// What the host knows of a guest while it runs.
+pub(crate) struct GuestState {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    growth: Growth,
+    cpu: Arc<CpuMeter>,
+    cpu_limit: Duration,
+    pub(super) output: Output,
+    /// None while the plugin is asked what it registers.
+    pub(super) run: Option<Run>,
+}
+
+/// The job that a guest runs for.
+pub(super) struct Run {
+    pub(super) svc: DataSvc,
+    pub(super) caller: Caller,
+    pub(super) plugin: PluginName,
+    pub(super) log: JobLog,
+    pub(super) cancel_requested: Arc<AtomicBool>,
+    pub(super) host_call_limit: Duration,
+    entries_left: AtomicUsize,
+    entry_bytes_left: AtomicUsize,
+}
+
+impl Run {
+    pub(super) fn new(
+        svc: DataSvc,
+        plugin: PluginName,
+        applications: Arc<BTreeSet<AppName>>,
+        log: JobLog,
+        cancel_requested: Arc<AtomicBool>,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            svc,
+            caller: Caller::Plugin { name: plugin.clone(), applications },
+            plugin,
+            log,
+            cancel_requested,
+            host_call_limit: limits.host_call(),
+            entries_left: AtomicUsize::new(limits.entries as usize),
+            entry_bytes_left: AtomicUsize::new(limits.entries_bytes()),
+        }
+    }
+
+    /// Counts an entry of so many bytes against what the run may add to its job's log.
+    pub(super) fn take_entry(&self, bytes: usize) -> Result<(), Exceeded> {
+        let take = |left: &AtomicUsize, amount: usize| {
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(amount))
+                .map_err(|_| Exceeded::Entries)
+        };
+        take(&self.entries_left, 1)?;
+        take(&self.entry_bytes_left, bytes)?;
+        Ok(())
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Says that host functions get the whole [`GuestState`].
+pub(super) struct HasGuestState;
+
+impl HasData for HasGuestState {
+    type Data<'a> = &'a mut GuestState;
+}
+
+/// Instantiates the component and makes one call into it, within the limits and `time_limit`.
+///
+/// # Errors
+/// [`RunError`] if it passed a limit or trapped.
+pub(super) async fn call<T>(
+    component: &PluginPre<GuestState>,
+    limits: &Limits,
+    run: Option<Run>,
+    time_limit: Duration,
+    call: impl AsyncFnOnce(&Plugin, &mut Store<GuestState>) -> wasmtime::Result<T>,
+) -> Result<T, RunError> {
+    let output = Output::new(limits);
+    let cpu = Arc::new(CpuMeter::default());
+    let mut store = new_store(component, limits, run, output.clone(), cpu.clone());
+    let work = async {
+        let instance = component.instantiate_async(&mut store).await?;
+        call(&instance, &mut store).await
+    };
+    match tokio::time::timeout(time_limit, cpu.count(work)).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(RunError::from_trap(&error, limits, &output.stderr_tail())),
+        Err(_) => Err(RunError::exceeded(Exceeded::Time, limits)),
+    }
+}
+
+fn new_store(
+    component: &PluginPre<GuestState>,
+    limits: &Limits,
+    run: Option<Run>,
+    output: Output,
+    cpu: Arc<CpuMeter>,
+) -> Store<GuestState> {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(limits.handles as usize);
+    let state = GuestState {
+        // No environment, no arguments, no directories, no sockets.
+        wasi: WasiCtx::builder()
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .stdout(output.stdout())
+            .stderr(output.stderr())
+            .build(),
+        table,
+        growth: Growth::new(limits),
+        cpu,
+        cpu_limit: limits.cpu(),
+        output,
+        run,
+    };
+    let mut store = Store::new(component.engine(), state);
+    store.limiter(|state| &mut state.growth);
+    store.set_hostcall_fuel(limits.host_call_bytes());
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|context| {
+        let state = context.data();
+        if state.cpu.used() > state.cpu_limit {
+            return Err(Exceeded::Cpu.into());
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store
+}

@@ -1,0 +1,205 @@
+//! What a plugin may use. Each limit has its unit in its name, and a hostile plugin in `tests/plugins`.
+
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+use super::error::Exceeded;
+
+/// The limits of every plugin, as settings of `elita serve`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Plugin limits")]
+pub struct Limits {
+    /// Linear memory of a run in MiB, summed over all its memories.
+    #[arg(long = "plugin-memory-mib", env = "ELITA_PLUGIN_MEMORY_MIB", default_value_t = 256, value_name = "MIB",
+          value_parser = clap::value_parser!(u32).range(1..=4095))]
+    pub memory_mib: u32,
+    /// Table elements of a run, summed over all its tables.
+    #[arg(
+        long = "plugin-table-elements",
+        env = "ELITA_PLUGIN_TABLE_ELEMENTS",
+        default_value_t = 100_000,
+        value_name = "COUNT"
+    )]
+    pub table_elements: u32,
+    /// Core instances, memories and tables of a component: so many of each.
+    #[arg(long = "plugin-instances", env = "ELITA_PLUGIN_INSTANCES", default_value_t = 64, value_name = "COUNT")]
+    pub instances: u32,
+    /// Handles (streams, pollables and the like) that a run may have open.
+    #[arg(long = "plugin-handles", env = "ELITA_PLUGIN_HANDLES", default_value_t = 1_000, value_name = "COUNT")]
+    pub handles: u32,
+    /// What one host call, or a run's result, may carry, in KiB.
+    #[arg(
+        long = "plugin-host-call-kib",
+        env = "ELITA_PLUGIN_HOST_CALL_KIB",
+        default_value_t = 1_024,
+        value_name = "KIB"
+    )]
+    pub host_call_kib: u32,
+    /// What a run may write to the server's log, stdout and stderr together, in KiB.
+    #[arg(long = "plugin-log-kib", env = "ELITA_PLUGIN_LOG_KIB", default_value_t = 256, value_name = "KIB")]
+    pub log_kib: u32,
+    /// Lines that a run may write to the server's log, stdout and stderr together.
+    #[arg(long = "plugin-log-lines", env = "ELITA_PLUGIN_LOG_LINES", default_value_t = 10_000, value_name = "COUNT")]
+    pub log_lines: u32,
+    /// Entries that a run may add to its job's log.
+    #[arg(long = "plugin-entries", env = "ELITA_PLUGIN_ENTRIES", default_value_t = 10_000, value_name = "COUNT")]
+    pub entries: u32,
+    /// What a run's entries may add up to, in KiB.
+    #[arg(long = "plugin-entries-kib", env = "ELITA_PLUGIN_ENTRIES_KIB", default_value_t = 16_384, value_name = "KIB")]
+    pub entries_kib: u32,
+    /// Processor time of a run in milliseconds.
+    #[arg(long = "plugin-cpu-ms", env = "ELITA_PLUGIN_CPU_MS", default_value_t = 10_000, value_name = "MS")]
+    pub cpu_ms: u64,
+    /// Wall-clock time of a run in seconds, for actions that declare none.
+    #[arg(
+        long = "plugin-timeout-seconds",
+        env = "ELITA_PLUGIN_TIMEOUT_SECONDS",
+        default_value_t = 300,
+        value_name = "SECONDS"
+    )]
+    pub timeout_seconds: u32,
+    /// Wall-clock time of a run in seconds, whatever its action declares.
+    #[arg(
+        long = "plugin-max-timeout-seconds",
+        env = "ELITA_PLUGIN_MAX_TIMEOUT_SECONDS",
+        default_value_t = 3_600,
+        value_name = "SECONDS"
+    )]
+    pub max_timeout_seconds: u32,
+    /// How long one host call may take, in milliseconds.
+    #[arg(
+        long = "plugin-host-call-ms",
+        env = "ELITA_PLUGIN_HOST_CALL_MS",
+        default_value_t = 10_000,
+        value_name = "MS"
+    )]
+    pub host_call_ms: u64,
+    /// How long registering may take, in milliseconds.
+    #[arg(
+        long = "plugin-registration-ms",
+        env = "ELITA_PLUGIN_REGISTRATION_MS",
+        default_value_t = 5_000,
+        value_name = "MS"
+    )]
+    pub registration_ms: u64,
+    /// Actions, and hooks, that a plugin may register.
+    #[arg(
+        long = "plugin-registrations",
+        env = "ELITA_PLUGIN_REGISTRATIONS",
+        default_value_t = 1_000,
+        value_name = "COUNT"
+    )]
+    pub registrations: u32,
+    /// Stack of a run in KiB.
+    #[arg(long = "plugin-stack-kib", env = "ELITA_PLUGIN_STACK_KIB", default_value_t = 1_024, value_name = "KIB",
+          value_parser = clap::value_parser!(u32).range(64..=8192))]
+    pub stack_kib: u32,
+    /// Size of a component's file in MiB.
+    #[arg(long = "plugin-file-mib", env = "ELITA_PLUGIN_FILE_MIB", default_value_t = 64, value_name = "MIB")]
+    pub file_mib: u32,
+    /// Functions of a component, which bounds the time it takes to compile.
+    #[arg(long = "plugin-functions", env = "ELITA_PLUGIN_FUNCTIONS", default_value_t = 200_000, value_name = "COUNT")]
+    pub functions: u32,
+    /// Runs at the same time on this host.
+    #[arg(long = "plugin-runs", env = "ELITA_PLUGIN_RUNS", default_value_t = 32, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+}
+
+impl Limits {
+    /// The wall-clock limit of a run whose action declared `declared_seconds`.
+    pub fn run_timeout(&self, declared_seconds: Option<u32>) -> Duration {
+        let seconds = declared_seconds.unwrap_or(self.timeout_seconds).min(self.max_timeout_seconds);
+        Duration::from_secs(u64::from(seconds))
+    }
+
+    pub(super) fn cpu(&self) -> Duration {
+        Duration::from_millis(self.cpu_ms)
+    }
+
+    pub(super) fn host_call(&self) -> Duration {
+        Duration::from_millis(self.host_call_ms)
+    }
+
+    pub(super) fn registration(&self) -> Duration {
+        Duration::from_millis(self.registration_ms)
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        mib(self.memory_mib)
+    }
+
+    pub(super) fn file_bytes(&self) -> usize {
+        mib(self.file_mib)
+    }
+
+    pub(super) fn host_call_bytes(&self) -> usize {
+        kib(self.host_call_kib)
+    }
+
+    pub(super) fn log_bytes(&self) -> usize {
+        kib(self.log_kib)
+    }
+
+    pub(super) fn entries_bytes(&self) -> usize {
+        kib(self.entries_kib)
+    }
+
+    pub(super) fn stack_bytes(&self) -> usize {
+        kib(self.stack_kib)
+    }
+}
+
+fn kib(count: u32) -> usize {
+    count as usize * 1024
+}
+
+fn mib(count: u32) -> usize {
+    kib(count) * 1024
+}
+
+/// What a run's memories and tables have grown to. Growing past the limit ends the run.
+pub(super) struct Growth {
+    memory_bytes: usize,
+    memory_limit: usize,
+    table_elements: usize,
+    table_limit: usize,
+}
+
+impl Growth {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_bytes: 0,
+            memory_limit: limits.memory_bytes(),
+            table_elements: 0,
+            table_limit: limits.table_elements as usize,
+        }
+    }
+}
+
+impl ResourceLimiter for Growth {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let grown = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if grown > self.memory_limit {
+            return Err(Exceeded::Memory.into());
+        }
+        self.memory_bytes = grown;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let grown = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if grown > self.table_limit {
+            return Err(Exceeded::Tables.into());
+        }
+        self.table_elements = grown;
+        Ok(true)
+    }
+}

@@ -1,0 +1,237 @@
+//! wasmtime: how a component becomes a plugin, and how it runs.
+//!
+//! Knows the data services, and neither HTTP nor the job loop. This file is the whole public face. A file of the
+//! plugin directory goes through `loader`, `inspect`, `components` (compiling) and `register` into the database;
+//! `catalog` is what routing reads. A run goes through `instance`, under `limits`, and calls back into `host`.
+
+mod bindings;
+mod catalog;
+mod components;
+mod convert;
+mod cpu;
+mod engine;
+mod error;
+mod guests;
+mod host;
+mod inspect;
+mod instance;
+mod limits;
+mod loader;
+mod output;
+mod register;
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use tracing::Instrument as _;
+
+use self::bindings::PluginPre;
+use self::bindings::exports::elita::plugin::handler::{ActionCall, Failure};
+use self::catalog::Catalog;
+use self::components::{Components, LoadError};
+use self::guests::Guests;
+use self::inspect::Refusal;
+use self::instance::{GuestState, Run};
+use crate::datasvc::{
+    ActionName, ActivePlugin, AppName, Claim, DataSvc, Digest, HostId, JobLog, Json, PluginAction, PluginName,
+};
+use crate::storage::Storage;
+
+pub use self::catalog::FoundAction;
+pub use self::error::RunError;
+pub use self::limits::Limits;
+pub use self::loader::Loader;
+
+/// The plugins of this server. Cheap to clone.
+#[derive(Clone)]
+pub struct Plugins(Arc<Inner>);
+
+struct Inner {
+    svc: DataSvc,
+    storage: Storage,
+    components: Components,
+    guests: Guests,
+    limits: Limits,
+    catalog: RwLock<Arc<Catalog>>,
+}
+
+/// An action to run, for a job that this worker has claimed.
+pub struct ActionRun {
+    /// The claimed job.
+    pub claim: Claim,
+    /// Its log.
+    pub log: JobLog,
+    /// The parameters of the request.
+    pub parameters: Vec<(String, String)>,
+    /// Set when someone asks for the job to stop.
+    pub cancel_requested: Arc<AtomicBool>,
+}
+
+impl Plugins {
+    /// `cache` is a directory for compiled components.
+    ///
+    /// # Errors
+    /// If the limits are more than the machine has address space for, or the directory cannot be made.
+    pub fn new(svc: DataSvc, storage: Storage, cache: &Path, limits: Limits) -> Result<Self, SetupError> {
+        let engine = engine::new_engine(&limits)?;
+        Ok(Self(Arc::new(Inner {
+            svc,
+            components: Components::new(&engine, storage.clone(), cache)?,
+            storage,
+            guests: Guests::new()?,
+            limits,
+            catalog: RwLock::default(),
+        })))
+    }
+
+    /// The limits that runs are under.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// An action, if an active plugin registers it.
+    pub fn find_action(&self, application: &AppName, action: &ActionName) -> Option<Arc<FoundAction>> {
+        self.catalog().action(application, action)
+    }
+
+    /// All actions of an application, by name.
+    pub fn actions(&self, application: &AppName) -> Vec<PluginAction> {
+        self.catalog().actions(application)
+    }
+
+    /// Reads what the active plugins register, if that has changed since.
+    ///
+    /// # Errors
+    /// [`crate::datasvc::Error::Unavailable`].
+    pub async fn refresh(&self) -> crate::datasvc::Result<()> {
+        // Read first: a change in between is seen again the next time.
+        let revision = self.0.svc.plugin_revision().await?;
+        if revision == self.catalog().revision {
+            return Ok(());
+        }
+        let catalog = Catalog::new(revision, self.0.svc.active_plugins().await?);
+        self.0.components.keep_only(&catalog.digests);
+        *self.0.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+        Ok(())
+    }
+
+    /// Loads what the active plugins need, so that no job waits for it.
+    pub async fn warm_up(&self) {
+        for &digest in &self.catalog().digests {
+            if let Err(error) = self.0.components.get(digest).await {
+                tracing::error!("component {digest} is active and cannot be loaded: {error}");
+            }
+        }
+    }
+
+    /// Runs an action to its end: its result, or how it ended otherwise.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn run_action(&self, run: ActionRun) -> Result<Json, RunError> {
+        let component = self.component(run.claim.digest).await?;
+        let inner = self.0.clone();
+        let applications = self.catalog().applications_of(&run.claim.plugin, &run.claim.application);
+        let work = async move {
+            let ActionRun { claim, log, parameters, cancel_requested } = run;
+            let time_limit = claim.timeout;
+            let call = action_call(&claim, parameters);
+            let context = Run::new(inner.svc.clone(), claim.plugin, applications, log, cancel_requested, &inner.limits);
+            instance::call(&component, &inner.limits, Some(context), time_limit, async |plugin, store| {
+                plugin.elita_plugin_handler().call_run_action(store, &call).await
+            })
+            .await
+            .and_then(checked_result)
+        };
+        self.0.guests.run(work.in_current_span()).await.unwrap_or_else(|error| Err(RunError::internal(&error)))
+    }
+
+    async fn component(&self, digest: Digest) -> Result<PluginPre<GuestState>, RunError> {
+        self.0.components.get(digest).await.map_err(|error| match error {
+            LoadError::Missing(_) | LoadError::Damaged(_) | LoadError::Unusable(_) => {
+                RunError::new("plugin-unavailable", error.to_string())
+            }
+            LoadError::Storage(_) | LoadError::Task(_) => RunError::internal(&error),
+        })
+    }
+
+    /// Takes a component in: stored, checked, compiled, asked what it registers, and put in force.
+    async fn offer(&self, host: HostId, name: &PluginName, bytes: Bytes, digest: Digest) -> Result<(), OfferError> {
+        let inner = &self.0;
+        let imports = inspect::inspect(&bytes, &inner.limits)?;
+        let size_bytes = bytes.len() as u64;
+        inner.storage.put_component(&digest.hex(), bytes).await?;
+        let component = inner.components.get(digest).await?;
+        let asked = inner.clone();
+        let registration = async move { register::register(&component, &asked.limits).await };
+        let registration = inner.guests.run(registration.in_current_span()).await.map_err(LoadError::Task)??;
+        let offered = ActivePlugin { name: name.clone(), digest, registration };
+        inner.svc.activate_plugin(host, &offered, size_bytes, &imports).await?;
+        Ok(())
+    }
+
+    fn catalog(&self) -> Arc<Catalog> {
+        self.0.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Why plugins cannot be run on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The limits ask for more address space than there is, say.
+    #[error("the WebAssembly engine cannot be set up; if memory is short, lower --plugin-runs: {0:#}")]
+    Engine(wasmtime::Error),
+    /// The directory of compiled components or the guests' threads cannot be made.
+    #[error("the plugin host cannot be set up: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl From<wasmtime::Error> for SetupError {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// Why a component was not put in force.
+#[derive(Debug, thiserror::Error)]
+enum OfferError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Storage(#[from] crate::storage::StorageError),
+    #[error(transparent)]
+    Datasvc(#[from] crate::datasvc::Error),
+}
+
+fn action_call(claim: &Claim, parameters: Vec<(String, String)>) -> ActionCall {
+    ActionCall {
+        application: claim.application.to_string(),
+        action: claim.action.to_string(),
+        parameters,
+        job: claim.job_id.to_string(),
+        attempt: claim.attempt.cast_unsigned(),
+        user: claim.username.clone(),
+    }
+}
+
+/// What a guest returned, if it is JSON.
+fn checked_result(answer: Result<String, Failure>) -> Result<Json, RunError> {
+    let json = |text: String| {
+        RawValue::from_string(text)
+            .map_err(|error| RunError::new("invalid-result", format!("the plugin returned what is no JSON: {error}")))
+    };
+    match answer {
+        Ok(result) => json(result),
+        Err(Failure { message, details }) => {
+            let mut failure = RunError::new("action-failed", message);
+            failure.details =
+                details.map(json).transpose()?.and_then(|details| serde_json::from_str(details.get()).ok());
+            Err(failure)
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What a guest writes for operators: the `log` interface, stdout and stderr. All of it goes to the server's log,
+//! line by line, within one budget for the run.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use tracing::{debug, error, info, trace, warn};
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+
+use super::error::Exceeded;
+use super::limits::Limits;
+
+/// The longest line; a longer one is broken.
+const MAX_LINE_BYTES: usize = 8 * 1024;
+/// How much of stderr's end is kept to explain a trap.
+const STDERR_TAIL_BYTES: usize = 4 * 1024;
+
+/// How important a line is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Where a line came from.
+#[derive(Clone, Copy, Debug)]
+enum Stream {
+    Log(Level),
+    Stdout,
+    Stderr,
+}
+
+/// The output of one run. Clones share it.
+#[derive(Clone)]
+pub(super) struct Output(Arc<Mutex<State>>);
+
+struct State {
+    bytes_left: usize,
+    lines_left: usize,
+    stderr_tail: Vec<u8>,
+}
+
+impl Output {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            bytes_left: limits.log_bytes(),
+            lines_left: limits.log_lines as usize,
+            stderr_tail: Vec::new(),
+        })))
+    }
+
+    /// Writes to the server's log. Every line of the message is a line of its own there.
+    pub(super) fn log(&self, level: Level, message: &str) -> Result<(), Exceeded> {
+        for line in message.lines() {
+            self.take(line.len() + 1, 1)?;
+            write_line(Stream::Log(level), line);
+        }
+        Ok(())
+    }
+
+    pub(super) fn stdout(&self) -> Pipe {
+        Pipe { output: self.clone(), stream: Stream::Stdout }
+    }
+
+    pub(super) fn stderr(&self) -> Pipe {
+        Pipe { output: self.clone(), stream: Stream::Stderr }
+    }
+
+    /// The end of what was written to stderr.
+    pub(super) fn stderr_tail(&self) -> String {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&state.stderr_tail).into_owned()
+    }
+
+    fn take(&self, bytes: usize, lines: usize) -> Result<(), Exceeded> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.bytes_left = state.bytes_left.checked_sub(bytes).ok_or(Exceeded::Log)?;
+        state.lines_left = state.lines_left.checked_sub(lines).ok_or(Exceeded::Log)?;
+        Ok(())
+    }
+
+    fn keep_tail(&self, bytes: &[u8]) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.stderr_tail.extend_from_slice(bytes);
+        let excess = state.stderr_tail.len().saturating_sub(STDERR_TAIL_BYTES);
+        state.stderr_tail.drain(..excess);
+    }
+}
+
+/// The job and the plugin are fields of the span that the run is in. Control characters are escaped by the log's
+/// own formatting of a field, so that a guest can fake no lines.
+fn write_line(stream: Stream, text: &str) {
+    match stream {
+        Stream::Log(Level::Trace) => trace!(target: "plugin", text, "log"),
+        Stream::Log(Level::Debug) => debug!(target: "plugin", text, "log"),
+        Stream::Log(Level::Info) => info!(target: "plugin", text, "log"),
+        Stream::Log(Level::Warn) => warn!(target: "plugin", text, "log"),
+        Stream::Log(Level::Error) => error!(target: "plugin", text, "log"),
+        Stream::Stdout => info!(target: "plugin", text, "stdout"),
+        Stream::Stderr => warn!(target: "plugin", text, "stderr"),
+    }
+}
+
+/// stdout or stderr of a run.
+pub(super) struct Pipe {
+    output: Output,
+    stream: Stream,
+}
+
+impl StdoutStream for Pipe {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 writes through this one, and that is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(PipeEnd { output: self.output.clone(), stream: self.stream, line: Vec::new() })
+    }
+}
+
+impl IsTerminal for Pipe {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+/// A guest's handle of a [`Pipe`], with the line that is not yet complete.
+struct PipeEnd {
+    output: Output,
+    stream: Stream,
+    line: Vec<u8>,
+}
+
+impl PipeEnd {
+    fn end_line(&mut self) {
+        write_line(self.stream, &String::from_utf8_lossy(&self.line));
+        self.line.clear();
+    }
+}
+
+impl OutputStream for PipeEnd {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if matches!(self.stream, Stream::Stderr) {
+            self.output.keep_tail(&bytes);
+        }
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.output.take(bytes.len(), lines).map_err(|limit| StreamError::Trap(limit.into()))?;
+        for &byte in &bytes {
+            match byte {
+                b'\n' => self.end_line(),
+                _ => self.line.push(byte),
+            }
+            if self.line.len() >= MAX_LINE_BYTES {
+                self.end_line();
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(MAX_LINE_BYTES)
+    }
+}
+
+#[async_trait]
+impl Pollable for PipeEnd {
+    async fn ready(&mut self) {}
+}
+
+impl Drop for PipeEnd {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+    }
+}

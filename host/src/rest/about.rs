@@ -1,0 +1,95 @@
+//! What the server is, whether it is well, and what it can be asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::{Extension, Json};
+use serde::Serialize;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::api::Api;
+use super::args::{NoQuery, Query};
+use super::problem::Problem;
+use crate::datasvc::Caller;
+
+/// How long the database may take to answer before the server says that it is not ready.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+
+/// What the server is.
+#[derive(Serialize, ToSchema)]
+struct About {
+    /// Its name.
+    #[schema(example = "elita")]
+    name: &'static str,
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+}
+
+/// How the server is.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    /// In a word.
+    #[schema(example = "ready")]
+    status: &'static str,
+}
+
+/// Says what this server is
+#[utoipa::path(get, path = "/about", operation_id = "about.get", tag = "about", security(()),
+    responses((status = 200, body = About)))]
+async fn get(Query(NoQuery {}): Query<NoQuery>) -> Json<About> {
+    Json(About { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Says what this server is, as `/about` does
+#[utoipa::path(get, path = "/", operation_id = "about.root", tag = "about", security(()),
+    responses((status = 200, body = About)))]
+async fn root(query: Query<NoQuery>) -> Json<About> {
+    get(query).await
+}
+
+/// Says that the server answers
+#[utoipa::path(get, path = "/health/live", operation_id = "health.live", tag = "health", security(()),
+    responses((status = 200, body = Health)))]
+async fn live(Query(NoQuery {}): Query<NoQuery>) -> Json<Health> {
+    Json(Health { status: "live" })
+}
+
+/// Says whether the server can do its work
+#[utoipa::path(get, path = "/health/ready", operation_id = "health.ready", tag = "health", security(()),
+    responses((status = 200, body = Health), (status = 503, description = "The database does not answer")))]
+async fn ready(State(rest): State<Rest>, Query(NoQuery {}): Query<NoQuery>) -> Result<Json<Health>, Problem> {
+    match timeout(READY_WITHIN, rest.svc.is_ready()).await {
+        Ok(true) => Ok(Json(Health { status: "ready" })),
+        Ok(false) | Err(_) => {
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database does not answer"))
+        }
+    }
+}
+
+/// Describes the API, as OpenAPI
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi.get", tag = "about",
+    responses((status = 200, body = Object, description = "This document")))]
+async fn openapi(
+    _caller: Caller,
+    Query(NoQuery {}): Query<NoQuery>,
+    Extension(api): Extension<Arc<Api>>,
+) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], api.document.clone())
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default()
+        .routes(routes!(root))
+        .routes(routes!(get))
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(openapi))
+}

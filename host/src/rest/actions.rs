@@ -1,0 +1,103 @@
+//! `/app/{app}/actions`: what plugins offer for an application.
+
+use axum::Json;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Uri};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::{NoQuery, Query};
+use super::page::{ListReply, PageQuery};
+use super::parameters::Parameters;
+use super::path::Path;
+use super::problem::Problem;
+use super::reply::{Accepted, SubmittedJob};
+use crate::datasvc::{ActionName, AppName, Caller, Listed, PluginAction};
+
+/// The client's `Idempotency-Key`, if it sent one.
+struct IdempotencyKey(Option<String>);
+
+impl FromRequestParts<Rest> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _rest: &Rest) -> Result<Self, Problem> {
+        let sent: Vec<_> = parts.headers.get_all("Idempotency-Key").iter().map(HeaderValue::to_str).collect();
+        match sent[..] {
+            [] => Ok(Self(None)),
+            [Ok(key)] if is_key(key) => Ok(Self(Some(key.to_owned()))),
+            _ => Err(Problem::malformed("`Idempotency-Key` is one header of 1 to 255 visible ASCII characters")),
+        }
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Lists the actions of an application, by name
+#[utoipa::path(get, path = "/app/{app}/actions", operation_id = "actions.list", tag = "actions",
+    params(("app" = AppName, Path, description = "The application"), PageQuery),
+    responses((status = 200, body = Listed<PluginAction>), (status = 404, description = "No such application")))]
+async fn list(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(app): Path<AppName>,
+    Query(query): Query<PageQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<PluginAction>>, Problem> {
+    let actions = rest.jobs.actions(&caller, &app).await?;
+    Ok(ListReply::of(&uri, query.cut(actions, |action| action.name.as_str())?))
+}
+
+/// Describes an action
+#[utoipa::path(get, path = "/app/{app}/actions/{action}", operation_id = "actions.get", tag = "actions",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("action" = ActionName, Path, description = "The action"),
+    ),
+    responses((status = 200, body = PluginAction), (status = 404, description = "No such application or action")))]
+async fn get(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, action)): Path<(AppName, ActionName)>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Result<Json<PluginAction>, Problem> {
+    let action = rest.jobs.action(&caller, &app, &action).await?;
+    Ok(Json(action))
+}
+
+/// Runs an action, as a job
+///
+/// Its parameters are those of the query string and of the body, a form or a JSON object, in which a value that is
+/// no string is passed as its JSON text. A name in both keeps both values, the query's first.
+#[utoipa::path(post, path = "/app/{app}/actions/{action}", operation_id = "actions.run", tag = "actions",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("action" = ActionName, Path, description = "The action"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "Visible ASCII; the same request with the same key answers with the same job"),
+    ),
+    request_body(content((Object = "application/json"), (Object = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
+        (status = 400, description = "A declared parameter is missing; nothing runs"),
+        (status = 404, description = "No such application or action"),
+        (status = 422, description = "The idempotency key was used for another request"),
+    ))]
+async fn run(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, action)): Path<(AppName, ActionName)>,
+    IdempotencyKey(key): IdempotencyKey,
+    Parameters { values, fingerprint }: Parameters,
+) -> Result<Accepted, Problem> {
+    let idempotency = key.map(|key| (key, fingerprint));
+    let enqueued = rest.jobs.submit_action(&caller, &app, &action, values, idempotency).await?;
+    Ok(Accepted::job(enqueued, action.to_string()))
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(list)).routes(routes!(get, run))
+}

@@ -1,0 +1,102 @@
+//! The OpenAPI document, made of the handlers' own descriptions, and what is read off it: each route's operation.
+
+use std::collections::HashMap;
+
+use axum::http::{Method, StatusCode};
+use utoipa::OpenApi as _;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
+
+use super::auth::AUTH_TOKEN;
+use super::problem::{Document, PROBLEM_JSON};
+
+/// The frame that the handlers' descriptions are put into.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Elita",
+        description = "A WebAssembly plugin host for deployment automation",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(Document))
+)]
+struct Frame;
+
+/// The document to begin with, without any operation.
+pub(super) fn frame() -> OpenApi {
+    let mut document = Frame::openapi();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(BEARER, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    components.add_security_scheme(API_KEY, SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(AUTH_TOKEN))));
+    let no_scopes: [&str; 0] = [];
+    document.security = Some([BEARER, API_KEY].map(|scheme| SecurityRequirement::new(scheme, no_scopes)).into());
+    document
+}
+
+const BEARER: &str = "bearer";
+const API_KEY: &str = "auth_token";
+
+/// The finished document.
+pub(super) struct Api {
+    /// As JSON.
+    pub(super) document: String,
+    /// Operation ids by route and method.
+    operation_ids: HashMap<String, Vec<(Method, String)>>,
+}
+
+impl Api {
+    /// Completes the document that the routes made.
+    pub(super) fn new(mut document: OpenApi) -> Self {
+        let mut operation_ids = HashMap::new();
+        for (route, item) in &mut document.paths.paths {
+            let of_route: &mut Vec<_> = operation_ids.entry(route.clone()).or_default();
+            for (method, operation) in operations(item) {
+                describe_replies(operation);
+                of_route.extend(operation.operation_id.clone().map(|id| (method, id)));
+            }
+        }
+        let document = document.to_json().expect("the document is made of strings, lists and maps with string keys");
+        Self { document, operation_ids }
+    }
+
+    /// The operation that a request to this route asks for.
+    pub(super) fn operation_id(&self, method: &Method, route: &str) -> Option<&str> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let (_, id) = self.operation_ids.get(route)?.iter().find(|(known, _)| known == method)?;
+        Some(id)
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let all = [
+        (Method::GET, &mut item.get),
+        (Method::PUT, &mut item.put),
+        (Method::POST, &mut item.post),
+        (Method::DELETE, &mut item.delete),
+        (Method::PATCH, &mut item.patch),
+    ];
+    all.into_iter().filter_map(|(method, operation)| operation.as_mut().map(|operation| (method, operation)))
+}
+
+/// Adds the problems that all operations may answer with, and to each reply what can be said of all of its status.
+fn describe_replies(operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    // An operation that says nothing of security needs a token.
+    if operation.security.is_none() {
+        let no_token = || Response::new("No token, or one that is not valid").into();
+        responses.entry("401".into()).or_insert_with(no_token);
+    }
+    responses.entry("default".into()).or_insert_with(|| Response::new("Any other problem").into());
+    for (status, response) in responses {
+        let RefOr::T(response) = response else { continue };
+        if status == "default" || status.starts_with(['4', '5']) {
+            let content = Content::new(Some(Ref::from_schema_name("Problem")));
+            response.content.insert(PROBLEM_JSON.into(), content.into());
+        }
+        if response.description.is_empty() {
+            let reason = status.parse().ok().and_then(|status: StatusCode| status.canonical_reason());
+            response.description = reason.unwrap_or(status).to_owned();
+        }
+    }
+}

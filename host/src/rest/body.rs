@@ -1,0 +1,112 @@
+//! The body of a request: read within a size and a time, and told apart by its content type.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderMap, StatusCode, header};
+
+use super::form;
+use super::json::{self, Members};
+use super::problem::Problem;
+
+/// The longest body that is not an upload, in bytes.
+const MAX_BYTES: usize = 1024 * 1024;
+/// How long a client may take to send one.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A body of one of the two types that arguments and parameters come in.
+pub(super) enum Content {
+    /// There is none.
+    Empty,
+    /// `application/x-www-form-urlencoded`.
+    Form(Vec<(String, String)>),
+    /// `application/json`: an object.
+    Object(Members),
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+/// 413 if it is or says to be too long, without reading on; 408 if it does not arrive in time; 400 if it breaks off.
+pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+    if declared_length(headers).is_some_and(|length| length > MAX_BYTES as u64) {
+        return Err(too_long());
+    }
+    match tokio::time::timeout(DEADLINE, collect(body)).await {
+        Ok(read) => read,
+        Err(_) => {
+            let detail = format!("the body did not arrive within {} seconds", DEADLINE.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timed-out", detail))
+        }
+    }
+}
+
+async fn collect(mut body: Body) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(|_| Problem::malformed("the body breaks off"))?;
+        let data = frame.into_data().unwrap_or_default();
+        if bytes.len() + data.len() > MAX_BYTES {
+            return Err(too_long());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_long() -> Problem {
+    let detail = format!("at most {MAX_BYTES} bytes are taken as a body here");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}
+
+impl Content {
+    /// Takes a body apart. An empty one is fine, whatever its type.
+    ///
+    /// # Errors
+    /// 415 if it is neither JSON nor a form; 400 if it is not what its type says; 422 if it is JSON and no object.
+    pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, Problem> {
+        if body.is_empty() {
+            return Ok(Self::Empty);
+        }
+        match media_type(headers).as_deref() {
+            Some("application/json") => Ok(Self::Object(json::members(body)?)),
+            Some("application/x-www-form-urlencoded") => {
+                let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the form is not UTF-8"))?;
+                Ok(Self::Form(form::pairs(text)?))
+            }
+            other => Err(unsupported(other, "`application/json` or `application/x-www-form-urlencoded`")),
+        }
+    }
+
+    /// Takes a body apart that has to be JSON.
+    ///
+    /// # Errors
+    /// 415 if it is something else or nothing; 400 if it is no JSON; 422 if it is no object.
+    pub(super) fn parse_json(headers: &HeaderMap, body: &[u8]) -> Result<Members, Problem> {
+        match media_type(headers).as_deref() {
+            Some("application/json") => json::members(body),
+            other => Err(unsupported(other, "`application/json`")),
+        }
+    }
+}
+
+/// The content type without its parameters, in lower case.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let (name, _parameters) = value.split_once(';').unwrap_or((value, ""));
+    Some(name.trim().to_ascii_lowercase())
+}
+
+fn unsupported(found: Option<&str>, wanted: &str) -> Problem {
+    let detail = match found {
+        Some(found) => format!("the body has the content type `{found}`; send {wanted}"),
+        None => format!("the request has no `Content-Type`; send {wanted}"),
+    };
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+}

@@ -1,0 +1,144 @@
+//! What happens to every request before and after its handler: it gets an id and a span, is refused if it is
+//! malformed whatever it asks for, and its reply gets the headers and the form that all replies have.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::{Instrument, debug, info_span};
+use uuid::Uuid;
+
+use super::api::Api;
+use super::form;
+use super::json;
+use super::problem::{Fault, PROBLEM_JSON, Problem};
+
+/// The longest URI, in bytes.
+const MAX_URI_BYTES: usize = 32 * 1024;
+/// How many header fields a request may have.
+const MAX_HEADERS: usize = 100;
+/// The longest a request's header fields may be together, in bytes.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Parameters that would put a token into a URL, and so into logs and histories.
+const TOKEN_PARAMETERS: [&str; 3] = ["token", "auth_token", "access_token"];
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The middleware around all routes and both fallbacks.
+pub(super) async fn front(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let op = route.and_then(|route| api.operation_id(request.method(), route)).unwrap_or("none");
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = info_span!("request", request.id = %id, op, http.method = %method, http.path = path);
+    async {
+        let started = Instant::now();
+        let pretty = wants_pretty(request.uri());
+        let reply = match admit(&request) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        };
+        let reply = finished(reply, &id, pretty).await;
+        let elapsed_ms = started.elapsed().as_secs_f64() * 1000.0;
+        debug!(http.status = reply.status().as_u16(), elapsed_ms, "answered");
+        reply
+    }
+    .instrument(span)
+    .await
+}
+
+/// The reply to a path that no route has.
+pub(super) async fn nothing_there(uri: Uri) -> Problem {
+    Problem::not_found(format!("there is nothing at `{}`", uri.path()))
+}
+
+/// The reply to a method that a route does not have. The router adds `Allow`.
+pub(super) async fn not_allowed(request: Request) -> Problem {
+    let detail = format!("`{}` takes other methods than {}", request.uri().path(), request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+}
+
+/// Refuses what no handler should see.
+fn admit(request: &Request) -> Result<(), Problem> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let uri_bytes = uri.path().len() + uri.query().map_or(0, str::len);
+    if uri_bytes > MAX_URI_BYTES {
+        let detail = format!("a URI has at most {MAX_URI_BYTES} bytes; parameters may stand in the body as well");
+        return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri-too-long", detail));
+    }
+    let header_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > MAX_HEADERS || header_bytes > MAX_HEADER_BYTES {
+        let detail = format!("a request has at most {MAX_HEADERS} header fields and {MAX_HEADER_BYTES} bytes of them");
+        return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", detail));
+    }
+    if uri.path().contains("%00") {
+        return Err(Problem::malformed("the path contains a NUL"));
+    }
+    let parameters = form::pairs(uri.query().unwrap_or_default())?;
+    match parameters.iter().find(|(name, _)| TOKEN_PARAMETERS.contains(&name.to_ascii_lowercase().as_str())) {
+        Some((name, _)) => {
+            let detail =
+                "a token goes in a header, `Authorization: Bearer <token>`: URLs are kept in logs and histories";
+            Err(Problem::new(StatusCode::BAD_REQUEST, "token-in-url", detail)
+                .with([Fault::in_parameter(name, "is not taken in a URL")]))
+        }
+        None => Ok(()),
+    }
+}
+
+fn wants_pretty(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|parameter| parameter == "pretty=true")
+}
+
+/// Gives a reply what all replies have: the indentation, the document if it is a problem, the headers.
+async fn finished(reply: Response, id: &RequestId, pretty: bool) -> Response {
+    let mut reply = if pretty { indented(reply).await } else { reply };
+    if let Some(problem) = reply.extensions_mut().remove::<Problem>() {
+        let document = serde_json::to_vec(&problem.into_document(id.to_string()));
+        let document = document.expect("a problem document is made of strings and numbers");
+        *reply.body_mut() = Body::from(if pretty { json::indented(&document) } else { document });
+        reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    }
+    reply.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply.headers_mut().insert(REQUEST_ID, id.0.clone());
+    reply
+}
+
+/// The same reply, easier to read if it is JSON.
+async fn indented(reply: Response) -> Response {
+    if reply.headers().get(header::CONTENT_TYPE).is_none_or(|found| found != "application/json") {
+        return reply;
+    }
+    let (mut parts, body) = reply.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    match to_bytes(body, usize::MAX).await {
+        Ok(json) => Response::from_parts(parts, Body::from(json::indented(&json))),
+        Err(error) => Problem::internal(&error).into_response(),
+    }
+}
+
+/// The client's `X-Request-Id`, or one of our own.
+struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Takes the client's id if it is 1 to 128 of `A-Z a-z 0-9 . _ -`, which are safe in any log.
+    fn of(headers: &HeaderMap) -> Self {
+        let sane = |id: &&HeaderValue| {
+            let known = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            (1..=128).contains(&id.len()) && id.as_bytes().iter().all(known)
+        };
+        let own = || HeaderValue::try_from(Uuid::now_v7().to_string()).expect("a UUID is visible ASCII");
+        Self(headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(own))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_str().unwrap_or_default())
+    }
+}

@@ -1,0 +1,77 @@
+//! The REST door: HTTP in, calls of `datasvc` and `jobs`, documents out.
+//!
+//! Knows no rule and no query. Each noun has a file with its handlers, which have four steps: who asks, what for, do
+//! it, reply. Around them:
+//!
+//! - [`server`] accepts connections, [`front`] is what every request passes, [`api`] is the OpenAPI document;
+//! - [`auth`] gives a handler its caller, [`path`], [`args`] and [`parameters`] what is asked, read from the URL and
+//!   the body by [`form`], [`body`] and [`json`];
+//! - [`reply`] and [`page`] are what it answers, [`problem`] is what it answers when something is wrong.
+//!
+//! axum's and hyper's types stay in this module.
+
+mod about;
+mod actions;
+mod api;
+mod applications;
+mod args;
+mod auth;
+mod body;
+mod form;
+mod front;
+mod jobs;
+mod json;
+mod page;
+mod parameters;
+mod path;
+mod plugins;
+mod problem;
+mod reply;
+mod server;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::{Extension, Router, middleware};
+use utoipa_axum::router::OpenApiRouter;
+
+use self::api::Api;
+use self::auth::TokenCache;
+use crate::datasvc::DataSvc;
+use crate::jobs::Jobs;
+
+pub use server::serve;
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Rest {
+    svc: DataSvc,
+    jobs: Jobs,
+    tokens: Arc<TokenCache>,
+}
+
+impl Rest {
+    /// A door to these services.
+    pub fn new(svc: DataSvc, jobs: Jobs) -> Self {
+        Self { svc, jobs, tokens: Arc::default() }
+    }
+}
+
+/// All routes, with all that every request passes.
+pub fn router(rest: Rest) -> Router {
+    let (routes, document) = OpenApiRouter::with_openapi(api::frame())
+        .merge(about::router())
+        .merge(applications::router())
+        .merge(actions::router())
+        .merge(jobs::router())
+        .merge(plugins::router())
+        .merge(tokens::router())
+        .split_for_parts();
+    let api = Arc::new(Api::new(document));
+    routes
+        .fallback(front::nothing_there)
+        .method_not_allowed_fallback(front::not_allowed)
+        .layer(Extension(Arc::clone(&api)))
+        .layer(middleware::from_fn_with_state(api, front::front))
+        .with_state(rest)
+}

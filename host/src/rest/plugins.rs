@@ -1,0 +1,45 @@
+//! `/global/plugins`: which plugins there are, what they register and what was refused.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::{NoQuery, Query};
+use super::page::{ListReply, PageQuery, in_parameter};
+use super::path::Path;
+use super::problem::Problem;
+use crate::datasvc::{Caller, Listed, Plugin, PluginName};
+
+/// Lists the plugins, by name
+#[utoipa::path(get, path = "/global/plugins", operation_id = "plugins.list", tag = "plugins",
+    params(PageQuery), responses((status = 200, body = Listed<Plugin>)))]
+async fn list(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<Plugin>>, Problem> {
+    let listed = rest.svc.plugins(&caller, &query.page()?).await.map_err(in_parameter)?;
+    Ok(ListReply::of(&uri, listed))
+}
+
+/// Shows a plugin
+#[utoipa::path(get, path = "/global/plugins/{plugin}", operation_id = "plugins.get", tag = "plugins",
+    params(("plugin" = PluginName, Path, description = "The plugin")),
+    responses((status = 200, body = Plugin), (status = 404, description = "No such plugin")))]
+async fn get(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(plugin): Path<PluginName>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Result<Json<Plugin>, Problem> {
+    let plugin = rest.svc.plugin(&caller, &plugin).await?;
+    Ok(Json(plugin))
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(list)).routes(routes!(get))
+}

@@ -1,0 +1,199 @@
+//! What went wrong, as an RFC 9457 document: the one place where an error gets its status and its code.
+//!
+//! A handler returns a [`Problem`]; `front` adds the request's id and writes the document.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tracing::{error, warn};
+use utoipa::ToSchema;
+
+use crate::datasvc;
+
+/// The content type of every reply with a status of 400 and above.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    faults: Vec<Fault>,
+}
+
+/// One of the things that are wrong with a request.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ProblemError)]
+pub(super) struct Fault {
+    /// Where in the body, as a JSON pointer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/app_name")]
+    pointer: Option<String>,
+    /// Which parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
+    /// What is wrong with it.
+    detail: String,
+}
+
+impl Fault {
+    /// In the member `name` of the body.
+    pub(super) fn in_body(name: &str, detail: impl Into<String>) -> Self {
+        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        Self { pointer: Some(pointer), parameter: None, detail: detail.into() }
+    }
+
+    /// In the body as a whole.
+    pub(super) fn at_body(detail: impl Into<String>) -> Self {
+        Self { pointer: Some(String::new()), parameter: None, detail: detail.into() }
+    }
+
+    /// In the parameter `name`.
+    pub(super) fn in_parameter(name: &str, detail: impl Into<String>) -> Self {
+        Self { pointer: None, parameter: Some(name.into()), detail: detail.into() }
+    }
+}
+
+/// The document of a problem (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document {
+    /// Always `about:blank`: `code` tells problems apart.
+    r#type: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The status of the reply.
+    status: u16,
+    /// What went wrong, for people.
+    detail: String,
+    /// What went wrong, for programs: stable, in kebab-case.
+    #[schema(example = "not-found")]
+    code: &'static str,
+    /// The id of the request, which is in the server's log too.
+    request_id: String,
+    /// Where the faults are, if they can be told apart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Fault>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), faults: Vec::new() }
+    }
+
+    /// The same problem, and where it is.
+    pub(super) fn with(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
+        self.faults.extend(faults);
+        self
+    }
+
+    /// A request that cannot be read.
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
+    }
+
+    /// A request that can be read and cannot be right.
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
+    /// Nothing is there, or nothing that the caller may know of.
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// Nobody is known to ask.
+    pub(super) fn unauthorized(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+    }
+
+    /// A fault of the service, which is logged here and not shown.
+    pub(super) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
+        error!(error = chain(cause), "a request failed for a fault of the service");
+        let detail = "the service failed; its log tells why under this request's id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// What the client reads.
+    pub(super) fn into_document(self, request_id: String) -> Document {
+        Document {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code: self.code,
+            request_id,
+            errors: self.faults,
+        }
+    }
+
+    /// The header that the status asks for.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self.status {
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
+            _ => None,
+        }
+    }
+}
+
+impl From<datasvc::Error> for Problem {
+    fn from(error: datasvc::Error) -> Self {
+        use datasvc::Error;
+        let (status, code) = match &error {
+            Error::NotFound { .. } => (StatusCode::NOT_FOUND, "not-found"),
+            Error::AlreadyExists { .. } => (StatusCode::CONFLICT, "already-exists"),
+            Error::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            Error::MissingParameters { .. } => (StatusCode::BAD_REQUEST, "missing-parameters"),
+            Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            Error::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
+            Error::KeyReused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
+            Error::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
+            Error::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong-password"),
+            Error::InvalidToken => (StatusCode::UNAUTHORIZED, "invalid-token"),
+            Error::Unavailable(cause) => {
+                warn!(error = chain(cause), "a request failed because the database does not answer");
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            }
+            Error::Internal(cause) => return Self::internal(cause.as_ref()),
+        };
+        Self::new(status, code, error.to_string()).with(faults(&error))
+    }
+}
+
+/// Where an error of the data services lies, as far as it says so.
+fn faults(error: &datasvc::Error) -> Vec<Fault> {
+    match error {
+        datasvc::Error::Invalid { field, reason } => vec![Fault::in_body(field, reason)],
+        datasvc::Error::MissingParameters { missing } => {
+            missing.iter().map(|name| Fault::in_parameter(name, "is missing")).collect()
+        }
+        datasvc::Error::NotFound { .. }
+        | datasvc::Error::AlreadyExists { .. }
+        | datasvc::Error::TooLarge { .. }
+        | datasvc::Error::Conflict { .. }
+        | datasvc::Error::KeyReused { .. }
+        | datasvc::Error::Denied { .. }
+        | datasvc::Error::WrongPassword
+        | datasvc::Error::InvalidToken
+        | datasvc::Error::Unavailable(_)
+        | datasvc::Error::Internal(_) => Vec::new(),
+    }
+}
+
+/// An error with all that caused it, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(|error| error.to_string()).collect::<Vec<_>>().join(": ")
+}
+
+impl IntoResponse for Problem {
+    /// A reply without a body, for `front` to write the document into.
+    fn into_response(self) -> Response {
+        let mut reply = self.status.into_response();
+        reply.headers_mut().extend(self.header());
+        reply.extensions_mut().insert(self);
+        reply
+    }
+}

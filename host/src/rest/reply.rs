@@ -1,0 +1,58 @@
+//! The replies of operations that make something.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::datasvc::{Enqueued, JobId, JobStatus};
+
+/// 201: something new, and where it is.
+pub(super) struct Created<T> {
+    location: String,
+    document: T,
+}
+
+impl<T> Created<T> {
+    pub(super) fn at(location: String, document: T) -> Self {
+        Self { location, document }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, [(header::LOCATION, self.location)], Json(self.document)).into_response()
+    }
+}
+
+/// A job that has been made of a request.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SubmittedJob {
+    /// Its id.
+    job_id: JobId,
+    /// Where it stands: further than queued, where the same request came before.
+    status: JobStatus,
+    /// What it runs, such as the action's name.
+    name: String,
+    /// Where to follow it.
+    #[schema(example = "/job/0197c9a0-7b1e-7c3d-8a54-3f2f1f0e9d8c")]
+    location: String,
+}
+
+/// 202: a job runs, or will.
+pub(super) struct Accepted(SubmittedJob);
+
+impl Accepted {
+    pub(super) fn job(enqueued: Enqueued, name: String) -> Self {
+        let Enqueued { job_id, status } = enqueued;
+        Self(SubmittedJob { job_id, status, name, location: format!("/job/{job_id}") })
+    }
+}
+
+impl IntoResponse for Accepted {
+    fn into_response(self) -> Response {
+        let location = [(header::LOCATION, self.0.location.clone())];
+        (StatusCode::ACCEPTED, location, Json(self.0)).into_response()
+    }
+}

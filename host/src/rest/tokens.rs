@@ -1,0 +1,109 @@
+//! `/global/tokens`: logging in and out.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, Uri, header};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::{JsonBody, NoQuery, Query};
+use super::page::{ListReply, PageQuery, in_parameter};
+use super::path::Path;
+use super::problem::Problem;
+use super::reply::Created;
+use crate::datasvc::{Caller, Listed, NewToken, Token, TokenId};
+
+/// Stands for the token in use.
+const CURRENT: &str = "current";
+
+/// Who logs in.
+#[derive(Deserialize, ToSchema)]
+struct LogIn {
+    /// The user's name.
+    username: String,
+    /// The user's password.
+    password: String,
+    /// How long the token lasts, in seconds; 30 days unless it is given, at most 366 days.
+    expires_in: Option<u64>,
+}
+
+/// Logs in: makes a token
+///
+/// The token is in this reply only.
+#[utoipa::path(post, path = "/global/tokens", operation_id = "tokens.create", tag = "tokens", security(()),
+    request_body = LogIn,
+    responses(
+        (status = 201, body = NewToken, headers(("Location" = String, description = "The token, without its secret"))),
+        (status = 401, description = "The username or the password is wrong"),
+    ))]
+async fn create(
+    State(rest): State<Rest>,
+    JsonBody(LogIn { username, password, expires_in }): JsonBody<LogIn>,
+) -> Result<([(HeaderName, &'static str); 1], Created<NewToken>), Problem> {
+    let token = rest.svc.log_in(&username, password, expires_in.map(Duration::from_secs)).await?;
+    let created = Created::at(format!("/global/tokens/{}", token.stored.token_id), token);
+    Ok(([(header::CACHE_CONTROL, "no-store")], created))
+}
+
+/// Lists your tokens, or with read permission on `_global` everybody's
+#[utoipa::path(get, path = "/global/tokens", operation_id = "tokens.list", tag = "tokens",
+    params(PageQuery), responses((status = 200, body = Listed<Token>)))]
+async fn list(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<Token>>, Problem> {
+    let listed = rest.svc.tokens(&caller, &query.page()?).await.map_err(in_parameter)?;
+    Ok(ListReply::of(&uri, listed))
+}
+
+/// Shows a token, without its secret
+#[utoipa::path(get, path = "/global/tokens/{id}", operation_id = "tokens.get", tag = "tokens",
+    params(("id" = String, Path, description = "The token's id, or `current` for the token in use")),
+    responses((status = 200, body = Token), (status = 404, description = "No such token")))]
+async fn get(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Result<Json<Token>, Problem> {
+    let id = token_id(&caller, &id)?;
+    let token = rest.svc.token(&caller, id).await?;
+    Ok(Json(token))
+}
+
+/// Revokes a token: with `current`, logs out
+#[utoipa::path(delete, path = "/global/tokens/{id}", operation_id = "tokens.delete", tag = "tokens",
+    params(("id" = String, Path, description = "The token's id, or `current` for the token in use")),
+    responses((status = 204, description = "It is revoked"), (status = 404, description = "No such token")))]
+async fn delete(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Result<StatusCode, Problem> {
+    let id = token_id(&caller, &id)?;
+    rest.svc.delete_token(&caller, id).await?;
+    rest.tokens.clear();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The token that the path names.
+fn token_id(caller: &Caller, id: &str) -> Result<TokenId, Problem> {
+    match caller {
+        Caller::User { token, .. } if id == CURRENT => Ok(*token),
+        Caller::User { .. } | Caller::Plugin { .. } => {
+            TokenId::parse(id).map_err(|_| Problem::not_found(format!("token `{id}` does not exist")))
+        }
+    }
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(list, create)).routes(routes!(get, delete))
+}

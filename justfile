@@ -1,0 +1,97 @@
+# Every command that a person runs by hand; CI runs the same ones. What does not fit on a line is in scripts/.
+#
+# The host's recipes select the whole workspace and then one target of it: so all of them ask for the same features
+# of the dependencies, which are compiled once.
+
+export CARGO_TARGET_DIR := justfile_directory() / "target"
+
+# List the recipes
+[private]
+default:
+    @{{ just_executable() }} --justfile {{ justfile() }} --list --unsorted
+
+# Run a server with the example plugins, and say what to try with it
+[group('run')]
+[no-exit-message]
+up: _setup plugins _host
+    @scripts/up
+
+# Run the tests, or some of those that go through HTTP: `just test jobs::`
+[group('test')]
+test *filter: _setup plugins _host
+    @{{ if filter == "" { just_executable() + " _test-parts" } else { "true" } }}
+    cargo test --locked --workspace --test it -- {{ filter }}
+
+# Measure what Elita costs beside bare wasmtime and Postgres
+[group('test')]
+bench *args: _setup plugins
+    cargo build --locked --workspace --bin elita-bench
+    target/debug/elita-bench {{ args }}
+
+# Run everything that must pass before a merge
+[group('check')]
+check: _fmt-check lint deny test sqlx-check
+
+# Format all Rust code
+[group('check')]
+fmt:
+    cargo fmt --all
+    cargo fmt --all --manifest-path example-plugins/Cargo.toml
+    cargo fmt --all --manifest-path tests/plugins/Cargo.toml
+
+# Run clippy; a warning is an error
+[group('check')]
+lint:
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    {{ plugins_natively }} cargo clippy --locked --all-targets --manifest-path example-plugins/Cargo.toml -- -D warnings
+    {{ plugins_natively }} cargo clippy --locked --all-targets --manifest-path tests/plugins/Cargo.toml -- -D warnings
+
+# Check the dependencies' licences, versions, sources and known vulnerabilities
+[group('check')]
+deny:
+    @scripts/deny
+
+# Check that host/.sqlx is what the queries and the migrations make
+[group('check')]
+sqlx-check: _postgres
+    @scripts/sqlx --check
+
+# Build the example and test plugins
+[group('develop')]
+plugins: _setup
+    @scripts/plugins
+
+# Start a private Postgres for development and print its URL; `just db stop` stops it
+[group('develop')]
+db *command: _postgres
+    @scripts/dev-postgres {{ command }}
+
+# Renew host/.sqlx, after a query or a migration has changed
+[group('develop')]
+sqlx: _postgres
+    @scripts/sqlx
+
+# Plugins are linted and unit-tested for this machine: that needs no wasm toolchain.
+plugins_natively := "CARGO_TARGET_DIR=target/plugins"
+
+# What the other recipes need of the machine; with nothing to do it takes a moment.
+_setup: _postgres
+    @scripts/wasm-toolchain
+
+# On stderr, so that `just db` prints a URL and nothing else.
+_postgres:
+    @scripts/postgres >&2
+
+_host:
+    cargo build --locked --workspace --bin elita
+
+_fmt-check:
+    cargo fmt --all --check
+    cargo fmt --all --check --manifest-path example-plugins/Cargo.toml
+    cargo fmt --all --check --manifest-path tests/plugins/Cargo.toml
+
+# The tests that need no running server.
+_test-parts:
+    cargo test --locked --doc -p elita-plugin
+    cargo test --locked --workspace --lib
+    {{ plugins_natively }} cargo test --locked --manifest-path example-plugins/Cargo.toml

@@ -1,0 +1,39 @@
+//! Plugin files: those that `scripts/plugins` has built, and those that a test makes up.
+
+use std::path::{Path, PathBuf};
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use super::project_root;
+
+/// A plugin that was built, of the tests' or of the examples.
+pub(crate) fn plugin_file(name: &str) -> PathBuf {
+    let built = project_root().join("target/plugins");
+    let candidates = ["tests", "examples"].map(|folder| built.join(folder).join(format!("{name}.wasm")));
+    let file = candidates.into_iter().find(|file| file.exists());
+    file.unwrap_or_else(|| panic!("there is no plugin {name}; `just plugins` builds them"))
+}
+
+/// Puts a plugin's file into a directory, with its age, so that it is taken to be complete.
+pub(super) fn place(file: &Path, directory: &Path) {
+    std::fs::hard_link(file, directory.join(file.file_name().unwrap()))
+        .or_else(|_| std::fs::copy(file, directory.join(file.file_name().unwrap())).map(drop))
+        .unwrap();
+}
+
+/// A core module of the text format.
+pub(crate) fn core_module(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+/// A component for the world `plugin`, made of a core module in the text format that exports the functions under
+/// their names in the canonical ABI, such as `elita:plugin/handler@0.1.0#run-action`.
+pub(crate) fn component(text: &str) -> Vec<u8> {
+    let mut module = core_module(text);
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(project_root().join("wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("plugin")).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+}

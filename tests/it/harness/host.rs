@@ -1,0 +1,168 @@
+//! A server in this process: the library's, on a free port, with a database and a data directory of its own.
+
+use std::path::PathBuf;
+
+use clap::Parser as _;
+use elita::boot::Server;
+use elita::config::{Cli, Commands, Settings};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::client::{Client, Reply};
+use super::components::{place, plugin_file};
+use super::postgres::Database;
+use super::{eventually, project_root};
+
+/// How a test's server is to be.
+#[derive(Default)]
+pub(crate) struct Setup {
+    plugins: Vec<PathBuf>,
+    flags: Vec<String>,
+}
+
+impl Setup {
+    /// With these plugins in its directory, by their file's name without `.wasm`.
+    pub(crate) fn plugins(mut self, names: &[&str]) -> Self {
+        self.plugins.extend(names.iter().map(|name| plugin_file(name)));
+        self
+    }
+
+    /// With a flag of `elita serve`.
+    pub(crate) fn flag(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.flags.extend([name.to_owned(), value.to_string()]);
+        self
+    }
+
+    /// Starts it, and waits until its plugins are active or refused.
+    pub(crate) async fn start(self) -> TestHost {
+        let data_dir = tempfile::tempdir().unwrap();
+        let plugin_dir = data_dir.path().join("plugins");
+        std::fs::create_dir_all(&plugin_dir).unwrap();
+        share_cache(&data_dir);
+        for plugin in &self.plugins {
+            place(plugin, &plugin_dir);
+        }
+        let host = TestHost::start_in(data_dir, Database::new().await, self.flags).await;
+        for plugin in &self.plugins {
+            host.settled_plugin(plugin.file_stem().unwrap().to_str().unwrap()).await;
+        }
+        host
+    }
+}
+
+/// A server of one test, with its database and its files.
+pub(crate) struct TestHost {
+    pub(crate) database: Database,
+    pub(crate) client: Client,
+    data_dir: TempDir,
+    flags: Vec<String>,
+    server: Server,
+}
+
+impl TestHost {
+    /// One without plugins.
+    pub(crate) async fn start() -> Self {
+        Setup::default().start().await
+    }
+
+    /// One with these plugins, by their file's name without `.wasm`.
+    pub(crate) async fn with_plugins(names: &[&str]) -> Self {
+        Setup::default().plugins(names).start().await
+    }
+
+    async fn start_in(data_dir: TempDir, database: Database, flags: Vec<String>) -> Self {
+        let server = Server::start(settings(&data_dir, &database, &flags)).await.unwrap();
+        let client = Client::new(server.address(), &database.token);
+        Self { database, client, data_dir, flags, server }
+    }
+
+    /// Stops the server and starts another one on the same database and files.
+    pub(crate) async fn restart(self) -> Self {
+        self.server.stop().await;
+        Self::start_in(self.data_dir, self.database, self.flags).await
+    }
+
+    /// Stops the server as SIGTERM does, and returns what stays.
+    pub(crate) async fn stop(self) -> (Database, TempDir) {
+        self.server.stop().await;
+        (self.database, self.data_dir)
+    }
+
+    /// The directory that plugins are loaded from.
+    pub(crate) fn plugin_dir(&self) -> PathBuf {
+        self.data_dir.path().join("plugins")
+    }
+
+    /// Makes an application.
+    pub(crate) async fn create_application(&self, name: &str) {
+        let reply = self.client.post("/app", &serde_json::json!({ "app_name": name })).await;
+        assert_eq!(reply.status, 201, "{reply}");
+    }
+
+    /// A plugin's document, once it is active or refused.
+    pub(crate) async fn settled_plugin(&self, name: &str) -> Value {
+        eventually(&format!("plugin {name} to be active or refused"), async || {
+            let reply = self.client.get(&format!("/global/plugins/{name}")).await;
+            (reply.status == 200 && reply.body["state"] != "compiling").then_some(reply.body)
+        })
+        .await
+    }
+
+    /// A plugin's document, once it is as wanted.
+    pub(crate) async fn plugin(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually(&format!("plugin {name} to be as wanted"), async || {
+            let reply = self.client.get(&format!("/global/plugins/{name}")).await;
+            (reply.status == 200 && wanted(&reply.body)).then_some(reply.body)
+        })
+        .await
+    }
+
+    /// Asks for an action; `query` is what comes after the `?`. Returns the job's id.
+    pub(crate) async fn post_action(&self, application: &str, action: &str, query: &str) -> String {
+        let reply = self.client.post_empty(&format!("/app/{application}/actions/{action}?{query}")).await;
+        assert_eq!(reply.status, 202, "{reply}");
+        reply.body["job_id"].as_str().unwrap().to_owned()
+    }
+
+    /// A job's document with its entries, once it has ended.
+    pub(crate) async fn ended_job(&self, id: &str) -> Value {
+        eventually(&format!("job {id} to end"), async || {
+            let reply = self.client.get(&format!("/job/{id}?results=true")).await;
+            assert_eq!(reply.status, 200, "{reply}");
+            let status = reply.body["status"].as_str().unwrap().to_owned();
+            (status != "queued" && status != "running").then_some(reply.body)
+        })
+        .await
+    }
+
+    /// A job's document, once it runs.
+    pub(crate) async fn running_job(&self, id: &str) -> Reply {
+        eventually(&format!("job {id} to run"), async || {
+            let reply = self.client.get(&format!("/job/{id}?results=true")).await;
+            (reply.body["status"] == "running").then_some(reply)
+        })
+        .await
+    }
+
+    /// Runs an action to its end and returns its job.
+    pub(crate) async fn run_action(&self, application: &str, action: &str, query: &str) -> Value {
+        let id = self.post_action(application, action, query).await;
+        self.ended_job(&id).await
+    }
+}
+
+/// As the command line would give them, so that flags are tested too.
+fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settings {
+    let data_dir = data_dir.path().display().to_string();
+    let fixed = ["elita", "serve", "--listen", "127.0.0.1:0", "--data-dir", &data_dir, "--database-url", &database.url];
+    let arguments = fixed.into_iter().map(String::from).chain(flags.iter().cloned());
+    let Cli { command: Commands::Serve(settings) } = Cli::parse_from(arguments);
+    *settings
+}
+
+/// Components are compiled once for all tests.
+fn share_cache(data_dir: &TempDir) {
+    let cache = project_root().join("target/tests/cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    std::os::unix::fs::symlink(cache, data_dir.path().join("cache")).unwrap();
+}

@@ -1,0 +1,33 @@
+//! What every test needs: [`TestHost`], a server of its own with a database of its own, and a client for it.
+
+mod client;
+mod components;
+mod host;
+mod postgres;
+mod program;
+
+pub(crate) use self::client::{Client, Reply};
+pub(crate) use self::components::{component, core_module, plugin_file};
+pub(crate) use self::host::{Setup, TestHost};
+pub(crate) use self::postgres::Database;
+pub(crate) use self::program::{Program, project_root};
+
+use std::time::{Duration, Instant};
+
+/// How long anything that a test waits for may take before the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// If there is none in time: with what was waited for.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

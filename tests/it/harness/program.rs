@@ -1,0 +1,75 @@
+//! The real program, as a process of its own: for what only a process shows.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+use super::client::Client;
+
+/// The checkout.
+pub(crate) fn project_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A running `elita serve`. Killed when it is dropped.
+pub(crate) struct Program {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    /// Read all the time, so that a full pipe stops nobody.
+    stderr: JoinHandle<String>,
+}
+
+impl Program {
+    /// Starts `elita serve` with these flags and nothing of this process' environment but PATH and HOME.
+    pub(crate) fn serve(flags: &[&str]) -> Self {
+        let mut command = Command::new(elita());
+        command.arg("serve").args(["--listen", "127.0.0.1:0"]).args(flags);
+        command.env_clear().envs(["PATH", "HOME"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut pipe = child.stderr.take().unwrap();
+        let stderr = tokio::spawn(async move {
+            let mut text = String::new();
+            pipe.read_to_string(&mut text).await.unwrap();
+            text
+        });
+        Self { child, stdout, stderr }
+    }
+
+    /// What it says until it is ready, and a client with this token. Fails with its stderr if it ends before.
+    pub(crate) async fn ready(&mut self, token: &str) -> (Vec<String>, Client) {
+        let mut said = Vec::new();
+        while let Some(line) = self.stdout.next_line().await.unwrap() {
+            said.push(line.clone());
+            if let Some((_, address)) = line.split_once(" is ready at http://") {
+                return (said, Client::new(address.parse().unwrap(), token));
+            }
+        }
+        let (code, stderr) = self.ended().await;
+        panic!("elita ended with {code:?} before it was ready:\n{stderr}");
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end: its exit code, if it had one, and what it wrote to stderr.
+    pub(crate) async fn ended(&mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().await.unwrap().code();
+        (code, (&mut self.stderr).await.unwrap())
+    }
+}
+
+/// The program beside this test's, in the same profile.
+fn elita() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let elita = test.ancestors().nth(2).unwrap().join("elita");
+    assert!(elita.exists(), "there is no {}; `cargo build -p elita` makes it", elita.display());
+    elita
+}

@@ -1,0 +1,116 @@
+//! Who may know whom: the arrows of `ARCHITECTURE.md`, read from the `use` lines of the host.
+
+use std::path::{Path, PathBuf};
+
+use crate::harness::project_root;
+
+/// What each room may name beside itself. What is not listed here, such as `boot`, may name everything.
+const MAY_NAME: [(&str, &[&str]); 9] = [
+    ("rest", &["jobs", "datasvc"]),
+    ("jobs", &["plugin", "datasvc", "storage"]),
+    ("plugin", &["datasvc", "storage"]),
+    ("datasvc", &[]),
+    ("storage", &[]),
+    ("postgres", &["data_dir"]),
+    ("data_dir", &[]),
+    ("config", &["plugin"]),
+    ("telemetry", &[]),
+];
+
+/// Words that may stand in some rooms only.
+const ONLY_IN: [(&str, &[&str]); 5] = [
+    ("sqlx::", &["datasvc"]),
+    ("axum::", &["rest"]),
+    ("hyper::", &["rest"]),
+    ("wasmtime::", &["plugin"]),
+    ("object_store::", &["storage"]),
+];
+
+#[test]
+fn the_arrows_between_the_rooms_never_turn_round() {
+    let mut slips = Vec::new();
+    for (room, may_name) in MAY_NAME {
+        for (file, number, line) in lines_of(room) {
+            for named in line.split("crate::").skip(1) {
+                let named = named.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+                let known = named == room || may_name.contains(&named) || !is_room(named);
+                if !known {
+                    slips.push(format!("{}:{number}: `{room}` names `{named}`", file.display()));
+                }
+            }
+        }
+    }
+    assert!(slips.is_empty(), "\n{}", slips.join("\n"));
+}
+
+#[test]
+fn each_technique_stays_in_its_room() {
+    let mut slips = Vec::new();
+    for (file, number, line) in lines_of("") {
+        for (word, rooms) in ONLY_IN {
+            let room = file.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
+            if mentions(&line, word) && !rooms.contains(&&*room) {
+                slips.push(format!("{}:{number}: `{word}` is for {rooms:?}", file.display()));
+            }
+        }
+    }
+    assert!(slips.is_empty(), "\n{}", slips.join("\n"));
+}
+
+#[test]
+fn generated_bindings_are_named_only_where_they_are_converted() {
+    let slips: Vec<_> = lines_of("plugin")
+        .into_iter()
+        .filter(|(file, _, line)| {
+            let file = file.to_string_lossy();
+            let known = file.contains("bindings.rs") || file.contains("convert.rs") || file.contains("/host/");
+            line.contains("bindings::elita::plugin") && !known
+        })
+        .map(|(file, number, line)| format!("{}:{number}: {line}", file.display()))
+        .collect();
+    assert!(slips.is_empty(), "\n{}", slips.join("\n"));
+}
+
+/// Whether the word stands there as a path's beginning, and not at the end of a longer one.
+fn mentions(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
+fn is_room(name: &str) -> bool {
+    let source = project_root().join("host/src");
+    source.join(name).is_dir() || source.join(format!("{name}.rs")).is_file()
+}
+
+/// The lines of code below `host/src/<room>`, with their file (below `host/src`) and number.
+fn lines_of(room: &str) -> Vec<(PathBuf, usize, String)> {
+    let source = project_root().join("host/src");
+    let mut files = Vec::new();
+    match room {
+        "" => collect(&source, &mut files),
+        _ => {
+            collect(&source.join(room), &mut files);
+            files.extend(Some(source.join(format!("{room}.rs"))).filter(|file| file.is_file()));
+        }
+    }
+    // Tests may look behind the walls.
+    files.retain(|file| !file.ends_with("tests.rs"));
+    assert!(!files.is_empty(), "there is no `{room}` below {}", source.display());
+    let mut lines = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let below = file.strip_prefix(&source).unwrap();
+        let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+        lines.extend(code.map(|(index, line)| (below.to_owned(), index + 1, line.to_owned())));
+    }
+    lines
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        match path.extension() {
+            Some(extension) if extension == "rs" => files.push(path),
+            _ => collect(&path, files),
+        }
+    }
+}

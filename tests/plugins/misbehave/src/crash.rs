@@ -1,0 +1,48 @@
+//! Ending badly.
+
+use std::hint::black_box;
+
+use elita_plugin::prelude::*;
+
+/// Traps two calls down; the backtrace should name both.
+pub(crate) fn trap(_: &ActionCall) -> Result<()> {
+    on_the_way_down();
+    Ok(())
+}
+
+#[inline(never)]
+fn on_the_way_down() {
+    deep_inside_the_plugin();
+    // So that the call above does not become a jump, which no backtrace shows.
+    black_box(());
+}
+
+#[inline(never)]
+fn deep_inside_the_plugin() {
+    if black_box(true) {
+        core::arch::wasm32::unreachable();
+    }
+}
+
+pub(crate) fn panic(_: &ActionCall) -> Result<()> {
+    panic!("the widget press is jammed: {}", 42);
+}
+
+pub(crate) fn overflow_the_stack(_: &ActionCall) -> Result<u64> {
+    Ok(dig(1))
+}
+
+#[inline(never)]
+#[expect(unconditional_recursion, reason = "it is meant to run out of stack")]
+fn dig(depth: u64) -> u64 {
+    black_box(dig(black_box(depth) + 1)) + depth
+}
+
+pub(crate) fn exit(_: &ActionCall) -> Result<()> {
+    std::process::exit(3);
+}
+
+pub(crate) fn fail(_: &ActionCall) -> Result<()> {
+    let details = json!({ "press": 42, "widgets": ["left", "right"] });
+    Err(Error::new("the widget press is jammed").with_details(details))
+}

@@ -1,0 +1,59 @@
+//! A little, again and again; and lines that pretend to be the host's.
+
+use std::hint::black_box;
+use std::io::Write;
+
+use elita_plugin::prelude::*;
+use wasip2::clocks::monotonic_clock;
+
+const LINE: &str = "and another line of no interest whatsoever to whoever has to read this log";
+
+pub(crate) fn log(_: &ActionCall) -> Result<()> {
+    loop {
+        log::info!("{LINE}");
+    }
+}
+
+pub(crate) fn stdout(_: &ActionCall) -> Result<()> {
+    loop {
+        writeln!(std::io::stdout(), "{LINE}")?;
+    }
+}
+
+pub(crate) fn stderr(_: &ActionCall) -> Result<()> {
+    loop {
+        writeln!(std::io::stderr(), "{LINE}")?;
+    }
+}
+
+pub(crate) fn entries(_: &ActionCall) -> Result<()> {
+    loop {
+        jobs::append(LINE)?;
+    }
+}
+
+/// Keeps every timer it gets from the host.
+pub(crate) fn handles(_: &ActionCall) -> Result<()> {
+    let mut timers = Vec::new();
+    loop {
+        timers.push(monotonic_clock::subscribe_duration(u64::MAX));
+    }
+}
+
+/// Takes a megabyte at a time and writes to all of it.
+pub(crate) fn memory(_: &ActionCall) -> Result<()> {
+    let mut taken = Vec::new();
+    loop {
+        taken.push(black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+/// Writes what a careless log would show as lines of its own, or as colours.
+pub(crate) fn fake_log_lines(_: &ActionCall) -> Result<()> {
+    let fake =
+        "harmless\n2026-11-22T10:36:00.123Z ERROR elita: the host is on fire\r\n\u{1b}[2J\u{1b}[31mred\u{1b}[0m\u{7}";
+    log::info!("{fake}");
+    println!("{fake}");
+    eprintln!("{fake}");
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Actions that do what no plugin should, one a sin, and two that behave, to see that the host is still well.
+
+use elita_plugin::prelude::*;
+
+mod behave;
+mod crash;
+mod endless;
+mod flood;
+mod huge;
+mod outside;
+
+elita_plugin::plugin! {
+    actions: {
+        "hostile": [
+            action("Loop", endless::compute),
+            action("Sleep", endless::sleep),
+            action("SleepBusy", endless::ask),
+
+            action("LogFlood", flood::log),
+            action("StdoutFlood", flood::stdout),
+            action("StderrFlood", flood::stderr),
+            action("EntryFlood", flood::entries),
+            action("HandleFlood", flood::handles),
+            action("MemoryBomb", flood::memory),
+            action("FakeLogLines", flood::fake_log_lines),
+
+            action("HugeEntry", huge::entry),
+            action("HugeString", huge::string),
+            action("HugeResult", huge::result),
+
+            action("Trap", crash::trap),
+            action("Panic", crash::panic),
+            action("StackOverflow", crash::overflow_the_stack),
+            action("Exit", crash::exit),
+            action("Fail", crash::fail),
+
+            action("Environment", outside::environment),
+
+            action("Echo", behave::echo).description("Returns what it was called with").idempotent(),
+            action("Noop", behave::noop).description("Does nothing"),
+        ],
+    },
+}

@@ -1,0 +1,11 @@
+//! Traps while it registers.
+
+use elita_plugin::Action;
+
+elita_plugin::plugin! {
+    actions: { "hostile": [trap()] },
+}
+
+fn trap() -> Action {
+    core::arch::wasm32::unreachable()
+}
