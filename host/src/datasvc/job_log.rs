@@ -21,7 +21,9 @@ use super::sql::OnConstraint;
 pub const MAX_ENTRY_BYTES: usize = 64 * 1024;
 /// How many entries are read at a time, at most.
 pub const MAX_ENTRIES_PAGE: u32 = 1000;
-/// The source of the host's own entries. No plugin can have this name's entries for its own: see [`NewEntry`].
+/// How many bytes of entries are read at a time, give or take the last one.
+const MAX_PAGE_BYTES: i64 = 4 * 1024 * 1024;
+/// The source of the host's own entries. No plugin can have this name.
 pub const SOURCE_HOST: &str = "host";
 
 /// One line of a job's log.
@@ -37,6 +39,15 @@ pub struct JobEntry {
     /// What it says: any JSON.
     #[schema(value_type = Object)]
     pub data: Json,
+}
+
+/// A part of a job's log.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct JobEntries {
+    /// In the order in which they were recorded.
+    pub items: Vec<JobEntry>,
+    /// Where to go on, for `after`; null if these are all there are so far.
+    pub next: Option<i64>,
 }
 
 /// What to add to a log.
@@ -123,13 +134,13 @@ impl JobLog {
 const TAKEN: &str = "an entry of this number exists";
 
 impl DataSvc {
-    /// Entries of a job's log with a number above `after`, in order, at most `limit`.
+    /// Entries of a job's log with a number above `after`, in order: at most `limit`, and fewer where they are long.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such job or the caller may not see it; [`Error::Invalid`] if `limit` is
     /// not 1 to [`MAX_ENTRIES_PAGE`].
-    pub async fn job_entries(&self, caller: &Caller, id: JobId, after: i64, limit: u32) -> Result<Vec<JobEntry>> {
-        self.job(caller, id).await?;
+    pub async fn job_entries(&self, caller: &Caller, id: JobId, after: i64, limit: u32) -> Result<JobEntries> {
+        self.require_visible_job(caller, id).await?;
         if !(1..=MAX_ENTRIES_PAGE).contains(&limit) {
             return Err(Error::invalid(
                 "limit",
@@ -137,15 +148,21 @@ impl DataSvc {
             ));
         }
         let rows = sqlx::query!(
-            r#"select seq, at, source, data as "data: SqlJson<Json>" from job_entries
-               where job_id = $1 and seq > $2 order by seq limit $3"#,
+            r#"select seq as "seq!", at as "at!", source as "source!", data as "data!: SqlJson<Json>",
+                   (select max(seq) from job_entries where job_id = $1) as "newest!"
+               from (select *, sum(octet_length(data::text)) over (order by seq) - octet_length(data::text) as before
+                     from job_entries where job_id = $1 and seq > $2 order by seq limit $3) as entries
+               where before < $4 order by seq"#,
             id as _,
             after,
-            i64::from(limit)
+            i64::from(limit),
+            MAX_PAGE_BYTES
         )
         .fetch_all(&self.pool)
         .await?;
+        let next = rows.last().filter(|row| row.seq < row.newest).map(|row| row.seq);
         let entries = rows.into_iter();
-        Ok(entries.map(|row| JobEntry { seq: row.seq, at: row.at, source: row.source, data: row.data.0 }).collect())
+        let entries = entries.map(|row| JobEntry { seq: row.seq, at: row.at, source: row.source, data: row.data.0 });
+        Ok(JobEntries { items: entries.collect(), next })
     }
 }

@@ -256,12 +256,24 @@ impl DataSvc {
         }
     }
 
+    /// # Errors
+    /// [`Error::NotFound`], also for a job of an application that the caller may not read.
+    pub(super) async fn require_visible_job(&self, caller: &Caller, id: JobId) -> Result<()> {
+        let found = sqlx::query!(r#"select application as "application: AppName" from jobs where id = $1"#, id as _)
+            .fetch_optional(&self.pool)
+            .await?;
+        match found {
+            Some(job) if may_read(caller, job.application.as_ref()) => Ok(()),
+            _ => Err(Error::not_found(Kind::Job, id)),
+        }
+    }
+
     /// The jobs that the caller may read, newest first.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the page begins after something that is no job id.
     pub async fn jobs(&self, caller: &Caller, filter: &JobFilter, page: &Page) -> Result<Listed<Job>> {
-        let after = page.after().map(JobId::parse).transpose()?;
+        let after = page.after_as(JobId::parse)?;
         let readable = self.readable_applications(caller).await?;
         let rows = sqlx::query_as!(
             JobRow,

@@ -23,7 +23,7 @@ pub use applications::Application;
 pub use caller::{Caller, Permission};
 pub use error::{Error, Kind, Result};
 pub use ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, TokenId, UserName, WorkerId};
-pub use job_log::{JobEntry, JobLog, MAX_ENTRIES_PAGE, MAX_ENTRY_BYTES, NewEntry, SOURCE_HOST};
+pub use job_log::{JobEntries, JobEntry, JobLog, MAX_ENTRIES_PAGE, MAX_ENTRY_BYTES, NewEntry, SOURCE_HOST};
 pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob};
 pub use page::{Listed, Page};
 pub use permissions::Permissions;

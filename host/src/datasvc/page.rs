@@ -32,6 +32,21 @@ impl Page {
         self.after.as_deref()
     }
 
+    /// The cursor as what the list is ordered by.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the list has given no such cursor.
+    pub(super) fn after_as<T>(&self, parse: impl FnOnce(&str) -> Result<T>) -> Result<Option<T>> {
+        let cursor = self.after().map(parse).transpose();
+        cursor.map_err(|_| Error::invalid("after", "this list gives no such cursor; take the `next` of a page"))
+    }
+
+    /// The part of a list that is at hand as a whole, in the order of `key`.
+    pub fn of<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> &str) -> Listed<T> {
+        items.retain(|item| self.after().is_none_or(|after| key(item) > after));
+        self.cut(items, |item| key(item).to_owned())
+    }
+
     /// One more than the page holds, which shows whether another one follows.
     pub(super) fn fetch(&self) -> i64 {
         i64::from(self.limit) + 1

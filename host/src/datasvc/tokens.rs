@@ -106,7 +106,7 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Invalid`] if the page begins after something that is no token id.
     pub async fn tokens(&self, caller: &Caller, page: &Page) -> Result<Listed<Token>> {
-        let after = page.after().map(TokenId::parse).transpose()?;
+        let after = page.after_as(TokenId::parse)?;
         let tokens = sqlx::query_as!(
             Token,
             r#"select id as "token_id: TokenId", username as "username: UserName", created_at, expires_at

@@ -8,8 +8,8 @@ use serde_json::value::to_raw_value;
 
 use super::Jobs;
 use crate::datasvc::{
-    ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobLog, Kind, NewActionJob, Outcome,
-    Permission, PluginAction, Result,
+    ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobLog, Kind, Listed, NewActionJob, Outcome,
+    Page, Permission, PluginAction, Result,
 };
 use crate::plugin::{ActionRun, FoundAction, Plugins, RunError};
 
@@ -25,9 +25,9 @@ impl Jobs {
     ///
     /// # Errors
     /// [`Error::NotFound`] if the application does not exist; [`Error::Denied`] without read permission.
-    pub async fn actions(&self, caller: &Caller, application: &AppName) -> Result<Vec<PluginAction>> {
+    pub async fn actions(&self, caller: &Caller, application: &AppName, page: &Page) -> Result<Listed<PluginAction>> {
         self.svc.application(caller, application).await?;
-        Ok(self.plugins.actions(application))
+        Ok(page.of(self.plugins.actions(application), |action| action.name.as_str()))
     }
 
     /// One action of an application.

@@ -21,21 +21,21 @@ const HOST_STACK_BYTES: usize = 512 * 1024;
 /// The engine with its limits. The same for all plugins.
 pub(super) fn new_engine(limits: &Limits) -> wasmtime::Result<Engine> {
     let runs = limits.runs;
-    // A component's parts are drawn from pools that are shared by all runs: enough for all of them with a few parts
-    // each, and for one with as many as it may have.
-    let parts = (runs * 8).max(limits.instances);
+    // A component's parts are drawn from pools that all runs share: enough for every run to have as many as it may,
+    // so that no plugin takes another's.
+    let parts = runs.saturating_mul(limits.instances);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(runs)
         .total_core_instances(parts)
-        .total_memories(parts)
+        .total_memories(runs.saturating_mul(limits.memories))
         .total_tables(parts)
         .total_stacks(runs)
         .max_component_instance_size(MAX_INSTANCE_BYTES)
         .max_core_instance_size(MAX_INSTANCE_BYTES)
         .max_core_instances_per_component(limits.instances)
-        .max_memories_per_component(limits.instances)
+        .max_memories_per_component(limits.memories)
         .max_tables_per_component(limits.instances)
-        .max_memories_per_module(limits.instances)
+        .max_memories_per_module(limits.memories)
         .max_tables_per_module(limits.instances)
         .max_memory_size(limits.memory_bytes())
         .table_elements(limits.table_elements as usize);

@@ -1,5 +1,7 @@
 //! How a run can end badly, from the trap that wasmtime reports to a sentence for the plugin's author.
 
+use std::time::Duration;
+
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 
@@ -13,7 +15,6 @@ const MAX_FRAMES: usize = 50;
 #[error("the run passed a limit: {self:?}")]
 pub(super) enum Exceeded {
     Cpu,
-    Time,
     Memory,
     Tables,
     Handles,
@@ -27,7 +28,6 @@ impl Exceeded {
     fn code(self) -> &'static str {
         match self {
             Self::Cpu => "cpu-limit-exceeded",
-            Self::Time => "time-limit-exceeded",
             Self::Memory => "memory-limit-exceeded",
             Self::Tables => "table-limit-exceeded",
             Self::Handles => "handle-limit-exceeded",
@@ -41,7 +41,6 @@ impl Exceeded {
     fn sentence(self, limits: &Limits) -> String {
         match self {
             Self::Cpu => format!("the plugin used more than {} ms of processor time", limits.cpu_ms),
-            Self::Time => "the plugin was stopped at the run's time limit".into(),
             Self::Memory => format!("the plugin needed more than {} MiB of memory", limits.memory_mib),
             Self::Tables => format!("the plugin's tables needed more than {} elements", limits.table_elements),
             Self::Handles => format!("the plugin had more than {} handles open", limits.handles),
@@ -86,8 +85,13 @@ impl RunError {
         Self::new("internal", "the run ended by a fault of the host; its log says which")
     }
 
-    pub(super) fn exceeded(limit: Exceeded, limits: &Limits) -> Self {
+    fn exceeded(limit: Exceeded, limits: &Limits) -> Self {
         Self::new(limit.code(), limit.sentence(limits))
+    }
+
+    /// The run did not end in time.
+    pub(super) fn timed_out(limit: Duration) -> Self {
+        Self::new("time-limit-exceeded", format!("the plugin was stopped at its time limit of {limit:?}"))
     }
 
     /// What a trap means. `stderr` is the end of what the plugin wrote there, where Rust leaves a panic's message.

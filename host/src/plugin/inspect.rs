@@ -115,7 +115,7 @@ fn check_counts(found: &Found, limits: &Limits) -> Result<(), Refusal> {
     for (what, count, limit) in [
         ("functions", found.functions, limits.functions),
         ("core instances", found.instances, limits.instances),
-        ("memories", found.memories, limits.instances),
+        ("memories", found.memories, limits.memories),
         ("tables", found.tables, limits.instances),
     ] {
         if count > limit {

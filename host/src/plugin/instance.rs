@@ -107,7 +107,7 @@ pub(super) async fn call<T>(
     match tokio::time::timeout(time_limit, cpu.count(work)).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(RunError::from_trap(&error, limits, &output.stderr_tail())),
-        Err(_) => Err(RunError::exceeded(Exceeded::Time, limits)),
+        Err(_) => Err(RunError::timed_out(time_limit)),
     }
 }
 

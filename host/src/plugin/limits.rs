@@ -22,9 +22,12 @@ pub struct Limits {
         value_name = "COUNT"
     )]
     pub table_elements: u32,
-    /// Core instances, memories and tables of a component: so many of each.
+    /// Core instances and tables of a component: so many of each.
     #[arg(long = "plugin-instances", env = "ELITA_PLUGIN_INSTANCES", default_value_t = 64, value_name = "COUNT")]
     pub instances: u32,
+    /// Memories of a component. Each takes 4 GiB of address space for every run that fits on this host.
+    #[arg(long = "plugin-memories", env = "ELITA_PLUGIN_MEMORIES", default_value_t = 8, value_name = "COUNT")]
+    pub memories: u32,
     /// Handles (streams, pollables and the like) that a run may have open.
     #[arg(long = "plugin-handles", env = "ELITA_PLUGIN_HANDLES", default_value_t = 1_000, value_name = "COUNT")]
     pub handles: u32,

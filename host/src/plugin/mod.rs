@@ -25,7 +25,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
 use self::bindings::PluginPre;
@@ -182,7 +181,9 @@ impl Plugins {
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The limits ask for more address space than there is, say.
-    #[error("the WebAssembly engine cannot be set up; if memory is short, lower --plugin-runs: {0:#}")]
+    #[error(
+        "the WebAssembly engine cannot be set up; if memory is short, lower --plugin-runs or --plugin-memories: {0:#}"
+    )]
     Engine(wasmtime::Error),
     /// The directory of compiled components or the guests' threads cannot be made.
     #[error("the plugin host cannot be set up: {0}")]
@@ -219,19 +220,18 @@ fn action_call(claim: &Claim, parameters: Vec<(String, String)>) -> ActionCall {
     }
 }
 
-/// What a guest returned, if it is JSON.
+/// What a guest returned, if it is JSON that can be kept.
 fn checked_result(answer: Result<String, Failure>) -> Result<Json, RunError> {
-    let json = |text: String| {
-        RawValue::from_string(text)
-            .map_err(|error| RunError::new("invalid-result", format!("the plugin returned what is no JSON: {error}")))
-    };
     match answer {
-        Ok(result) => json(result),
-        Err(Failure { message, details }) => {
-            let mut failure = RunError::new("action-failed", message);
-            failure.details =
-                details.map(json).transpose()?.and_then(|details| serde_json::from_str(details.get()).ok());
-            Err(failure)
-        }
+        Ok(result) => convert::json(result)
+            .map_err(|reason| RunError::new("invalid-result", format!("the plugin's result cannot be kept: {reason}"))),
+        Err(Failure { message, details: None }) => Err(RunError::new("action-failed", message)),
+        Err(Failure { message, details: Some(details) }) => Err(match convert::json_value(details) {
+            Ok(details) => RunError { details: Some(details), ..RunError::new("action-failed", message) },
+            Err(reason) => RunError::new(
+                "invalid-result",
+                format!("the plugin failed, and the details of its failure cannot be kept ({reason}): {message}"),
+            ),
+        }),
     }
 }

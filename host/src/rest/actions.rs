@@ -47,8 +47,8 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<PluginAction>>, Problem> {
-    let actions = rest.jobs.actions(&caller, &app).await?;
-    Ok(ListReply::of(&uri, query.cut(actions, |action| action.name.as_str())?))
+    let listed = rest.jobs.actions(&caller, &app, &query.page()?).await?;
+    Ok(ListReply::of(&uri, listed))
 }
 
 /// Describes an action

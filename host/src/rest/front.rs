@@ -20,7 +20,7 @@ use super::problem::{Fault, PROBLEM_JSON, Problem};
 
 /// The longest URI, in bytes.
 const MAX_URI_BYTES: usize = 32 * 1024;
-/// How many header fields a request may have.
+/// How many header fields a request may have. Over HTTP/1 `server` refuses more before they get here.
 const MAX_HEADERS: usize = 100;
 /// The longest a request's header fields may be together, in bytes.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -44,7 +44,7 @@ pub(super) async fn front(State(api): State<Arc<Api>>, request: Request, next: N
             Err(problem) => problem.into_response(),
         };
         let reply = finished(reply, &id, pretty).await;
-        let elapsed_ms = started.elapsed().as_secs_f64() * 1000.0;
+        let elapsed_ms = started.elapsed().as_micros() as f64 / 1000.0;
         debug!(http.status = reply.status().as_u16(), elapsed_ms, "answered");
         reply
     }

@@ -14,7 +14,9 @@ use super::args::Query;
 use super::page::{ListReply, PageQuery, in_parameter};
 use super::path::Path;
 use super::problem::Problem;
-use crate::datasvc::{AppName, Caller, Job, JobEntry, JobFilter, JobId, JobStatus, Listed, MAX_ENTRIES_PAGE, Page};
+use crate::datasvc::{
+    AppName, Caller, Job, JobEntries, JobEntry, JobFilter, JobId, JobStatus, Listed, MAX_ENTRIES_PAGE, Page,
+};
 
 /// Which jobs to list.
 #[derive(Deserialize, IntoParams)]
@@ -71,27 +73,10 @@ struct JobDocument {
 /// The log of a job, with `results=true`.
 #[derive(Serialize, ToSchema)]
 struct JobResults {
-    /// The first 1000 entries.
+    /// The first entries, at most 1000.
     job_data: Vec<JobEntry>,
     /// Where `/job/{id}/data` goes on, for its `after`; null if these are all there are so far.
     job_data_next: Option<i64>,
-}
-
-/// A part of a job's log.
-#[derive(Serialize, ToSchema)]
-struct JobEntries {
-    /// In the order in which they were recorded.
-    items: Vec<JobEntry>,
-    /// Where to go on, for `after`; null if the page is not full, and these are all there are so far.
-    next: Option<i64>,
-}
-
-impl JobEntries {
-    async fn read(rest: &Rest, caller: &Caller, id: JobId, after: i64, limit: u32) -> Result<Self, Problem> {
-        let items = rest.svc.job_entries(caller, id, after, limit).await.map_err(in_parameter)?;
-        let next = items.last().map(|entry| entry.seq).filter(|_| items.len() == limit as usize);
-        Ok(Self { items, next })
-    }
 }
 
 /// Lists the jobs that you may read, newest first
@@ -125,7 +110,7 @@ async fn get(
     let results = match query.results {
         false => None,
         true => {
-            let JobEntries { items, next } = JobEntries::read(&rest, &caller, id, 0, MAX_ENTRIES_PAGE).await?;
+            let JobEntries { items, next } = rest.svc.job_entries(&caller, id, 0, MAX_ENTRIES_PAGE).await?;
             Some(JobResults { job_data: items, job_data_next: next })
         }
     };
@@ -144,7 +129,7 @@ async fn entries(
     uri: Uri,
 ) -> Result<ListReply<JobEntries>, Problem> {
     let limit = query.limit.unwrap_or(Page::DEFAULT_LIMIT);
-    let entries = JobEntries::read(&rest, &caller, id, query.after, limit).await?;
+    let entries = rest.svc.job_entries(&caller, id, query.after, limit).await.map_err(in_parameter)?;
     let next = entries.next.map(|seq| seq.to_string());
     Ok(ListReply::new(&uri, entries, next.as_deref()))
 }

@@ -34,21 +34,6 @@ impl PageQuery {
     pub(super) fn page(self) -> Result<Page, Problem> {
         Page::new(self.after, self.limit).map_err(in_parameter)
     }
-
-    /// The page of a list that is at hand as a whole, in the order of `key`.
-    ///
-    /// # Errors
-    /// 422 if `limit` is out of its range.
-    pub(super) fn cut<T>(self, mut items: Vec<T>, key: impl Fn(&T) -> &str) -> Result<Listed<T>, Problem> {
-        let limit = self.limit.unwrap_or(Page::DEFAULT_LIMIT) as usize;
-        let after = self.after.clone();
-        self.page()?;
-        items.retain(|item| after.as_deref().is_none_or(|after| key(item) > after));
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|item| key(item).to_owned());
-        Ok(Listed { items, next })
-    }
 }
 
 /// A problem with an argument that came as a parameter of the URL.

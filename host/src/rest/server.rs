@@ -51,8 +51,8 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         () = stopped(&mut stop) => {}
     }
     drop(listener);
-    let busy = connections.len();
-    info!(busy, "no longer accepting connections");
+    reap(&mut connections);
+    info!(open = connections.len(), "no longer accepting connections");
     if timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await.is_err() {
         warn!(dropped = connections.len(), "connections are dropped: their requests did not end in time");
     }
@@ -74,8 +74,13 @@ async fn accept_all(
             connection.await;
             drop(slot);
         });
-        while connections.try_join_next().is_some() {}
+        reap(connections);
     }
+}
+
+/// Forgets the connections that have ended.
+fn reap(connections: &mut JoinSet<()>) {
+    while connections.try_join_next().is_some() {}
 }
 
 /// The next connection. What keeps the process from accepting is waited out.

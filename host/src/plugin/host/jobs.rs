@@ -8,6 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::HostError;
 use crate::datasvc::{Error, JobId, NewEntry};
 use crate::plugin::bindings::elita::plugin::jobs;
+use crate::plugin::convert;
 use crate::plugin::instance::{GuestState, Run};
 
 impl jobs::Host for GuestState {
@@ -17,7 +18,7 @@ impl jobs::Host for GuestState {
 
     async fn append(&mut self, data: String) -> Result<u64, HostError> {
         let run = self.run("jobs.append")?;
-        let data = RawValue::from_string(data).map_err(|error| invalid("data", &error))?;
+        let data = convert::json(data).map_err(|reason| invalid("data", &reason))?;
         append(run, "jobs.append", &data).await
     }
 
@@ -45,7 +46,7 @@ impl jobs::Host for GuestState {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let entries = run.svc.job_entries(&run.caller, JobId::parse(&id)?, after, limit);
         let entries = run.timed("jobs.entries", entries).await?;
-        Ok(entries.into_iter().map(jobs::Entry::try_from).collect::<Result<_, _>>()?)
+        Ok(entries.items.into_iter().map(jobs::Entry::try_from).collect::<Result<_, _>>()?)
     }
 }
 
