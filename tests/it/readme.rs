@@ -1,0 +1,209 @@
+//! The README does what it says: each of its commands is run, and what they print is compared with what it shows.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::harness::{Client, eventually, project_root};
+
+#[tokio::test]
+async fn every_command_of_the_readme_works_and_prints_what_it_shows() {
+    let readme = std::fs::read_to_string(project_root().join("README.md")).unwrap();
+    let place = Place::new(&readme);
+    let up = Up::start(&place).await;
+
+    let mut before = String::new();
+    for Example { command, shown } in examples(&readme) {
+        eventually(&format!("`{command}` to print what the README shows"), async || {
+            let output = place.run(&up, &before, &command).await;
+            let printed = String::from_utf8(output.stdout).unwrap();
+            (output.status.success() && redacted(&printed) == redacted(&shown)).then_some(())
+        })
+        .await;
+        // What later commands build on: a folder, a variable.
+        if command.starts_with("cd ") || command.starts_with("job=") {
+            before = format!("{before}{command}\n");
+        }
+    }
+    up.stop().await;
+}
+
+#[tokio::test]
+async fn what_up_proposes_to_try_works_when_it_is_pasted() {
+    let place = Place::new("");
+    let up = Up::start(&place).await;
+    let pasted: Vec<_> = up.said.iter().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert!(pasted.len() >= 3, "{:?}", up.said);
+    let output = place.bash(&pasted.join("\n")).await;
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains(r#""name": "DeleteWidgets""#) && printed.contains(r#""name": "widgets""#), "{printed}");
+    up.stop().await;
+}
+
+/// A command of the README and what it shows as its output.
+struct Example {
+    command: String,
+    shown: String,
+}
+
+/// The examples of all `console` blocks.
+fn examples(readme: &str) -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    for block in blocks(readme, "console") {
+        for line in block.lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => examples.push(Example { command: command.into(), shown: String::new() }),
+                None => examples.last_mut().unwrap().shown += &format!("{line}\n"),
+            }
+        }
+    }
+    assert!(!examples.is_empty());
+    examples
+}
+
+/// The code blocks of one language.
+fn blocks<'a>(readme: &'a str, language: &str) -> Vec<&'a str> {
+    let opening = format!("```{language}\n");
+    readme.split(&*opening).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// A folder with a clone called `elita`, and the README's plugin beside it.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(readme: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(project_root(), directory.path().join("elita")).unwrap();
+        let hello = directory.path().join("hello");
+        std::fs::create_dir_all(hello.join("src")).unwrap();
+        for (language, file) in [("toml", "Cargo.toml"), ("rust", "src/lib.rs")] {
+            if let Some(text) = blocks(readme, language).first() {
+                std::fs::write(hello.join(file), text).unwrap();
+            }
+        }
+        Self { directory }
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("elita-data")
+    }
+
+    /// Runs a command as if it were typed in the clone, after `before`. The clone's data directory and port are
+    /// those of this test's server.
+    async fn run(&self, up: &Up, before: &str, command: &str) -> Output {
+        let script = format!("set -e\n{before}{command}\n").replace("cd hello", "cd ../hello");
+        let script = script.replace("../elita/elita-data", "elita-data");
+        let script = script.replace("elita-data", self.data_dir().to_str().unwrap());
+        self.bash(&script.replace("http://127.0.0.1:2718", &up.url)).await
+    }
+
+    async fn bash(&self, script: &str) -> Output {
+        let mut bash = as_from_a_shell("bash");
+        bash.arg("-c").arg(script).current_dir(self.directory.path().join("elita"));
+        // The shell keeps the link's path, so that `..` is the folder of this test.
+        bash.env("PWD", self.directory.path().join("elita"));
+        bash.output().await.unwrap()
+    }
+}
+
+/// `./justw up`, which runs until it is stopped.
+struct Up {
+    child: Child,
+    /// What it has said until it had no more to say.
+    said: Vec<String>,
+    url: String,
+}
+
+impl Up {
+    async fn start(place: &Place) -> Self {
+        let mut command = as_from_a_shell(project_root().join("justw"));
+        command.arg("up").current_dir(project_root()).stdout(Stdio::piped());
+        command.env("ELITA_DATA_DIR", place.data_dir()).env("ELITA_LISTEN", "127.0.0.1:0").process_group(0);
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
+        while !said.iter().any(|line: &String| line.contains("/global/plugins")) {
+            said.push(lines.next_line().await.unwrap().expect("`./justw up` ended"));
+        }
+        let url = said.iter().find_map(|line| line.split_once(" is ready at ")).unwrap().1.to_owned();
+        Self { child, said, url }
+    }
+
+    /// Stops it as Ctrl-C does, and waits until its server is gone.
+    async fn stop(mut self) {
+        self.interrupt();
+        self.child.wait().await.unwrap();
+        let client = Client::new(self.url.strip_prefix("http://").unwrap().parse().unwrap(), "");
+        assert!(client.request(reqwest::Method::GET, "/health/live").send().await.is_err(), "the server still runs");
+    }
+
+    fn interrupt(&self) {
+        if let Some(id) = self.child.id() {
+            let group = rustix::process::Pid::from_raw(id.cast_signed()).unwrap();
+            rustix::process::kill_process_group(group, Signal::INT).unwrap();
+        }
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.interrupt();
+    }
+}
+
+/// A command without what cargo has put into the environment of this test, which would make it build all anew.
+fn as_from_a_shell(program: impl AsRef<OsStr>) -> Command {
+    let kept = ["PATH", "HOME", "USER", "TMPDIR", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
+    let mut command = Command::new(program);
+    command.env_clear().envs(kept.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
+}
+
+/// What differs from run to run is replaced: ids, times, digests, durations.
+fn redacted(text: &str) -> String {
+    let is_varying = |word: &str| {
+        let hex = |text: &str| text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+        let uuid = word.len() == 36 && hex(word);
+        let time = word.starts_with("20") && word.ends_with('Z') && word.contains('T');
+        let digest = word.strip_prefix("sha256:").is_some_and(hex);
+        uuid || time || digest
+    };
+    let mut redacted = String::new();
+    for line in text.lines() {
+        let line = match line.split_once("\"duration_in_seconds\": ") {
+            Some((before, _)) => format!("{before}\"duration_in_seconds\": [seconds],"),
+            None => line.to_owned(),
+        };
+        let words = line.split_inclusive(['"', '/']).map(|part| {
+            let word = part.trim_end_matches(['"', '/']);
+            if is_varying(word) { part.replace(word, "[varies]") } else { part.to_owned() }
+        });
+        redacted += &words.collect::<String>();
+        redacted.push('\n');
+    }
+    redacted
+}
+
+#[test]
+fn the_readme_links_to_files_that_are_there() {
+    for document in
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/operating.md", "docs/adding-an-operation.md"]
+    {
+        let path = project_root().join(document);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let file = link.split('#').next().unwrap();
+            let found = link.starts_with("http")
+                || file.is_empty()
+                || path.parent().unwrap_or(Path::new("")).join(file).exists();
+            assert!(found, "{document} links to {link}");
+        }
+    }
+}
