@@ -92,6 +92,6 @@ _fmt-check:
 
 # The tests that need no running server.
 _test-parts:
-    cargo test --locked --doc -p elita-plugin
+    cargo test --locked --workspace --doc
     cargo test --locked --workspace --lib
     {{ plugins_natively }} cargo test --locked --manifest-path example-plugins/Cargo.toml

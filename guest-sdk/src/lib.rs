@@ -71,3 +71,8 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 }
+
+/// The examples of the guide for plugin authors, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugin-authors.md")]
+struct Guide;

@@ -193,9 +193,14 @@ fn redacted(text: &str) -> String {
 
 #[test]
 fn the_readme_links_to_files_that_are_there() {
-    for document in
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/operating.md", "docs/adding-an-operation.md"]
-    {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/operating.md",
+        "docs/plugin-authors.md",
+        "docs/adding-an-operation.md",
+    ] {
         let path = project_root().join(document);
         let text = std::fs::read_to_string(&path).unwrap();
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
