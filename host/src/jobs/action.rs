@@ -27,6 +27,7 @@ impl Jobs {
     /// [`Error::NotFound`] if the application does not exist; [`Error::Denied`] without read permission.
     pub async fn actions(&self, caller: &Caller, application: &AppName, page: &Page) -> Result<Listed<PluginAction>> {
         self.svc.application(caller, application).await?;
+        self.plugins.refresh().await?;
         Ok(page.of(self.plugins.actions(application), |action| action.name.as_str()))
     }
 
@@ -36,7 +37,7 @@ impl Jobs {
     /// [`Error::NotFound`] if the application or the action does not exist; [`Error::Denied`] without read permission.
     pub async fn action(&self, caller: &Caller, application: &AppName, action: &ActionName) -> Result<PluginAction> {
         self.svc.application(caller, application).await?;
-        let found = self.plugins.find_action(application, action);
+        let found = self.find(application, action).await?;
         Ok(found.ok_or_else(|| Error::not_found(Kind::Action, action))?.document())
     }
 
@@ -54,7 +55,7 @@ impl Jobs {
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued> {
         caller.require_execute(application, action)?;
-        let found = match self.plugins.find_action(application, action) {
+        let found = match self.find(application, action).await? {
             Some(found) => found,
             None => return Err(self.why_not_found(caller, application, action).await),
         };
@@ -72,6 +73,15 @@ impl Jobs {
         let enqueued = self.svc.enqueue_action(caller, new).await?;
         self.wake.notify_one();
         Ok(enqueued)
+    }
+
+    /// The action, also of a plugin that has become active since the catalog was read, here or on another host.
+    async fn find(&self, application: &AppName, action: &ActionName) -> Result<Option<Arc<FoundAction>>> {
+        if let Some(found) = self.plugins.find_action(application, action) {
+            return Ok(Some(found));
+        }
+        self.plugins.refresh().await?;
+        Ok(self.plugins.find_action(application, action))
     }
 
     /// Whether it is the application that is missing, or only the action.

@@ -20,12 +20,12 @@ use super::problem::{Fault, PROBLEM_JSON, Problem};
 
 /// The longest URI, in bytes.
 const MAX_URI_BYTES: usize = 32 * 1024;
-/// How many header fields a request may have. Over HTTP/1 `server` refuses more before they get here.
+/// How many header fields a request may have.
 const MAX_HEADERS: usize = 100;
 /// The longest a request's header fields may be together, in bytes.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// Parameters that would put a token into a URL, and so into logs and histories.
-const TOKEN_PARAMETERS: [&str; 3] = ["token", "auth_token", "access_token"];
+const TOKEN_PARAMETERS: [&str; 4] = ["token", "auth_token", "auth-token", "access_token"];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

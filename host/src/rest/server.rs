@@ -27,8 +27,9 @@ const MAX_CONNECTIONS: usize = 2000;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests that have begun may go on once the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How many header fields HTTP/1 takes; with more it answers 431.
-const MAX_HEADERS: usize = 100;
+/// How many header fields HTTP/1 reads before it gives up with a bare 431. It has room for more than `front` takes,
+/// whose 431 says what is wrong.
+const MAX_HEADERS: usize = 200;
 /// How much of a head is read before it is refused with 431. It has room for the longest URI that can be told apart
 /// from long header fields, and so be refused with 414.
 const MAX_HEAD_BYTES: usize = 256 * 1024;

@@ -7,10 +7,12 @@ use elita::boot::Server;
 use elita::config::{Cli, Commands, Settings};
 use serde_json::Value;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::client::{Client, Reply};
 use super::components::{place, plugin_file};
 use super::postgres::Database;
+use super::program::Program;
 use super::{eventually, project_root};
 
 /// How a test's server is to be.
@@ -59,6 +61,32 @@ pub(crate) struct TestHost {
     server: Server,
 }
 
+/// What stays of a server that was stopped.
+pub(crate) struct StoppedHost {
+    pub(crate) database: Database,
+    data_dir: TempDir,
+    flags: Vec<String>,
+}
+
+impl StoppedHost {
+    /// Starts a server on it in this process.
+    pub(crate) async fn start(self) -> TestHost {
+        TestHost::start_in(self.data_dir, self.database, self.flags).await
+    }
+
+    /// Starts the real program on it, in a process of its own.
+    pub(crate) fn start_program(&self) -> Program {
+        let fixed = ["--data-dir", self.data_dir.path().to_str().unwrap(), "--database-url", &self.database.url];
+        let flags: Vec<_> = fixed.into_iter().chain(self.flags.iter().map(String::as_str)).collect();
+        Program::serve(&flags)
+    }
+
+    /// The id of its data directory.
+    pub(crate) fn host_id(&self) -> Uuid {
+        std::fs::read_to_string(self.data_dir.path().join("host-id")).unwrap().trim().parse().unwrap()
+    }
+}
+
 impl TestHost {
     /// One without plugins.
     pub(crate) async fn start() -> Self {
@@ -78,14 +106,13 @@ impl TestHost {
 
     /// Stops the server and starts another one on the same database and files.
     pub(crate) async fn restart(self) -> Self {
-        self.server.stop().await;
-        Self::start_in(self.data_dir, self.database, self.flags).await
+        self.stop().await.start().await
     }
 
     /// Stops the server as SIGTERM does, and returns what stays.
-    pub(crate) async fn stop(self) -> (Database, TempDir) {
+    pub(crate) async fn stop(self) -> StoppedHost {
         self.server.stop().await;
-        (self.database, self.data_dir)
+        StoppedHost { database: self.database, data_dir: self.data_dir, flags: self.flags }
     }
 
     /// The directory that plugins are loaded from.

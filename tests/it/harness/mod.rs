@@ -1,15 +1,19 @@
 //! What every test needs: [`TestHost`], a server of its own with a database of its own, and a client for it.
 
+mod api;
+mod cable;
 mod client;
 mod components;
 mod host;
 mod postgres;
 mod program;
 
+pub(crate) use self::api::{Api, filled_in};
+pub(crate) use self::cable::Cable;
 pub(crate) use self::client::{Client, Reply};
 pub(crate) use self::components::{component, core_module, plugin_file};
-pub(crate) use self::host::{Setup, TestHost};
-pub(crate) use self::postgres::Database;
+pub(crate) use self::host::{Setup, StoppedHost, TestHost};
+pub(crate) use self::postgres::{Database, PASSWORD};
 pub(crate) use self::program::{Program, project_root};
 
 use std::time::{Duration, Instant};

@@ -25,9 +25,24 @@ pub(crate) struct Program {
 impl Program {
     /// Starts `elita serve` with these flags and nothing of this process' environment but PATH and HOME.
     pub(crate) fn serve(flags: &[&str]) -> Self {
-        let mut command = Command::new(elita());
-        command.arg("serve").args(["--listen", "127.0.0.1:0"]).args(flags);
-        command.env_clear().envs(["PATH", "HOME"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        Self::spawn(command(flags))
+    }
+
+    /// The same with these variables.
+    pub(crate) fn serve_with(variables: &[(&str, &str)], flags: &[&str]) -> Self {
+        let mut command = command(flags);
+        command.envs(variables.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// The same as another user, which only root can do.
+    pub(crate) fn serve_as(uid: u32, flags: &[&str]) -> Self {
+        let mut command = command(flags);
+        command.uid(uid);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -64,6 +79,13 @@ impl Program {
         let code = self.child.wait().await.unwrap().code();
         (code, (&mut self.stderr).await.unwrap())
     }
+}
+
+fn command(flags: &[&str]) -> Command {
+    let mut command = Command::new(elita());
+    command.arg("serve").args(["--listen", "127.0.0.1:0"]).args(flags);
+    command.env_clear().envs(["PATH", "HOME"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
 }
 
 /// The program beside this test's, in the same profile.

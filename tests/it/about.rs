@@ -1,0 +1,43 @@
+//! What a stranger may see: what the server is and whether it is well, and nothing else.
+
+use serde_json::json;
+
+use crate::harness::{Api, TestHost, filled_in};
+
+/// What needs no token.
+const OPEN: [&str; 5] = ["GET /", "GET /about", "POST /global/tokens", "GET /health/live", "GET /health/ready"];
+
+#[tokio::test]
+async fn anyone_may_ask_what_the_server_is() {
+    let host = TestHost::start().await;
+    for path in ["/", "/about"] {
+        let reply = host.client.anonymous().get(path).await;
+        assert_eq!(reply.status, 200, "{reply}");
+        assert_eq!(reply.body, json!({ "name": "elita", "version": env!("CARGO_PKG_VERSION") }));
+    }
+}
+
+#[tokio::test]
+async fn anyone_may_ask_whether_the_server_is_well() {
+    let host = TestHost::start().await;
+    for (path, status) in [("/health/live", "live"), ("/health/ready", "ready")] {
+        let reply = host.client.anonymous().get(path).await;
+        assert_eq!(reply.status, 200, "{reply}");
+        assert_eq!(reply.body, json!({ "status": status }));
+    }
+}
+
+#[tokio::test]
+async fn whatever_else_is_asked_needs_a_token() {
+    let host = TestHost::start().await;
+    let stranger = host.client.anonymous();
+    let mut open = Vec::new();
+    for operation in Api::of(&host.client).await.operations() {
+        let reply = stranger.send(stranger.request(operation.method.clone(), &filled_in(operation.path))).await;
+        match reply.status {
+            401 => assert_eq!((&reply.body["code"], reply.header("www-authenticate")), (&json!("no-token"), "Bearer")),
+            _ => open.push(format!("{} {}", operation.method, operation.path)),
+        }
+    }
+    assert_eq!(open, OPEN);
+}

@@ -1,0 +1,343 @@
+//! The manners of HTTP: problems, limits, malformed requests, and what is the same for all paths.
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::{Cable, Client, Database, PATIENCE, Program, Reply, TestHost, eventually};
+
+const MIB: usize = 1024 * 1024;
+
+#[tokio::test]
+async fn every_refusal_is_a_problem_document_with_the_requests_id() {
+    let host = TestHost::start().await;
+    let (client, stranger) = (&host.client, host.client.anonymous());
+    let text = client.request(Method::POST, "/app").header(CONTENT_TYPE, "text/plain").body("app_name=shop");
+    let untyped = client.request(Method::POST, "/app").body("app_name=shop");
+    let too_long = client.request(Method::POST, "/app").json(&json!({ "app_name": "x".repeat(MIB) }));
+    let long_uri = format!("/app?after={}", "x".repeat(40 * 1024));
+    let long_header = client.request(Method::GET, "/app").header("X-Filler", "x".repeat(70 * 1024));
+    for (request, status, code) in [
+        (client.request(Method::POST, "/app").header(CONTENT_TYPE, "application/json").body("{"), 400, "malformed"),
+        (stranger.request(Method::GET, "/app"), 401, "no-token"),
+        (client.request(Method::GET, "/nowhere"), 404, "not-found"),
+        (client.request(Method::GET, "/app/nowhere"), 404, "not-found"),
+        (client.request(Method::DELETE, "/app"), 405, "method-not-allowed"),
+        (too_long, 413, "too-large"),
+        (client.request(Method::GET, &long_uri), 414, "uri-too-long"),
+        (text, 415, "unsupported-media-type"),
+        (untyped, 415, "unsupported-media-type"),
+        (client.request(Method::PUT, "/app?app_name=_global"), 422, "invalid"),
+        (long_header, 431, "headers-too-large"),
+    ] {
+        let reply = client.send(request).await;
+        assert_problem(&reply, status, code);
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_too_many_headers_is_refused_with_a_problem_too() {
+    let host = TestHost::start().await;
+    let with_headers = |count| {
+        let request = host.client.request(Method::GET, "/app");
+        (0..count).fold(request, |request, number| request.header(format!("X-Filler-{number}"), "x"))
+    };
+    assert_eq!(host.client.send(with_headers(90)).await.status, 200);
+    assert_problem(&host.client.send(with_headers(110)).await, 431, "headers-too-large");
+}
+
+#[tokio::test]
+async fn a_request_keeps_the_id_that_its_client_gave_it() {
+    let host = TestHost::start().await;
+    let with_id = |id: &str| host.client.request(Method::GET, "/nowhere").header("X-Request-Id", id);
+    let reply = host.client.send(with_id("deploy-42.a_B")).await;
+    assert_eq!((reply.header("x-request-id"), &reply.body["request_id"]), ("deploy-42.a_B", &json!("deploy-42.a_B")));
+
+    let mut own = Vec::new();
+    for unfit in ["", "two words", "<script>", &"x".repeat(129)] {
+        let reply = host.client.send(with_id(unfit)).await;
+        assert_problem(&reply, 404, "not-found");
+        own.push(reply.header("x-request-id").to_owned());
+    }
+    own.sort();
+    own.dedup();
+    assert_eq!(own.len(), 4, "{own:?}");
+    assert!(own.iter().all(|id| id.len() == 36), "{own:?}");
+}
+
+#[tokio::test]
+async fn every_reply_has_an_id_and_forbids_guessing_its_type() {
+    let host = TestHost::start().await;
+    for path in ["/", "/app", "/nowhere", "/openapi.json"] {
+        let reply = host.client.get(path).await;
+        assert_eq!(
+            (reply.header("x-request-id").len(), reply.header("x-content-type-options")),
+            (36, "nosniff"),
+            "{reply}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_is_malformed() {
+    let host = TestHost::start().await;
+    let nested_lists = format!(r#"{{"app_name": {}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    let nested_objects = format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
+    let unclosed = "[".repeat(MIB / 2);
+    for body in [
+        "{",
+        r#"{"app_name": "shop",}"#,
+        r#"{"app_name": "shop"} {}"#,
+        "{'app_name': 'shop'}",
+        "app_name=shop",
+        r#"{"app_name": "sh\u0000op"}"#,
+        &nested_lists,
+        &nested_objects,
+        &unclosed,
+    ] {
+        assert_problem(&host.client.send(json_body(&host.client, body)).await, 400, "malformed");
+    }
+    assert_problem(&host.client.send(json_body(&host.client, b"{\"app_name\": \"\xff\"}")).await, 400, "malformed");
+    for body in ["[]", "null", r#""shop""#, "7"] {
+        assert_problem(&host.client.send(json_body(&host.client, body)).await, 422, "invalid");
+    }
+    assert_eq!(host.client.get("/app").await.body["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_nul_in_a_url_is_malformed() {
+    let host = TestHost::start().await;
+    for path in ["/app/%00", "/app/sh%00op/actions", "/app?after=%00", "/%00", "/app?%00=1"] {
+        assert_problem(&host.client.get(path).await, 400, "malformed");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_too_long_is_refused_before_it_is_sent() {
+    let host = TestHost::start().await;
+    let head = post_app(&host, &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", MIB + 1));
+    let reply = exchange(&host.client, head.as_bytes()).await;
+    assert!(reply.starts_with("HTTP/1.1 413 ") && reply.contains("application/problem+json"), "{reply}");
+}
+
+#[tokio::test]
+async fn a_body_that_becomes_too_long_is_refused_on_its_way() {
+    let host = TestHost::start().await;
+    let mut bytes = post_app(&host, "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n").into_bytes();
+    // The last chunk, which ends a body, never comes.
+    for _ in 0..=16 {
+        bytes.extend(b"10000\r\n");
+        bytes.extend([b' '; 0x10000]);
+        bytes.extend(b"\r\n");
+    }
+    let reply = exchange(&host.client, &bytes).await;
+    assert!(reply.starts_with("HTTP/1.1 413 ") && reply.contains("application/problem+json"), "{reply}");
+}
+
+#[tokio::test]
+async fn the_longest_body_is_taken_in_either_form() {
+    let host = TestHost::start().await;
+    let mut body = br#"{"app_name": "declared"}"#.to_vec();
+    body.resize(MIB, b' ');
+    assert_eq!(host.client.send(json_body(&host.client, &body)).await.status, 201);
+    let mut bytes = post_app(&host, "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n").into_bytes();
+    bytes.extend(b"8\r\n{\"app_na\r\n10\r\nme\": \"chunked\"} \r\n0\r\n\r\n");
+    let reply = exchange(&host.client, &bytes).await;
+    assert!(reply.starts_with("HTTP/1.1 201 "), "{reply}");
+}
+
+#[tokio::test]
+async fn a_request_with_two_lengths_is_refused() {
+    let host = TestHost::start().await;
+    let body = r#"{"app_name": "shop"}"#;
+    let lengths = format!("Content-Length: {}\r\nContent-Length: {}\r\n", body.len(), body.len() + 1);
+    let request = post_app(&host, &format!("Content-Type: application/json\r\n{lengths}")) + body;
+    let reply = exchange(&host.client, request.as_bytes()).await;
+    assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
+    assert_eq!(host.client.get("/app").await.body["items"], json!([]));
+}
+
+#[tokio::test]
+async fn what_no_server_should_read_to_its_end_is_refused() {
+    let host = TestHost::start().await;
+    let giant_uri = format!("GET /{} HTTP/1.1\r\nHost: elita\r\n\r\n", "x".repeat(MIB));
+    let giant_header = format!("GET / HTTP/1.1\r\nHost: elita\r\nX-Filler: {}\r\n\r\n", "x".repeat(MIB));
+    for (request, statuses) in [(giant_uri, ["414", "431"]), (giant_header, ["431", "431"])] {
+        let reply = exchange(&host.client, request.as_bytes()).await;
+        let status = reply.split(' ').nth(1).unwrap_or_default();
+        assert!(statuses.contains(&status), "{reply}");
+    }
+    assert_eq!(host.client.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn head_answers_as_get_does_without_the_body() {
+    let host = TestHost::start().await;
+    host.create_application("shop").await;
+    for (path, status) in [("/", 200), ("/app/shop", 200), ("/app?limit=1&pretty=true", 200), ("/app/nowhere", 404)] {
+        let get = host.client.get(path).await;
+        let head = host.client.send(host.client.request(Method::HEAD, path)).await;
+        assert_eq!((head.status, &head.body), (status, &Value::Null), "{path}: {head}");
+        for name in ["content-type", "content-length", "link"] {
+            assert_eq!(head.header(name), get.header(name), "{path}: {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reply_is_indented_for_those_who_ask() {
+    let host = TestHost::start().await;
+    host.create_application("shop").await;
+    for path in ["/app", "/app/shop", "/app/nowhere"] {
+        let plain = text(&host.client, path).await;
+        assert!(!plain.contains('\n'), "{plain}");
+        assert_eq!(text(&host.client, &format!("{path}?pretty=false")).await.len(), plain.len());
+        let pretty = text(&host.client, &format!("{path}?pretty=true")).await;
+        assert!(pretty.starts_with("{\n  \"") && pretty.ends_with("}\n"), "{pretty}");
+        let mut documents: [Value; 2] = [&plain, &pretty].map(|text| serde_json::from_str(text).unwrap());
+        for document in documents.iter_mut().filter(|document| document["request_id"].is_string()) {
+            document["request_id"] = json!("[id]");
+        }
+        assert_eq!(documents[0], documents[1]);
+    }
+    assert_problem(&host.client.get("/app?pretty=please").await, 422, "invalid");
+}
+
+#[tokio::test]
+async fn a_parameter_that_nothing_knows_is_named() {
+    let host = TestHost::start().await;
+    host.create_application("shop").await;
+    for path in
+        ["/", "/about", "/health/live", "/app", "/app/shop", "/app/shop/actions", "/job", "/global/tokens/current"]
+    {
+        let reply = host.client.get(&format!("{path}?colour=red")).await;
+        assert_problem(&reply, 400, "malformed");
+        assert_eq!(reply.body["errors"][0]["parameter"], "colour", "{path}: {reply}");
+    }
+    assert_problem(&host.client.delete("/app/shop?force=true").await, 400, "malformed");
+    assert_eq!(host.client.get("/app/shop").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_given_twice_is_named() {
+    let host = TestHost::start().await;
+    let reply = host.client.get("/app?limit=1&limit=2").await;
+    assert_problem(&reply, 400, "malformed");
+    assert_eq!(reply.body["errors"][0]["parameter"], "limit", "{reply}");
+}
+
+#[tokio::test]
+async fn a_client_may_speak_http_2_from_the_start() {
+    let host = TestHost::start().await;
+    let mut stream = connect(&host.client).await;
+    let settings = frame(4, 0, 0, b"");
+    // `:method: GET`, `:scheme: http`, `:path: /`, and `:authority` with its value.
+    let headers = frame(1, END_STREAM | END_HEADERS, 1, b"\x82\x86\x84\x41\x05elita");
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &headers].concat()).await.unwrap();
+    let headers = eventually("a reply on the first stream", async || {
+        let (kind, stream_id, payload) = read_frame(&mut stream).await;
+        (kind == 1 && stream_id == 1).then_some(payload)
+    })
+    .await;
+    // `:status: 200` from HPACK's static table.
+    assert_eq!(headers[0], 0x88, "{headers:?}");
+}
+
+#[tokio::test]
+async fn while_postgres_is_away_clients_are_asked_to_come_back() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let database = Database::new().await;
+    let mut cable = Cable::to(&database).await;
+    let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", cable.url()];
+    let mut elita = Program::serve(&flags);
+    let (_, client) = elita.ready(&database.token).await;
+    assert_eq!(client.put("/app?app_name=before").await.status, 201);
+
+    cable.cut();
+    for reply in [client.get("/health/ready").await, client.put("/app?app_name=meanwhile").await] {
+        assert_problem(&reply, 503, "unavailable");
+        assert!(reply.header("retry-after").parse::<u32>().is_ok(), "{reply}");
+    }
+    assert_eq!(client.get("/health/live").await.status, 200);
+
+    cable.mend().await;
+    eventually("the server to be ready again", async || {
+        (client.get("/health/ready").await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(client.get("/app/before").await.status, 200);
+    assert_eq!(client.get("/app/meanwhile").await.status, 404);
+}
+
+fn assert_problem(reply: &Reply, status: u16, code: &str) {
+    assert_eq!(reply.status, status, "{reply}");
+    assert_eq!(reply.header("content-type"), "application/problem+json", "{reply}");
+    assert_eq!((&reply.body["status"], &reply.body["code"]), (&json!(status), &json!(code)), "{reply}");
+    assert_eq!(reply.body["type"], "about:blank", "{reply}");
+    assert!(["title", "detail"].iter().all(|name| reply.body[*name].as_str().is_some_and(|text| !text.is_empty())));
+    assert!(!reply.header("x-request-id").is_empty(), "{reply}");
+    assert_eq!(reply.body["request_id"], reply.header("x-request-id"), "{reply}");
+}
+
+fn json_body(client: &Client, body: impl AsRef<[u8]>) -> RequestBuilder {
+    client.request(Method::POST, "/app").header(CONTENT_TYPE, "application/json").body(body.as_ref().to_vec())
+}
+
+/// The reply's body as it came.
+async fn text(client: &Client, path: &str) -> String {
+    client.request(Method::GET, path).send().await.unwrap().text().await.unwrap()
+}
+
+/// The head of a request to create an application, with these header lines and the connection to be closed.
+fn post_app(host: &TestHost, headers: &str) -> String {
+    let token = &host.database.token;
+    format!("POST /app HTTP/1.1\r\nHost: elita\r\nConnection: close\r\nAuth-Token: {token}\r\n{headers}\r\n")
+}
+
+async fn connect(client: &Client) -> TcpStream {
+    TcpStream::connect(client.base().strip_prefix("http://").unwrap()).await.unwrap()
+}
+
+/// Sends these bytes on a connection of their own, and returns all that comes back until the server closes it.
+async fn exchange(client: &Client, bytes: &[u8]) -> String {
+    let (mut reader, mut writer) = connect(client).await.into_split();
+    let mut reply = Vec::new();
+    let write = async {
+        // The server may close the connection before it has read everything.
+        let _ = writer.write_all(bytes).await;
+        std::future::pending::<()>().await
+    };
+    let read = async {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = reader.read(&mut buffer).await {
+            reply.extend_from_slice(&buffer[..length]);
+        }
+    };
+    tokio::select! {
+        () = write => {}
+        () = read => {}
+        () = tokio::time::sleep(PATIENCE) => panic!("the server does not close the connection"),
+    }
+    String::from_utf8(reply).unwrap()
+}
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The next frame: its kind, its stream and its payload.
+async fn read_frame(connection: &mut TcpStream) -> (u8, u32, Vec<u8>) {
+    let mut head = [0; 9];
+    connection.read_exact(&mut head).await.unwrap();
+    let [l1, l2, l3, kind, _flags, s1, s2, s3, s4] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, l1, l2, l3]) as usize];
+    connection.read_exact(&mut payload).await.unwrap();
+    (kind, u32::from_be_bytes([s1, s2, s3, s4]), payload)
+}

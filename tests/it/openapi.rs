@@ -1,0 +1,264 @@
+//! The OpenAPI document says what the server does, no more and no less.
+
+use std::collections::BTreeSet;
+
+use insta::assert_snapshot;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Api, TestHost, filled_in};
+
+/// Paths that the server will have, and some that servers often have. Those that are not in the document lead nowhere.
+const POSSIBLE_PATHS: [&str; 30] = [
+    "/app/{app}/builds",
+    "/app/{app}/builds/{build}",
+    "/app/{app}/census",
+    "/app/{app}/deployments",
+    "/app/{app}/deployments/{id}",
+    "/app/{app}/gitdeploys",
+    "/app/{app}/gitdeploys/{gitdeploy}",
+    "/app/{app}/gitrepos",
+    "/app/{app}/gitrepos/{repo}",
+    "/app/{app}/groups",
+    "/app/{app}/groups/{group}",
+    "/app/{app}/packagemaps",
+    "/app/{app}/packagemaps/{map}",
+    "/debug",
+    "/docs",
+    "/git/{app}/{repo}.git",
+    "/global",
+    "/global/audit",
+    "/global/gitproviders",
+    "/global/keypairs",
+    "/global/users",
+    "/global/users/{user}",
+    "/global/users/{user}/permissions",
+    "/health",
+    "/job/{id}/data/{seq}",
+    "/metrics",
+    "/server",
+    "/server/command",
+    "/server/environments",
+    "/server/{server}",
+];
+
+const METHODS: [Method; 7] =
+    [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::TRACE];
+
+#[tokio::test]
+async fn every_operation_has_a_name() {
+    let host = TestHost::start().await;
+    let api = Api::of(&host.client).await;
+    let mut names: Vec<_> =
+        api.operations().map(|operation| operation.description["operationId"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    assert_snapshot!(names.join("\n"), @"
+    about.get
+    about.root
+    actions.get
+    actions.list
+    actions.run
+    applications.create
+    applications.delete
+    applications.get
+    applications.list
+    applications.put
+    health.live
+    health.ready
+    jobs.entries
+    jobs.get
+    jobs.list
+    openapi.get
+    plugins.get
+    plugins.list
+    tokens.create
+    tokens.delete
+    tokens.get
+    tokens.list
+    ");
+}
+
+#[tokio::test]
+async fn the_document_is_well_formed() {
+    let host = TestHost::start().await;
+    let reply = host.client.get("/openapi.json").await;
+    assert_eq!(reply.header("content-type"), "application/json");
+    let api = reply.body;
+    assert!(api["openapi"].as_str().unwrap().starts_with("3.1."), "{}", api["openapi"]);
+    assert_eq!((&api["info"]["title"], &api["info"]["version"]), (&json!("Elita"), &json!(env!("CARGO_PKG_VERSION"))));
+
+    let mut references = Vec::new();
+    collect_references(&api, &mut references);
+    for reference in references {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(api.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+    for security in api["security"].as_array().unwrap() {
+        for scheme in security.as_object().unwrap().keys() {
+            assert!(api["components"]["securitySchemes"][scheme].is_object(), "there is no security scheme {scheme}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_is_described() {
+    let host = TestHost::start().await;
+    for operation in Api::of(&host.client).await.operations() {
+        let (description, what) = (operation.description, format!("{} {}", operation.method, operation.path));
+        assert!(description["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{what}: no summary");
+        assert_eq!(description["tags"].as_array().map(Vec::len), Some(1), "{what}");
+
+        let parameters = description["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+        let in_path: Vec<_> = parameters.iter().filter(|parameter| parameter["in"] == "path").collect();
+        assert!(in_path.iter().all(|parameter| parameter["required"] == true), "{what}");
+        let declared: BTreeSet<_> = in_path.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
+        assert_eq!(declared, placeholders(operation.path), "{what}");
+        let all: BTreeSet<_> =
+            parameters.iter().map(|parameter| (parameter["in"].as_str(), parameter["name"].as_str())).collect();
+        assert_eq!(all.len(), parameters.len(), "{what}: a parameter is declared twice");
+        for parameter in parameters {
+            let described = parameter["description"].as_str().is_some_and(|text| !text.is_empty());
+            assert!(described && parameter["schema"].is_object(), "{what}: {parameter}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_says_how_it_ends() {
+    let host = TestHost::start().await;
+    let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+    for operation in Api::of(&host.client).await.operations() {
+        let (description, what) = (operation.description, format!("{} {}", operation.method, operation.path));
+        let replies = description["responses"].as_object().unwrap();
+        assert_eq!(replies.keys().filter(|status| status.starts_with('2')).count(), 1, "{what}");
+        assert!(replies.contains_key("default"), "{what}");
+        let open = description["security"] == json!([{}]);
+        assert!(open || replies.contains_key("401"), "{what} needs a token and does not say so");
+        for (status, reply) in replies {
+            assert!(reply["description"].as_str().is_some_and(|text| !text.is_empty()), "{what}: {status}");
+            match status.as_bytes()[0] {
+                b'2' if status == "204" => assert!(reply.get("content").is_none(), "{what}: {status}"),
+                b'2' => assert!(reply["content"]["application/json"]["schema"].is_object(), "{what}: {status}"),
+                _ => assert_eq!(reply["content"]["application/problem+json"], problem, "{what}: {status}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_path_takes_the_methods_that_it_lists_and_no_others() {
+    let host = TestHost::start().await;
+    let api = Api::of(&host.client).await;
+    for (path, item) in api.document["paths"].as_object().unwrap() {
+        let mut listed: BTreeSet<_> = item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+        if listed.contains("GET") {
+            listed.insert("HEAD".into());
+        }
+        for method in METHODS.iter().filter(|method| !listed.contains(method.as_str())) {
+            let reply = host.client.send(host.client.request(method.clone(), &filled_in(path))).await;
+            assert_eq!(reply.status, 405, "{method} {path}: {reply}");
+            let allowed: BTreeSet<_> = reply.header("allow").split(',').map(|name| name.trim().to_owned()).collect();
+            assert_eq!(allowed, listed, "{method} {path}");
+        }
+        for method in &listed {
+            let request = host.client.anonymous().request(method.parse().unwrap(), &filled_in(path));
+            let reply = host.client.send(request).await;
+            assert!(!matches!(reply.status, 404 | 405), "{method} {path}: {reply}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_listed_leads_nowhere() {
+    let host = TestHost::start().await;
+    let api = Api::of(&host.client).await;
+    let listed = api.document["paths"].as_object().unwrap();
+    for path in POSSIBLE_PATHS.iter().filter(|path| !listed.contains_key(**path)) {
+        for method in &METHODS {
+            let reply = host.client.send(host.client.request(method.clone(), &filled_in(path))).await;
+            assert_eq!(reply.status, 404, "{method} {path} is answered and not in the document: {reply}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn replies_have_the_members_that_are_declared() {
+    let host = TestHost::with_plugins(&["widgets"]).await;
+    host.create_application("my_application").await;
+    let api = Api::of(&host.client).await;
+    let job = host.run_action("my_application", "DeleteWidgets", "testing=true&count=1").await;
+    let job = format!("/job/{}", job["job_id"].as_str().unwrap());
+    for (route, path) in [
+        ("/about", "/about"),
+        ("/health/ready", "/health/ready"),
+        ("/app", "/app"),
+        ("/app/{app}", "/app/my_application"),
+        ("/app/{app}/actions", "/app/my_application/actions"),
+        ("/app/{app}/actions/{action}", "/app/my_application/actions/DeleteWidgets"),
+        ("/global/plugins", "/global/plugins"),
+        ("/global/plugins/{plugin}", "/global/plugins/widgets"),
+        ("/global/tokens", "/global/tokens"),
+        ("/global/tokens/{id}", "/global/tokens/current"),
+        ("/job", "/job"),
+        ("/job/{id}", &format!("{job}?results=true")),
+        ("/job/{id}/data", &format!("{job}/data")),
+    ] {
+        let reply = host.client.get(path).await;
+        assert_eq!(reply.status, 200, "{path}: {reply}");
+        let schema = &api.document["paths"][route]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+        assert_fits(&api.document, schema, &reply.body, path);
+    }
+    let problem = host.client.post("/app", &json!({})).await;
+    assert_eq!(problem.status, 400, "{problem}");
+    assert_fits(&api.document, &api.document["components"]["schemas"]["Problem"], &problem.body, "a problem");
+}
+
+/// The names that a path leaves open.
+fn placeholders(path: &str) -> BTreeSet<&str> {
+    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')).collect()
+}
+
+fn collect_references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get("$ref").and_then(Value::as_str));
+            members.values().for_each(|member| collect_references(member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_references(item, found)),
+        _ => {}
+    }
+}
+
+/// Fails unless the objects in `value` have all members that `schema` requires and none that it does not know.
+fn assert_fits(api: &Value, schema: &Value, value: &Value, at: &str) {
+    let parts = parts(api, schema);
+    if let Value::Array(items) = value {
+        let schema = parts.iter().find_map(|part| part.get("items"));
+        let schema = schema.unwrap_or_else(|| panic!("{at} is an array, and not declared as one"));
+        items.iter().enumerate().for_each(|(number, item)| assert_fits(api, schema, item, &format!("{at}[{number}]")));
+    }
+    let Value::Object(members) = value else { return };
+    let declared = |name: &str| parts.iter().find_map(|part| part["properties"].get(name));
+    if parts.iter().all(|part| part.get("properties").is_none()) {
+        // Any object.
+        return;
+    }
+    for (name, member) in members {
+        let schema = declared(name).unwrap_or_else(|| panic!("{at} has an undeclared member {name}"));
+        assert_fits(api, schema, member, &format!("{at}.{name}"));
+    }
+    for name in parts.iter().flat_map(|part| part["required"].as_array().into_iter().flatten()) {
+        assert!(members.contains_key(name.as_str().unwrap()), "{at} has no member {name}");
+    }
+}
+
+/// The schemas that a schema is made of, references followed.
+fn parts<'a>(api: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return parts(api, api.pointer(reference.strip_prefix('#').unwrap()).unwrap());
+    }
+    let combined = ["allOf", "oneOf"].iter().filter_map(|name| schema[*name].as_array()).flatten();
+    let mut found: Vec<_> = combined.flat_map(|part| parts(api, part)).collect();
+    found.push(schema);
+    found
+}

@@ -1,0 +1,245 @@
+//! What becomes of jobs when the server stops, dies, or loses a job to another one.
+
+use std::time::{Duration, Instant};
+
+use elita::datasvc::{DataSvc, Error, HostId, JobError, NewEntry, Outcome, SOURCE_HOST, WorkerId};
+use rustix::process::Signal;
+use serde_json::{json, value::to_raw_value};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Executor as _, Postgres, Transaction};
+use uuid::Uuid;
+
+use crate::harness::{Cable, Client, Setup, StoppedHost, TestHost, eventually};
+
+#[tokio::test]
+async fn what_was_queued_goes_on_after_a_restart() {
+    let host = one_at_a_time().await;
+    let running = host.post_action("hostile", "Sleep", "").await;
+    host.running_job(&running).await;
+    let queued = [host.post_action("hostile", "Echo", "a=1").await, host.post_action("hostile", "Noop", "").await];
+
+    let host = host.restart().await;
+    for id in queued {
+        let job = host.ended_job(&id).await;
+        assert_eq!((&job["status"], &job["attempt"]), (&json!("succeeded"), &json!(1)), "{job:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_end_in_time_when_the_server_stops_is_lost() {
+    let host = one_at_a_time().await;
+    let id = host.post_action("hostile", "Sleep", "").await;
+    host.running_job(&id).await;
+
+    let host = host.restart().await;
+    let job = host.ended_job(&id).await;
+    assert_eq!(job["status"], "lost", "{job:#}");
+    assert_eq!(job["error"]["code"], "lost");
+    assert_eq!(
+        job["error"]["message"],
+        "the server was stopped while the job was running, and it may have done a part of its work; look before you \
+         run it again"
+    );
+    assert_eq!(job["job_data"].as_array().unwrap().len(), 1, "{job:#}");
+    assert_eq!(job["job_data"][0]["source"], "host");
+    assert_eq!(job["job_data"][0]["data"]["status"], "lost");
+}
+
+#[tokio::test]
+async fn a_job_that_ends_in_time_when_the_server_stops_has_succeeded() {
+    let host = TestHost::with_plugins(&["widgets"]).await;
+    host.create_application("my_application").await;
+    let stopped = host.stop().await;
+    let mut elita = stopped.start_program();
+    let (_, client) = elita.ready(&stopped.database.token).await;
+
+    let mut brake = stopped.database.connect().await;
+    let held = hold_logs(&mut brake).await;
+    let id = running_job(&client, "/app/my_application/actions/DeleteWidgets?testing=true&count=1").await;
+
+    elita.signal(Signal::TERM);
+    let address = client.base().strip_prefix("http://").unwrap();
+    eventually("the server to stop accepting", async || tokio::net::TcpStream::connect(address).await.err()).await;
+    held.rollback().await.unwrap();
+    let (code, stderr) = elita.ended().await;
+    assert_eq!(code, Some(0), "{stderr}");
+
+    let job = stopped.start().await.ended_job(&id).await;
+    assert_eq!((&job["status"], &job["attempt"]), (&json!("succeeded"), &json!(1)), "{job:#}");
+    assert_eq!(job["job_data"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_job_that_runs_when_the_server_is_killed_is_lost() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    let stopped = host.stop().await;
+    let mut elita = stopped.start_program();
+    let (_, client) = elita.ready(&stopped.database.token).await;
+    let id = running_job(&client, "/app/hostile/actions/Sleep").await;
+
+    elita.signal(Signal::KILL);
+    elita.ended().await;
+    let host = stopped.start().await;
+    let job = host.ended_job(&id).await;
+    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("lost"), &json!("lost")), "{job:#}");
+    assert!(job["completed_at"].is_string(), "{job:#}");
+    assert_eq!(job["job_data"].as_array().unwrap().len(), 1, "{job:#}");
+    assert_eq!(
+        (&job["job_data"][0]["source"], &job["job_data"][0]["data"]),
+        (
+            &json!("host"),
+            &json!({ "status": "lost", "attempt": 1, "message": "the server stopped while the job was running" })
+        )
+    );
+    assert_eq!(host.run_action("hostile", "Noop", "").await["status"], "succeeded", "the server works on");
+}
+
+#[tokio::test]
+async fn a_job_that_ends_while_postgres_is_away_has_ended_when_it_is_back() {
+    let host = Setup::default().plugins(&["misbehave"]).flag("--plugin-timeout-seconds", 1).start().await;
+    host.create_application("hostile").await;
+    let mut stopped = host.stop().await;
+    let mut cable = Cable::to(&stopped.database).await;
+    stopped.database.url = cable.url().to_owned();
+    let host = stopped.start().await;
+    let id = host.post_action("hostile", "Sleep", "").await;
+    host.running_job(&id).await;
+
+    cable.cut();
+    let cut = Instant::now();
+    // For longer than the job may run.
+    while cut.elapsed() < Duration::from_secs(2) {
+        assert_eq!(host.client.get("/job").await.status, 503);
+    }
+    cable.mend().await;
+    let job = eventually("the job's end", async || {
+        let reply = host.client.get(&format!("/job/{id}?results=true")).await;
+        (reply.status == 200 && reply.body["status"] != "running").then_some(reply.body)
+    })
+    .await;
+    assert_eq!((&job["status"], &job["attempt"]), (&json!("failed"), &json!(1)), "{job:#}");
+    assert_eq!(job["error"]["code"], "time-limit-exceeded");
+}
+
+#[tokio::test]
+async fn an_idempotent_action_runs_again_when_its_server_died() {
+    let (stopped, id) = stopped_with_queued_echo().await;
+    run_on_a_dead_server(&stopped, id, 1).await;
+    let job = stopped.start().await.ended_job(&id.to_string()).await;
+    assert_eq!((&job["status"], &job["attempt"]), (&json!("succeeded"), &json!(2)), "{job:#}");
+    assert_eq!(job["result"]["attempt"], 2);
+    assert_eq!(
+        job["job_data"][0]["data"],
+        json!({ "status": "queued", "attempt": 1, "message": "the server stopped while the job was running" })
+    );
+}
+
+#[tokio::test]
+async fn an_idempotent_action_is_given_up_after_its_fifth_attempt() {
+    let (stopped, id) = stopped_with_queued_echo().await;
+    run_on_a_dead_server(&stopped, id, 5).await;
+    let job = stopped.start().await.ended_job(&id.to_string()).await;
+    assert_eq!((&job["status"], &job["attempt"]), (&json!("lost"), &json!(5)), "{job:#}");
+    assert_eq!(job["error"]["code"], "lost");
+}
+
+#[tokio::test]
+async fn a_job_that_was_handed_on_takes_nothing_from_its_former_holder() {
+    let (stopped, id) = stopped_with_queued_echo().await;
+    let svc = DataSvc::connect(&stopped.database.url, 2).await.unwrap();
+    let [former, present] = [WorkerId::new(), WorkerId::new()];
+    for worker in [former, present] {
+        svc.register_worker(worker, HostId::new()).await.unwrap();
+    }
+    let old = svc.claim_jobs(former, 1).await.unwrap().remove(0);
+    assert_eq!(svc.hand_back(former, "this is a test").await.ok(), Some((1, 0)));
+    let new = svc.claim_jobs(present, 1).await.unwrap().remove(0);
+    assert_eq!((old.job_id, old.attempt, new.attempt), (new.job_id, 1, 2));
+
+    let late = to_raw_value("too late").unwrap();
+    let entry = NewEntry { source: SOURCE_HOST, data: &late };
+    let failure = JobError { code: "failed".into(), message: "too late".into(), details: None, trace: None };
+    assert!(matches!(svc.job_log(&old).append(entry).await, Err(Error::Conflict { .. })));
+    assert!(matches!(svc.finish_job(&old, &Outcome::Failed(failure)).await, Err(Error::Conflict { .. })));
+    assert!(svc.renew_leases(former).await.unwrap().is_empty());
+
+    let done = to_raw_value("in time").unwrap();
+    svc.job_log(&new).append(NewEntry { source: SOURCE_HOST, data: &done }).await.unwrap();
+    svc.finish_job(&new, &Outcome::Succeeded(done)).await.unwrap();
+    svc.close().await;
+    let job = stopped.start().await.ended_job(&id.to_string()).await;
+    assert_eq!((&job["status"], &job["result"]), (&json!("succeeded"), &json!("in time")), "{job:#}");
+    let numbers: Vec<_> = job["job_data"].as_array().unwrap().iter().map(|entry| &entry["seq"]).collect();
+    assert_eq!(numbers, [1, 2], "{job:#}");
+}
+
+#[tokio::test]
+async fn a_run_whose_job_was_taken_away_leaves_no_trace() {
+    let host = Setup::default().plugins(&["widgets"]).flag("--plugin-runs", 1).start().await;
+    host.create_application("my_application").await;
+    let mut database = host.database.connect().await;
+    let mut brake = host.database.connect().await;
+    let held = hold_logs(&mut brake).await;
+    let id = host.post_action("my_application", "DeleteWidgets", "testing=true&count=1").await;
+    host.running_job(&id).await;
+
+    let taken = sqlx::query("update jobs set worker = gen_random_uuid(), fence = fence + 1 where id = $1");
+    taken.bind(id.parse::<Uuid>().unwrap()).execute(&mut database).await.unwrap();
+    held.rollback().await.unwrap();
+    // There is room for one run: that this one ends shows that the other one is over.
+    let next = host.run_action("my_application", "DeleteWidgets", "testing=true&count=1").await;
+    assert_eq!(next["status"], "succeeded", "{next:#}");
+    let job = host.running_job(&id).await;
+    assert_eq!(job.body["job_data"], json!([]), "{job}");
+}
+
+/// A host that runs one job at a time and waits for none when it stops.
+async fn one_at_a_time() -> TestHost {
+    let setup = Setup::default().plugins(&["misbehave"]).flag("--plugin-runs", 1).flag("--drain-seconds", 0);
+    let host = setup.start().await;
+    host.create_application("hostile").await;
+    host
+}
+
+/// Asks the real program for an action and returns the job once it runs.
+async fn running_job(client: &Client, path: &str) -> String {
+    let reply = client.post_empty(path).await;
+    assert_eq!(reply.status, 202, "{reply}");
+    let id = reply.body["job_id"].as_str().unwrap().to_owned();
+    eventually("the job to run", async || {
+        (client.get(&format!("/job/{id}")).await.body["status"] == "running").then_some(())
+    })
+    .await;
+    id
+}
+
+/// Holds every job at its first entry until the transaction ends.
+async fn hold_logs(database: &mut PgConnection) -> Transaction<'_, Postgres> {
+    let mut held = database.begin().await.unwrap();
+    held.execute("lock table job_entries in share mode").await.unwrap();
+    held
+}
+
+/// A server that was stopped while the idempotent action Echo was queued.
+async fn stopped_with_queued_echo() -> (StoppedHost, Uuid) {
+    let host = one_at_a_time().await;
+    let running = host.post_action("hostile", "Sleep", "").await;
+    host.running_job(&running).await;
+    let queued = host.post_action("hostile", "Echo", "").await;
+    (host.stop().await, queued.parse().unwrap())
+}
+
+/// Makes a queued job look as it does after its server died in that attempt.
+async fn run_on_a_dead_server(stopped: &StoppedHost, job: Uuid, attempt: i32) {
+    let mut database = stopped.database.connect().await;
+    let worker = Uuid::new_v4();
+    let host = sqlx::query("insert into workers (id, host_id) values ($1, $2)").bind(worker).bind(stopped.host_id());
+    host.execute(&mut database).await.unwrap();
+    let claimed = sqlx::query(
+        "update jobs set status = 'running', worker = $2, attempt = $3, fence = $3, started_at = now(),
+             lease_until = now() + $4 where id = $1 and status = 'queued'",
+    );
+    let claimed = claimed.bind(job).bind(worker).bind(attempt).bind(Duration::from_secs(8));
+    assert_eq!(claimed.execute(&mut database).await.unwrap().rows_affected(), 1);
+}

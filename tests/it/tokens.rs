@@ -1,0 +1,260 @@
+//! Logging in and out, and what a token opens.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::{Database, PASSWORD, Program, Reply, TestHost, eventually};
+
+#[tokio::test]
+async fn a_user_logs_in_and_gets_a_token_that_works() {
+    let host = TestHost::start().await;
+    let reply = log_in(&host, json!({ "username": "admin", "password": PASSWORD })).await;
+    assert_eq!(reply.status, 201, "{reply}");
+    assert_eq!(reply.body["username"], "admin");
+    assert_eq!(reply.header("location"), format!("/global/tokens/{}", token_id(&reply)));
+    assert_eq!(reply.header("cache-control"), "no-store");
+    assert!(token(&reply).starts_with("elita_"), "{reply}");
+
+    let client = host.client.with_token(token(&reply));
+    assert_eq!(client.get("/app").await.status, 200);
+    let shown = client.get(reply.header("location")).await;
+    let mut stored = reply.body.clone();
+    stored.as_object_mut().unwrap().remove("token");
+    assert_eq!(shown.body, stored);
+}
+
+#[tokio::test]
+async fn a_token_may_stand_in_either_header() {
+    let host = TestHost::start().await;
+    let (stranger, token) = (host.client.anonymous(), &host.database.token);
+    for (header, value) in [
+        ("Authorization", format!("Bearer {token}")),
+        ("Authorization", format!("bearer  {token}")),
+        ("Auth-Token", token.clone()),
+    ] {
+        let reply = stranger.send(stranger.request(Method::GET, "/app").header(header, &value)).await;
+        assert_eq!(reply.status, 200, "{header}: {reply}");
+    }
+    let both = stranger.request(Method::GET, "/app").header("Auth-Token", token).bearer_auth(token);
+    assert_eq!(stranger.send(both).await.status, 200);
+    let two = stranger.request(Method::GET, "/app").header("Auth-Token", "elita_other").bearer_auth(token);
+    assert_eq!(stranger.send(two).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_user_look_the_same() {
+    let host = TestHost::start().await;
+    let wrong = log_in(&host, json!({ "username": "admin", "password": "guess" })).await;
+    assert_eq!((wrong.status, wrong.header("www-authenticate")), (401, "Bearer"), "{wrong}");
+    for username in ["nobody", "_global", "", "no name", "\u{fc}"] {
+        let unknown = log_in(&host, json!({ "username": username, "password": "guess" })).await;
+        assert_eq!(without_ids(&unknown), without_ids(&wrong), "{username:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_token_is_told_how_to_get_one() {
+    let host = TestHost::start().await;
+    let reply = host.client.anonymous().get("/app").await;
+    assert_eq!((reply.status, &reply.body["code"]), (401, &json!("no-token")), "{reply}");
+    assert_eq!(reply.header("www-authenticate"), "Bearer");
+    assert!(reply.body["detail"].as_str().unwrap().contains("POST /global/tokens"), "{reply}");
+}
+
+#[tokio::test]
+async fn what_is_no_valid_token_opens_nothing() {
+    let host = TestHost::start().await;
+    let truncated = &host.database.token[..host.database.token.len() - 1];
+    let token_id = host.client.get("/global/tokens/current").await.body["token_id"].as_str().unwrap().to_owned();
+    for token in ["elita_", "elita_AAAA", truncated, &token_id, "' or true --"] {
+        let reply = host.client.with_token(token).get("/app").await;
+        assert_eq!((reply.status, &reply.body["code"]), (401, &json!("invalid-token")), "{token}: {reply}");
+        assert_eq!(reply.header("www-authenticate"), "Bearer");
+    }
+    let stranger = host.client.anonymous();
+    let basic = stranger.request(Method::GET, "/app").basic_auth("admin", Some(PASSWORD));
+    assert_eq!(stranger.send(basic).await.status, 401);
+}
+
+#[tokio::test]
+async fn an_expired_token_opens_nothing() {
+    let host = TestHost::start().await;
+    let reply = log_in(&host, json!({ "username": "admin", "password": PASSWORD, "expires_in": 3600 })).await;
+    let client = host.client.with_token(token(&reply));
+    assert_eq!(client.get("/app").await.status, 200);
+
+    let id: Uuid = token_id(&reply).parse().unwrap();
+    let expire = sqlx::query("update tokens set expires_at = now() where id = $1").bind(id);
+    expire.execute(&mut host.database.connect().await).await.unwrap();
+    let refused = eventually("the token to expire", async || {
+        let reply = client.get("/app").await;
+        (reply.status != 200).then_some(reply)
+    })
+    .await;
+    assert_eq!((refused.status, &refused.body["code"]), (401, &json!("invalid-token")), "{refused}");
+}
+
+#[tokio::test]
+async fn a_token_lasts_as_long_as_its_user_says() {
+    let host = TestHost::start().await;
+    let reply = log_in(&host, json!({ "username": "admin", "password": PASSWORD, "expires_in": 3600 })).await;
+    assert_eq!(reply.status, 201, "{reply}");
+    let id: Uuid = token_id(&reply).parse().unwrap();
+    let lifetime =
+        sqlx::query_scalar("select extract(epoch from expires_at - created_at)::bigint from tokens where id = $1");
+    let lifetime: i64 = lifetime.bind(id).fetch_one(&mut host.database.connect().await).await.unwrap();
+    assert_eq!(lifetime, 3600);
+    for expires_in in [json!(0), json!(367 * 24 * 3600), json!(u64::MAX), json!(-1), json!("soon"), json!(1.5)] {
+        let body = json!({ "username": "admin", "password": PASSWORD, "expires_in": expires_in });
+        let reply = log_in(&host, body).await;
+        assert_eq!((reply.status, &reply.body["errors"][0]["pointer"]), (422, &json!("/expires_in")), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_opens_nothing_from_then_on() {
+    let host = TestHost::start().await;
+    let reply = log_in(&host, json!({ "username": "admin", "password": PASSWORD })).await;
+    let client = host.client.with_token(token(&reply));
+    assert_eq!(client.get("/app").await.status, 200);
+
+    let path = format!("/global/tokens/{}", token_id(&reply));
+    assert_eq!(host.client.delete(&path).await.status, 204);
+    assert_eq!(client.get("/app").await.status, 401);
+    assert_eq!(host.client.get(&path).await.status, 404);
+    assert_eq!(host.client.delete(&path).await.status, 404);
+    assert_eq!(host.client.get("/app").await.status, 200, "the other token stays");
+}
+
+#[tokio::test]
+async fn current_is_the_token_in_use() {
+    let host = TestHost::start().await;
+    let reply = log_in(&host, json!({ "username": "admin", "password": PASSWORD })).await;
+    let client = host.client.with_token(token(&reply));
+    assert_eq!(client.get("/global/tokens/current").await.body["token_id"], token_id(&reply));
+    assert_eq!(client.delete("/global/tokens/current").await.status, 204);
+    assert_eq!(client.get("/global/tokens/current").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_and_kept_nowhere() {
+    let host = TestHost::start().await;
+    let reply = log_in(&host, json!({ "username": "admin", "password": PASSWORD })).await;
+    let secret = token(&reply).strip_prefix("elita_").unwrap();
+    let list = host.client.get("/global/tokens").await;
+    assert_eq!(list.body["items"].as_array().unwrap().len(), 2, "{list}");
+    let shown = host.client.get(reply.header("location")).await;
+    let rows = sqlx::query_scalar("select json_agg(row_to_json(tokens))::text from tokens");
+    let rows: String = rows.fetch_one(&mut host.database.connect().await).await.unwrap();
+    for text in [list.to_string(), shown.to_string(), rows] {
+        assert!(!text.contains(secret) && !text.contains(PASSWORD), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_names_no_token_is_not_found() {
+    let host = TestHost::start().await;
+    for id in ["00000000-0000-0000-0000-000000000000", "nothing", "*"] {
+        let path = format!("/global/tokens/{id}");
+        for reply in [host.client.get(&path).await, host.client.delete(&path).await] {
+            assert_eq!((reply.status, &reply.body["code"]), (404, &json!("not-found")), "{id}: {reply}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_a_url_is_refused_even_if_it_is_valid() {
+    let host = TestHost::start().await;
+    let token = &host.database.token;
+    for name in ["token", "Token", "auth_token", "access_token", "%74oken", "Auth-Token"] {
+        for client in [host.client.clone(), host.client.anonymous()] {
+            let reply = client.get(&format!("/app?{name}={token}")).await;
+            assert_eq!((reply.status, &reply.body["code"]), (400, &json!("token-in-url")), "{name}: {reply}");
+            assert!(!reply.to_string().contains(token), "{reply}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_in_a_url_is_refused_even_if_it_is_right() {
+    let host = TestHost::start().await;
+    let stranger = host.client.anonymous();
+    let in_url = format!("/global/tokens?password={}", PASSWORD.replace(' ', "+"));
+    let reply = stranger.post(&in_url, &json!({ "username": "admin" })).await;
+    assert_eq!((reply.status, &reply.body["errors"][0]["parameter"]), (400, &json!("password")), "{reply}");
+    assert!(!reply.to_string().contains(PASSWORD), "{reply}");
+
+    let form = stranger.request(Method::POST, "/global/tokens").form(&[("username", "admin"), ("password", PASSWORD)]);
+    assert_eq!(stranger.send(form).await.status, 415, "only JSON is taken");
+}
+
+#[tokio::test]
+async fn the_first_start_makes_an_administrator_and_says_the_password_once() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let database = Database::empty().await;
+    let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url];
+    let mut first = Program::serve(&flags);
+    let (said, client) = first.ready("").await;
+    let announced: Vec<_> = said.iter().filter_map(|line| line.split_once("with the password ")).collect();
+    let [(_, rest)] = announced[..] else { panic!("not said once: {said:?}") };
+    let password = rest.split(';').next().unwrap().to_owned();
+    let reply = client.post("/global/tokens", &json!({ "username": "admin", "password": password })).await;
+    assert_eq!(reply.status, 201, "{reply}");
+    assert!(!stop(first).await.contains(&password), "the password is in the log");
+
+    let mut second = Program::serve(&flags);
+    let (said, client) = second.ready("").await;
+    assert!(!said.concat().contains("password"), "{said:?}");
+    let reply = client.post("/global/tokens", &json!({ "username": "admin", "password": password })).await;
+    assert_eq!(reply.status, 201, "{reply}");
+    assert!(!stop(second).await.contains(&password), "the password is in the log");
+}
+
+#[tokio::test]
+async fn an_administrators_password_that_is_given_is_said_nowhere() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let database = Database::empty().await;
+    let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url];
+    let mut elita = Program::serve_with(&[("ELITA_ADMIN_PASSWORD", PASSWORD)], &flags);
+    let (said, client) = elita.ready("").await;
+    assert!(!said.concat().contains("password"), "{said:?}");
+    let reply = client.post("/global/tokens", &json!({ "username": "admin", "password": PASSWORD })).await;
+    assert_eq!(reply.status, 201, "{reply}");
+    assert!(!stop(elita).await.contains(PASSWORD), "the password is in the log");
+
+    // It is for the first start only.
+    let mut elita = Program::serve_with(&[("ELITA_ADMIN_PASSWORD", "another one")], &flags);
+    let (_, client) = elita.ready("").await;
+    let reply = client.post("/global/tokens", &json!({ "username": "admin", "password": "another one" })).await;
+    assert_eq!(reply.status, 401, "{reply}");
+}
+
+async fn log_in(host: &TestHost, body: Value) -> Reply {
+    host.client.anonymous().post("/global/tokens", &body).await
+}
+
+fn token(reply: &Reply) -> &str {
+    reply.body["token"].as_str().unwrap()
+}
+
+fn token_id(reply: &Reply) -> &str {
+    reply.body["token_id"].as_str().unwrap()
+}
+
+/// Status, headers and body, without what differs from request to request.
+fn without_ids(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
+    let mut body = reply.body.clone();
+    body["request_id"] = json!("[id]");
+    let kept = reply.headers.iter().filter(|(name, _)| *name != "x-request-id" && *name != "date");
+    let headers = kept.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    (reply.status, headers, body)
+}
+
+/// Stops the program and returns its log.
+async fn stop(mut elita: Program) -> String {
+    elita.signal(rustix::process::Signal::TERM);
+    let (code, stderr) = elita.ended().await;
+    assert_eq!(code, Some(0), "{stderr}");
+    stderr
+}
