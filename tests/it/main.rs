@@ -4,6 +4,17 @@
 
 mod harness;
 
+mod about;
 mod actions;
+mod applications;
+mod http;
+mod jobs;
 mod layering;
+mod limits;
+mod openapi;
+mod plugins;
+mod postgres;
+mod queue;
+mod readme;
 mod surface;
+mod tokens;

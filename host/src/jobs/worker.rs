@@ -106,7 +106,7 @@ impl Worker {
         };
         // Entered before it can end, so that what is held is never more than what runs.
         let mut holding = self.held.lock();
-        let task = running.spawn(work.instrument(span));
+        let task = running.spawn_on(work.instrument(span), self.jobs.plugins.guest_threads());
         holding.insert(job_id, Holding { fence, cancel_requested, task });
     }
 

@@ -1,52 +1,13 @@
 //! Domain types to WIT records, and what a plugin registers to domain types.
 
-use serde_json::Value;
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::bindings::elita::plugin::jobs;
 use super::bindings::exports::elita::plugin::registration;
 use crate::datasvc::{
-    ActionName, AppName, Error, Job, JobEntry, JobStatus, Json, PluginHooks, RegisteredAction, RegisteredParameter,
+    ActionName, AppName, Error, Job, JobEntry, JobStatus, PluginHooks, RegisteredAction, RegisteredParameter,
 };
-
-/// How deep a guest's JSON may be nested. Common parsers give up not far from here, and Postgres before a guest does.
-const MAX_NESTING: usize = 100;
-
-/// A guest's text as JSON that everyone can read, or what is wrong with it.
-pub(super) fn json(text: String) -> Result<Json, String> {
-    let json = RawValue::from_string(text).map_err(|error| format!("it is no JSON: {error}"))?;
-    if nesting(&json) > MAX_NESTING {
-        return Err(format!("it is nested deeper than {MAX_NESTING} levels"));
-    }
-    Ok(json)
-}
-
-/// The same as a value.
-pub(super) fn json_value(text: String) -> Result<Value, String> {
-    serde_json::from_str(json(text)?.get()).map_err(|error| error.to_string())
-}
-
-/// How many arrays and objects are open at the deepest point.
-fn nesting(json: &RawValue) -> usize {
-    let (mut open, mut deepest) = (0_usize, 0_usize);
-    let mut bytes = json.get().bytes();
-    let mut in_string = false;
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => in_string = !in_string,
-            b'\\' if in_string => drop(bytes.next()),
-            b'[' | b'{' if !in_string => {
-                open += 1;
-                deepest = deepest.max(open);
-            }
-            b']' | b'}' if !in_string => open -= 1,
-            _ => {}
-        }
-    }
-    deepest
-}
 
 fn timestamp(at: OffsetDateTime) -> Result<String, Error> {
     at.format(&Rfc3339).map_err(|error| Error::Internal(error.into()))
@@ -126,7 +87,8 @@ pub(super) fn action(application: &AppName, action: registration::Action) -> Res
         description,
         parameters: parameters.into_iter().map(parameter).collect(),
         idempotent,
-        timeout_seconds,
+        // More than the database has room for is more than any host's maximum.
+        timeout_seconds: timeout_seconds.map(|seconds| seconds.min(i32::MAX.cast_unsigned())),
     })
 }
 

@@ -20,7 +20,8 @@ const HOST_STACK_BYTES: usize = 512 * 1024;
 
 /// The engine with its limits. The same for all plugins.
 pub(super) fn new_engine(limits: &Limits) -> wasmtime::Result<Engine> {
-    let runs = limits.runs;
+    // One more, to ask a new plugin what it registers while all runs are taken.
+    let runs = limits.runs + 1;
     // A component's parts are drawn from pools that all runs share: enough for every run to have as many as it may,
     // so that no plugin takes another's.
     let parts = runs.saturating_mul(limits.instances);

@@ -10,6 +10,9 @@ use super::limits::Limits;
 /// How many frames of a backtrace are kept.
 const MAX_FRAMES: usize = 50;
 
+/// How much of a function's name is kept.
+const MAX_NAME_CHARS: usize = 300;
+
 /// A limit that a run has passed. Thrown through the guest, which ends it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the run passed a limit: {self:?}")]
@@ -76,7 +79,7 @@ pub struct RunError {
 
 impl RunError {
     pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: None, trace: None }
+        Self { code, message: without_nul(&message.into()), details: None, trace: None }
     }
 
     /// A fault of the host. Its cause goes to the server's log, not to the job.
@@ -101,7 +104,7 @@ impl RunError {
             None => match (error.downcast_ref::<Trap>(), error.downcast_ref::<I32Exit>()) {
                 (Some(trap), _) => match panic_message(stderr) {
                     Some(message) => Self::new("panic", format!("the plugin panicked: {message}")),
-                    None => Self::new("trap", with_stderr(format!("the plugin trapped: {trap}"), stderr)),
+                    None => Self::new("trap", with_stderr(format!("the plugin trapped: {}", reason(*trap)), stderr)),
                 },
                 (None, Some(I32Exit(status))) => Self::new(
                     "exit",
@@ -137,6 +140,17 @@ fn panic_message(stderr: &str) -> Option<String> {
     Some(format!("{message} ({place})"))
 }
 
+/// What wasmtime calls it, after `wasm trap: `.
+fn reason(trap: Trap) -> String {
+    let text = trap.to_string();
+    text.strip_prefix("wasm trap: ").map_or_else(|| text.clone(), str::to_owned)
+}
+
+/// What a guest made up may contain a NUL, which Postgres takes in no text.
+pub(super) fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// Other languages leave a traceback on stderr, which says more than the trap.
 fn with_stderr(sentence: String, stderr: &str) -> String {
     let stderr = stderr.trim();
@@ -151,5 +165,5 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
             None => format!("function {}", frame.func_index()),
         },
     });
-    names.take(MAX_FRAMES).collect()
+    names.take(MAX_FRAMES).map(|name| without_nul(&name).chars().take(MAX_NAME_CHARS).collect()).collect()
 }

@@ -1,6 +1,6 @@
 //! What a file must be before it is compiled: a component, for this host's WIT, of bounded size.
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Encoding, Instance, Parser, Payload};
 
 use super::limits::Limits;
 
@@ -12,6 +12,9 @@ const OFFERED: [&str; 3] = ["types", "jobs", "log"];
 const REQUIRED: [&str; 2] = ["registration", "handler"];
 /// The packages of WASI 0.2 that are linked; what the sandbox withholds is denied when it is called.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+
+/// A page of linear memory.
+const PAGE_BYTES: u64 = 64 * 1024;
 
 /// Why a file cannot be used, in a sentence for its author.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +68,9 @@ struct Found {
     functions: u32,
     instances: u32,
     memories: u32,
+    memory_bytes: u64,
     tables: u32,
+    table_elements: u64,
 }
 
 /// Reads the file's outline, at all depths, and stops at the first limit.
@@ -90,8 +95,21 @@ fn walk(bytes: &[u8], limits: &Limits) -> Result<Found, Refusal> {
                 }
             }
             Payload::FunctionSection(functions) => found.functions = found.functions.saturating_add(functions.count()),
-            Payload::InstanceSection(instances) => found.instances = found.instances.saturating_add(instances.count()),
-            Payload::TableSection(tables) => found.tables = found.tables.saturating_add(tables.count()),
+            Payload::InstanceSection(instances) => {
+                for instance in instances {
+                    // The other kind only bundles what there is already.
+                    if let Instance::Instantiate { .. } = instance.map_err(invalid)? {
+                        found.instances = found.instances.saturating_add(1);
+                    }
+                }
+            }
+            Payload::TableSection(tables) => {
+                found.tables = found.tables.saturating_add(tables.count());
+                for table in tables {
+                    let initial = table.map_err(invalid)?.ty.initial;
+                    found.table_elements = found.table_elements.saturating_add(initial);
+                }
+            }
             Payload::MemorySection(memories) => {
                 found.memories = found.memories.saturating_add(memories.count());
                 for memory in memories {
@@ -102,6 +120,8 @@ fn walk(bytes: &[u8], limits: &Limits) -> Result<Found, Refusal> {
                     if memory.memory64 {
                         return Err(Refusal::new("it has a 64-bit memory; build it for wasm32"));
                     }
+                    let initial = memory.initial.saturating_mul(PAGE_BYTES);
+                    found.memory_bytes = found.memory_bytes.saturating_add(initial);
                 }
             }
             _ => {}
@@ -121,6 +141,16 @@ fn check_counts(found: &Found, limits: &Limits) -> Result<(), Refusal> {
         if count > limit {
             return Err(Refusal::new(format!("it has more than {limit} {what}, which is this host's limit")));
         }
+    }
+    if found.memory_bytes > limits.memory_bytes() as u64 {
+        let limit = limits.memory_mib;
+        return Err(Refusal::new(format!("its memories begin with more than {limit} MiB, which is this host's limit")));
+    }
+    if found.table_elements > u64::from(limits.table_elements) {
+        let limit = limits.table_elements;
+        return Err(Refusal::new(format!(
+            "its tables begin with more than {limit} elements, which is this host's limit"
+        )));
     }
     Ok(())
 }

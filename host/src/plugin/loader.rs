@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use super::error::without_nul;
 use super::{OfferError, Plugins};
 use crate::datasvc::{DataSvc, Digest, FedPlugin, HostId, PluginName, SOURCE_HOST};
 
@@ -26,8 +27,8 @@ pub struct Loader {
     directory: PathBuf,
     host: HostId,
     files: HashMap<PluginName, File>,
-    /// Whether nothing is known yet of what happened while the server was away.
-    is_first: bool,
+    /// Whether files may have gone without the database knowing: at the start, and until it has been told.
+    is_behind: bool,
 }
 
 /// What is known of a file that was seen.
@@ -71,7 +72,7 @@ impl Loader {
     /// If it cannot be made.
     pub fn new(svc: DataSvc, plugins: Plugins, directory: PathBuf, host: HostId) -> std::io::Result<Self> {
         std::fs::create_dir_all(&directory)?;
-        Ok(Self { svc, plugins, directory, host, files: HashMap::new(), is_first: true })
+        Ok(Self { svc, plugins, directory, host, files: HashMap::new(), is_behind: true })
     }
 
     /// Looks again and again until the server stops.
@@ -95,56 +96,56 @@ impl Loader {
         }
     }
 
-    /// Looks once: what has gone is withdrawn, what is new or changed is taken in.
+    /// Looks once, at the directory and at what other hosts have made active.
     async fn look(&mut self) -> Result<(), OfferError> {
-        let found = self.list();
+        let looked = self.look_at_files().await;
+        self.plugins.refresh().await?;
+        looked
+    }
+
+    /// What has gone is withdrawn, what is new or changed is taken in.
+    async fn look_at_files(&mut self) -> Result<(), OfferError> {
+        // A directory that cannot be read does not mean that all plugins have gone.
+        let found = self.list().map_err(OfferError::Directory)?;
         let known = self.files.len();
         self.files.retain(|name, _| found.iter().any(|(there, ..)| there == name));
-        let gone = self.files.len() < known;
+        self.is_behind |= self.files.len() < known;
         let due: Vec<_> = found.iter().filter(|(name, _, stamp)| self.is_due(name, *stamp)).collect();
-        if self.is_first || gone || !due.is_empty() {
-            let fed = self.svc.plugins_fed_by(self.host).await?;
-            let mut changed = self.withdraw_missing(&fed, &found).await?;
-            for (name, path, stamp) in due {
-                changed |= self.take_in(&fed, name, path, *stamp).await?;
-            }
-            if changed {
-                self.retry_blocked();
-            }
-            self.is_first = false;
+        if !self.is_behind && due.is_empty() {
+            return Ok(());
         }
-        self.plugins.refresh().await?;
-        Ok(())
+        let fed = self.svc.plugins_fed_by(self.host).await?;
+        self.withdraw_missing(&fed, &found).await?;
+        self.is_behind = false;
+        let mut outcome = Ok(());
+        for (name, path, stamp) in due {
+            // A file with a problem is tried again at the next look; the others don't wait for it.
+            outcome = outcome.and(self.take_in(&fed, name, path, *stamp).await);
+        }
+        outcome
     }
 
     /// The components in the directory, by name.
-    fn list(&self) -> Vec<(PluginName, PathBuf, Stamp)> {
-        let entries = match std::fs::read_dir(&self.directory) {
-            Ok(entries) => entries,
-            Err(problem) => {
-                error!("the plugin directory {} cannot be read: {problem}", self.directory.display());
-                return Vec::new();
-            }
-        };
-        let mut found: Vec<_> = entries.filter_map(|entry| component_file(&entry.ok()?.path())).collect();
+    fn list(&self) -> std::io::Result<Vec<(PluginName, PathBuf, Stamp)>> {
+        let entries = std::fs::read_dir(&self.directory)?.collect::<std::io::Result<Vec<_>>>()?;
+        let mut found: Vec<_> = entries.iter().filter_map(|entry| component_file(&entry.path())).collect();
         found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-        found
+        Ok(found)
     }
 
     async fn withdraw_missing(
-        &self,
+        &mut self,
         fed: &[FedPlugin],
         found: &[(PluginName, PathBuf, Stamp)],
-    ) -> Result<bool, OfferError> {
-        let mut withdrawn = false;
+    ) -> Result<(), OfferError> {
         for FedPlugin { name, .. } in fed {
             if !found.iter().any(|(there, ..)| there == name) {
                 self.svc.withdraw_plugin(self.host, name).await?;
                 info!(plugin.name = %name, "plugin `{name}` was withdrawn: its file has gone");
-                withdrawn = true;
+                self.retry_blocked();
             }
         }
-        Ok(withdrawn)
+        Ok(())
     }
 
     /// What another plugin held may be free now.
@@ -165,7 +166,7 @@ impl Loader {
         }
     }
 
-    /// Takes in one file; true if that changed what is active.
+    /// Takes in one file, or refuses it.
     ///
     /// # Errors
     /// Only what has nothing to do with the file, so that it is worth trying again.
@@ -175,20 +176,21 @@ impl Loader {
         name: &PluginName,
         path: &Path,
         stamp: Stamp,
-    ) -> Result<bool, OfferError> {
-        let Some(bytes) = self.read(name, path).await? else { return Ok(false) };
+    ) -> Result<(), OfferError> {
+        let Some(bytes) = self.read(name, path).await? else { return Ok(()) };
         let digest = Digest::of(&bytes);
         if fed.iter().any(|fed| fed.name == *name && fed.settled == Some(digest)) {
             self.done(name, stamp, Progress::Done);
-            return Ok(false);
+            return Ok(());
         }
         self.svc.announce_plugin(self.host, name).await?;
         let offered = self.plugins.offer(self.host, name, bytes, digest).await;
         let (progress, reason) = match offered {
             Ok(()) => {
                 self.done(name, stamp, Progress::Done);
+                self.retry_blocked();
                 info!(plugin.name = %name, plugin.digest = %digest, "plugin `{name}` is active");
-                return Ok(true);
+                return Ok(());
             }
             Err(OfferError::Refused(refusal)) => (Progress::Done, refusal.to_string()),
             Err(OfferError::Load(super::LoadError::Unusable(problem))) => {
@@ -199,9 +201,9 @@ impl Loader {
             }
             Err(problem) => return Err(problem),
         };
-        self.done(name, stamp, progress);
         self.refuse(name, digest, &reason).await?;
-        Ok(false)
+        self.done(name, stamp, progress);
+        Ok(())
     }
 
     /// The file's bytes, unless it is refused for its size or its name, or has gone meanwhile.
@@ -233,6 +235,7 @@ impl Loader {
     }
 
     async fn refuse(&self, name: &PluginName, digest: Digest, reason: &str) -> Result<(), OfferError> {
+        let reason = &without_nul(reason);
         warn!(plugin.name = %name, plugin.digest = %digest, "the file of plugin `{name}` was refused: {reason}");
         self.svc.refuse_plugin(name, digest, reason).await?;
         Ok(())

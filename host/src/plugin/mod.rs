@@ -15,6 +15,7 @@ mod guests;
 mod host;
 mod inspect;
 mod instance;
+mod json;
 mod limits;
 mod loader;
 mod output;
@@ -25,6 +26,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use self::bindings::PluginPre;
@@ -126,26 +128,29 @@ impl Plugins {
         }
     }
 
-    /// Runs an action to its end: its result, or how it ended otherwise.
+    /// The threads that guests run on. What calls [`Plugins::run_action`] is to be spawned there.
+    pub fn guest_threads(&self) -> &Handle {
+        self.0.guests.handle()
+    }
+
+    /// Runs an action to its end, on the threads of the caller: its result, or how it ended otherwise.
     ///
     /// # Errors
     /// [`RunError`].
     pub async fn run_action(&self, run: ActionRun) -> Result<Json, RunError> {
-        let component = self.component(run.claim.digest).await?;
-        let inner = self.0.clone();
-        let applications = self.catalog().applications_of(&run.claim.plugin, &run.claim.application);
-        let work = async move {
-            let ActionRun { claim, log, parameters, cancel_requested } = run;
-            let time_limit = claim.timeout;
-            let call = action_call(&claim, parameters);
-            let context = Run::new(inner.svc.clone(), claim.plugin, applications, log, cancel_requested, &inner.limits);
-            instance::call(&component, &inner.limits, Some(context), time_limit, async |plugin, store| {
-                plugin.elita_plugin_handler().call_run_action(store, &call).await
-            })
-            .await
-            .and_then(checked_result)
-        };
-        self.0.guests.run(work.in_current_span()).await.unwrap_or_else(|error| Err(RunError::internal(&error)))
+        let ActionRun { claim, log, parameters, cancel_requested } = run;
+        let component = self.component(claim.digest).await?;
+        let Inner { svc, limits, .. } = &*self.0;
+        let applications = self.catalog().applications_of(&claim.plugin, &claim.application);
+        let call = action_call(&claim, parameters);
+        let context = Run::new(svc.clone(), claim.plugin, applications, log, cancel_requested, limits);
+        let answer = instance::call(&component, limits, Some(context), claim.timeout, async |plugin, store| {
+            plugin.elita_plugin_handler().call_run_action(store, &call).await
+        });
+        match guests::caught(answer).await {
+            Ok(answer) => checked_result(answer?),
+            Err(panic) => Err(RunError::internal(&panic)),
+        }
     }
 
     async fn component(&self, digest: Digest) -> Result<PluginPre<GuestState>, RunError> {
@@ -207,6 +212,8 @@ enum OfferError {
     Storage(#[from] crate::storage::StorageError),
     #[error(transparent)]
     Datasvc(#[from] crate::datasvc::Error),
+    #[error("the plugin directory cannot be read: {0}")]
+    Directory(std::io::Error),
 }
 
 fn action_call(claim: &Claim, parameters: Vec<(String, String)>) -> ActionCall {
@@ -223,14 +230,14 @@ fn action_call(claim: &Claim, parameters: Vec<(String, String)>) -> ActionCall {
 /// What a guest returned, if it is JSON that can be kept.
 fn checked_result(answer: Result<String, Failure>) -> Result<Json, RunError> {
     match answer {
-        Ok(result) => convert::json(result)
-            .map_err(|reason| RunError::new("invalid-result", format!("the plugin's result cannot be kept: {reason}"))),
+        Ok(result) => json::parse(result)
+            .map_err(|reason| RunError::new("invalid-result", format!("the plugin's result is {reason}"))),
         Err(Failure { message, details: None }) => Err(RunError::new("action-failed", message)),
-        Err(Failure { message, details: Some(details) }) => Err(match convert::json_value(details) {
+        Err(Failure { message, details: Some(details) }) => Err(match json::parse_value(details) {
             Ok(details) => RunError { details: Some(details), ..RunError::new("action-failed", message) },
             Err(reason) => RunError::new(
                 "invalid-result",
-                format!("the plugin failed, and the details of its failure cannot be kept ({reason}): {message}"),
+                format!("the plugin failed ({message}), and the details it gave are {reason}"),
             ),
         }),
     }

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use super::HostError;
 use crate::datasvc::{Error, JobId, NewEntry};
 use crate::plugin::bindings::elita::plugin::jobs;
-use crate::plugin::convert;
 use crate::plugin::instance::{GuestState, Run};
+use crate::plugin::json;
 
 impl jobs::Host for GuestState {
     async fn current(&mut self) -> wasmtime::Result<String> {
@@ -18,7 +18,7 @@ impl jobs::Host for GuestState {
 
     async fn append(&mut self, data: String) -> Result<u64, HostError> {
         let run = self.run("jobs.append")?;
-        let data = convert::json(data).map_err(|reason| invalid("data", &reason))?;
+        let data = json::parse(data).map_err(|reason| invalid("data", &reason))?;
         append(run, "jobs.append", &data).await
     }
 
@@ -27,7 +27,8 @@ impl jobs::Host for GuestState {
         if percent > 100 {
             return Err(invalid("percent", &format!("{percent} is more than 100")).into());
         }
-        let data = to_raw_value(&json!({ "status": status, "progress": percent })).map_err(Error::internal)?;
+        let data = json!({ "status": status, "progress": percent }).to_string();
+        let data = json::parse(data).map_err(|reason| invalid("status", &reason))?;
         append(run, "jobs.progress", &data).await
     }
 

@@ -1,6 +1,5 @@
 //! The imported interface `log`.
 
-use super::HostError;
 use crate::plugin::bindings::elita::plugin::log;
 use crate::plugin::instance::GuestState;
 use crate::plugin::output::Level;
@@ -15,6 +14,6 @@ impl log::Host for GuestState {
             log::Level::Warn => Level::Warn,
             log::Level::Error => Level::Error,
         };
-        Ok(self.output.log(level, &message).map_err(HostError::from)?)
+        Ok(self.output.log(level, &message)?)
     }
 }

@@ -13,13 +13,13 @@ pub(crate) fn entry(_: &ActionCall) -> Result<String> {
     }
 }
 
-/// Hands the host a line of 200 MiB.
+/// Hands the host a line of 64 MiB.
 pub(crate) fn string(_: &ActionCall) -> Result<()> {
-    log::write(Level::Info, &"x".repeat(200 * MIB));
+    log::write(Level::Info, &"x".repeat(64 * MIB));
     Ok(())
 }
 
-/// Returns 64 MiB.
+/// Returns 8 MiB.
 pub(crate) fn result(_: &ActionCall) -> Result<String> {
-    Ok("x".repeat(64 * MIB))
+    Ok("x".repeat(8 * MIB))
 }

@@ -7,5 +7,5 @@ elita_plugin::plugin! {
 }
 
 fn trap() -> Action {
-    core::arch::wasm32::unreachable()
+    std::process::abort()
 }
