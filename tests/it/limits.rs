@@ -123,23 +123,23 @@ async fn a_plugin_that_keeps_every_handle_is_stopped() {
 
 #[tokio::test]
 async fn a_plugin_that_floods_the_servers_log_is_stopped() {
-    let host = start(hostile().flag("--plugin-log-lines", 50)).await;
+    let host = start(hostile().flag("--plugin-log-lines", 50).flag("--plugin-log-kib", 1_000_000_000)).await;
     let job = commit(&host, "LogFlood").await;
-    insta::assert_snapshot!(why(&job), @"log-limit-exceeded: the plugin wrote more than 256 KiB or 50 lines to the log, stdout and stderr");
+    insta::assert_snapshot!(why(&job), @"log-limit-exceeded: the plugin wrote more than 1000000000 KiB or 50 lines to the log, stdout and stderr");
 }
 
 #[tokio::test]
 async fn a_plugin_that_floods_stdout_is_stopped() {
-    let host = start(hostile().flag("--plugin-log-lines", 50)).await;
+    let host = start(hostile().flag("--plugin-log-lines", 50).flag("--plugin-log-kib", 1_000_000_000)).await;
     let job = commit(&host, "StdoutFlood").await;
-    insta::assert_snapshot!(why(&job), @"log-limit-exceeded: the plugin wrote more than 256 KiB or 50 lines to the log, stdout and stderr");
+    insta::assert_snapshot!(why(&job), @"log-limit-exceeded: the plugin wrote more than 1000000000 KiB or 50 lines to the log, stdout and stderr");
 }
 
 #[tokio::test]
 async fn a_plugin_that_floods_stderr_is_stopped() {
-    let host = start(hostile().flag("--plugin-log-kib", 1)).await;
+    let host = start(hostile().flag("--plugin-log-kib", 1).flag("--plugin-log-lines", 100_000_000)).await;
     let job = commit(&host, "StderrFlood").await;
-    insta::assert_snapshot!(why(&job), @"log-limit-exceeded: the plugin wrote more than 1 KiB or 10000 lines to the log, stdout and stderr");
+    insta::assert_snapshot!(why(&job), @"log-limit-exceeded: the plugin wrote more than 1 KiB or 100000000 lines to the log, stdout and stderr");
 }
 
 #[tokio::test]
@@ -156,6 +156,9 @@ async fn entries_are_limited_by_their_size_too() {
     let host = start(hostile().flag("--plugin-entries-kib", 1)).await;
     let job = commit(&host, "EntryFlood").await;
     insta::assert_snapshot!(why(&job), @"entries-limit-exceeded: the plugin added more than 10000 entries or 1 KiB to the job's log");
+    let of_plugin = entries(&job).iter().filter(|entry| entry["source"] == "misbehave");
+    let bytes: usize = of_plugin.map(|entry| entry["data"].to_string().len()).sum();
+    assert!((900..=1024).contains(&bytes), "{bytes} bytes were kept");
 }
 
 #[tokio::test]

@@ -182,7 +182,9 @@ impl TestHost {
 fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settings {
     let data_dir = data_dir.path().display().to_string();
     let fixed = ["elita", "serve", "--listen", "127.0.0.1:0", "--data-dir", &data_dir, "--database-url", &database.url];
-    let arguments = fixed.into_iter().map(String::from).chain(flags.iter().cloned());
+    // Each run's share of the address space is large, and on many cores many tests run at once.
+    let few_runs = if flags.iter().any(|flag| flag == "--plugin-runs") { &[][..] } else { &["--plugin-runs", "8"] };
+    let arguments = fixed.iter().chain(few_runs).copied().map(String::from).chain(flags.iter().cloned());
     let Cli { command: Commands::Serve(settings) } = Cli::parse_from(arguments);
     *settings
 }

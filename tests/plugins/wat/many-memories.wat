@@ -1,9 +1,10 @@
-;; Takes a page in each of four memories in turn, for as long as it gets them: none of them is large by itself.
+;; Takes a page in each of four memories in turn, again and again. None of them can be larger than 100 pages, which
+;; is 6.25 MiB.
 
-(memory $one 0)
-(memory $two 0)
-(memory $three 0)
-(memory $four 0)
+(memory $one 0 100)
+(memory $two 0 100)
+(memory $three 0 100)
+(memory $four 0 100)
 (func $run
     (loop $on
         (drop (memory.grow $one (i32.const 1)))
