@@ -364,3 +364,15 @@ async fn hostile_host() -> TestHost {
 fn ids(list: &Reply) -> Vec<&str> {
     list.body["items"].as_array().unwrap().iter().map(|job| job["job_id"].as_str().unwrap()).collect()
 }
+
+#[tokio::test]
+async fn a_result_is_kept_as_its_plugin_wrote_it() {
+    let host = hostile_host().await;
+    let job = host.run_action("hostile", "Echo", "").await;
+    let request = host.client.request(reqwest::Method::GET, &format!("/job/{}", job["job_id"].as_str().unwrap()));
+    let document = request.send().await.unwrap().text().await.unwrap();
+    let result = document.split_once(r#""result":"#).unwrap().1;
+    let members = ["action", "application", "attempt", "job", "parameters", "user"];
+    let places = members.map(|member| result.find(&format!(r#""{member}":"#)).unwrap());
+    assert!(places.is_sorted(), "{result}");
+}

@@ -105,12 +105,12 @@ impl JobLog {
         // The row lock holds off a takeover until the entry is in its place.
         let inserted = sqlx::query!(
             "with held as (select id from jobs where id = $1 and fence = $2 and status = 'running' for share)
-             insert into job_entries (job_id, seq, source, data) select id, $3, $4, $5 from held",
+             insert into job_entries (job_id, seq, source, data) select id, $3, $4, $5::text::json from held",
             self.job_id as _,
             self.fence,
             seq,
             entry.source,
-            SqlJson(entry.data) as _
+            entry.data.get()
         )
         .execute(&self.svc.pool)
         .await

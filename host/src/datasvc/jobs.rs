@@ -14,7 +14,8 @@ use super::error::{Error, Kind, Result};
 use super::ids::{ActionName, AppName, Digest, JobId, PluginName};
 use super::page::{Listed, Page};
 
-/// A JSON text, kept as it came.
+/// A JSON text, kept as it came: with its order, its repeats and its numbers. It goes to the database as text, because
+/// sqlx would send it as `jsonb`, which keeps none of them.
 pub type Json = Box<RawValue>;
 
 /// What a job does.
@@ -185,14 +186,14 @@ impl DataSvc {
         let inserted = sqlx::query_scalar!(
             r#"insert into jobs (id, job_type, name, application, username, data, plugin, component_digest, idempotent,
                                  timeout_ms, idempotency_key, idempotency_fingerprint)
-               select $1, $2, $3, name, $4, $5, $6, $7, $8, $9, $10, $11 from applications where name = $12 for key share
+               select $1, $2, $3, name, $4, $5::text::json, $6, $7, $8, $9, $10, $11 from applications where name = $12 for key share
                on conflict (username, idempotency_key) where idempotency_key is not null do nothing
                returning id as "id: JobId""#,
             job_id as _,
             JobType::Action as _,
             action.as_str(),
             username,
-            SqlJson(data) as _,
+            data.get(),
             plugin.as_str(),
             digest.as_bytes(),
             idempotent,

@@ -148,12 +148,14 @@ impl DataSvc {
     /// [`Error::Conflict`] if the claim is no longer held: the job was handed on, and nothing changed.
     pub async fn finish_job(&self, claim: &Claim, outcome: &Outcome) -> Result<()> {
         let (status, result, error) = match outcome {
-            Outcome::Succeeded(result) => (JobStatus::Succeeded, Some(SqlJson(result)), None),
-            Outcome::Failed(error) => (JobStatus::Failed, None, Some(SqlJson(error))),
+            Outcome::Succeeded(result) => (JobStatus::Succeeded, Some(result.get()), None),
+            Outcome::Failed(error) => {
+                (JobStatus::Failed, None, Some(serde_json::to_string(error).map_err(Error::internal)?))
+            }
         };
         let ended = sqlx::query!(
             r#"with ended as (
-                   update jobs set status = $3, result = $4, error = $5, worker = null, lease_until = null,
+                   update jobs set status = $3, result = $4::text::json, error = $5::text::json, worker = null, lease_until = null,
                        completed_at = now(), updated_at = now()
                    where id = $1 and fence = $2 and status = 'running' returning id, error
                ), noted as (
@@ -165,8 +167,8 @@ impl DataSvc {
             claim.job_id as _,
             claim.fence,
             status as _,
-            result as _,
-            error as _,
+            result,
+            error,
             SOURCE_HOST
         )
         .fetch_optional(&self.pool)

@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::{Jobs, action};
-use crate::datasvc::{Claim, Error, HostId, JobId, Outcome, WorkerId};
+use crate::datasvc::{Claim, Error, HostId, JobError, JobId, Outcome, WorkerId};
 
 /// How often the queue is looked at when nobody wakes the worker, give or take a half.
 const POLL: Duration = Duration::from_secs(1);
@@ -144,7 +144,7 @@ impl Held {
 
 /// Runs one job and records how it ended, however long the database is away meanwhile.
 async fn run_to_end(jobs: &Jobs, claim: &Claim, cancel_requested: Arc<AtomicBool>) {
-    let outcome = action::run(&jobs.plugins, claim, jobs.svc.job_log(claim), cancel_requested).await;
+    let mut outcome = action::run(&jobs.plugins, claim, jobs.svc.job_log(claim), cancel_requested).await;
     if let Outcome::Failed(failure) = &outcome {
         info!("action `{}` failed with {}: {:?}", claim.action, failure.code, failure.message);
     }
@@ -155,9 +155,25 @@ async fn run_to_end(jobs: &Jobs, claim: &Claim, cancel_requested: Arc<AtomicBool
                 warn!("the end of a job could not be recorded yet: {cause}");
                 tokio::time::sleep(RETRY).await;
             }
-            Err(problem) => return error!("the end of a job could not be recorded: {problem}"),
+            Err(Error::Conflict { reason }) => return warn!("a run has ended, and nothing was recorded: {reason}"),
+            Err(problem) if matches!(&outcome, Outcome::Failed(failure) if failure.code == UNRECORDABLE) => {
+                return error!("the end of a job could not be recorded at all: {problem:?}");
+            }
+            Err(problem) => {
+                error!("the end of a job could not be recorded as it was: {problem:?}");
+                outcome = unrecordable();
+            }
         }
     }
+}
+
+/// The code of a job whose end the database did not take.
+const UNRECORDABLE: &str = "internal";
+
+/// What is recorded of an end that could not be, so that the job does not run for ever.
+fn unrecordable() -> Outcome {
+    let message = "the run ended, and how it ended could not be recorded; the server's log says why";
+    Outcome::Failed(JobError { code: UNRECORDABLE.into(), message: message.into(), details: None, trace: None })
 }
 
 /// Renews the leases of what runs, passes on requests to stop, and drops what was taken away.

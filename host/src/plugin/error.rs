@@ -165,5 +165,6 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
             None => format!("function {}", frame.func_index()),
         },
     });
+    let names = names.map(|name| format!("{:#}", rustc_demangle::demangle(&name)));
     names.take(MAX_FRAMES).map(|name| without_nul(&name).chars().take(MAX_NAME_CHARS).collect()).collect()
 }

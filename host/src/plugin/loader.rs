@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -99,7 +100,9 @@ impl Loader {
     /// Looks once, at the directory and at what other hosts have made active.
     async fn look(&mut self) -> Result<(), OfferError> {
         let looked = self.look_at_files().await;
-        self.plugins.refresh().await?;
+        if self.plugins.refresh().await? {
+            self.retry_blocked();
+        }
         looked
     }
 
@@ -134,7 +137,7 @@ impl Loader {
     }
 
     async fn withdraw_missing(
-        &mut self,
+        &self,
         fed: &[FedPlugin],
         found: &[(PluginName, PathBuf, Stamp)],
     ) -> Result<(), OfferError> {
@@ -142,7 +145,6 @@ impl Loader {
             if !found.iter().any(|(there, ..)| there == name) {
                 self.svc.withdraw_plugin(self.host, name).await?;
                 info!(plugin.name = %name, "plugin `{name}` was withdrawn: its file has gone");
-                self.retry_blocked();
             }
         }
         Ok(())
@@ -188,7 +190,6 @@ impl Loader {
         let (progress, reason) = match offered {
             Ok(()) => {
                 self.done(name, stamp, Progress::Done);
-                self.retry_blocked();
                 info!(plugin.name = %name, plugin.digest = %digest, "plugin `{name}` is active");
                 return Ok(());
             }
@@ -218,13 +219,11 @@ impl Loader {
         } else if length > limit {
             format!("the file has {length} bytes, and at most {limit} are taken")
         } else {
-            return match tokio::fs::read(path).await {
-                Ok(bytes) => Ok(Some(bytes.into())),
-                Err(problem) => {
-                    warn!(plugin.name = %name, "{} cannot be read: {problem}", path.display());
-                    Ok(None)
-                }
-            };
+            match tokio::fs::read(path).await {
+                Ok(bytes) => return Ok(Some(bytes.into())),
+                Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(problem) => format!("the file cannot be read ({problem}); put one there that can"),
+            }
         };
         self.svc.announce_plugin(self.host, name).await?;
         self.refuse(name, Digest::of(&[]), &reason).await?;

@@ -103,20 +103,25 @@ impl Plugins {
         self.catalog().actions(application)
     }
 
-    /// Reads what the active plugins register, if that has changed since.
+    /// Reads what the active plugins register, if that has changed since; true if it has.
     ///
     /// # Errors
     /// [`crate::datasvc::Error::Unavailable`].
-    pub async fn refresh(&self) -> crate::datasvc::Result<()> {
+    pub async fn refresh(&self) -> crate::datasvc::Result<bool> {
         // Read first: a change in between is seen again the next time.
         let revision = self.0.svc.plugin_revision().await?;
         if revision == self.catalog().revision {
-            return Ok(());
+            return Ok(false);
         }
         let catalog = Catalog::new(revision, self.0.svc.active_plugins().await?);
+        let mut current = self.0.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        // Several may read at once, and the slowest of them may have read first.
+        if catalog.revision <= current.revision {
+            return Ok(false);
+        }
         self.0.components.keep_only(&catalog.digests);
-        *self.0.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
-        Ok(())
+        *current = Arc::new(catalog);
+        Ok(true)
     }
 
     /// Loads what the active plugins need, so that no job waits for it.
