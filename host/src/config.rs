@@ -55,7 +55,7 @@ pub struct Settings {
     #[arg(long, env = "ELITA_DRAIN_SECONDS", default_value_t = 20, value_name = "SECONDS")]
     pub drain_seconds: u64,
     /// What to log, such as `info,elita::jobs=debug`.
-    #[arg(long, env = "ELITA_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "ELITA_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
     pub log: String,
     /// For trying things out: the log is for people, not for machines.
     #[arg(long, env = "ELITA_DEV")]

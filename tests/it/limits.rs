@@ -266,7 +266,7 @@ async fn a_plugin_that_calls_itself_for_ever_runs_out_of_its_own_stack() {
 async fn a_plugin_that_exits_has_failed() {
     let host = start(hostile()).await;
     let job = commit(&host, "Exit").await;
-    insta::assert_snapshot!(why(&job), @"exit: the plugin called exit(1) instead of returning");
+    insta::assert_snapshot!(why(&job), @"exit: the plugin exited with a failure instead of returning");
 }
 
 #[tokio::test]

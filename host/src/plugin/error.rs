@@ -108,7 +108,14 @@ impl RunError {
                 },
                 (None, Some(I32Exit(status))) => Self::new(
                     "exit",
-                    with_stderr(format!("the plugin called exit({status}) instead of returning"), stderr),
+                    // WASI passes on whether it was 0, and not the number itself.
+                    with_stderr(
+                        format!(
+                            "the plugin exited{} instead of returning",
+                            if *status == 0 { "" } else { " with a failure" }
+                        ),
+                        stderr,
+                    ),
                 ),
                 (None, None) => Self::new("trap", format!("the plugin was stopped: {}", error.root_cause())),
             },

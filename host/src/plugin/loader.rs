@@ -1,6 +1,6 @@
 //! The plugin directory: every `*.wasm` in it is taken in, again when it changes, and withdrawn when it goes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fs::Metadata;
 use std::io::ErrorKind;
@@ -28,6 +28,8 @@ pub struct Loader {
     directory: PathBuf,
     host: HostId,
     files: HashMap<PluginName, File>,
+    /// The files whose names are no plugin's, which are told of once.
+    passed_over: HashSet<PathBuf>,
     /// Whether files may have gone without the database knowing: at the start, and until it has been told.
     is_behind: bool,
 }
@@ -73,7 +75,7 @@ impl Loader {
     /// If it cannot be made.
     pub fn new(svc: DataSvc, plugins: Plugins, directory: PathBuf, host: HostId) -> std::io::Result<Self> {
         std::fs::create_dir_all(&directory)?;
-        Ok(Self { svc, plugins, directory, host, files: HashMap::new(), is_behind: true })
+        Ok(Self { svc, plugins, directory, host, files: HashMap::new(), passed_over: HashSet::new(), is_behind: true })
     }
 
     /// Looks again and again until the server stops.
@@ -129,9 +131,20 @@ impl Loader {
     }
 
     /// The components in the directory, by name.
-    fn list(&self) -> std::io::Result<Vec<(PluginName, PathBuf, Stamp)>> {
-        let entries = std::fs::read_dir(&self.directory)?.collect::<std::io::Result<Vec<_>>>()?;
-        let mut found: Vec<_> = entries.iter().filter_map(|entry| component_file(&entry.path())).collect();
+    fn list(&mut self) -> std::io::Result<Vec<(PluginName, PathBuf, Stamp)>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            let Some((stem, stamp)) = component_file(&path) else { continue };
+            match PluginName::parse(stem) {
+                Ok(name) => found.push((name, path, stamp)),
+                Err(problem) => {
+                    if self.passed_over.insert(path.clone()) {
+                        warn!("{} is passed over, because no plugin can be called so: {problem}", path.display());
+                    }
+                }
+            }
+        }
         found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         Ok(found)
     }
@@ -245,17 +258,11 @@ impl Loader {
     }
 }
 
-/// A path's plugin name and stamp, if it is a `*.wasm`.
-fn component_file(path: &Path) -> Option<(PluginName, PathBuf, Stamp)> {
+/// The name without its ending and the stamp of a path, if it is a `*.wasm`.
+fn component_file(path: &Path) -> Option<(String, Stamp)> {
     if path.extension()? != "wasm" {
         return None;
     }
     let metadata = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
-    match PluginName::parse(path.file_stem()?.to_string_lossy()) {
-        Ok(name) => Some((name, path.to_owned(), Stamp::of(&metadata))),
-        Err(problem) => {
-            tracing::debug!("{} is passed over: its name is no plugin's ({problem})", path.display());
-            None
-        }
-    }
+    Some((path.file_stem()?.to_string_lossy().into_owned(), Stamp::of(&metadata)))
 }
