@@ -101,7 +101,6 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         .with_context(|| format!("{} cannot be listened on; choose another with --listen", settings.listen))?;
     let address = listener.local_addr()?;
     let svc = DataSvc::connect(url, settings.database_connections).await?;
-    let made_password = first_password(&svc, settings.admin_password.as_deref()).await?;
 
     let host = data_dir.host_id().into();
     let storage = Storage::in_directory(&data_dir.path().join("storage"))?;
@@ -113,6 +112,8 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let jobs = Jobs::new(svc.clone(), plugins.clone());
     let worker = Worker::start(jobs.clone(), host, settings.drain()).await?;
 
+    // Last of what can fail, because the password is shown only once.
+    let made_password = first_password(&svc, settings.admin_password.as_deref()).await?;
     let (stop, stopped) = shutdown::channel();
     let router = rest::router(Rest::new(svc.clone(), jobs));
     let tasks = vec![
@@ -133,6 +134,7 @@ async fn first_password(svc: &DataSvc, given: Option<&str>) -> anyhow::Result<Op
         return Ok(None);
     }
     match given {
+        Some("") => anyhow::bail!("the administrator's password is empty: give one, or leave it out to have one made"),
         Some(given) => {
             svc.ensure_administrator(given).await?;
             Ok(None)

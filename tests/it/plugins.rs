@@ -143,6 +143,20 @@ async fn too_many_core_instances_are_refused_however_they_are_nested() {
 }
 
 #[tokio::test]
+async fn components_that_instantiate_each_other_twice_are_refused_before_they_are_compiled() {
+    let host = start(hostile()).await;
+    // 40 components of a few bytes, which are 2^40 when they are written out.
+    let doubling = |number: u32| {
+        let twice = format!("(instance (instantiate $c{}))", number - 1).repeat(2);
+        format!("(component $c{number} {twice})")
+    };
+    let nested: String = (1..=40).map(doubling).collect();
+    let text = format!("(component $c0) {nested} (instance (instantiate $c40)) {HOLLOW}");
+    let reason = refusal(&host, "suspect", of_text(&text)).await;
+    insta::assert_snapshot!(reason, @"its nested components may make more than 64 instances, which is this host's limit");
+}
+
+#[tokio::test]
 async fn a_component_of_too_many_functions_is_refused_before_it_is_compiled() {
     let host = start(hostile().flag("--plugin-functions", 5000)).await;
     let reason = refusal(&host, "suspect", of_module(&"(func)".repeat(5001))).await;

@@ -230,6 +230,20 @@ async fn an_administrators_password_that_is_given_is_said_nowhere() {
     assert_eq!(reply.status, 401, "{reply}");
 }
 
+#[tokio::test]
+async fn an_empty_administrators_password_is_refused_and_nobody_is_made() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let database = Database::empty().await;
+    let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url];
+    let (code, stderr) = Program::serve_with(&[("ELITA_ADMIN_PASSWORD", "")], &flags).ended().await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("the administrator's password is empty"), "{stderr}");
+
+    let mut elita = Program::serve(&flags);
+    let (said, _) = elita.ready("").await;
+    assert!(said.concat().contains("The user `admin` was made"), "{said:?}");
+}
+
 async fn log_in(host: &TestHost, body: Value) -> Reply {
     host.client.anonymous().post("/global/tokens", &body).await
 }

@@ -130,8 +130,8 @@ impl JobLog {
     }
 }
 
-/// The reason that [`JobLog::insert`] gives when an entry of this number exists.
-const TAKEN: &str = "an entry of this number exists";
+/// The reason of a conflict when an entry of the chosen number exists.
+pub(super) const TAKEN: &str = "an entry of this number exists";
 
 impl DataSvc {
     /// Entries of a job's log with a number above `after`, in order: at most `limit`, and fewer where they are long.

@@ -11,8 +11,9 @@ use sqlx::types::Json as SqlJson;
 use super::DataSvc;
 use super::error::{Error, Result};
 use super::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, WorkerId};
-use super::job_log::{JobLog, SOURCE_HOST};
+use super::job_log::{JobLog, SOURCE_HOST, TAKEN};
 use super::jobs::{JobError, JobStatus, Json};
+use super::sql::OnConstraint;
 
 /// How long a claim lasts after it was last renewed.
 const LEASE_SECONDS: f64 = 8.0;
@@ -147,6 +148,16 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Conflict`] if the claim is no longer held: the job was handed on, and nothing changed.
     pub async fn finish_job(&self, claim: &Claim, outcome: &Outcome) -> Result<()> {
+        // An entry that a stopped run had on its way may take the number that was chosen for the last one.
+        loop {
+            match self.try_to_finish_job(claim, outcome).await {
+                Err(Error::Conflict { reason }) if reason == TAKEN => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_to_finish_job(&self, claim: &Claim, outcome: &Outcome) -> Result<()> {
         let (status, result, error) = match outcome {
             Outcome::Succeeded(result) => (JobStatus::Succeeded, Some(result.get()), None),
             Outcome::Failed(error) => {
@@ -172,7 +183,8 @@ impl DataSvc {
             SOURCE_HOST
         )
         .fetch_optional(&self.pool)
-        .await?;
+        .await
+        .on_constraint("job_entries_pkey", || Error::conflict(TAKEN))?;
         ended.map(|_| ()).ok_or_else(|| no_longer_held(claim.job_id))
     }
 
@@ -204,6 +216,23 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn hand_back(&self, worker: WorkerId, why: &str) -> Result<(u64, u64)> {
+        self.hand_back_some(worker, None, why).await
+    }
+
+    /// The same for these jobs only, or for all if there are none named.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn hand_back_some(&self, worker: WorkerId, jobs: Option<&[JobId]>, why: &str) -> Result<(u64, u64)> {
+        loop {
+            match self.try_to_hand_back(worker, jobs, why).await {
+                Err(Error::Conflict { reason }) if reason == TAKEN => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_to_hand_back(&self, worker: WorkerId, jobs: Option<&[JobId]>, why: &str) -> Result<(u64, u64)> {
         let error = json!({
             "code": "lost",
             "message": format!("{why}, and it may have done a part of its work; look before you run it again"),
@@ -211,7 +240,7 @@ impl DataSvc {
         let moved = sqlx::query_scalar!(
             r#"with held as (
                    select id, idempotent and attempt < $2 as again from jobs
-                   where worker = $1 and status = 'running' for update
+                   where worker = $1 and status = 'running' and ($6::uuid[] is null or id = any($6)) for update
                ), moved as (
                    update jobs set status = case when again then 'queued' else 'lost' end, worker = null,
                        lease_until = null, fence = fence + 1, updated_at = now(),
@@ -228,10 +257,12 @@ impl DataSvc {
             MAX_ATTEMPTS,
             error,
             SOURCE_HOST,
-            why
+            why,
+            jobs as _
         )
         .fetch_all(&self.pool)
-        .await?;
+        .await
+        .on_constraint("job_entries_pkey", || Error::conflict(TAKEN))?;
         let lost = moved.iter().filter(|status| **status == JobStatus::Lost).count() as u64;
         Ok((moved.len() as u64 - lost, lost))
     }

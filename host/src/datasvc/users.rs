@@ -1,5 +1,7 @@
 //! Users and their passwords. The first form: one administrator, made on the first start.
 
+use std::sync::Arc;
+
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -19,12 +21,12 @@ const MAX_HASHING: usize = 2;
 /// argon2id, off the async threads and bounded.
 #[derive(Debug)]
 pub(super) struct PasswordHasher {
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
 }
 
 impl PasswordHasher {
     pub(super) fn new() -> Self {
-        Self { slots: Semaphore::new(MAX_HASHING) }
+        Self { slots: Arc::new(Semaphore::new(MAX_HASHING)) }
     }
 
     /// The password's hash as a PHC string, with a salt of its own.
@@ -45,7 +47,12 @@ impl PasswordHasher {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let _slot = self.slots.acquire().await.map_err(Error::internal)?;
+        let slot = self.slots.clone().acquire_owned().await.map_err(Error::internal)?;
+        // The slot goes along: the work goes on when the client has gone.
+        let work = move || {
+            let _slot = slot;
+            work()
+        };
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 }

@@ -1,6 +1,6 @@
 //! Claims jobs, runs them, records how they ended, and keeps the leases of those that run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,9 @@ const POLL: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long to wait before the database is asked again, when it was away.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How much of a failure's message goes to the server's log.
+const MAX_LOGGED_CHARS: usize = 300;
 
 /// Runs jobs on this server, as many at a time as plugins may run.
 pub struct Worker {
@@ -60,39 +63,37 @@ impl Worker {
         let heartbeat = tokio::spawn(keep_leases(self.jobs.clone(), self.id, self.held.clone()));
         let mut running = JoinSet::new();
         while !*stop.borrow() {
-            let more = self.claim(&mut running).await;
+            self.claim(&mut running).await;
             let full = running.len() >= self.slots;
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => {}
                 _ = running.join_next(), if !running.is_empty() => {}
                 () = self.jobs.wake.notified(), if !full => {}
-                () = tokio::time::sleep(if more { Duration::ZERO } else { jittered(POLL) }), if !full => {}
+                () = tokio::time::sleep(jittered(POLL)), if !full => {}
             }
         }
         self.drain(running).await;
         heartbeat.abort();
     }
 
-    /// Fills the free slots; true if there may be more than fitted.
-    async fn claim(&self, running: &mut JoinSet<()>) -> bool {
+    /// Fills the free slots.
+    async fn claim(&self, running: &mut JoinSet<()>) {
         while running.try_join_next().is_some() {}
         let free = self.slots.saturating_sub(running.len());
         if free == 0 {
-            return false;
+            return;
         }
         let claims = match self.jobs.svc.claim_jobs(self.id, free).await {
             Ok(claims) => claims,
             Err(problem) => {
                 warn!("no jobs could be claimed: {problem}");
                 tokio::time::sleep(RETRY).await;
-                return false;
+                return;
             }
         };
-        let more = claims.len() == free;
         for claim in claims {
             self.spawn(claim, running);
         }
-        more
     }
 
     fn spawn(&self, claim: Claim, running: &mut JoinSet<()>) {
@@ -146,8 +147,10 @@ impl Held {
 async fn run_to_end(jobs: &Jobs, claim: &Claim, cancel_requested: Arc<AtomicBool>) {
     let mut outcome = action::run(&jobs.plugins, claim, jobs.svc.job_log(claim), cancel_requested).await;
     if let Outcome::Failed(failure) = &outcome {
-        info!("action `{}` failed with {}: {:?}", claim.action, failure.code, failure.message);
+        let message: String = failure.message.chars().take(MAX_LOGGED_CHARS).collect();
+        info!("action `{}` failed with {}: {message:?}", claim.action, failure.code);
     }
+    let mut replaced = false;
     loop {
         match jobs.svc.finish_job(claim, &outcome).await {
             Ok(()) => return,
@@ -156,28 +159,25 @@ async fn run_to_end(jobs: &Jobs, claim: &Claim, cancel_requested: Arc<AtomicBool
                 tokio::time::sleep(RETRY).await;
             }
             Err(Error::Conflict { reason }) => return warn!("a run has ended, and nothing was recorded: {reason}"),
-            Err(problem) if matches!(&outcome, Outcome::Failed(failure) if failure.code == UNRECORDABLE) => {
-                return error!("the end of a job could not be recorded at all: {problem:?}");
-            }
+            Err(problem) if replaced => return error!("the end of a job could not be recorded at all: {problem:?}"),
             Err(problem) => {
                 error!("the end of a job could not be recorded as it was: {problem:?}");
-                outcome = unrecordable();
+                (outcome, replaced) = (unrecordable(), true);
             }
         }
     }
 }
 
-/// The code of a job whose end the database did not take.
-const UNRECORDABLE: &str = "internal";
-
 /// What is recorded of an end that could not be, so that the job does not run for ever.
 fn unrecordable() -> Outcome {
     let message = "the run ended, and how it ended could not be recorded; the server's log says why";
-    Outcome::Failed(JobError { code: UNRECORDABLE.into(), message: message.into(), details: None, trace: None })
+    Outcome::Failed(JobError { code: "internal".into(), message: message.into(), details: None, trace: None })
 }
 
 /// Renews the leases of what runs, passes on requests to stop, and drops what was taken away.
 async fn keep_leases(jobs: Jobs, worker: WorkerId, held: Arc<Held>) {
+    // Leases that nobody held the last time: of a claim whose answer is on its way, or was lost.
+    let mut strays = HashSet::new();
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         // Taken before the leases are read: what is claimed in between is not among them.
@@ -199,6 +199,19 @@ async fn keep_leases(jobs: Jobs, worker: WorkerId, held: Arc<Held>) {
                 _ => holding.task.abort(),
             }
         }
+        let unheld: HashSet<JobId> = {
+            let held = held.lock();
+            leased.keys().filter(|job| !held.contains_key(job) && !before.contains_key(job)).copied().collect()
+        };
+        let lost: Vec<JobId> = strays.intersection(&unheld).copied().collect();
+        if !lost.is_empty() {
+            let why = "the server never learned that it had claimed the job";
+            match jobs.svc.hand_back_some(worker, Some(&lost), why).await {
+                Ok((queued, lost)) => warn!("claims went astray: {queued} are queued again, {lost} are lost"),
+                Err(problem) => warn!("claims that went astray could not be handed back yet: {problem}"),
+            }
+        }
+        strays = unheld;
     }
 }
 

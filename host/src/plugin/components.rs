@@ -1,6 +1,8 @@
 //! Components ready to run, by digest: compiled once per host, linked once per server, kept while they are in use.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -118,7 +120,9 @@ fn read_compiled(engine: &Engine, file: &Path) -> Option<Component> {
 
 fn write_compiled(component: &Component, file: &Path) -> wasmtime::Result<()> {
     let unfinished = file.with_extension(format!("{}.part", uuid::Uuid::new_v4()));
-    std::fs::write(&unfinished, component.serialize()?)?;
+    let mut whole = File::create(&unfinished)?;
+    whole.write_all(&component.serialize()?)?;
+    whole.sync_all()?;
     std::fs::rename(&unfinished, file)?;
     Ok(())
 }

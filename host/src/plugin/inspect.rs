@@ -1,6 +1,6 @@
 //! What a file must be before it is compiled: a component, for this host's WIT, of bounded size.
 
-use wasmparser::{Encoding, Instance, Parser, Payload};
+use wasmparser::{ComponentInstance, Encoding, Instance, Parser, Payload};
 
 use super::limits::Limits;
 
@@ -73,23 +73,70 @@ struct Found {
     table_elements: u64,
 }
 
+/// How many component instances a file can come to: compiling writes each of them out, so that a few nested
+/// components which instantiate each other twice are more than any machine can hold.
+#[derive(Default)]
+struct Nesting {
+    /// How many components each one that the parser is in instantiates, without the outermost.
+    inner: Vec<u32>,
+    outermost: u32,
+    /// The most instances that any component which has ended so far comes to; a component can only instantiate those.
+    largest: u32,
+}
+
+impl Nesting {
+    fn enter(&mut self) {
+        self.inner.push(0);
+    }
+
+    fn is_outermost(&self) -> bool {
+        self.inner.is_empty()
+    }
+
+    fn count_instance(&mut self) {
+        let count = self.inner.last_mut().unwrap_or(&mut self.outermost);
+        *count = count.saturating_add(1);
+    }
+
+    /// Ends a component or a module, and says how many instances it comes to at most.
+    fn leave(&mut self) -> u32 {
+        let instantiated = self.inner.pop().unwrap_or(self.outermost);
+        let total = instantiated.saturating_mul(self.largest).saturating_add(1);
+        self.largest = self.largest.max(total);
+        total
+    }
+}
+
 /// Reads the file's outline, at all depths, and stops at the first limit.
 fn walk(bytes: &[u8], limits: &Limits) -> Result<Found, Refusal> {
     let invalid = |error: wasmparser::BinaryReaderError| Refusal::new(format!("this is no valid component: {error}"));
     let mut found = Found::default();
-    // How many components and modules the parser is in, below the outermost.
-    let mut depth = 0_u32;
+    let mut nesting = Nesting::default();
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(invalid)? {
             Payload::Version { encoding: Encoding::Component | Encoding::Module, .. } => {}
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentImportSection(imports) if depth == 0 => {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => nesting.enter(),
+            Payload::End(_) => {
+                if nesting.leave() > limits.instances {
+                    let limit = limits.instances;
+                    return Err(Refusal::new(format!(
+                        "its nested components may make more than {limit} instances, which is this host's limit"
+                    )));
+                }
+            }
+            Payload::ComponentInstanceSection(instances) => {
+                for instance in instances {
+                    if let ComponentInstance::Instantiate { .. } = instance.map_err(invalid)? {
+                        nesting.count_instance();
+                    }
+                }
+            }
+            Payload::ComponentImportSection(imports) if nesting.is_outermost() => {
                 for import in imports {
                     found.imports.push(import.map_err(invalid)?.name.name.to_owned());
                 }
             }
-            Payload::ComponentExportSection(exports) if depth == 0 => {
+            Payload::ComponentExportSection(exports) if nesting.is_outermost() => {
                 for export in exports {
                     found.exports.push(export.map_err(invalid)?.name.name.to_owned());
                 }

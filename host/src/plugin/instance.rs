@@ -126,6 +126,7 @@ fn new_store(
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
+            .max_random_size(limits.host_call_bytes() as u64)
             .stdout(output.stdout())
             .stderr(output.stderr())
             .build(),
@@ -139,6 +140,7 @@ fn new_store(
     let mut store = Store::new(component.engine(), state);
     store.limiter(|state| &mut state.growth);
     store.set_hostcall_fuel(limits.host_call_bytes());
+    store.set_max_component_handles(limits.handles as usize);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|context| {
         let state = context.data();

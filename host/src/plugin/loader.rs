@@ -30,6 +30,8 @@ pub struct Loader {
     files: HashMap<PluginName, File>,
     /// The files whose names are no plugin's, which are told of once.
     passed_over: HashSet<PathBuf>,
+    /// The revision of the catalog at the last look.
+    revision: i64,
     /// Whether files may have gone without the database knowing: at the start, and until it has been told.
     is_behind: bool,
 }
@@ -75,7 +77,16 @@ impl Loader {
     /// If it cannot be made.
     pub fn new(svc: DataSvc, plugins: Plugins, directory: PathBuf, host: HostId) -> std::io::Result<Self> {
         std::fs::create_dir_all(&directory)?;
-        Ok(Self { svc, plugins, directory, host, files: HashMap::new(), passed_over: HashSet::new(), is_behind: true })
+        Ok(Self {
+            svc,
+            plugins,
+            directory,
+            host,
+            files: HashMap::new(),
+            passed_over: HashSet::new(),
+            revision: 0,
+            is_behind: true,
+        })
     }
 
     /// Looks again and again until the server stops.
@@ -102,8 +113,10 @@ impl Loader {
     /// Looks once, at the directory and at what other hosts have made active.
     async fn look(&mut self) -> Result<(), OfferError> {
         let looked = self.look_at_files().await;
-        if self.plugins.refresh().await? {
+        let revision = self.plugins.refresh().await?;
+        if revision != self.revision {
             self.retry_blocked();
+            self.revision = revision;
         }
         looked
     }
@@ -209,6 +222,9 @@ impl Loader {
             Err(OfferError::Refused(refusal)) => (Progress::Done, refusal.to_string()),
             Err(OfferError::Load(super::LoadError::Unusable(problem))) => {
                 (Progress::Done, format!("it cannot be used: {problem:#}"))
+            }
+            Err(OfferError::Load(super::LoadError::Task(problem))) if problem.is_panic() => {
+                (Progress::Done, "the host could not make anything of it; the server's log says why".into())
             }
             Err(OfferError::Datasvc(conflict @ crate::datasvc::Error::Conflict { .. })) => {
                 (Progress::Blocked, conflict.to_string())

@@ -103,25 +103,24 @@ impl Plugins {
         self.catalog().actions(application)
     }
 
-    /// Reads what the active plugins register, if that has changed since; true if it has.
+    /// Reads what the active plugins register, if that has changed since; and says of which revision it is.
     ///
     /// # Errors
     /// [`crate::datasvc::Error::Unavailable`].
-    pub async fn refresh(&self) -> crate::datasvc::Result<bool> {
+    pub async fn refresh(&self) -> crate::datasvc::Result<i64> {
         // Read first: a change in between is seen again the next time.
         let revision = self.0.svc.plugin_revision().await?;
         if revision == self.catalog().revision {
-            return Ok(false);
+            return Ok(revision);
         }
         let catalog = Catalog::new(revision, self.0.svc.active_plugins().await?);
         let mut current = self.0.catalog.write().unwrap_or_else(PoisonError::into_inner);
         // Several may read at once, and the slowest of them may have read first.
-        if catalog.revision <= current.revision {
-            return Ok(false);
+        if catalog.revision > current.revision {
+            self.0.components.keep_only(&catalog.digests);
+            *current = Arc::new(catalog);
         }
-        self.0.components.keep_only(&catalog.digests);
-        *current = Arc::new(catalog);
-        Ok(true)
+        Ok(current.revision)
     }
 
     /// Loads what the active plugins need, so that no job waits for it.

@@ -138,9 +138,25 @@ struct PipeEnd {
 }
 
 impl PipeEnd {
-    fn end_line(&mut self) {
+    fn end_line(&mut self) -> Result<(), Exceeded> {
+        self.output.take(0, 1)?;
         write_line(self.stream, &String::from_utf8_lossy(&self.line));
         self.line.clear();
+        Ok(())
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) -> Result<(), Exceeded> {
+        self.output.take(bytes.len(), 0)?;
+        for &byte in bytes {
+            match byte {
+                b'\n' => self.end_line()?,
+                _ => self.line.push(byte),
+            }
+            if self.line.len() >= MAX_LINE_BYTES {
+                self.end_line()?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -149,18 +165,7 @@ impl OutputStream for PipeEnd {
         if matches!(self.stream, Stream::Stderr) {
             self.output.keep_tail(&bytes);
         }
-        let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-        self.output.take(bytes.len(), lines).map_err(|limit| StreamError::Trap(limit.into()))?;
-        for &byte in &bytes {
-            match byte {
-                b'\n' => self.end_line(),
-                _ => self.line.push(byte),
-            }
-            if self.line.len() >= MAX_LINE_BYTES {
-                self.end_line();
-            }
-        }
-        Ok(())
+        self.take_in(&bytes).map_err(|limit| StreamError::Trap(limit.into()))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -180,7 +185,8 @@ impl Pollable for PipeEnd {
 impl Drop for PipeEnd {
     fn drop(&mut self) {
         if !self.line.is_empty() {
-            self.end_line();
+            // With the budget spent, the rest is dropped with the stream.
+            let _ = self.end_line();
         }
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct Query<T>(pub(super) T);
 #[derive(Deserialize)]
 pub(super) struct NoQuery {}
 
+/// More than any request has.
+const MAX_ARGUMENTS: usize = 64;
+
 /// Arguments from the query string, a form or a JSON object.
 pub(super) struct Args<T>(pub(super) T);
 
@@ -121,8 +124,18 @@ fn of_object(members: Members) -> Vec<Argument> {
     members.into_iter().map(argument).collect()
 }
 
+/// Refuses more arguments than anything takes, before they are compared with each other.
+fn check_count(arguments: &[Argument]) -> Result<(), Problem> {
+    if arguments.len() > MAX_ARGUMENTS {
+        return Err(Problem::malformed(format!("nothing takes more than {MAX_ARGUMENTS} arguments")));
+    }
+    Ok(())
+}
+
 /// The arguments of both places; what stands in both must say the same.
 fn merged(mut query: Vec<Argument>, body: Vec<Argument>) -> Result<Vec<Argument>, Problem> {
+    check_count(&query)?;
+    check_count(&body)?;
     for argument in body {
         match query.iter().find(|other| other.name == argument.name && matches!(other.source, Source::Query)) {
             None => query.push(argument),
