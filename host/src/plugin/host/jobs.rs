@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use serde_json::json;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::HostError;
@@ -10,6 +10,13 @@ use crate::datasvc::{Error, JobId, NewEntry};
 use crate::plugin::bindings::elita::plugin::jobs;
 use crate::plugin::instance::{GuestState, Run};
 use crate::plugin::json;
+
+/// An entry of `progress`, in the order in which it is shown.
+#[derive(Serialize)]
+struct Progress {
+    status: String,
+    progress: u8,
+}
 
 impl jobs::Host for GuestState {
     async fn current(&mut self) -> wasmtime::Result<String> {
@@ -27,7 +34,8 @@ impl jobs::Host for GuestState {
         if percent > 100 {
             return Err(invalid("percent", &format!("{percent} is more than 100")).into());
         }
-        let data = json!({ "status": status, "progress": percent }).to_string();
+        let data = serde_json::to_string(&Progress { status, progress: percent })
+            .map_err(|error| Error::Internal(error.into()))?;
         let data = json::parse(data).map_err(|reason| invalid("status", &reason))?;
         append(run, "jobs.progress", &data).await
     }
