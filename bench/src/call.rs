@@ -1,12 +1,10 @@
 //! A plugin call: instantiate, run an action that does nothing, drop. Beside bare wasmtime on the same component.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use elita::config::{Cli, Commands};
-use elita::datasvc::{ActionName, AppName, Claim, DataSvc, Digest, JobId, PluginName};
+use elita::datasvc::{ActionName, AppName, Claim, DataSvc, Digest, JobId, Lease, PluginName};
 use elita::plugin::{ActionRun, Plugins};
 use elita::storage::Storage;
 use serde_json::value::RawValue;
@@ -51,7 +49,10 @@ async fn elita_calls(svc: &DataSvc, plugins: &Plugins, digest: Digest, calls: us
         job_id: JobId::new(),
         fence: 1,
         attempt: 1,
+        started: true,
         entries: 0,
+        plugin_entries: 0,
+        plugin_bytes: 0,
         application: AppName::parse(APPLICATION)?,
         action: ActionName::parse(ACTION)?,
         username: None,
@@ -60,13 +61,16 @@ async fn elita_calls(svc: &DataSvc, plugins: &Plugins, digest: Digest, calls: us
         digest,
         timeout: Duration::from_secs(60),
     };
+    let (keeper, lease) = Lease::new();
+    keeper.confirm(Instant::now());
     let began = Instant::now();
     for _ in 0..calls {
         let run = ActionRun {
-            log: svc.job_log(&claim),
+            log: svc.job_log(&claim, plugins.limits().job_log()),
+            lease: lease.clone(),
             claim: claim.clone(),
             parameters: Vec::new(),
-            cancel_requested: Arc::new(AtomicBool::new(false)),
+            cancel_requested: Box::new(|| false),
         };
         plugins.run_action(run).await.map_err(|error| anyhow::anyhow!("{}", error.message))?;
     }

@@ -1,6 +1,7 @@
 //! The only place where the parts are put together, and taken apart again in the other order.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -8,15 +9,18 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::info;
 
-use crate::config::Settings;
+use crate::config::{Role, Settings};
 use crate::data_dir::DataDir;
-use crate::datasvc::DataSvc;
-use crate::jobs::{Jobs, Worker};
+use crate::datasvc::{DataSvc, Files, HostId};
+use crate::jobs::{JobSettings, Jobs};
 use crate::plugin::{Loader, Plugins};
 use crate::postgres::Embedded;
 use crate::rest::{self, Rest};
 use crate::shutdown;
 use crate::storage::Storage;
+
+/// How long to wait for connections to Postgres to be closed.
+const CLOSE: Duration = Duration::from_secs(3);
 
 /// A running server.
 pub struct Server {
@@ -72,7 +76,8 @@ impl Server {
         for task in self.tasks {
             let _ = task.await;
         }
-        self.svc.close().await;
+        // A database that hangs must not keep the server from ending.
+        let _ = tokio::time::timeout(CLOSE, self.svc.close()).await;
         if let Some(postgres) = self.postgres {
             postgres.stop().await;
         }
@@ -103,22 +108,29 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let svc = DataSvc::connect(url, settings.database_connections).await?;
 
     let host = data_dir.host_id().into();
-    let storage = Storage::in_directory(&data_dir.path().join("storage"))?;
+    let storage = match &settings.storage_url {
+        Some(url) => Storage::at(url)?,
+        None => Storage::in_directory(&data_dir.path().join("storage"))?,
+    };
     let cache = data_dir.path().join("cache");
-    let plugins = Plugins::new(svc.clone(), storage, &cache, settings.limits.clone())?;
+    let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, settings.limits.clone())?;
     plugins.refresh().await?;
     let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;
-    let jobs = Jobs::new(svc.clone(), plugins.clone());
-    let worker = Worker::start(jobs.clone(), host, settings.drain()).await?;
+    let (stop, stopped) = shutdown::channel();
+    let (jobs, worker) = Jobs::new(svc.clone(), plugins.clone(), job_settings(settings, host), stopped.clone());
+    worker.join(Files { id: storage.id().await?, shared: settings.storage_shared }).await?;
 
     // Last of what can fail, because the password is shown only once.
     let made_password = first_password(&svc, settings.admin_password.as_deref()).await?;
-    let (stop, stopped) = shutdown::channel();
-    let router = rest::router(Rest::new(svc.clone(), jobs));
+    let rest = Rest::new(svc.clone(), jobs);
+    let router = match settings.role {
+        Role::All | Role::Api => rest::router(rest),
+        Role::Worker => rest::health_router(rest),
+    };
     let tasks = vec![
         tokio::spawn(rest::serve(listener, router, stopped.clone())),
-        tokio::spawn(worker.run(stopped.clone())),
+        tokio::spawn(worker.run()),
         tokio::spawn(async move {
             plugins.warm_up().await;
             loader.run(stopped).await;
@@ -126,6 +138,25 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     ];
     info!("listening on {address}");
     Ok(Started { address, made_password, stop, tasks, svc })
+}
+
+/// How jobs are handled on this host.
+fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
+    let runs = settings.limits.runs as usize;
+    let at_most = |limit: Option<u32>| limit.map_or(runs, |limit| limit as usize);
+    let retention = settings.job_retention_seconds;
+    JobSettings {
+        host,
+        runs_jobs: settings.role != Role::Api,
+        runs,
+        runs_per_plugin: at_most(settings.limits.runs_per_plugin),
+        runs_per_action: at_most(settings.limits.runs_per_action),
+        log: settings.limits.job_log(),
+        drain: Duration::from_secs(settings.drain_seconds),
+        cancel_grace: Duration::from_secs(settings.cancel_grace_seconds),
+        retention: (retention > 0).then(|| Duration::from_secs(retention)),
+        notify: !settings.no_notify,
+    }
 }
 
 /// Makes the first user, if there is none: with the given password, or with a random one that is returned.

@@ -4,10 +4,9 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::plugin::Limits;
 
@@ -24,6 +23,17 @@ pub struct Cli {
 pub enum Commands {
     /// Runs the server.
     Serve(Box<Settings>),
+}
+
+/// What a server does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Role {
+    /// Answers requests and runs jobs.
+    All,
+    /// Answers requests, and leaves jobs to others.
+    Api,
+    /// Runs jobs; of requests it answers only those for its health.
+    Worker,
 }
 
 /// The settings of a server.
@@ -48,6 +58,26 @@ pub struct Settings {
     /// Directory whose `*.wasm` files are loaded as plugins [default: <data-dir>/plugins].
     #[arg(long, env = "ELITA_PLUGIN_DIR", value_name = "DIRECTORY")]
     pub plugin_dir: Option<PathBuf>,
+    /// What this server does.
+    #[arg(long, env = "ELITA_ROLE", default_value = "all", value_name = "ROLE")]
+    pub role: Role,
+    /// Where files are kept that all hosts need, such as plugins: `file:///path` [default: <data-dir>/storage].
+    #[arg(long, env = "ELITA_STORAGE_URL", value_name = "URL")]
+    pub storage_url: Option<String>,
+    /// Declares that the directory of --storage-url is the same for all hosts, so that several may run.
+    #[arg(long, env = "ELITA_STORAGE_SHARED")]
+    pub storage_shared: bool,
+    /// Wakes no other server and is woken by none: all look for themselves, every second. For connection poolers that
+    /// pass on no LISTEN.
+    #[arg(long, env = "ELITA_NO_NOTIFY")]
+    pub no_notify: bool,
+    /// How long a job may go on when it is asked to stop, in seconds; then it is stopped.
+    #[arg(long, env = "ELITA_CANCEL_GRACE_SECONDS", default_value_t = 10, value_name = "SECONDS")]
+    pub cancel_grace_seconds: u64,
+    /// How long finished jobs and their logs are kept, in seconds; 0 keeps them for ever.
+    #[arg(long, env = "ELITA_JOB_RETENTION_SECONDS", default_value_t = 90 * 24 * 3600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(..=100 * 366 * 24 * 3600))]
+    pub job_retention_seconds: u64,
     /// Password of the user `admin`, for the first start only; without one a random one is made and printed.
     #[arg(long, env = "ELITA_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     pub admin_password: Option<String>,
@@ -69,11 +99,6 @@ impl Settings {
     /// Where plugins are looked for.
     pub fn plugin_dir(&self) -> PathBuf {
         self.plugin_dir.clone().unwrap_or_else(|| self.data_dir.join("plugins"))
-    }
-
-    /// How long running jobs may go on when the server is told to stop.
-    pub fn drain(&self) -> Duration {
-        Duration::from_secs(self.drain_seconds)
     }
 }
 

@@ -65,6 +65,7 @@ async fn every_operation_has_a_name() {
     applications.put
     health.live
     health.ready
+    jobs.cancel
     jobs.entries
     jobs.get
     jobs.list

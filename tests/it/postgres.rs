@@ -92,17 +92,20 @@ async fn a_newer_schema_is_refused_with_both_versions() {
     let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url];
     let (code, stderr) = Program::serve(&flags).ended().await;
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("schema version 29991231235959") && stderr.contains("up to 20261122120300"), "{stderr}");
+    assert!(stderr.contains("schema version 29991231235959") && stderr.contains("up to 20261124120000"), "{stderr}");
 }
 
 #[tokio::test]
 async fn servers_that_start_at_once_on_a_new_database_migrate_it_once() {
     let database = Database::empty().await;
     let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let files = tempfile::tempdir().unwrap();
+    let storage = format!("file://{}", files.path().display());
     let mut servers: Vec<_> = directories
         .iter()
         .map(|directory| {
-            Program::serve(&["--data-dir", directory.path().to_str().unwrap(), "--database-url", &database.url])
+            let fixed = ["--data-dir", directory.path().to_str().unwrap(), "--database-url", &database.url];
+            Program::serve(&[&fixed[..], &["--storage-url", &storage, "--storage-shared"]].concat())
         })
         .collect();
     for server in &mut servers {

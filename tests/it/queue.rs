@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use elita::datasvc::{DataSvc, Error, HostId, JobError, NewEntry, Outcome, SOURCE_HOST, WorkerId};
+use elita::datasvc::{Claim, DataSvc, Error, HandedOn, HostId, JobError, JobLog, LogLimits, Outcome, Room, WorkerId};
 use rustix::process::Signal;
 use serde_json::{json, value::to_raw_value};
 use sqlx::postgres::PgConnection;
@@ -150,23 +150,24 @@ async fn a_job_that_was_handed_on_takes_nothing_from_its_former_holder() {
     let svc = DataSvc::connect(&stopped.database.url, 2).await.unwrap();
     let [former, present] = [WorkerId::new(), WorkerId::new()];
     for worker in [former, present] {
-        svc.register_worker(worker, HostId::new()).await.unwrap();
+        svc.beat(worker, HostId::new(), true).await.unwrap();
     }
-    let old = svc.claim_jobs(former, 1).await.unwrap().remove(0);
-    assert_eq!(svc.hand_back(former, "this is a test").await.ok(), Some((1, 0)));
-    let new = svc.claim_jobs(present, 1).await.unwrap().remove(0);
+    let old = svc.claim_jobs(former, &room()).await.unwrap().remove(0);
+    let (old, old_log) = begun(&svc, old).await;
+    assert_eq!(svc.hand_back(former, "this is a test").await.ok(), Some(HandedOn { queued: 1, lost: 0 }));
+    let new = svc.claim_jobs(present, &room()).await.unwrap().remove(0);
+    let (new, new_log) = begun(&svc, new).await;
     assert_eq!((old.job_id, old.attempt, new.attempt), (new.job_id, 1, 2));
 
-    let late = to_raw_value("too late").unwrap();
-    let entry = NewEntry { source: SOURCE_HOST, data: &late };
-    let failure = JobError { code: "failed".into(), message: "too late".into(), details: None, trace: None };
-    assert!(matches!(svc.job_log(&old).append(entry).await, Err(Error::Conflict { .. })));
-    assert!(matches!(svc.finish_job(&old, &Outcome::Failed(failure)).await, Err(Error::Conflict { .. })));
-    assert!(svc.renew_leases(former).await.unwrap().is_empty());
+    let late = Outcome::Failed(JobError::new("failed", "too late"));
+    old_log.note(&"too late").unwrap();
+    assert!(matches!(old_log.finish(&late).await, Err(Error::Conflict { .. })));
+    assert!(matches!(old_log.note(&"too late"), Err(Error::Conflict { .. })));
+    assert!(matches!(svc.start_job(&mut old.clone()).await, Err(Error::Conflict { .. })));
+    assert!(svc.held_jobs(former).await.unwrap().is_empty());
 
-    let done = to_raw_value("in time").unwrap();
-    svc.job_log(&new).append(NewEntry { source: SOURCE_HOST, data: &done }).await.unwrap();
-    svc.finish_job(&new, &Outcome::Succeeded(done)).await.unwrap();
+    new_log.note(&"in time").unwrap();
+    new_log.finish(&Outcome::Succeeded(to_raw_value("in time").unwrap())).await.unwrap();
     svc.close().await;
     let job = stopped.start().await.ended_job(&id.to_string()).await;
     assert_eq!((&job["status"], &job["result"]), (&json!("succeeded"), &json!("in time")), "{job:#}");
@@ -214,6 +215,18 @@ async fn running_job(client: &Client, path: &str) -> String {
     id
 }
 
+/// Room for one job.
+fn room() -> Room {
+    Room { jobs: 1, per_plugin: 1, per_action: 1, ..Room::default() }
+}
+
+/// A claimed job whose guest has started, as far as the database knows, and its log.
+async fn begun(svc: &DataSvc, mut claim: Claim) -> (Claim, JobLog) {
+    svc.start_job(&mut claim).await.unwrap();
+    let log = svc.job_log(&claim, LogLimits { entries: 10, bytes: 1000 });
+    (claim, log)
+}
+
 /// Holds every job at its first entry until the transaction ends.
 async fn hold_logs(database: &mut PgConnection) -> Transaction<'_, Postgres> {
     let mut held = database.begin().await.unwrap();
@@ -237,9 +250,9 @@ async fn run_on_a_dead_server(stopped: &StoppedHost, job: Uuid, attempt: i32) {
     let host = sqlx::query("insert into workers (id, host_id) values ($1, $2)").bind(worker).bind(stopped.host_id());
     host.execute(&mut database).await.unwrap();
     let claimed = sqlx::query(
-        "update jobs set status = 'running', worker = $2, attempt = $3, fence = $3, started_at = now(),
-             lease_until = now() + $4 where id = $1 and status = 'queued'",
+        "update jobs set status = 'running', worker = $2, attempt = $3, fence = $3, started_at = now()
+         where id = $1 and status = 'queued'",
     );
-    let claimed = claimed.bind(job).bind(worker).bind(attempt).bind(Duration::from_secs(8));
+    let claimed = claimed.bind(job).bind(worker).bind(attempt);
     assert_eq!(claimed.execute(&mut database).await.unwrap().rows_affected(), 1);
 }

@@ -1,6 +1,7 @@
 //! Why an operation did not happen. Knows nothing of HTTP or WIT; each door translates it once.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The result of an operation of the data services.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -72,9 +73,17 @@ pub enum Error {
     /// The token is unknown or has expired.
     #[error("the token is not valid, or has expired; log in again with POST /global/tokens")]
     InvalidToken,
+    /// The log of a job takes no more of its plugin's entries.
+    #[error("the job's log is full: it takes {entries} entries and {bytes} bytes of a plugin; this entry was dropped")]
+    LogFull {
+        /// How many it takes.
+        entries: usize,
+        /// How many bytes of all entries together.
+        bytes: usize,
+    },
     /// The database did not answer. The same call may work later.
     #[error("the database does not answer")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Arc<sqlx::Error>),
     /// A fault of the service. Not for users' eyes.
     #[error("an internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::error::{Error, Result};
@@ -128,6 +129,26 @@ uuids! {
     WorkerId: "worker";
     /// A data directory, whichever server runs on it.
     HostId: "host";
+}
+
+/// How far hosts' clocks may be apart, in seconds.
+const CLOCKS_APART: i64 = 3600;
+
+impl JobId {
+    /// An id that is smaller than those of all jobs created at this time or later, whichever host made them.
+    pub(super) fn before(time: OffsetDateTime) -> Self {
+        Self::first_at(time.unix_timestamp().saturating_sub(CLOCKS_APART))
+    }
+
+    /// An id that is greater than those of all jobs created before this time, whichever host made them.
+    pub(super) fn after(time: OffsetDateTime) -> Self {
+        Self::first_at(time.unix_timestamp().saturating_add(CLOCKS_APART))
+    }
+
+    fn first_at(seconds: i64) -> Self {
+        let milliseconds = u64::try_from(seconds).unwrap_or(0).saturating_mul(1000);
+        Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid())
+    }
 }
 
 /// The SHA-256 of a component.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sqlx::postgres::PgConnection;
 use sqlx::types::Json as SqlJson;
 use time::OffsetDateTime;
 
@@ -12,7 +13,10 @@ use super::DataSvc;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
 use super::ids::{ActionName, AppName, Digest, JobId, PluginName};
+use super::intake::{NewRow, Taker};
+use super::job_log::SOURCE_HOST;
 use super::page::{Listed, Page};
+use super::queue::Claim;
 
 /// A JSON text, kept as it came: with its order, its repeats and its numbers. It goes to the database as text, because
 /// sqlx would send it as `jsonb`, which keeps none of them.
@@ -55,6 +59,28 @@ pub enum JobStatus {
     Lost,
 }
 
+impl JobStatus {
+    /// As in the documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Whether nothing more will come of it.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Queued | Self::Running => false,
+            Self::Succeeded | Self::Failed | Self::Cancelled | Self::Lost => true,
+        }
+    }
+}
+
 /// Why a job ended without a result.
 #[derive(Clone, Debug, Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct JobError {
@@ -69,6 +95,13 @@ pub struct JobError {
     /// The plugin's own backtrace, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<Vec<String>>,
+}
+
+impl JobError {
+    /// One without details.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), details: None, trace: None }
+    }
 }
 
 /// Which plugin a job runs.
@@ -120,6 +153,9 @@ pub struct Job {
     /// When it ended.
     #[serde(with = "time::serde::rfc3339::option")]
     pub completed_at: Option<OffsetDateTime>,
+    /// When someone asked for it to stop.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub cancel_requested_at: Option<OffsetDateTime>,
     /// From its start to its end, or to now.
     pub duration_in_seconds: Option<f64>,
 }
@@ -143,6 +179,8 @@ pub struct NewActionJob {
     pub data: Json,
     /// The client's key and what its request was.
     pub idempotency: Option<(String, Digest)>,
+    /// Who takes it at once. Without one it waits in the queue.
+    pub taker: Option<Taker>,
 }
 
 /// The answer to asking for a job.
@@ -150,8 +188,10 @@ pub struct NewActionJob {
 pub struct Enqueued {
     /// Its id.
     pub job_id: JobId,
-    /// Where it stands: further than queued, where the same request came before.
+    /// Where it stood: queued if it is new, even where its taker has begun with it.
     pub status: JobStatus,
+    /// What its taker holds of it, if it has one and the job is new.
+    pub claim: Option<Claim>,
 }
 
 /// Which jobs to list. What is `None` filters nothing.
@@ -170,68 +210,113 @@ pub struct JobFilter {
 }
 
 impl DataSvc {
-    /// Makes a job for an action durable. It runs once a worker claims it.
+    /// Makes a job for an action durable. It runs once a worker claims it, or at once where it has a taker.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the application does not exist; [`Error::KeyReused`] if the idempotency key came with
     /// another request; [`Error::Denied`] without execute permission.
-    pub async fn enqueue_action(&self, caller: &Caller, new: NewActionJob) -> Result<Enqueued> {
-        let NewActionJob { application, action, plugin, digest, idempotent, timeout, data, idempotency } = new;
-        caller.require_execute(&application, &action)?;
-        let username = caller.username().map(|name| name.as_str());
-        let (key, fingerprint) =
-            idempotency.as_ref().map(|(key, fingerprint)| (key.as_str(), fingerprint.as_bytes())).unzip();
-        let job_id = JobId::new();
-        // The row lock on the application keeps it from being deleted under the new job.
-        let inserted = sqlx::query_scalar!(
-            r#"insert into jobs (id, job_type, name, application, username, data, plugin, component_digest, idempotent,
-                                 timeout_ms, idempotency_key, idempotency_fingerprint)
-               select $1, $2, $3, name, $4, $5::text::json, $6, $7, $8, $9, $10, $11 from applications where name = $12 for key share
-               on conflict (username, idempotency_key) where idempotency_key is not null do nothing
-               returning id as "id: JobId""#,
-            job_id as _,
-            JobType::Action as _,
-            action.as_str(),
-            username,
-            data.get(),
-            plugin.as_str(),
-            digest.as_bytes(),
-            idempotent,
-            i64::try_from(timeout.as_millis()).map_err(Error::internal)?,
-            key,
-            fingerprint,
-            application.as_str()
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        match (inserted, idempotency) {
-            (Some(job_id), _) => Ok(Enqueued { job_id, status: JobStatus::Queued }),
-            (None, Some((key, fingerprint))) => self.enqueued_before(username, key, fingerprint, &application).await,
-            (None, None) => Err(Error::not_found(Kind::Application, application)),
+    pub async fn enqueue_action(&self, caller: &Caller, job: NewActionJob) -> Result<Enqueued> {
+        caller.require_execute(&job.application, &job.action)?;
+        let (id, username) = (JobId::new(), caller.username().map(|name| name.as_str().to_owned()));
+        let added = self.intake.add(NewRow { id, username: username.clone(), job: job.clone() }).await?;
+        let NewActionJob { application, action, plugin, digest, timeout, data, idempotency, taker, idempotent: _ } =
+            job;
+        if added.is_none() {
+            let found = match &idempotency {
+                Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
+                None => None,
+            };
+            return found.ok_or_else(|| Error::not_found(Kind::Application, application));
         }
+        let claim = taker.map(|taker| Claim {
+            job_id: id,
+            fence: 1,
+            attempt: i32::from(taker.starts),
+            started: taker.starts,
+            entries: 0,
+            plugin_entries: 0,
+            plugin_bytes: 0,
+            application,
+            action,
+            username,
+            data,
+            plugin,
+            digest,
+            timeout,
+        });
+        Ok(Enqueued { job_id: id, status: JobStatus::Queued, claim })
     }
 
-    /// The job that this key stands for, if it was the same request.
-    async fn enqueued_before(
-        &self,
-        username: Option<&str>,
-        key: String,
-        fingerprint: Digest,
-        application: &AppName,
-    ) -> Result<Enqueued> {
+    /// The job that this caller's key stands for, if it has been used.
+    ///
+    /// # Errors
+    /// [`Error::KeyReused`] if it was another request.
+    pub async fn enqueued_before(&self, caller: &Caller, key: &str, fingerprint: Digest) -> Result<Option<Enqueued>> {
         let found = sqlx::query!(
             r#"select id as "id: JobId", status as "status: JobStatus", idempotency_fingerprint = $3 as "same!"
                from jobs where username = $1 and idempotency_key = $2"#,
-            username,
+            caller.username().map(|name| name.as_str()),
             key,
             fingerprint.as_bytes()
         )
         .fetch_optional(&self.pool)
         .await?;
         match found {
-            Some(job) if job.same => Ok(Enqueued { job_id: job.id, status: job.status }),
-            Some(_) => Err(Error::KeyReused { key }),
-            None => Err(Error::not_found(Kind::Application, application)),
+            Some(job) if job.same => Ok(Some(Enqueued { job_id: job.id, status: job.status, claim: None })),
+            Some(_) => Err(Error::KeyReused { key: key.to_owned() }),
+            None => Ok(None),
+        }
+    }
+
+    /// Asks for a job to stop. One that is queued has ended when this returns; one that runs is told, and stopped
+    /// after a while. Says where it stands then.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also for a job of an application that the caller may not read; [`Error::Denied`] if the
+    /// caller may not run such a job; [`Error::Conflict`] if it has ended otherwise.
+    pub async fn cancel_job(&self, caller: &Caller, id: JobId) -> Result<Job> {
+        let job = self.job(caller, id).await?;
+        match (&job.application, ActionName::parse(&job.name)) {
+            _ if caller.may_globally(Permission::Write) => {}
+            (Some(application), Ok(action)) => caller.require_execute(application, &action)?,
+            (Some(application), Err(_)) => caller.require(Permission::Write, application)?,
+            (None, _) => caller.require_global(Permission::Write)?,
+        }
+        let error = JobError::new("cancelled", format!("{} asked for it to stop", described(caller)));
+        let changed = sqlx::query_scalar!(
+            r#"with cancelled as (
+                   update jobs set cancel_requested_at = coalesce(cancel_requested_at, now()),
+                       cancel_requested_by = coalesce(cancel_requested_by, $2), updated_at = now(),
+                       status = case status when 'queued' then 'cancelled' else status end,
+                       fence = fence + (status = 'queued')::int,
+                       completed_at = case status when 'queued' then now() end,
+                       error = case status when 'queued' then $3::json end
+                   where id = $1 and status in ('queued', 'running') returning id, status
+               ), noted as (
+                   insert into job_entries (job_id, seq, source, data)
+                   select id, 1 + (select coalesce(max(seq), 0) from job_entries where job_id = cancelled.id), $4,
+                       json_build_object('status', 'cancelled', 'error', $3::json)
+                   from cancelled where status = 'cancelled'
+               )
+               select status as "status: JobStatus" from cancelled"#,
+            id as _,
+            caller.username().map(|name| name.as_str()),
+            serde_json::to_value(&error).map_err(Error::internal)?,
+            SOURCE_HOST
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let job = if changed.is_some() {
+            self.recorder.changed([id].into());
+            self.job(caller, id).await?
+        } else {
+            self.job(caller, id).await?
+        };
+        match job.status {
+            JobStatus::Queued | JobStatus::Running | JobStatus::Cancelled => Ok(job),
+            JobStatus::Succeeded | JobStatus::Failed | JobStatus::Lost => {
+                Err(Error::conflict(format!("job `{id}` has ended already: it is `{}`", job.status.as_str())))
+            }
         }
     }
 
@@ -245,7 +330,8 @@ impl DataSvc {
             r#"select id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
                    application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
                    plugin as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
-                   error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at
+                   error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
+                   cancel_requested_at
                from jobs where id = $1"#,
             id as _
         )
@@ -257,53 +343,123 @@ impl DataSvc {
         }
     }
 
-    /// # Errors
-    /// [`Error::NotFound`], also for a job of an application that the caller may not read.
-    pub(super) async fn require_visible_job(&self, caller: &Caller, id: JobId) -> Result<()> {
-        let found = sqlx::query!(r#"select application as "application: AppName" from jobs where id = $1"#, id as _)
-            .fetch_optional(&self.pool)
-            .await?;
-        match found {
-            Some(job) if may_read(caller, job.application.as_ref()) => Ok(()),
-            _ => Err(Error::not_found(Kind::Job, id)),
-        }
-    }
-
     /// The jobs that the caller may read, newest first.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the page begins after something that is no job id.
     pub async fn jobs(&self, caller: &Caller, filter: &JobFilter, page: &Page) -> Result<Listed<Job>> {
         let after = page.after_as(JobId::parse)?;
-        let readable = self.readable_applications(caller).await?;
+        let applications = match (&filter.application, self.readable_applications(caller).await?) {
+            (Some(wanted), None) => Some(vec![wanted.to_string()]),
+            (Some(wanted), Some(readable)) => {
+                Some(readable.into_iter().filter(|name| name == wanted.as_str()).collect())
+            }
+            (None, readable) => readable,
+        };
+        let mut transaction = self.pool.begin().await?;
+        // A plan for these filters, and not one that fits all: each has an index of its own.
+        sqlx::query!("set local plan_cache_mode = force_custom_plan").execute(&mut *transaction).await?;
+        let rows = match applications {
+            None => self.jobs_of_all(&mut transaction, filter, after, page).await?,
+            Some(applications) => self.jobs_of(&mut transaction, &applications, filter, after, page).await?,
+        };
+        transaction.commit().await?;
+        let jobs = rows.into_iter().map(Job::try_from).collect::<Result<Vec<_>>>()?;
+        Ok(page.cut(jobs, |job| job.job_id.to_string()))
+    }
+
+    /// How far these jobs are: the numbers of their last entries, and whether they have ended.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn job_positions(&self, jobs: &[JobId]) -> Result<Vec<(JobId, (i64, bool))>> {
+        let rows = sqlx::query!(
+            r#"select id as "id: JobId", status not in ('queued', 'running') as "ended!",
+                   (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) as "last!"
+               from jobs where id = any($1)"#,
+            jobs as _
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.id, (row.last, row.ended))).collect())
+    }
+
+    async fn jobs_of_all(
+        &self,
+        transaction: &mut PgConnection,
+        filter: &JobFilter,
+        after: Option<JobId>,
+        page: &Page,
+    ) -> Result<Vec<JobRow>> {
         let rows = sqlx::query_as!(
             JobRow,
             r#"select id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
                    application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
                    plugin as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
-                   error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at
+                   error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
+                   cancel_requested_at
                from jobs
                where ($1::uuid is null or id < $1)
-                   and ($2::text[] is null or application = any($2))
-                   and ($3::text is null or application = $3)
-                   and ($4::text is null or name = $4)
-                   and ($5::text is null or status = $5)
-                   and ($6::boolean is null or (status in ('queued', 'running')) = $6)
-                   and ($7::timestamptz is null or created_at >= $7)
-               order by id desc limit $8"#,
+                   and ($2::text is null or name = $2)
+                   and ($3::text is null or status = $3)
+                   and (not coalesce($4::boolean, false) or status in ('queued', 'running'))
+                   and (coalesce($4::boolean, true) or status not in ('queued', 'running'))
+                   and ($5::timestamptz is null or created_at >= $5)
+                   and ($6::uuid is null or id >= $6)
+               order by id desc limit $7"#,
             after as _,
-            readable.as_deref(),
-            filter.application.as_ref().map(AppName::as_str),
             filter.name,
             filter.status as _,
             filter.active,
             filter.since,
+            filter.since.map(JobId::before) as _,
             page.fetch()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(transaction)
         .await?;
-        let jobs = rows.into_iter().map(Job::try_from).collect::<Result<Vec<_>>>()?;
-        Ok(page.cut(jobs, |job| job.job_id.to_string()))
+        Ok(rows)
+    }
+
+    /// The newest of each application are merged, so that few jobs among many of others are found as fast.
+    async fn jobs_of(
+        &self,
+        transaction: &mut PgConnection,
+        applications: &[String],
+        filter: &JobFilter,
+        after: Option<JobId>,
+        page: &Page,
+    ) -> Result<Vec<JobRow>> {
+        let rows = sqlx::query_as!(
+            JobRow,
+            r#"select id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
+                   application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
+                   plugin as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
+                   error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
+                   cancel_requested_at
+               from unnest($8::text[]) as readable (app) cross join lateral (
+                   select * from jobs
+                   where application = app and ($1::uuid is null or id < $1)
+                       and ($2::text is null or name = $2)
+                       and ($3::text is null or status = $3)
+                       and (not coalesce($4::boolean, false) or status in ('queued', 'running'))
+                       and (coalesce($4::boolean, true) or status not in ('queued', 'running'))
+                       and ($5::timestamptz is null or created_at >= $5)
+                       and ($6::uuid is null or id >= $6)
+                   order by id desc limit $7
+               ) as newest
+               order by id desc limit $7"#,
+            after as _,
+            filter.name,
+            filter.status as _,
+            filter.active,
+            filter.since,
+            filter.since.map(JobId::before) as _,
+            page.fetch(),
+            applications
+        )
+        .fetch_all(transaction)
+        .await?;
+        Ok(rows)
     }
 
     /// The applications whose jobs the caller may see; `None` means all jobs.
@@ -321,8 +477,16 @@ impl DataSvc {
     }
 }
 
+/// Who the caller is, for a sentence.
+fn described(caller: &Caller) -> String {
+    match caller {
+        Caller::User { name, .. } => format!("user `{name}`"),
+        Caller::Plugin { name, .. } => format!("plugin `{name}`"),
+    }
+}
+
 /// Whether the caller may see a job of this application.
-fn may_read(caller: &Caller, application: Option<&AppName>) -> bool {
+pub(super) fn may_read(caller: &Caller, application: Option<&AppName>) -> bool {
     application.is_some_and(|application| caller.may(Permission::Read, application))
         || caller.may_globally(Permission::Read)
 }
@@ -345,6 +509,7 @@ struct JobRow {
     updated_at: OffsetDateTime,
     started_at: Option<OffsetDateTime>,
     completed_at: Option<OffsetDateTime>,
+    cancel_requested_at: Option<OffsetDateTime>,
 }
 
 impl TryFrom<JobRow> for Job {
@@ -373,6 +538,7 @@ impl TryFrom<JobRow> for Job {
             updated_at: row.updated_at,
             started_at: row.started_at,
             completed_at: row.completed_at,
+            cancel_requested_at: row.cancel_requested_at,
             duration_in_seconds: duration,
         })
     }

@@ -8,23 +8,33 @@ mod applications;
 mod caller;
 mod error;
 mod ids;
+mod intake;
 mod job_log;
 mod jobs;
+mod lease;
 mod page;
 mod permissions;
 mod plugins;
 mod pool;
 mod queue;
+mod recorder;
+mod retention;
 mod sql;
+mod storage;
 mod tokens;
 mod users;
+mod wakes;
 
 pub use applications::Application;
 pub use caller::{Caller, Permission};
 pub use error::{Error, Kind, Result};
 pub use ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, TokenId, UserName, WorkerId};
-pub use job_log::{JobEntries, JobEntry, JobLog, MAX_ENTRIES_PAGE, MAX_ENTRY_BYTES, NewEntry, SOURCE_HOST};
+pub use intake::Taker;
+pub use job_log::{
+    JobEntries, JobEntry, JobLog, LogLimits, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES, SOURCE_HOST,
+};
 pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob};
+pub use lease::{Lease, LeaseKeeper};
 pub use page::{Listed, Page};
 pub use permissions::Permissions;
 pub use plugins::{
@@ -32,8 +42,11 @@ pub use plugins::{
     Registration,
 };
 pub use pool::SchemaError;
-pub use queue::{Claim, Lease, Outcome};
+pub use queue::{Claim, HandedOn, Held, Outcome, Room, RunningAction, Served, TIME_TO_LIVE};
+pub use recorder::Changed;
+pub use storage::Files;
 pub use tokens::{NewToken, Token};
+pub use wakes::{Wake, Wakes};
 
 use sqlx::PgPool;
 
@@ -42,4 +55,6 @@ use sqlx::PgPool;
 pub struct DataSvc {
     pool: PgPool,
     passwords: std::sync::Arc<users::PasswordHasher>,
+    intake: intake::Intake,
+    recorder: recorder::Recorder,
 }

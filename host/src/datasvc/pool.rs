@@ -4,15 +4,23 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+use super::error::{Error, Result};
+use super::intake::Intake;
+use super::recorder::Recorder;
 use super::{DataSvc, users::PasswordHasher};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// How long a request waits for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement may take whose caller has to know soon whether the database is there.
+const DEADLINE: Duration = Duration::from_secs(6);
+/// A connection that was idle for longer is asked whether it still works before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(2);
 
 /// Why the server cannot use this database.
 #[derive(Debug, thiserror::Error)]
@@ -46,17 +54,31 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`SchemaError`]: nothing was changed, or the database has seen some of the missing migrations.
-    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, SchemaError> {
+    pub async fn connect(url: &str, max_connections: u32) -> std::result::Result<Self, SchemaError> {
         let options = PgConnectOptions::from_str(url).map_err(SchemaError::Url)?.application_name("elita");
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    // One that does not work is an error, which closes it.
+                    if meta.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await
             .map_err(SchemaError::Connect)?;
         match MIGRATOR.run(&pool).await {
-            Ok(()) => Ok(Self { pool, passwords: Arc::new(PasswordHasher::new()) }),
+            Ok(()) => Ok(Self {
+                recorder: Recorder::start(pool.clone()),
+                intake: Intake::open(pool.clone()),
+                passwords: Arc::new(PasswordHasher::new()),
+                pool,
+            }),
             Err(MigrateError::VersionMissing(version)) => Err(newer(version)),
             Err(error) => Err(SchemaError::Migrate(error)),
         }
@@ -70,6 +92,15 @@ impl DataSvc {
     /// Waits for what runs and closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+/// Waits for a statement no longer than until its answer would be useless. A server that hangs is as good as away; a
+/// connection whose statement was given up is closed.
+pub(super) async fn within_deadline<T>(statement: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(DEADLINE, statement).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::Unavailable(Arc::new(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))),
     }
 }
 

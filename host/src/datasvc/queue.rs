@@ -1,7 +1,8 @@
-//! The queue: how a worker claims jobs, keeps them and ends them.
+//! The queue: how a worker claims jobs, keeps them and hands them on.
 //!
-//! A claim is a lease that its worker renews, never an open transaction. Every claim has a fencing number of its
-//! own; a write that carries an older one changes nothing, and its writer learns that the job is no longer its.
+//! A worker holds its jobs by its heartbeat, never by an open transaction. Every claim has a fencing number of its
+//! own; a write that carries an older one changes nothing, and its writer learns that the job is no longer its. How
+//! a job's run is recorded is in `recorder`.
 
 use std::time::Duration;
 
@@ -11,17 +12,21 @@ use sqlx::types::Json as SqlJson;
 use super::DataSvc;
 use super::error::{Error, Result};
 use super::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, WorkerId};
-use super::job_log::{JobLog, SOURCE_HOST, TAKEN};
+use super::job_log::SOURCE_HOST;
 use super::jobs::{JobError, JobStatus, Json};
+use super::pool::within_deadline;
 use super::sql::OnConstraint;
 
-/// How long a claim lasts after it was last renewed.
-const LEASE_SECONDS: f64 = 8.0;
+/// How long a worker's claims last after its last heartbeat.
+pub const TIME_TO_LIVE: Duration = Duration::from_secs(8);
 
 /// How often an idempotent action is started before it is given up.
 const MAX_ATTEMPTS: i32 = 5;
 
-/// A job that this worker runs, until it ends it or loses the lease.
+/// How many jobs are handed on by one statement.
+const MAX_HANDED_ON: i64 = 500;
+
+/// A job that a worker holds, until it ends it or loses it.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// The job.
@@ -30,8 +35,14 @@ pub struct Claim {
     pub fence: i64,
     /// How often the job was started, with this time.
     pub attempt: i32,
+    /// Whether the guest's start is on record. If it is not, [`DataSvc::start_job`] has to come before it.
+    pub started: bool,
     /// How many entries its log has.
     pub entries: i64,
+    /// How many of them are the plugin's.
+    pub plugin_entries: i64,
+    /// What these have in bytes.
+    pub plugin_bytes: i64,
     /// The application it belongs to.
     pub application: AppName,
     /// The action to run.
@@ -48,15 +59,56 @@ pub struct Claim {
     pub timeout: Duration,
 }
 
-/// What renewing told about a claim.
-#[derive(Clone, Copy, Debug)]
-pub struct Lease {
+/// Which jobs a worker can take.
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    /// How many at most.
+    pub jobs: usize,
+    /// How many of a plugin may run here, and of an action.
+    pub per_plugin: usize,
+    /// How many of an action may run here.
+    pub per_action: usize,
+    /// The applications that have had jobs here lately.
+    pub applications: Vec<Served>,
+    /// What runs here of each action.
+    pub running: Vec<RunningAction>,
+    /// The components whose guests can start at once.
+    pub ready: Vec<Digest>,
+}
+
+/// What an application has had of a worker.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its name.
+    pub application: AppName,
+    /// How many of its jobs run.
+    pub running: i32,
+    /// When its last one was claimed: grows with every claim.
+    pub last: i64,
+}
+
+/// How much of an action runs on a worker.
+#[derive(Clone, Debug)]
+pub struct RunningAction {
+    /// The plugin that runs.
+    pub plugin: PluginName,
+    /// The application it was called for.
+    pub application: AppName,
+    /// Its name.
+    pub action: ActionName,
+    /// How many of it run.
+    pub count: i32,
+}
+
+/// A claim as the database knows it.
+#[derive(Clone, Debug)]
+pub struct Held {
     /// The job.
     pub job_id: JobId,
     /// The claim's number.
     pub fence: i64,
-    /// Whether someone asked for the job to stop.
-    pub cancel_requested: bool,
+    /// Who asked for the job to stop, if someone did: none is a plugin.
+    pub cancel_requested: Option<Option<String>>,
 }
 
 /// How a job ended.
@@ -66,47 +118,168 @@ pub enum Outcome {
     Succeeded(Json),
     /// With an error.
     Failed(JobError),
+    /// Because someone asked for it.
+    Cancelled(JobError),
+}
+
+/// What became of jobs that were taken from a worker.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct HandedOn {
+    /// They wait for another run.
+    pub queued: u64,
+    /// They may have been half done, and are not run again.
+    pub lost: u64,
+}
+
+/// Which jobs to take from their workers.
+enum From<'a> {
+    /// All that this worker holds.
+    Worker(WorkerId),
+    /// These, which their worker never began.
+    Unbegun(WorkerId, &'a [JobId]),
+    /// Those whose workers have given no sign of life.
+    Dead,
 }
 
 impl DataSvc {
-    /// Enters a worker. One server run is one worker.
+    /// Says that a server lives, whether it runs jobs or not; the first time enters it. Returns how many others do.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn register_worker(&self, worker: WorkerId, host: HostId) -> Result<()> {
-        sqlx::query!("insert into workers (id, host_id) values ($1, $2)", worker as _, host as _)
-            .execute(&self.pool)
+    pub async fn beat(&self, worker: WorkerId, host: HostId, runs_jobs: bool) -> Result<i64> {
+        let beat = async {
+            let others = sqlx::query_scalar!(
+                r#"with beat as (
+                       insert into workers (id, host_id, runs_jobs) values ($1, $2, $3)
+                       on conflict (id) do update set seen_at = now()
+                   )
+                   select count(*) as "others!" from workers
+                   where id <> $1 and seen_at > now() - make_interval(secs => $4)"#,
+                worker as _,
+                host as _,
+                runs_jobs,
+                TIME_TO_LIVE.as_secs_f64()
+            )
+            .fetch_one(&self.pool)
             .await?;
-        Ok(())
+            Ok(others)
+        };
+        within_deadline(beat).await
     }
 
-    /// Claims the oldest queued jobs, at most so many, and starts their leases.
+    /// What a worker holds.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn claim_jobs(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claim>> {
-        let rows = sqlx::query!(
-            r#"update jobs set status = 'running', worker = $1, fence = fence + 1, attempt = attempt + 1,
-                   lease_until = now() + make_interval(secs => $2), started_at = now(), updated_at = now()
-               where id in (select id from jobs where status = 'queued' order by id limit $3 for update skip locked)
-               returning id as "id: JobId", fence, attempt, application as "application!: AppName",
-                   name as "action: ActionName", username, data as "data: SqlJson<Json>",
-                   plugin as "plugin!: PluginName", component_digest as "digest!", timeout_ms,
-                   case when attempt = 1 then 0
-                        else (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) end as "entries!""#,
+    pub async fn held_jobs(&self, worker: WorkerId) -> Result<Vec<Held>> {
+        let held = async {
+            let rows = sqlx::query!(
+                r#"select id as "job_id: JobId", fence, cancel_requested_at is not null as "cancel_requested!",
+                       cancel_requested_by
+                   from jobs where worker = $1 and status = 'running'"#,
+                worker as _
+            )
+            .fetch_all(&self.pool)
+            .await?;
+            Ok(rows)
+        };
+        let rows = within_deadline(held).await?;
+        let held = rows.into_iter().map(|row| Held {
+            job_id: row.job_id,
+            fence: row.fence,
+            cancel_requested: row.cancel_requested.then_some(row.cancel_requested_by),
+        });
+        Ok(held.collect())
+    }
+
+    /// Claims queued jobs: of each action the oldest, and of the applications in turn, so that none waits for all
+    /// that another one has queued. A worker that has given no sign of life gets none.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn claim_jobs(&self, worker: WorkerId, room: &Room) -> Result<Vec<Claim>> {
+        let Room { jobs, per_plugin, per_action, applications, running, ready } = room;
+        let count = |count: &usize| i64::try_from(*count).map_err(Error::internal);
+        let claimed = sqlx::query!(
+            r#"with recursive lanes as (
+                   (select application, plugin, name from jobs where status = 'queued'
+                    order by application, plugin, name limit 1)
+                   union all
+                   select next.* from lanes cross join lateral (
+                       select application, plugin, name from jobs
+                       where status = 'queued'
+                           and (application, plugin, name) > (lanes.application, lanes.plugin, lanes.name)
+                       order by application, plugin, name limit 1
+                   ) as next
+               ), running as (
+                   select * from unnest($6::text[], $7::text[], $8::text[], $9::int[])
+                       as running (plugin, application, name, count)
+               ), rooms as (
+                   select lanes.*,
+                       $4 - coalesce((select sum(count) from running where running.plugin = lanes.plugin), 0) as of_plugin,
+                       $5 - coalesce((select sum(count) from running where running.application = lanes.application
+                                          and running.name = lanes.name), 0) as of_action
+                   from lanes
+               ), heads as (
+                   select head.id, rooms.application, rooms.of_plugin,
+                       row_number() over (partition by rooms.application order by head.id) as turn,
+                       row_number() over (partition by rooms.plugin order by head.id) as plugin_turn
+                   from rooms cross join lateral (
+                       select id from jobs
+                       where status = 'queued' and application = rooms.application and plugin = rooms.plugin
+                           and name = rooms.name
+                       order by id limit greatest(least($3, of_plugin, of_action), 0)
+                   ) as head
+               ), chosen as (
+                   select jobs.id from heads
+                       join jobs on jobs.id = heads.id
+                       left join unnest($10::text[], $11::int[], $12::bigint[]) as served (application, running, last)
+                           on served.application = heads.application
+                   where jobs.status = 'queued' and plugin_turn <= of_plugin
+                       and exists (select from workers where workers.id = $1
+                                       and seen_at > now() - make_interval(secs => $2))
+                   order by turn + coalesce(served.running, 0), coalesce(served.last, 0), jobs.id
+                   limit $3 for update of jobs skip locked
+               )
+               update jobs set status = 'running', worker = $1, fence = fence + 1, updated_at = now(),
+                   attempt = attempt + (component_digest = any($13))::int,
+                   started_at = case when component_digest = any($13) then now() end
+               from chosen where jobs.id = chosen.id
+               returning jobs.id as "id: JobId", fence, attempt, started_at is not null as "started!",
+                   application as "application!: AppName", name as "action: ActionName", username,
+                   data as "data: SqlJson<Json>", plugin as "plugin!: PluginName", component_digest as "digest!",
+                   timeout_ms,
+                   (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) as "entries!",
+                   (select count(*) from job_entries where job_id = jobs.id and source <> $14) as "plugin_entries!",
+                   (select coalesce(sum(octet_length(job_entries.data::text)), 0) from job_entries
+                    where job_id = jobs.id and source <> $14) as "plugin_bytes!""#,
             worker as _,
-            LEASE_SECONDS,
-            i64::try_from(limit).map_err(Error::internal)?
+            TIME_TO_LIVE.as_secs_f64(),
+            count(jobs)?,
+            count(per_plugin)?,
+            count(per_action)?,
+            &running.iter().map(|running| running.plugin.to_string()).collect::<Vec<_>>(),
+            &running.iter().map(|running| running.application.to_string()).collect::<Vec<_>>(),
+            &running.iter().map(|running| running.action.to_string()).collect::<Vec<_>>(),
+            &running.iter().map(|running| running.count).collect::<Vec<_>>(),
+            &applications.iter().map(|served| served.application.to_string()).collect::<Vec<_>>(),
+            &applications.iter().map(|served| served.running).collect::<Vec<_>>(),
+            &applications.iter().map(|served| served.last).collect::<Vec<_>>(),
+            &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
+            SOURCE_HOST
         )
-        .fetch_all(&self.pool)
-        .await?;
+        .fetch_all(&self.pool);
+        let rows = within_deadline(async { Ok(claimed.await?) }).await?;
         rows.into_iter()
             .map(|row| {
                 Ok(Claim {
                     job_id: row.id,
                     fence: row.fence,
                     attempt: row.attempt,
+                    started: row.started,
                     entries: row.entries,
+                    plugin_entries: row.plugin_entries,
+                    plugin_bytes: row.plugin_bytes,
                     application: row.application,
                     action: row.action,
                     username: row.username,
@@ -119,81 +292,29 @@ impl DataSvc {
             .collect()
     }
 
-    /// Renews the leases of all that this worker runs, and says what it still holds.
+    /// Records that the guest of a claimed job starts now. From here on the job is not simply run again.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn renew_leases(&self, worker: WorkerId) -> Result<Vec<Lease>> {
-        let leases = sqlx::query_as!(
-            Lease,
-            r#"with seen as (update workers set seen_at = now() where id = $1)
-               update jobs set lease_until = now() + make_interval(secs => $2)
-               where worker = $1 and status = 'running'
-               returning id as "job_id: JobId", fence, cancel_requested_at is not null as "cancel_requested!""#,
-            worker as _,
-            LEASE_SECONDS
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(leases)
-    }
-
-    /// The log of a claimed job, for the holder of the claim to write to.
-    pub fn job_log(&self, claim: &Claim) -> JobLog {
-        JobLog::new(self.clone(), claim.job_id, claim.fence, claim.entries)
-    }
-
-    /// Ends a job. A failure is also the last entry of its log, in the same statement.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] if the claim is no longer held: the job was handed on, and nothing changed.
-    pub async fn finish_job(&self, claim: &Claim, outcome: &Outcome) -> Result<()> {
-        // An entry that a stopped run had on its way may take the number that was chosen for the last one.
-        loop {
-            match self.try_to_finish_job(claim, outcome).await {
-                Err(Error::Conflict { reason }) if reason == TAKEN => {}
-                other => return other,
-            }
-        }
-    }
-
-    async fn try_to_finish_job(&self, claim: &Claim, outcome: &Outcome) -> Result<()> {
-        let (status, result, error) = match outcome {
-            Outcome::Succeeded(result) => (JobStatus::Succeeded, Some(result.get()), None),
-            Outcome::Failed(error) => {
-                (JobStatus::Failed, None, Some(serde_json::to_string(error).map_err(Error::internal)?))
-            }
-        };
-        let ended = sqlx::query!(
-            r#"with ended as (
-                   update jobs set status = $3, result = $4::text::json, error = $5::text::json, worker = null, lease_until = null,
-                       completed_at = now(), updated_at = now()
-                   where id = $1 and fence = $2 and status = 'running' returning id, error
-               ), noted as (
-                   insert into job_entries (job_id, seq, source, data)
-                   select id, 1 + (select coalesce(max(seq), 0) from job_entries where job_id = ended.id), $6,
-                       json_build_object('status', 'failed', 'error', error) from ended where error is not null
-               )
-               select id as "id: JobId" from ended"#,
+    /// [`Error::Conflict`] if the claim is no longer held.
+    pub async fn start_job(&self, claim: &mut Claim) -> Result<()> {
+        let started = sqlx::query_scalar!(
+            "update jobs set attempt = attempt + 1, started_at = now(), updated_at = now()
+             where id = $1 and fence = $2 and status = 'running' returning attempt",
             claim.job_id as _,
-            claim.fence,
-            status as _,
-            result,
-            error,
-            SOURCE_HOST
+            claim.fence
         )
-        .fetch_optional(&self.pool)
-        .await
-        .on_constraint("job_entries_pkey", || Error::conflict(TAKEN))?;
-        ended.map(|_| ()).ok_or_else(|| no_longer_held(claim.job_id))
+        .fetch_optional(&self.pool);
+        let attempt = within_deadline(async { Ok(started.await?) }).await?;
+        claim.attempt = attempt.ok_or_else(|| no_longer_held(claim.job_id))?;
+        claim.started = true;
+        Ok(())
     }
 
-    /// Ends or hands on what earlier runs of this host left running: an idempotent action is queued again,
-    /// anything else is lost. Returns how many jobs were (queued again, lost).
+    /// Takes from earlier runs of this host, which are over, what they held, and forgets them.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn recover_jobs(&self, host: HostId, own: WorkerId) -> Result<(u64, u64)> {
+    pub async fn recover_jobs(&self, host: HostId, own: WorkerId) -> Result<HandedOn> {
         let left = sqlx::query_scalar!(
             r#"select id as "id: WorkerId" from workers where host_id = $1 and id <> $2"#,
             host as _,
@@ -201,70 +322,101 @@ impl DataSvc {
         )
         .fetch_all(&self.pool)
         .await?;
-        let mut total = (0, 0);
+        let mut total = HandedOn::default();
         for worker in left {
-            let (queued, lost) = self.hand_back(worker, "the server stopped while the job was running").await?;
-            total = (total.0 + queued, total.1 + lost);
-            sqlx::query!("delete from workers where id = $1", worker as _).execute(&self.pool).await?;
+            total += self.hand_back(worker, "the server stopped while the job was running").await?;
+            self.remove_worker(worker).await?;
         }
         Ok(total)
     }
 
-    /// Takes all that a worker runs away from it, with an entry in each log that says so and `why`: an idempotent
-    /// action is queued again, anything else is lost. Returns how many jobs were (queued again, lost).
+    /// Takes from a worker all that it holds, with an entry in each log that says so and `why`: what has not begun
+    /// or is idempotent is queued again, anything else is lost.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn hand_back(&self, worker: WorkerId, why: &str) -> Result<(u64, u64)> {
-        self.hand_back_some(worker, None, why).await
+    pub async fn hand_back(&self, worker: WorkerId, why: &str) -> Result<HandedOn> {
+        self.hand_on(From::Worker(worker), why).await
     }
 
-    /// The same for these jobs only, or for all if there are none named.
+    /// Queues again what a worker holds according to the database, and never began.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn hand_back_some(&self, worker: WorkerId, jobs: Option<&[JobId]>, why: &str) -> Result<(u64, u64)> {
+    pub async fn hand_back_unbegun(&self, worker: WorkerId, jobs: &[JobId], why: &str) -> Result<HandedOn> {
+        self.hand_on(From::Unbegun(worker, jobs), why).await
+    }
+
+    /// Takes from all workers that have given no sign of life what they hold.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn take_over(&self) -> Result<HandedOn> {
+        self.hand_on(From::Dead, "the server that ran the job gave no sign of life").await
+    }
+
+    async fn hand_on(&self, from: From<'_>, why: &str) -> Result<HandedOn> {
+        let mut total = HandedOn::default();
         loop {
-            match self.try_to_hand_back(worker, jobs, why).await {
+            match within_deadline(self.hand_some_on(&from, why)).await {
+                // The former holder has just recorded an entry.
                 Err(Error::Conflict { reason }) if reason == TAKEN => {}
-                other => return other,
+                Err(problem) => return Err(problem),
+                Ok(HandedOn { queued: 0, lost: 0 }) => return Ok(total),
+                Ok(some) => total += some,
             }
         }
     }
 
-    async fn try_to_hand_back(&self, worker: WorkerId, jobs: Option<&[JobId]>, why: &str) -> Result<(u64, u64)> {
+    async fn hand_some_on(&self, from: &From<'_>, why: &str) -> Result<HandedOn> {
+        let (worker, unbegun) = match from {
+            From::Worker(worker) => (Some(*worker), None),
+            From::Unbegun(worker, jobs) => (Some(*worker), Some(*jobs)),
+            From::Dead => (None, None),
+        };
         let error = json!({
             "code": "lost",
             "message": format!("{why}, and it may have done a part of its work; look before you run it again"),
         });
-        let moved = sqlx::query_scalar!(
+        let moved = sqlx::query!(
             r#"with held as (
-                   select id, idempotent and attempt < $2 as again from jobs
-                   where worker = $1 and status = 'running' and ($6::uuid[] is null or id = any($6)) for update
+                   select id, started_at is null or $6::uuid[] is not null or (idempotent and attempt < $2) as again,
+                       cancel_requested_at is not null as cancelled
+                   from jobs
+                   where status = 'running' and ($1::uuid is null or worker = $1) and ($6 is null or id = any($6))
+                       and ($1 is not null or not exists (select from workers where workers.id = jobs.worker
+                                                              and seen_at > now() - make_interval(secs => $7)))
+                   limit $8 for update skip locked
                ), moved as (
-                   update jobs set status = case when again then 'queued' else 'lost' end, worker = null,
-                       lease_until = null, fence = fence + 1, updated_at = now(),
-                       error = case when again then null else $3::json end,
-                       completed_at = case when again then null else now() end
+                   update jobs set worker = null, fence = fence + 1, updated_at = now(),
+                       status = case when again and cancelled then 'cancelled' when again then 'queued' else 'lost' end,
+                       started_at = case when again and not cancelled then null else started_at end,
+                       error = case when again and cancelled
+                                   then json_build_object('code', 'cancelled', 'message', 'someone asked for it to stop')
+                               when again then null else $3::json end,
+                       completed_at = case when again and not cancelled then null else now() end
                    from held where jobs.id = held.id returning jobs.id, jobs.status, jobs.attempt
                ), noted as (
                    insert into job_entries (job_id, seq, source, data)
                    select id, 1 + (select coalesce(max(seq), 0) from job_entries where job_id = moved.id), $4,
                        json_build_object('status', status, 'attempt', attempt, 'message', $5::text) from moved
                )
-               select status as "status: JobStatus" from moved"#,
+               select id as "id: JobId", status as "status: JobStatus" from moved"#,
             worker as _,
             MAX_ATTEMPTS,
             error,
             SOURCE_HOST,
             why,
-            jobs as _
+            unbegun as _,
+            TIME_TO_LIVE.as_secs_f64(),
+            MAX_HANDED_ON
         )
         .fetch_all(&self.pool)
         .await
         .on_constraint("job_entries_pkey", || Error::conflict(TAKEN))?;
-        let lost = moved.iter().filter(|status| **status == JobStatus::Lost).count() as u64;
-        Ok((moved.len() as u64 - lost, lost))
+        self.recorder.changed(moved.iter().map(|job| job.id).collect());
+        let lost = moved.iter().filter(|job| job.status == JobStatus::Lost).count() as u64;
+        Ok(HandedOn { queued: moved.len() as u64 - lost, lost })
     }
 
     /// Forgets a worker that has ended. Its jobs must have been ended or handed back.
@@ -275,7 +427,31 @@ impl DataSvc {
         sqlx::query!("delete from workers where id = $1", worker as _).execute(&self.pool).await?;
         Ok(())
     }
+
+    /// Forgets the workers that have given no sign of life for an hour.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn forget_dead_workers(&self) -> Result<()> {
+        sqlx::query!(
+            "delete from workers where seen_at < now() - interval '1 hour'
+                 and not exists (select from jobs where jobs.worker = workers.id and jobs.status = 'running')"
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
 }
+
+impl std::ops::AddAssign for HandedOn {
+    fn add_assign(&mut self, more: Self) {
+        self.queued += more.queued;
+        self.lost += more.lost;
+    }
+}
+
+/// The reason of a conflict when an entry of the chosen number exists.
+const TAKEN: &str = "an entry of this number exists";
 
 /// What a writer with an old fencing number is told.
 pub(super) fn no_longer_held(job: JobId) -> Error {

@@ -4,7 +4,7 @@ use super::error::{Error, Result};
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_outage(&error) { Self::Unavailable(error) } else { Self::internal(error) }
+        if is_outage(&error) { Self::Unavailable(error.into()) } else { Self::internal(error) }
     }
 }
 

@@ -1,32 +1,116 @@
 //! Turns rows into runs.
 //!
 //! Knows the data services and plugins, and nothing of HTTP. `action` makes jobs of requests; `worker` claims jobs,
-//! runs them and records how they ended.
+//! as many as `slots` has room for, and `run` brings each to its end; `beat` says that this server lives, and takes
+//! over from those that don't; `wakes` tells other servers what happens here; `follow` is for clients that watch a
+//! job; `retention` removes what is old.
 
 mod action;
+mod beat;
+mod follow;
+mod held;
+mod retention;
+mod run;
+mod slots;
+mod wakes;
 mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
-use crate::datasvc::DataSvc;
+use self::follow::Follow;
+use self::held::HeldJobs;
+use self::slots::{SlotLimits, Slots};
+use self::wakes::Signals;
+use crate::datasvc::{Caller, DataSvc, HostId, Job, JobId, Lease, LogLimits, Result, WorkerId};
 use crate::plugin::Plugins;
 
+pub use self::follow::{Follower, News};
 pub use self::worker::Worker;
+
+/// How long to wait before the database is asked again, when it was away.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// The job engine, as the doors see it. Cheap to clone.
 #[derive(Clone)]
-pub struct Jobs {
+pub struct Jobs(Arc<Engine>);
+
+/// How jobs are handled on this server.
+#[derive(Clone, Debug)]
+pub struct JobSettings {
+    /// This host.
+    pub host: HostId,
+    /// Whether it runs jobs, or leaves them to others.
+    pub runs_jobs: bool,
+    /// How many jobs may run at a time.
+    pub runs: usize,
+    /// How many of a plugin.
+    pub runs_per_plugin: usize,
+    /// How many of an action.
+    pub runs_per_action: usize,
+    /// What plugins may add to a job's log.
+    pub log: LogLimits,
+    /// How long running jobs may go on when the server is told to stop.
+    pub drain: Duration,
+    /// How long a job may go on when it is asked to stop.
+    pub cancel_grace: Duration,
+    /// How long finished jobs are kept; none: for ever.
+    pub retention: Option<Duration>,
+    /// Whether servers wake each other.
+    pub notify: bool,
+}
+
+struct Engine {
     svc: DataSvc,
     plugins: Plugins,
-    /// Told when there is a new job, so that a worker of this server looks at once.
-    wake: Arc<Notify>,
+    settings: JobSettings,
+    /// This run of this server.
+    worker: WorkerId,
+    slots: Slots,
+    held: HeldJobs,
+    lease: Lease,
+    runs: TaskTracker,
+    signals: Signals,
+    follow: Follow,
+    stop: watch::Receiver<bool>,
 }
 
 impl Jobs {
-    /// Over these data services and plugins.
-    pub fn new(svc: DataSvc, plugins: Plugins) -> Self {
-        Self { svc, plugins, wake: Arc::new(Notify::new()) }
+    /// The engine of this server, and what works for it once [`Worker::run`] is called. `stop` becomes true when
+    /// the server is to stop.
+    pub fn new(svc: DataSvc, plugins: Plugins, settings: JobSettings, stop: watch::Receiver<bool>) -> (Self, Worker) {
+        let (keeper, lease) = Lease::new();
+        let limits = SlotLimits {
+            all: if settings.runs_jobs { settings.runs } else { 0 },
+            per_plugin: settings.runs_per_plugin,
+            per_action: settings.runs_per_action,
+        };
+        let jobs = Self(Arc::new(Engine {
+            follow: Follow::new(svc.clone()),
+            svc,
+            plugins,
+            worker: WorkerId::new(),
+            slots: Slots::new(limits),
+            held: HeldJobs::default(),
+            lease,
+            runs: TaskTracker::new(),
+            signals: Signals::default(),
+            settings,
+            stop,
+        }));
+        (jobs.clone(), Worker::new(jobs, keeper))
+    }
+
+    /// Asks for a job to stop, wherever it runs.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::cancel_job`].
+    pub async fn cancel(&self, caller: &Caller, id: JobId) -> Result<Job> {
+        let job = self.0.svc.cancel_job(caller, id).await?;
+        self.0.signals.tell_cancelled();
+        Ok(job)
     }
 }

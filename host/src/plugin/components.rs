@@ -67,6 +67,18 @@ impl Components {
         ready.get_or_try_init(|| self.load(digest)).await.cloned()
     }
 
+    /// Those that can run at once.
+    pub(super) fn ready(&self) -> Vec<Digest> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.iter().filter(|(_, component)| component.initialized()).map(|(digest, _)| *digest).collect()
+    }
+
+    /// Whether this one can run at once.
+    pub(super) fn is_ready(&self, digest: Digest) -> bool {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.get(&digest).is_some_and(|component| component.initialized())
+    }
+
     /// Lets go of all but these. Runs of the others go on, and a job that needs one loads it again.
     pub(super) fn keep_only(&self, digests: &HashSet<Digest>) {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).retain(|digest, _| digests.contains(digest));

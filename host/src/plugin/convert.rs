@@ -47,6 +47,7 @@ impl TryFrom<Job> for jobs::Job {
             updated_at: _,
             started_at,
             completed_at,
+            cancel_requested_at: _,
             duration_in_seconds: _,
         } = job;
         Ok(Self {

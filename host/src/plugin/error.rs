@@ -23,7 +23,6 @@ pub(super) enum Exceeded {
     Handles,
     HostCall,
     Log,
-    Entries,
     Stack,
 }
 
@@ -36,7 +35,6 @@ impl Exceeded {
             Self::Handles => "handle-limit-exceeded",
             Self::HostCall => "host-call-limit-exceeded",
             Self::Log => "log-limit-exceeded",
-            Self::Entries => "entries-limit-exceeded",
             Self::Stack => "stack-limit-exceeded",
         }
     }
@@ -54,10 +52,6 @@ impl Exceeded {
             Self::Log => format!(
                 "the plugin wrote more than {} KiB or {} lines to the log, stdout and stderr",
                 limits.log_kib, limits.log_lines
-            ),
-            Self::Entries => format!(
-                "the plugin added more than {} entries or {} KiB to the job's log",
-                limits.entries, limits.entries_kib
             ),
             Self::Stack => format!("the plugin's calls went deeper than {} KiB of stack", limits.stack_kib),
         }

@@ -107,6 +107,13 @@ impl Nesting {
     }
 }
 
+fn check_instances(count: u32, limit: u32) -> Result<(), Refusal> {
+    if count <= limit {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("its nested components may make more than {limit} instances, which is this host's limit")))
+}
+
 /// Reads the file's outline, at all depths, and stops at the first limit.
 fn walk(bytes: &[u8], limits: &Limits) -> Result<Found, Refusal> {
     let invalid = |error: wasmparser::BinaryReaderError| Refusal::new(format!("this is no valid component: {error}"));
@@ -116,14 +123,7 @@ fn walk(bytes: &[u8], limits: &Limits) -> Result<Found, Refusal> {
         match payload.map_err(invalid)? {
             Payload::Version { encoding: Encoding::Component | Encoding::Module, .. } => {}
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => nesting.enter(),
-            Payload::End(_) => {
-                if nesting.leave() > limits.instances {
-                    let limit = limits.instances;
-                    return Err(Refusal::new(format!(
-                        "its nested components may make more than {limit} instances, which is this host's limit"
-                    )));
-                }
-            }
+            Payload::End(_) => check_instances(nesting.leave(), limits.instances)?,
             Payload::ComponentInstanceSection(instances) => {
                 for instance in instances {
                     if let ComponentInstance::Instantiate { .. } = instance.map_err(invalid)? {

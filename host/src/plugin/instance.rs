@@ -1,8 +1,6 @@
 //! One run of a guest: a fresh store and instance, with its limits, and what its host calls may touch.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use wasmtime::component::{HasData, ResourceTable};
@@ -14,7 +12,7 @@ use super::cpu::CpuMeter;
 use super::error::{Exceeded, RunError};
 use super::limits::{Growth, Limits};
 use super::output::Output;
-use crate::datasvc::{AppName, Caller, DataSvc, JobLog, PluginName};
+use crate::datasvc::{Caller, DataSvc, JobLog, Lease, PluginName};
 
 /// What the host knows of a guest while it runs.
 pub(crate) struct GuestState {
@@ -34,43 +32,10 @@ pub(super) struct Run {
     pub(super) caller: Caller,
     pub(super) plugin: PluginName,
     pub(super) log: JobLog,
-    pub(super) cancel_requested: Arc<AtomicBool>,
+    /// Host calls wait while the claim may have been given away.
+    pub(super) lease: Lease,
+    pub(super) cancel_requested: Box<dyn Fn() -> bool + Send + Sync>,
     pub(super) host_call_limit: Duration,
-    entries_left: AtomicUsize,
-    entry_bytes_left: AtomicUsize,
-}
-
-impl Run {
-    pub(super) fn new(
-        svc: DataSvc,
-        plugin: PluginName,
-        applications: Arc<BTreeSet<AppName>>,
-        log: JobLog,
-        cancel_requested: Arc<AtomicBool>,
-        limits: &Limits,
-    ) -> Self {
-        Self {
-            svc,
-            caller: Caller::Plugin { name: plugin.clone(), applications },
-            plugin,
-            log,
-            cancel_requested,
-            host_call_limit: limits.host_call(),
-            entries_left: AtomicUsize::new(limits.entries as usize),
-            entry_bytes_left: AtomicUsize::new(limits.entries_bytes()),
-        }
-    }
-
-    /// Counts an entry of so many bytes against what the run may add to its job's log.
-    pub(super) fn take_entry(&self, bytes: usize) -> Result<(), Exceeded> {
-        let take = |left: &AtomicUsize, amount: usize| {
-            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(amount))
-                .map_err(|_| Exceeded::Entries)
-        };
-        take(&self.entries_left, 1)?;
-        take(&self.entry_bytes_left, bytes)?;
-        Ok(())
-    }
 }
 
 impl WasiView for GuestState {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
 use super::error::Exceeded;
+use crate::datasvc::LogLimits;
 
 /// The limits of every plugin, as settings of `elita serve`.
 #[derive(Clone, Debug, clap::Args)]
@@ -45,10 +46,10 @@ pub struct Limits {
     /// Lines that a run may write to the server's log, stdout and stderr together.
     #[arg(long = "plugin-log-lines", env = "ELITA_PLUGIN_LOG_LINES", default_value_t = 10_000, value_name = "COUNT")]
     pub log_lines: u32,
-    /// Entries that a run may add to its job's log.
+    /// Entries that a plugin may add to a job's log; more are dropped, and counted.
     #[arg(long = "plugin-entries", env = "ELITA_PLUGIN_ENTRIES", default_value_t = 10_000, value_name = "COUNT")]
     pub entries: u32,
-    /// What a run's entries may add up to, in KiB.
+    /// What these entries may add up to, in KiB; more are dropped, and counted.
     #[arg(long = "plugin-entries-kib", env = "ELITA_PLUGIN_ENTRIES_KIB", default_value_t = 16_384, value_name = "KIB")]
     pub entries_kib: u32,
     /// Processor time of a run in milliseconds.
@@ -104,6 +105,22 @@ pub struct Limits {
     /// Functions of a component, which bounds the time it takes to compile.
     #[arg(long = "plugin-functions", env = "ELITA_PLUGIN_FUNCTIONS", default_value_t = 200_000, value_name = "COUNT")]
     pub functions: u32,
+    /// Runs at the same time on this host, of a plugin [default: as many as of all].
+    #[arg(
+        long = "plugin-runs-per-plugin",
+        env = "ELITA_PLUGIN_RUNS_PER_PLUGIN",
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub runs_per_plugin: Option<u32>,
+    /// Runs at the same time on this host, of an action [default: as many as of all].
+    #[arg(
+        long = "plugin-runs-per-action",
+        env = "ELITA_PLUGIN_RUNS_PER_ACTION",
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub runs_per_action: Option<u32>,
     /// Runs at the same time on this host.
     #[arg(long = "plugin-runs", env = "ELITA_PLUGIN_RUNS", default_value_t = 32, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -145,8 +162,9 @@ impl Limits {
         kib(self.log_kib)
     }
 
-    pub(super) fn entries_bytes(&self) -> usize {
-        kib(self.entries_kib)
+    /// What a plugin may add to a job's log.
+    pub fn job_log(&self) -> LogLimits {
+        LogLimits { entries: self.entries as usize, bytes: kib(self.entries_kib) }
     }
 
     pub(super) fn stack_bytes(&self) -> usize {

@@ -22,7 +22,6 @@ mod output;
 mod register;
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -37,7 +36,8 @@ use self::guests::Guests;
 use self::inspect::Refusal;
 use self::instance::{GuestState, Run};
 use crate::datasvc::{
-    ActionName, ActivePlugin, AppName, Claim, DataSvc, Digest, HostId, JobLog, Json, PluginAction, PluginName,
+    ActionName, ActivePlugin, AppName, Caller, Claim, DataSvc, Digest, HostId, JobLog, Json, Lease, PluginAction,
+    PluginName,
 };
 use crate::storage::Storage;
 
@@ -67,8 +67,10 @@ pub struct ActionRun {
     pub log: JobLog,
     /// The parameters of the request.
     pub parameters: Vec<(String, String)>,
-    /// Set when someone asks for the job to stop.
-    pub cancel_requested: Arc<AtomicBool>,
+    /// Until when the claim holds.
+    pub lease: Lease,
+    /// Whether someone has asked for the job to stop.
+    pub cancel_requested: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Plugins {
@@ -142,12 +144,20 @@ impl Plugins {
     /// # Errors
     /// [`RunError`].
     pub async fn run_action(&self, run: ActionRun) -> Result<Json, RunError> {
-        let ActionRun { claim, log, parameters, cancel_requested } = run;
+        let ActionRun { claim, log, lease, parameters, cancel_requested } = run;
         let component = self.component(claim.digest).await?;
         let Inner { svc, limits, .. } = &*self.0;
         let applications = self.catalog().applications_of(&claim.plugin, &claim.application);
         let call = action_call(&claim, parameters);
-        let context = Run::new(svc.clone(), claim.plugin, applications, log, cancel_requested, limits);
+        let context = Run {
+            svc: svc.clone(),
+            caller: Caller::Plugin { name: claim.plugin.clone(), applications },
+            plugin: claim.plugin,
+            log,
+            lease,
+            cancel_requested,
+            host_call_limit: limits.host_call(),
+        };
         let answer = instance::call(&component, limits, Some(context), claim.timeout, async |plugin, store| {
             plugin.elita_plugin_handler().call_run_action(store, &call).await
         });
@@ -155,6 +165,24 @@ impl Plugins {
             Ok(answer) => checked_result(answer?),
             Err(panic) => Err(RunError::internal(&panic)),
         }
+    }
+
+    /// The components that can run at once.
+    pub fn ready(&self) -> Vec<Digest> {
+        self.0.components.ready()
+    }
+
+    /// Whether a component can run at once.
+    pub fn is_ready(&self, digest: Digest) -> bool {
+        self.0.components.is_ready(digest)
+    }
+
+    /// Makes sure that a component can run at once.
+    ///
+    /// # Errors
+    /// [`RunError`] if it cannot run at all.
+    pub async fn prepare(&self, digest: Digest) -> Result<(), RunError> {
+        self.component(digest).await.map(drop)
     }
 
     async fn component(&self, digest: Digest) -> Result<PluginPre<GuestState>, RunError> {

@@ -86,10 +86,10 @@ async fn openapi(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default()
-        .routes(routes!(root))
-        .routes(routes!(get))
-        .routes(routes!(live))
-        .routes(routes!(ready))
-        .routes(routes!(openapi))
+    health_router().routes(routes!(openapi))
+}
+
+/// What every server answers, whatever else it does.
+pub(super) fn health_router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(root)).routes(routes!(get)).routes(routes!(live)).routes(routes!(ready))
 }

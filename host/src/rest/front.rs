@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
 use tracing::{Instrument, debug, info_span};
 use uuid::Uuid;
 
@@ -20,6 +21,8 @@ use super::problem::{Fault, PROBLEM_JSON, Problem};
 
 /// The longest URI, in bytes.
 const MAX_URI_BYTES: usize = 32 * 1024;
+/// How long a request may take, but for those that wait on purpose. A body has a deadline of its own.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(45);
 /// How many header fields a request may have.
 const MAX_HEADERS: usize = 100;
 /// The longest a request's header fields may be together, in bytes.
@@ -40,7 +43,7 @@ pub(super) async fn front(State(api): State<Arc<Api>>, request: Request, next: N
         let started = Instant::now();
         let pretty = wants_pretty(request.uri());
         let reply = match admit(&request) {
-            Ok(()) => next.run(request).await,
+            Ok(()) => answered(op, next.run(request)).await,
             Err(problem) => problem.into_response(),
         };
         let reply = finished(reply, &id, pretty).await;
@@ -50,6 +53,18 @@ pub(super) async fn front(State(api): State<Arc<Api>>, request: Request, next: N
     }
     .instrument(span)
     .await
+}
+
+/// The reply, or a problem where it takes so long that the database must be hanging.
+async fn answered(op: &str, reply: impl Future<Output = Response>) -> Response {
+    // It waits because it was asked to, and has deadlines of its own.
+    if op == "jobs.entries" {
+        return reply.await;
+    }
+    timeout(ANSWERED_WITHIN, reply).await.unwrap_or_else(|_| {
+        let detail = format!("there was no answer within {ANSWERED_WITHIN:?}; what was asked may still be done");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
+    })
 }
 
 /// The reply to a path that no route has.

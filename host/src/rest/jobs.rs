@@ -1,22 +1,33 @@
 //! `/job`: what was asked for, how it goes and what came of it.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
 use super::args::Query;
+use super::events::{self, Wants};
 use super::page::{ListReply, PageQuery, in_parameter};
 use super::path::Path;
 use super::problem::Problem;
+use super::reply::{Accepted, SubmittedJob};
 use crate::datasvc::{
-    AppName, Caller, Job, JobEntries, JobEntry, JobFilter, JobId, JobStatus, Listed, MAX_ENTRIES_PAGE, Page,
+    AppName, Caller, Error, Job, JobEntries, JobEntry, JobFilter, JobId, JobStatus, Listed, MAX_ENTRIES_PAGE,
+    MAX_ENTRIES_PAGE_BYTES, Page,
 };
+use crate::jobs::News;
+
+/// The longest that a request may wait for an entry.
+const MAX_WAIT_SECONDS: u32 = 60;
 
 /// Which jobs to list.
 #[derive(Deserialize, IntoParams)]
@@ -59,6 +70,18 @@ struct EntriesQuery {
     /// How many entries to read, 1 to 1000; 100 unless it is given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
+    /// How long to wait for an entry or the job's end, if there is none yet, in seconds: up to 60.
+    #[serde(default)]
+    #[param(maximum = 60)]
+    wait: u32,
+}
+
+/// What to do with a job.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ChangeQuery {
+    /// `true`: stop it.
+    cancel: bool,
 }
 
 /// A job, with its log if that was asked for.
@@ -110,30 +133,83 @@ async fn get(
     let results = match query.results {
         false => None,
         true => {
-            let JobEntries { items, next } = rest.svc.job_entries(&caller, id, 0, MAX_ENTRIES_PAGE).await?;
+            let JobEntries { items, next, status: _ } =
+                rest.svc.job_entries(&caller, id, 0, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES).await?;
             Some(JobResults { job_data: items, job_data_next: next })
         }
     };
     Ok(Json(JobDocument { job, results }))
 }
 
-/// Reads the log of a job
+/// Stops a job
+///
+/// One that is queued ends at once; one that runs is told, and stopped after a while if it does not end by itself.
+#[utoipa::path(post, path = "/job/{id}", operation_id = "jobs.cancel", tag = "jobs",
+    params(("id" = JobId, Path, description = "The job"), ChangeQuery),
+    responses(
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
+        (status = 404, description = "No such job"),
+        (status = 409, description = "It has ended already"),
+    ))]
+async fn cancel(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(id): Path<JobId>,
+    Query(query): Query<ChangeQuery>,
+) -> Result<Accepted, Problem> {
+    if !query.cancel {
+        return Err(Problem::malformed("a job can be cancelled, with `?cancel=true`, and nothing else"));
+    }
+    Ok(rest.jobs.cancel(&caller, id).await?.into())
+}
+
+/// Reads the log of a job, or follows it
+///
+/// With `Accept: text/event-stream` as server-sent events, each with an entry and its `seq` as `id`, until an event
+/// `end` with the final job; `Last-Event-ID` goes on after the entry that it names.
 #[utoipa::path(get, path = "/job/{id}/data", operation_id = "jobs.entries", tag = "jobs",
-    params(("id" = JobId, Path, description = "The job"), EntriesQuery),
-    responses((status = 200, body = JobEntries), (status = 404, description = "No such job")))]
+    params(
+        ("id" = JobId, Path, description = "The job"),
+        EntriesQuery,
+        ("Last-Event-ID" = Option<i64>, Header, description = "As `after`, for event streams"),
+    ),
+    responses(
+        (status = 200, content((JobEntries = "application/json"), (String = "text/event-stream"))),
+        (status = 404, description = "No such job"),
+    ))]
 async fn entries(
     State(rest): State<Rest>,
     caller: Caller,
     Path(id): Path<JobId>,
     Query(query): Query<EntriesQuery>,
+    wants: Wants,
     uri: Uri,
-) -> Result<ListReply<JobEntries>, Problem> {
-    let limit = query.limit.unwrap_or(Page::DEFAULT_LIMIT);
-    let entries = rest.svc.job_entries(&caller, id, query.after, limit).await.map_err(in_parameter)?;
-    let next = entries.next.map(|seq| seq.to_string());
-    Ok(ListReply::new(&uri, entries, next.as_deref()))
+) -> Result<Response, Problem> {
+    let EntriesQuery { after, limit, wait } = query;
+    if let Wants::Events { last_id } = wants {
+        return Ok(events::stream(rest, caller, id, last_id.unwrap_or(after)).await?.into_response());
+    }
+    if wait > MAX_WAIT_SECONDS {
+        return Err(in_parameter(Error::invalid("wait", format!("at most {MAX_WAIT_SECONDS} seconds are waited"))));
+    }
+    let until = Instant::now() + Duration::from_secs(u64::from(wait));
+    let limit = limit.unwrap_or(Page::DEFAULT_LIMIT);
+    let mut follower = rest.jobs.follow(id);
+    loop {
+        let entries =
+            rest.svc.job_entries(&caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await.map_err(in_parameter)?;
+        if entries.items.is_empty() && !entries.status.is_final() && Instant::now() < until {
+            tokio::select! {
+                News::Perhaps = follower.news() => continue,
+                () = tokio::time::sleep_until(until) => {}
+                else => {}
+            }
+        }
+        let next = entries.next.map(|seq| seq.to_string());
+        return Ok(ListReply::new(&uri, entries, next.as_deref()).into_response());
+    }
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list)).routes(routes!(get)).routes(routes!(entries))
+    OpenApiRouter::default().routes(routes!(list)).routes(routes!(get, cancel)).routes(routes!(entries))
 }

@@ -17,6 +17,7 @@ mod applications;
 mod args;
 mod auth;
 mod body;
+mod events;
 mod form;
 mod front;
 mod jobs;
@@ -59,14 +60,23 @@ impl Rest {
 
 /// All routes, with all that every request passes.
 pub fn router(rest: Rest) -> Router {
-    let (routes, document) = OpenApiRouter::with_openapi(api::frame())
+    let routes = OpenApiRouter::with_openapi(api::frame())
         .merge(about::router())
         .merge(applications::router())
         .merge(actions::router())
         .merge(jobs::router())
         .merge(plugins::router())
-        .merge(tokens::router())
-        .split_for_parts();
+        .merge(tokens::router());
+    fronted(rest, routes)
+}
+
+/// Those for a server that only runs jobs: what it is and whether it is well.
+pub fn health_router(rest: Rest) -> Router {
+    fronted(rest, OpenApiRouter::with_openapi(api::frame()).merge(about::health_router()))
+}
+
+fn fronted(rest: Rest, routes: OpenApiRouter<Rest>) -> Router {
+    let (routes, document) = routes.split_for_parts();
     let api = Arc::new(Api::new(document));
     routes
         .fallback(front::nothing_there)

@@ -147,6 +147,7 @@ impl From<datasvc::Error> for Problem {
             Error::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Error::MissingParameters { .. } => (StatusCode::BAD_REQUEST, "missing-parameters"),
             Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            Error::LogFull { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "log-full"),
             Error::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
             Error::KeyReused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
             Error::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
@@ -172,6 +173,7 @@ fn faults(error: &datasvc::Error) -> Vec<Fault> {
         datasvc::Error::NotFound { .. }
         | datasvc::Error::AlreadyExists { .. }
         | datasvc::Error::TooLarge { .. }
+        | datasvc::Error::LogFull { .. }
         | datasvc::Error::Conflict { .. }
         | datasvc::Error::KeyReused { .. }
         | datasvc::Error::Denied { .. }

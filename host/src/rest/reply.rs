@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::datasvc::{Enqueued, JobId, JobStatus};
+use crate::datasvc::{Enqueued, Job, JobId, JobStatus};
 
 /// 201: something new, and where it is.
 pub(super) struct Created<T> {
@@ -31,7 +31,8 @@ impl<T: Serialize> IntoResponse for Created<T> {
 pub(super) struct SubmittedJob {
     /// Its id.
     job_id: JobId,
-    /// Where it stands: further than queued, where the same request came before.
+    /// Where it stands: `queued` if it is new, even where it starts at once; perhaps further, where the same request
+    /// came before.
     status: JobStatus,
     /// What it runs, such as the action's name.
     name: String,
@@ -45,7 +46,14 @@ pub(super) struct Accepted(SubmittedJob);
 
 impl Accepted {
     pub(super) fn job(enqueued: Enqueued, name: String) -> Self {
-        let Enqueued { job_id, status } = enqueued;
+        let Enqueued { job_id, status, claim: _ } = enqueued;
+        Self(SubmittedJob { job_id, status, name, location: format!("/job/{job_id}") })
+    }
+}
+
+impl From<Job> for Accepted {
+    fn from(job: Job) -> Self {
+        let Job { job_id, status, name, .. } = job;
         Self(SubmittedJob { job_id, status, name, location: format!("/job/{job_id}") })
     }
 }

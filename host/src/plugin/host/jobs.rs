@@ -1,12 +1,9 @@
 //! The imported interface `jobs`.
 
-use std::sync::atomic::Ordering;
-
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::HostError;
-use crate::datasvc::{Error, JobId, NewEntry};
+use crate::datasvc::{Error, JobId, Json, MAX_ENTRIES_PAGE_BYTES};
 use crate::plugin::bindings::elita::plugin::jobs;
 use crate::plugin::instance::{GuestState, Run};
 use crate::plugin::json;
@@ -26,7 +23,7 @@ impl jobs::Host for GuestState {
     async fn append(&mut self, data: String) -> Result<u64, HostError> {
         let run = self.run("jobs.append")?;
         let data = json::parse(data).map_err(|reason| invalid("data", &reason))?;
-        append(run, "jobs.append", &data).await
+        append(run, "jobs.append", data).await
     }
 
     async fn progress(&mut self, percent: u8, status: String) -> Result<u64, HostError> {
@@ -37,11 +34,11 @@ impl jobs::Host for GuestState {
         let data = serde_json::to_string(&Progress { status, progress: percent })
             .map_err(|error| Error::Internal(error.into()))?;
         let data = json::parse(data).map_err(|reason| invalid("status", &reason))?;
-        append(run, "jobs.progress", &data).await
+        append(run, "jobs.progress", data).await
     }
 
     async fn cancel_requested(&mut self) -> wasmtime::Result<bool> {
-        Ok(self.run("jobs.cancel-requested")?.cancel_requested.load(Ordering::Relaxed))
+        Ok((self.run("jobs.cancel-requested")?.cancel_requested)())
     }
 
     async fn get(&mut self, id: String) -> Result<jobs::Job, HostError> {
@@ -53,15 +50,21 @@ impl jobs::Host for GuestState {
     async fn entries(&mut self, id: String, after: u64, limit: u32) -> Result<Vec<jobs::Entry>, HostError> {
         let run = self.run("jobs.entries")?;
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let entries = run.svc.job_entries(&run.caller, JobId::parse(&id)?, after, limit);
+        let id = JobId::parse(&id)?;
+        let entries = async {
+            // A plugin finds what it has just recorded.
+            if id == run.log.job_id() {
+                run.log.written().await?;
+            }
+            run.svc.job_entries(&run.caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await
+        };
         let entries = run.timed("jobs.entries", entries).await?;
         Ok(entries.items.into_iter().map(jobs::Entry::try_from).collect::<Result<_, _>>()?)
     }
 }
 
-async fn append(run: &Run, op: &'static str, data: &RawValue) -> Result<u64, HostError> {
-    run.take_entry(data.get().len())?;
-    let seq = run.timed(op, run.log.append(NewEntry { source: run.plugin.as_str(), data })).await?;
+async fn append(run: &Run, op: &'static str, data: Json) -> Result<u64, HostError> {
+    let seq = run.timed(op, run.log.append(&run.plugin, data)).await?;
     Ok(seq.cast_unsigned())
 }
 

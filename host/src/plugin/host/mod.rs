@@ -24,6 +24,14 @@ pub(crate) enum HostError {
         /// How long it was given.
         limit: Duration,
     },
+    /// The database was away for so long that the job may have been given to another host.
+    #[error("{op} waited {limit:?} for the database, which does not answer")]
+    Unconfirmed {
+        /// The call.
+        op: &'static str,
+        /// How long it waited.
+        limit: Duration,
+    },
     /// The run passed a limit by this call.
     #[error(transparent)]
     Exceeded(#[from] Exceeded),
@@ -40,6 +48,7 @@ impl types::Host for GuestState {
         let error = match error {
             HostError::Refused(error) => error,
             HostError::TimedOut { .. } => return Ok(types::Error::TimedOut(error.to_string())),
+            HostError::Unconfirmed { .. } => return Ok(types::Error::Unavailable(error.to_string())),
             HostError::Exceeded(limit) => return Err(limit.into()),
             HostError::WhileRegistering { .. } => return Err(error.into()),
         };
@@ -48,7 +57,7 @@ impl types::Host for GuestState {
             Error::NotFound { .. } => types::Error::NotFound(message),
             Error::AlreadyExists { .. } => types::Error::AlreadyExists(message),
             Error::Invalid { .. } | Error::MissingParameters { .. } => types::Error::Invalid(message),
-            Error::TooLarge { .. } => types::Error::LimitExceeded(message),
+            Error::TooLarge { .. } | Error::LogFull { .. } => types::Error::LimitExceeded(message),
             Error::Conflict { .. } | Error::KeyReused { .. } => types::Error::Conflict(message),
             Error::Denied { .. } | Error::WrongPassword | Error::InvalidToken => types::Error::Denied(message),
             Error::Unavailable(cause) => {
@@ -74,11 +83,18 @@ impl GuestState {
 }
 
 impl Run {
-    /// Does the call's work within the time that a host call may take.
+    /// Does the call's work within the time that a host call may take; not before it is certain that the job is
+    /// still this run's.
     async fn timed<T>(&self, op: &'static str, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
-        match tokio::time::timeout(self.host_call_limit, work).await {
+        let limit = self.host_call_limit;
+        let held = async {
+            self.lease.confirmed().await;
+            work.await
+        };
+        match tokio::time::timeout(limit, held).await {
             Ok(done) => Ok(done?),
-            Err(_) => Err(HostError::TimedOut { op, limit: self.host_call_limit }),
+            Err(_) if !self.lease.holds() => Err(HostError::Unconfirmed { op, limit }),
+            Err(_) => Err(HostError::TimedOut { op, limit }),
         }
     }
 }

@@ -27,9 +27,11 @@ pub(crate) fn stderr(_: &ActionCall) -> Result<()> {
 }
 
 pub(crate) fn entries(_: &ActionCall) -> Result<()> {
-    loop {
-        jobs::append(LINE)?;
+    for _ in 0..5000 {
+        // It takes no notice of what it is told.
+        let _ = jobs::append(LINE);
     }
+    Ok(())
 }
 
 /// Keeps every timer it gets from the host.

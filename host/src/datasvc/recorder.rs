@@ -1,0 +1,292 @@
+//! What runs leave behind, log entries and ends, on its way into the database. What comes while a statement is on its
+//! way shares the next one, and its commit; with nothing to wait for it is written at once.
+//!
+//! Every record carries its claim's fencing number: of a claim that was given away nothing is written. A statement
+//! whose answer was lost is repeated as it was: an entry that has its place already keeps it, since nobody else may
+//! have taken that place under the same number.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::value::to_raw_value;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use super::error::{Error, Result};
+use super::ids::JobId;
+use super::job_log::SOURCE_HOST;
+use super::jobs::{JobStatus, Json};
+use super::pool::within_deadline;
+use super::queue::no_longer_held;
+
+/// How many records share a statement, at most.
+const MAX_BATCH: usize = 1000;
+/// How many bytes of entries wait to be written before the next one waits for its place.
+const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// How long to wait before a statement is repeated, while the database is away.
+const RETRY: Duration = Duration::from_millis(200);
+/// How many changes a follower may be behind before it is told that everything may have changed.
+const MAX_CHANGES: usize = 1024;
+
+/// The jobs that a statement has changed.
+pub type Changed = Arc<[JobId]>;
+
+/// An entry that has its place in its job's log.
+pub(super) struct EntryRecord {
+    pub(super) job_id: JobId,
+    pub(super) fence: i64,
+    pub(super) seq: i64,
+    pub(super) at: OffsetDateTime,
+    pub(super) source: String,
+    pub(super) data: Json,
+    /// Set when the claim turns out to have been given away.
+    pub(super) lost: Arc<AtomicBool>,
+    /// Room for it among what waits, which is free again when this is dropped.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
+}
+
+/// How a job ended.
+pub(super) struct EndRecord {
+    pub(super) job_id: JobId,
+    pub(super) fence: i64,
+    pub(super) status: JobStatus,
+    pub(super) result: Option<Json>,
+    pub(super) error: Option<String>,
+    pub(super) answer: oneshot::Sender<Result<()>>,
+}
+
+enum Record {
+    Entry(EntryRecord),
+    End(EndRecord),
+    /// Answered once all before it is written.
+    Mark(oneshot::Sender<()>),
+}
+
+/// The way to the writer. Cheap to clone; the writer ends with its last clone.
+#[derive(Clone, Debug)]
+pub(super) struct Recorder {
+    records: mpsc::UnboundedSender<Record>,
+    room: Arc<Semaphore>,
+    changes: broadcast::Sender<Changed>,
+}
+
+impl Recorder {
+    /// Starts a writer to this database.
+    pub(super) fn start(pool: PgPool) -> Self {
+        let (records, received) = mpsc::unbounded_channel();
+        let (changes, _) = broadcast::channel(MAX_CHANGES);
+        tokio::spawn(write_all(pool, received, changes.clone()));
+        Self { records, room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)), changes }
+    }
+
+    /// Waits for room for an entry of so many bytes.
+    pub(super) async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).map_err(Error::internal)?;
+        self.room.clone().acquire_many_owned(bytes).await.map_err(Error::internal)
+    }
+
+    /// Hands over an entry.
+    pub(super) fn entry(&self, entry: EntryRecord) -> Result<()> {
+        self.send(Record::Entry(entry))
+    }
+
+    /// Hands over an end. The answer comes when it is durable.
+    pub(super) fn end(&self, end: EndRecord) -> Result<()> {
+        self.send(Record::End(end))
+    }
+
+    /// Waits until all that was handed over before is written.
+    pub(super) async fn written(&self) -> Result<()> {
+        let (mark, reached) = oneshot::channel();
+        self.send(Record::Mark(mark))?;
+        reached.await.map_err(Error::internal)
+    }
+
+    fn send(&self, record: Record) -> Result<()> {
+        self.records.send(record).map_err(|_| Error::internal("the writer of job logs has stopped"))
+    }
+
+    /// The changes from now on.
+    pub(super) fn changes(&self) -> broadcast::Receiver<Changed> {
+        self.changes.subscribe()
+    }
+
+    /// Tells those who follow these jobs.
+    pub(super) fn changed(&self, jobs: Changed) {
+        // Nobody may be listening.
+        let _ = self.changes.send(jobs);
+    }
+}
+
+async fn write_all(pool: PgPool, mut received: mpsc::UnboundedReceiver<Record>, changes: broadcast::Sender<Changed>) {
+    let mut records = Vec::with_capacity(MAX_BATCH);
+    while received.recv_many(&mut records, MAX_BATCH).await > 0 {
+        let (mut batch, mut marks) = (Batch::default(), Vec::new());
+        for record in records.drain(..) {
+            match record {
+                Record::Entry(entry) => batch.entries.push(entry),
+                Record::End(end) => batch.ends.push(end),
+                Record::Mark(mark) => marks.push(mark),
+            }
+        }
+        let jobs = batch.jobs();
+        if !jobs.is_empty() {
+            batch.record(&pool).await;
+            // Nobody may be listening, here and below.
+            let _ = changes.send(jobs);
+        }
+        for mark in marks {
+            let _ = mark.send(());
+        }
+    }
+}
+
+/// What one statement writes: of each job all entries that come before its end.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<EntryRecord>,
+    ends: Vec<EndRecord>,
+}
+
+impl Batch {
+    fn jobs(&self) -> Changed {
+        let jobs = self.entries.iter().map(|entry| entry.job_id).chain(self.ends.iter().map(|end| end.job_id));
+        jobs.collect::<HashSet<_>>().into_iter().collect()
+    }
+
+    /// Writes it, however long the database is away, and answers.
+    async fn record(self, pool: &PgPool) {
+        match self.persist(pool).await {
+            Ok(held) => self.answer(&held),
+            // One bad record must not take the others with it.
+            Err(problem) => {
+                warn!("job logs are written one by one, because together they were refused: {problem:?}");
+                for entry in self.entries {
+                    record_entry_alone(pool, entry).await;
+                }
+                for end in self.ends {
+                    record_end_alone(pool, end).await;
+                }
+            }
+        }
+    }
+
+    /// Says to each writer whether its claim was held.
+    fn answer(self, held: &HashSet<(JobId, i64)>) {
+        for entry in self.entries.iter().filter(|entry| !held.contains(&(entry.job_id, entry.fence))) {
+            entry.lost.store(true, Ordering::Relaxed);
+        }
+        for end in self.ends {
+            let is_held = held.contains(&(end.job_id, end.fence));
+            let _ = end.answer.send(if is_held { Ok(()) } else { Err(no_longer_held(end.job_id)) });
+        }
+    }
+
+    /// Writes it, and again while the database is away. Returns the claims that were held.
+    async fn persist(&self, pool: &PgPool) -> Result<HashSet<(JobId, i64)>> {
+        let mut away = false;
+        loop {
+            match within_deadline(self.write(pool)).await {
+                Err(Error::Unavailable(cause)) => {
+                    if !away {
+                        warn!("job logs and ends wait for the database: {cause}");
+                    }
+                    away = true;
+                    tokio::time::sleep(RETRY).await;
+                }
+                other => {
+                    if away {
+                        info!("the database is back, and what waited for it is written");
+                    }
+                    return other;
+                }
+            }
+        }
+    }
+
+    async fn write(&self, pool: &PgPool) -> Result<HashSet<(JobId, i64)>> {
+        let Self { entries, ends } = self;
+        let held = sqlx::query!(
+            r#"with entries as (
+                   select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[])
+                       as entry (job_id, fence, seq, at, source, data)
+               ), ends as (
+                   select * from unnest($7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[])
+                       as ending (job_id, fence, status, result, error)
+               ), ended as (
+                   update jobs set status = ends.status, result = ends.result::json, error = ends.error::json,
+                       worker = null, completed_at = now(), updated_at = now()
+                   from ends where jobs.id = ends.job_id and jobs.fence = ends.fence and jobs.status = 'running'
+                   returning jobs.id, jobs.fence
+               ), held as (
+                   -- The row lock holds off a takeover until the entries are in their places.
+                   select jobs.id, jobs.fence from jobs
+                       join (select distinct job_id, fence from entries) as written
+                           on written.job_id = jobs.id and written.fence = jobs.fence
+                   where jobs.status = 'running' and not exists (select from ends where ends.job_id = jobs.id)
+                   for share of jobs
+               ), written as (
+                   insert into job_entries (job_id, seq, at, source, data)
+                   select entries.job_id, entries.seq, entries.at, entries.source, entries.data::json
+                   from entries join (select * from ended union all select * from held) as owned
+                       on owned.id = entries.job_id and owned.fence = entries.fence
+                   on conflict (job_id, seq) do nothing
+               )
+               select id as "id!: JobId", fence as "fence!" from ended
+               union all select id, fence from held
+               -- Ended by the same statement, when its answer was lost.
+               union all select jobs.id, jobs.fence from jobs join ends on ends.job_id = jobs.id
+                   where jobs.fence = ends.fence and jobs.status not in ('queued', 'running')"#,
+            &entries.iter().map(|entry| entry.job_id).collect::<Vec<_>>() as _,
+            &entries.iter().map(|entry| entry.fence).collect::<Vec<_>>(),
+            &entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(),
+            &entries.iter().map(|entry| entry.at).collect::<Vec<_>>(),
+            &entries.iter().map(|entry| entry.source.clone()).collect::<Vec<_>>(),
+            &entries.iter().map(|entry| entry.data.get().to_owned()).collect::<Vec<_>>(),
+            &ends.iter().map(|end| end.job_id).collect::<Vec<_>>() as _,
+            &ends.iter().map(|end| end.fence).collect::<Vec<_>>(),
+            &ends.iter().map(|end| end.status).collect::<Vec<_>>() as _,
+            &ends.iter().map(|end| end.result.as_ref().map(|json| json.get().to_owned())).collect::<Vec<_>>() as _,
+            &ends.iter().map(|end| end.error.clone()).collect::<Vec<_>>() as _,
+        )
+        .fetch_all(pool)
+        .await?;
+        Ok(held.into_iter().map(|claim| (claim.id, claim.fence)).collect())
+    }
+}
+
+/// Writes an entry that may be what the database refuses. Its place must not stay empty: then the host says why.
+async fn record_entry_alone(pool: &PgPool, entry: EntryRecord) {
+    let mut batch = Batch { entries: vec![entry], ..Batch::default() };
+    let problem = match batch.persist(pool).await {
+        Ok(held) => return batch.answer(&held),
+        Err(problem) => problem,
+    };
+    error!("an entry of a job's log was refused: {problem:?}");
+    for entry in &mut batch.entries {
+        entry.source = SOURCE_HOST.into();
+        entry.data = to_raw_value("an entry could not be recorded; the server's log says why").expect("a text is JSON");
+    }
+    match batch.persist(pool).await {
+        Ok(held) => batch.answer(&held),
+        Err(problem) => error!("nothing could be recorded in its place: {problem:?}"),
+    }
+}
+
+/// Writes an end that may be what the database refuses, which its sender is told then.
+async fn record_end_alone(pool: &PgPool, end: EndRecord) {
+    let batch = Batch { ends: vec![end], ..Batch::default() };
+    match batch.persist(pool).await {
+        Ok(held) => batch.answer(&held),
+        Err(problem) => {
+            let problem = format!("the end of a job was refused: {problem:?}");
+            for end in batch.ends {
+                let _ = end.answer.send(Err(Error::internal(problem.as_str())));
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The heartbeat: says that this server lives, learns what it still holds and what is to stop, and takes over from
+//! servers that have died.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::Engine;
+use crate::datasvc::{JobId, LeaseKeeper, Result, TIME_TO_LIVE};
+
+/// How often it beats.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// How soon it beats again when it failed.
+const RETRY: Duration = Duration::from_millis(500);
+/// A pause between two beats after which this server knows nothing of the others any more.
+const TOO_LONG: Duration = Duration::from_secs(5);
+/// After how many beats the rows of long dead workers are removed.
+const TIDY: u64 = 300;
+
+/// What is known from one beat to the next.
+pub(super) struct Heart {
+    keeper: LeaseKeeper,
+    /// Since when it beats without a pause.
+    steady_since: Option<Instant>,
+    last: Instant,
+    beats: u64,
+    /// What the database says is held and nothing here knows of: of a claim whose answer is on its way, or was lost.
+    strays: HashSet<JobId>,
+}
+
+impl Heart {
+    pub(super) fn new(keeper: LeaseKeeper) -> Self {
+        Self { keeper, steady_since: None, last: Instant::now(), beats: 0, strays: HashSet::new() }
+    }
+}
+
+/// Beats until this is dropped.
+pub(super) async fn keep_alive(engine: Arc<Engine>, mut heart: Heart) {
+    let mut told_of_outage = false;
+    loop {
+        let pause = match heart.beat(&engine).await {
+            Ok(()) => {
+                told_of_outage = false;
+                INTERVAL
+            }
+            Err(problem) => {
+                heart.steady_since = None;
+                if !told_of_outage {
+                    warn!("the heartbeat fails, and the jobs here wait for it: {problem}");
+                }
+                told_of_outage = true;
+                RETRY
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = engine.signals.cancelled() => {}
+        }
+    }
+}
+
+impl Heart {
+    async fn beat(&mut self, engine: &Engine) -> Result<()> {
+        // Taken before the database is asked: what is claimed in between is not among them.
+        let before = engine.held.fences();
+        let sent = Instant::now();
+        let others = engine.svc.beat(engine.worker, engine.settings.host, engine.settings.runs_jobs).await?;
+        engine.signals.others.store(others > 0, Ordering::Relaxed);
+        let held = engine.svc.held_jobs(engine.worker).await?;
+        for job in engine.held.settle(&before, &held) {
+            warn!(job.id = %job, "a run is dropped: its job was given away while this server gave no sign of life");
+        }
+        // Only now: what was given away must not go on.
+        self.keeper.confirm(sent);
+
+        let here = engine.held.fences();
+        let unheld =
+            held.iter().map(|held| held.job_id).filter(|job| !here.contains_key(job) && !before.contains_key(job));
+        self.settle_strays(engine, unheld.collect()).await?;
+        self.take_over(engine, sent).await?;
+        self.beats += 1;
+        if self.beats.is_multiple_of(TIDY) {
+            engine.svc.forget_dead_workers().await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_strays(&mut self, engine: &Engine, unheld: HashSet<JobId>) -> Result<()> {
+        let lost: Vec<JobId> = self.strays.intersection(&unheld).copied().collect();
+        self.strays = unheld;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let why = "the server never learned that it had claimed the job";
+        let left = engine.svc.hand_back_unbegun(engine.worker, &lost, why).await?;
+        warn!("claims went astray: {} are queued again", left.queued);
+        engine.signals.tell_queued();
+        Ok(())
+    }
+
+    /// Only once this server and the database have known each other for as long as claims last: after an outage the
+    /// others must have had the time to say that they live.
+    async fn take_over(&mut self, engine: &Engine, sent: Instant) -> Result<()> {
+        if sent.duration_since(self.last) > TOO_LONG {
+            self.steady_since = None;
+        }
+        self.last = sent;
+        if self.steady_since.get_or_insert(sent).elapsed() < TIME_TO_LIVE {
+            return Ok(());
+        }
+        let taken = engine.svc.take_over().await?;
+        if taken.queued + taken.lost > 0 {
+            info!("took over from a dead server: {} jobs are queued again, {} are lost", taken.queued, taken.lost);
+            engine.signals.tell_queued();
+        }
+        Ok(())
+    }
+}

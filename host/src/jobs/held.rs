@@ -1,0 +1,105 @@
+//! The jobs that run here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::datasvc::{Held, JobId};
+
+/// Someone asked for a job to stop.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct CancelRequest {
+    /// The user who did, if it was one.
+    pub(super) by: Option<String>,
+}
+
+/// What is known of the jobs that run here. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct HeldJobs(Arc<Mutex<HashMap<JobId, Holding>>>);
+
+struct Holding {
+    fence: i64,
+    cancel: watch::Sender<Option<CancelRequest>>,
+    task: Option<AbortHandle>,
+}
+
+/// The entry of a job in [`HeldJobs`]; gone when this is dropped.
+pub(super) struct HeldJob {
+    all: HeldJobs,
+    job_id: JobId,
+    fence: i64,
+}
+
+/// What holds at one time, by job: the fencing numbers.
+pub(super) type Fences = HashMap<JobId, i64>;
+
+impl HeldJobs {
+    /// Enters a job. The receiver is told when someone asks for it to stop.
+    pub(super) fn enter(&self, job_id: JobId, fence: i64) -> (HeldJob, watch::Receiver<Option<CancelRequest>>) {
+        let (cancel, cancelled) = watch::channel(None);
+        self.lock().insert(job_id, Holding { fence, cancel, task: None });
+        (HeldJob { all: self.clone(), job_id, fence }, cancelled)
+    }
+
+    /// Says which task runs a job, unless that has ended already.
+    pub(super) fn runs_in(&self, job_id: JobId, fence: i64, task: AbortHandle) {
+        if let Some(holding) = self.lock().get_mut(&job_id).filter(|holding| holding.fence == fence) {
+            holding.task = Some(task);
+        }
+    }
+
+    /// What is held now.
+    pub(super) fn fences(&self) -> Fences {
+        self.lock().iter().map(|(job, holding)| (*job, holding.fence)).collect()
+    }
+
+    /// Passes on who asked for what to stop, and drops the runs of those of `before` that the database says are no
+    /// longer held. Returns the jobs that were dropped.
+    pub(super) fn settle(&self, before: &Fences, held: &[Held]) -> Vec<JobId> {
+        let known: HashMap<JobId, &Held> = held.iter().map(|held| (held.job_id, held)).collect();
+        let mut dropped = Vec::new();
+        for (job, holding) in self.lock().iter().filter(|(job, holding)| before.get(job) == Some(&holding.fence)) {
+            match known.get(job).filter(|held| held.fence == holding.fence) {
+                Some(Held { cancel_requested: None, .. }) => {}
+                Some(Held { cancel_requested: Some(by), .. }) => {
+                    holding.cancel.send_if_modified(|request| {
+                        let is_new = request.is_none();
+                        *request = Some(CancelRequest { by: by.clone() });
+                        is_new
+                    });
+                }
+                None => {
+                    if let Some(task) = &holding.task {
+                        task.abort();
+                        dropped.push(*job);
+                    }
+                }
+            }
+        }
+        dropped
+    }
+
+    /// Drops all runs.
+    pub(super) fn drop_all(&self) {
+        for holding in self.lock().values() {
+            if let Some(task) = &holding.task {
+                task.abort();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Holding>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for HeldJob {
+    fn drop(&mut self) {
+        let mut all = self.all.lock();
+        if all.get(&self.job_id).is_some_and(|holding| holding.fence == self.fence) {
+            all.remove(&self.job_id);
+        }
+    }
+}

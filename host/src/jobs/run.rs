@@ -1,0 +1,110 @@
+//! Brings a claimed job to its end, whatever happens meanwhile.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::watch;
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+use super::held::{CancelRequest, HeldJob};
+use super::slots::Slot;
+use super::{Engine, RETRY, action};
+use crate::datasvc::{Claim, Error, JobError, JobLog, Outcome};
+
+/// How much of a failure's message goes to the server's log.
+const MAX_LOGGED_CHARS: usize = 300;
+
+type Cancel = watch::Receiver<Option<CancelRequest>>;
+
+impl Engine {
+    /// Starts a claimed job. It has its slot until it has ended.
+    pub(super) fn start(self: &Arc<Self>, claim: Claim, slot: Slot) {
+        let (job_id, fence) = (claim.job_id, claim.fence);
+        let span = info_span!("job", job.id = %job_id, plugin.name = %claim.plugin, op = "actions.run");
+        let (held, cancel) = self.held.enter(job_id, fence);
+        let engine = self.clone();
+        let work = async move { engine.run(claim, cancel, (held, slot)).await };
+        let task = self.runs.spawn_on(work.instrument(span), self.plugins.guest_threads());
+        self.held.runs_in(job_id, fence, task.abort_handle());
+    }
+
+    /// `_place` is given up once the job has ended.
+    async fn run(self: Arc<Self>, mut claim: Claim, mut cancel: Cancel, _place: (HeldJob, Slot)) {
+        let log = self.svc.job_log(&claim, self.settings.log);
+        let ended = match self.begin(&mut claim).await {
+            Ok(Ok(())) => self.run_guest(&claim, &log, &mut cancel).await,
+            Ok(Err(failure)) => Outcome::Failed(failure),
+            Err(problem) => return warn!("a job was not begun: {problem}"),
+        };
+        if let Outcome::Failed(failure) | Outcome::Cancelled(failure) = &ended {
+            let message: String = failure.message.chars().take(MAX_LOGGED_CHARS).collect();
+            info!("action `{}` ended with {}: {message:?}", claim.action, failure.code);
+        }
+        record_end(&log, ended).await;
+    }
+
+    /// Makes sure that the component is there and the start is on record; the inner error ends the job.
+    async fn begin(&self, claim: &mut Claim) -> Result<Result<(), JobError>, Error> {
+        if !claim.started {
+            if let Err(failure) = action::prepare(&self.plugins, claim).await {
+                return Ok(Err(failure));
+            }
+            loop {
+                match self.svc.start_job(claim).await {
+                    Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
+                    Err(problem) => return Err(problem),
+                    Ok(()) => break,
+                }
+            }
+        }
+        // A host that was frozen since it claimed the job may not hold it any more.
+        self.lease.confirmed().await;
+        Ok(Ok(()))
+    }
+
+    async fn run_guest(&self, claim: &Claim, log: &JobLog, cancel: &mut Cancel) -> Outcome {
+        let stopped = self.stopped(log, cancel.clone());
+        let ended = tokio::select! {
+            ended = action::run(&self.plugins, claim, log.clone(), self.lease.clone(), cancel.clone()) => ended,
+            stopped = stopped => stopped,
+        };
+        match ended {
+            // What ends badly after it was asked to stop has stopped.
+            Outcome::Failed(failure) if cancel.borrow().is_some() => {
+                Outcome::Cancelled(JobError { code: "cancelled".into(), ..failure })
+            }
+            ended => ended,
+        }
+    }
+
+    /// Waits until someone asks for the job to stop, and then for as long as it may go on.
+    async fn stopped(&self, log: &JobLog, mut cancel: Cancel) -> Outcome {
+        let by = cancel.wait_for(Option::is_some).await.map(|request| request.as_ref()?.by.clone());
+        let Ok(by) = by else { return std::future::pending().await };
+        let (who, grace) =
+            (by.map_or_else(|| "a plugin".into(), |by| format!("user `{by}`")), self.settings.cancel_grace);
+        let message = format!("{who} asked for it to stop; it is stopped in {grace:?} if it does not end by itself");
+        if let Err(problem) = log.note(&json!({ "status": "cancelling", "message": message })) {
+            warn!("a request to stop could not be noted: {problem}");
+        }
+        tokio::time::sleep(grace).await;
+        Outcome::Cancelled(JobError::new(
+            "cancelled",
+            format!("{who} asked for it to stop; it was stopped, because it did not end within {grace:?}"),
+        ))
+    }
+}
+
+/// Records how a job ended, or, where that is refused, that it ended.
+async fn record_end(log: &JobLog, ended: Outcome) {
+    let problem = match log.finish(&ended).await {
+        Ok(()) => return,
+        Err(Error::Conflict { reason }) => return warn!("a run has ended, and nothing was recorded: {reason}"),
+        Err(problem) => problem,
+    };
+    error!("the end of a job could not be recorded as it was: {problem:?}");
+    let message = "the run ended, and how it ended could not be recorded; the server's log says why";
+    if let Err(problem) = log.finish(&Outcome::Failed(JobError::new("internal", message))).await {
+        error!("the end of a job could not be recorded at all: {problem:?}");
+    }
+}

@@ -1,0 +1,130 @@
+//! A job as server-sent events: its entries as they come, and its end. What is sent is read from rows when the client
+//! has taken what was sent before, so that a slow one costs nothing, and one that comes back misses nothing.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
+use futures_util::stream::{self, Stream};
+
+use super::Rest;
+use super::problem::Problem;
+use crate::datasvc::{Caller, Error, JobEntries, JobEntry, JobId, Result};
+use crate::jobs::{Follower, News};
+
+/// How many entries are read at a time, and how many bytes of them.
+const PAGE: u32 = 100;
+const PAGE_BYTES: i64 = 64 * 1024;
+/// How often a silent stream says that it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long to wait before rows are read again, when the database was away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// In which form the client wants the log.
+pub(super) enum Wants {
+    /// As a document.
+    Document,
+    /// As events, after the one that it has seen last.
+    Events {
+        /// Its `Last-Event-ID`.
+        last_id: Option<i64>,
+    },
+}
+
+impl FromRequestParts<Rest> for Wants {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _rest: &Rest) -> std::result::Result<Self, Problem> {
+        let accepts_events = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
+        if !parts.headers.get_all(header::ACCEPT).iter().any(accepts_events) {
+            return Ok(Self::Document);
+        }
+        let last_id = parts.headers.get("Last-Event-ID").map(|id| id.to_str().ok()?.parse().ok());
+        match last_id {
+            Some(None) => Err(Problem::malformed("`Last-Event-ID` is the id of an event, a number")),
+            Some(last_id) => Ok(Self::Events { last_id }),
+            None => Ok(Self::Events { last_id: None }),
+        }
+    }
+}
+
+/// The events of a job after the entry with this number.
+///
+/// # Errors
+/// [`Error::NotFound`] if there is no such job or the caller may not see it.
+pub(super) async fn stream(
+    rest: Rest,
+    caller: Caller,
+    job_id: JobId,
+    after: i64,
+) -> Result<Sse<impl Stream<Item = std::result::Result<Event, Infallible>>>> {
+    let follower = rest.jobs.follow(job_id);
+    let mut events = Events { rest, caller, job_id, after, follower, unsent: VecDeque::new(), ended: false };
+    events.read().await?;
+    let stream = stream::unfold(events, async |mut events| Some((Ok(events.next().await?), events)));
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+struct Events {
+    rest: Rest,
+    caller: Caller,
+    job_id: JobId,
+    /// The last entry that was read.
+    after: i64,
+    follower: Follower,
+    unsent: VecDeque<JobEntry>,
+    /// Whether all has been sent.
+    ended: bool,
+}
+
+/// What a look at the rows has found, apart from entries.
+enum Found {
+    /// More may come.
+    Running,
+    /// These are the last ones.
+    End,
+}
+
+impl Events {
+    /// The next event; none after the end, or when the server stops.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(entry) = self.unsent.pop_front() {
+                return Some(Event::default().json_data(&entry).ok()?.id(entry.seq.to_string()));
+            }
+            if self.ended {
+                return None;
+            }
+            match self.read().await {
+                Ok(_) if !self.unsent.is_empty() => {}
+                Ok(Found::Running) => match self.follower.news().await {
+                    News::Perhaps => {}
+                    News::Stopping => return None,
+                },
+                Ok(Found::End) => match self.rest.svc.job(&self.caller, self.job_id).await {
+                    Ok(job) => {
+                        self.ended = true;
+                        return Event::default().event("end").json_data(job).ok();
+                    }
+                    Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
+                    Err(_) => return None,
+                },
+                Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
+                Err(_) => return None,
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Found> {
+        let JobEntries { items, next, status } =
+            self.rest.svc.job_entries(&self.caller, self.job_id, self.after, PAGE, PAGE_BYTES).await?;
+        self.after = items.last().map_or(self.after, |entry| entry.seq);
+        self.unsent.extend(items);
+        Ok(if status.is_final() && next.is_none() { Found::End } else { Found::Running })
+    }
+}
