@@ -28,6 +28,12 @@ bench *args: _setup plugins
     cargo build --locked --workspace --bin elita-bench
     target/debug/elita-bench {{ args }}
 
+# Break servers and Postgres under load, and see whether a job is lost or run twice: `just chaos --seconds 120 --seed 7`
+[group('test')]
+chaos *args: _setup plugins
+    cargo build --locked --workspace --bins
+    target/debug/elita-chaos {{ args }}
+
 # Run everything that must pass before a merge
 [group('check')]
 check: _fmt-check lint deny test sqlx-check
@@ -38,6 +44,7 @@ fmt:
     cargo fmt --all
     cargo fmt --all --manifest-path example-plugins/Cargo.toml
     cargo fmt --all --manifest-path tests/plugins/Cargo.toml
+    cargo fmt --all --manifest-path bench/peers/Cargo.toml
 
 # Run clippy; a warning is an error
 [group('check')]
@@ -89,6 +96,7 @@ _fmt-check:
     cargo fmt --all --check
     cargo fmt --all --check --manifest-path example-plugins/Cargo.toml
     cargo fmt --all --check --manifest-path tests/plugins/Cargo.toml
+    cargo fmt --all --check --manifest-path bench/peers/Cargo.toml
 
 # The tests that need no running server.
 _test-parts:

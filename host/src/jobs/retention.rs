@@ -8,16 +8,17 @@ use tracing::{info, warn};
 use super::Engine;
 use super::worker::jittered;
 
-/// How often old jobs are looked for.
-const INTERVAL: Duration = Duration::from_secs(30);
+/// How often old jobs are looked for, at least and at most: as often as matters for the time they are kept.
+const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long to leave the database alone between two batches.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Removes old jobs again and again, until this is dropped.
 pub(super) async fn remove_old(engine: Arc<Engine>) {
     let Some(age) = engine.settings.retention else { return };
+    let interval = (age / 10).clamp(INTERVALS.0, INTERVALS.1);
     loop {
-        tokio::time::sleep(jittered(INTERVAL)).await;
+        tokio::time::sleep(jittered(interval)).await;
         let mut removed = 0;
         loop {
             match engine.svc.remove_old_jobs(age).await {

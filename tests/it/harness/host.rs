@@ -35,8 +35,24 @@ impl Setup {
         self
     }
 
+    /// With a switch of `elita serve`.
+    pub(crate) fn switch(mut self, name: &str) -> Self {
+        self.flags.push(name.to_owned());
+        self
+    }
+
+    /// With a storage that other hosts have, too.
+    pub(crate) fn sharing(self, storage: &TempDir) -> Self {
+        self.flag("--storage-url", format!("file://{}", storage.path().display())).switch("--storage-shared")
+    }
+
     /// Starts it, and waits until its plugins are active or refused.
     pub(crate) async fn start(self) -> TestHost {
+        self.start_on(Database::new().await).await
+    }
+
+    /// The same on a database that others use, too.
+    pub(crate) async fn start_on(self, database: Database) -> TestHost {
         let data_dir = tempfile::tempdir().unwrap();
         let plugin_dir = data_dir.path().join("plugins");
         std::fs::create_dir_all(&plugin_dir).unwrap();
@@ -44,7 +60,7 @@ impl Setup {
         for plugin in &self.plugins {
             place(plugin, &plugin_dir);
         }
-        let host = TestHost::start_in(data_dir, Database::new().await, self.flags).await;
+        let host = TestHost::start_in(data_dir, database, self.flags).await;
         for plugin in &self.plugins {
             host.settled_plugin(plugin.file_stem().unwrap().to_str().unwrap()).await;
         }

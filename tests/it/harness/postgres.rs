@@ -22,7 +22,8 @@ struct Shared {
 
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
 
-/// A database of one test; dropped with it.
+/// A database of one test.
+#[derive(Clone)]
 pub(crate) struct Database {
     pub(crate) url: String,
     /// The administrator's, valid for long.

@@ -1,5 +1,7 @@
 //! What well-behaved actions do.
 
+use std::time::Duration;
+
 use elita_plugin::prelude::*;
 
 pub(crate) fn echo(call: &ActionCall) -> Result<Value> {
@@ -15,4 +17,29 @@ pub(crate) fn echo(call: &ActionCall) -> Result<Value> {
 
 pub(crate) fn noop(_: &ActionCall) -> Result<()> {
     Ok(())
+}
+
+/// Goes on until it is stopped. When it is run again it ends at once.
+pub(crate) fn ticks(call: &ActionCall) -> Result<Value> {
+    for tick in 1.. {
+        // A host that is away for a while does not matter; that it says so does.
+        while let Err(error) = jobs::append(&json!({ "attempt": call.attempt, "tick": tick })) {
+            if error.code() != Some(elita_plugin::Code::Unavailable) {
+                return Err(error);
+            }
+        }
+        if call.attempt > 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(json!({ "attempt": call.attempt }))
+}
+
+pub(crate) fn until_cancelled(_: &ActionCall) -> Result<()> {
+    jobs::append("waiting")?;
+    while !jobs::cancel_requested() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(Error::new("stopped between two widgets"))
 }

@@ -1,0 +1,210 @@
+//! Clients that watch a job: by a stream of events, and by waiting for the next entries.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+
+use crate::harness::{Setup, TestHost};
+
+/// An event of a stream.
+#[derive(Debug)]
+struct Event {
+    kind: String,
+    id: Option<i64>,
+    data: Value,
+}
+
+/// A stream of a job's events, on a connection of its own.
+struct Events {
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    _keeps_it_open: tokio::net::tcp::OwnedWriteHalf,
+}
+
+impl Events {
+    async fn of(host: &TestHost, job: &str, last_id: Option<i64>) -> Self {
+        let address = host.client.base().strip_prefix("http://").unwrap();
+        let (read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
+        let last_id = last_id.map_or_else(String::new, |id| format!("last-event-id: {id}\r\n"));
+        let request = format!(
+            "GET /job/{job}/data HTTP/1.1\r\nhost: elita\r\nauthorization: Bearer {}\r\n\
+             accept: text/event-stream\r\n{last_id}\r\n",
+            host.database.token
+        );
+        write.write_all(request.as_bytes()).await.unwrap();
+        let mut lines = BufReader::new(read).lines();
+        assert_eq!(lines.next_line().await.unwrap().unwrap(), "HTTP/1.1 200 OK");
+        while !lines.next_line().await.unwrap().unwrap().is_empty() {}
+        Self { lines, _keeps_it_open: write }
+    }
+
+    /// The next event; none at the end of the stream. Comments and the lengths of HTTP's chunks are passed over.
+    async fn next(&mut self) -> Option<Event> {
+        let mut event = Event { kind: "message".into(), id: None, data: Value::Null };
+        loop {
+            let line = self.lines.next_line().await.unwrap()?;
+            match line.split_once(": ") {
+                Some(("event", kind)) => event.kind = kind.into(),
+                Some(("id", id)) => event.id = Some(id.parse().unwrap()),
+                Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
+                _ if line.is_empty() && event.data != Value::Null => return Some(event),
+                _ if line == "0" => return None,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_shows_each_entry_and_ends_with_the_final_job() {
+    let host = TestHost::with_plugins(&["widgets"]).await;
+    host.create_application("my_application").await;
+    let id = host.post_action("my_application", "DeleteWidgets", "testing=true&count=1").await;
+    let mut events = Events::of(&host, &id, None).await;
+    let mut seen = Vec::new();
+    let end = loop {
+        let event = events.next().await.unwrap();
+        if event.kind == "end" {
+            break event;
+        }
+        assert_eq!((&*event.kind, event.id), ("message", event.data["seq"].as_i64()), "{event:?}");
+        seen.push(event.data);
+    };
+    let mut job = host.ended_job(&id).await;
+    assert_eq!(Value::from(seen), job["job_data"]);
+    job.as_object_mut().unwrap().retain(|name, _| name != "job_data" && name != "job_data_next");
+    assert_eq!(end.data, job);
+    assert!(events.next().await.is_none(), "it is over");
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_where_another_one_ended_on_any_host() {
+    let storage = tempfile::tempdir().unwrap();
+    let host = start(Setup::default().sharing(&storage)).await;
+    let other = Setup::default().sharing(&storage).flag("--role", "api").start_on(host.database.clone()).await;
+    let id = host.post_action("hostile", "Ticks", "").await;
+    let mut last = 0;
+    for round in 0..6 {
+        let at = if round % 2 == 0 { &other } else { &host };
+        let mut events = Events::of(at, &id, Some(last)).await;
+        for _ in 0..5 {
+            let event = events.next().await.unwrap();
+            assert_eq!(event.id, Some(last + 1), "{event:?}");
+            last += 1;
+        }
+    }
+    host.client.post_empty(&format!("/job/{id}?cancel=true")).await;
+    let mut events = Events::of(&other, &id, Some(last)).await;
+    loop {
+        let event = events.next().await.unwrap();
+        if event.kind == "end" {
+            assert_eq!(event.data["status"], "cancelled", "{event:?}");
+            break;
+        }
+        assert_eq!(event.id, Some(last + 1), "{event:?}");
+        last += 1;
+    }
+    assert_eq!(host.ended_job(&id).await["job_data"].as_array().unwrap().len() as i64, last);
+}
+
+#[tokio::test]
+async fn a_thousand_streams_cost_a_host_little() {
+    let host = start(Setup::default()).await;
+    let id = host.post_action("hostile", "UntilCancelled", "").await;
+    host.running_job(&id).await;
+    let mut streams = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let mut events = Events::of(&host, &id, None).await;
+        assert_eq!(events.next().await.unwrap().data["data"], "waiting");
+        streams.spawn(async move {
+            let mut kinds = Vec::new();
+            while let Some(event) = events.next().await {
+                kinds.push(event.kind);
+            }
+            kinds
+        });
+    }
+    let began = Instant::now();
+    assert_eq!(host.run_action("hostile", "Noop", "").await["status"], "succeeded");
+    assert!(began.elapsed() < Duration::from_secs(5), "another job took {:?}", began.elapsed());
+    host.client.post_empty(&format!("/job/{id}?cancel=true")).await;
+    while let Some(kinds) = streams.join_next().await {
+        assert_eq!(kinds.unwrap(), ["message", "message", "end"]);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_slows_no_job() {
+    let setup = Setup::default().flag("--plugin-entries", 5000);
+    let host = start(setup).await;
+    let id = host.post_action("hostile", "EntryFlood", "").await;
+    let mut slow = Events::of(&host, &id, None).await;
+    let job = host.ended_job(&id).await;
+    assert_eq!(job["status"], "succeeded", "{}", job["error"]);
+    for seq in 1..=5000 {
+        assert_eq!(slow.next().await.unwrap().id, Some(seq));
+    }
+    assert_eq!(slow.next().await.unwrap().kind, "end");
+}
+
+#[tokio::test]
+async fn waiting_for_entries_ends_with_the_next_one_or_with_the_job_or_with_the_time() {
+    let host = start(Setup::default().flag("--plugin-runs", 1)).await;
+    let first = host.post_action("hostile", "UntilCancelled", "").await;
+    let waiting = host.client.get(&format!("/job/{first}/data?wait=30")).await;
+    assert_eq!(waiting.body["items"][0]["data"], "waiting", "{waiting}");
+    assert_eq!((&waiting.body["next"], &waiting.body["status"]), (&Value::Null, &json!("running")));
+
+    let began = Instant::now();
+    let nothing = host.client.get(&format!("/job/{first}/data?after=1&wait=1")).await;
+    assert_eq!(nothing.body, json!({ "items": [], "next": null, "status": "running" }));
+    assert!(began.elapsed() >= Duration::from_secs(1));
+
+    let queued = host.post_action("hostile", "Noop", "").await;
+    let (client, path) = (host.client.clone(), format!("/job/{queued}/data?wait=60"));
+    let end = tokio::spawn(async move { client.get(&path).await });
+    host.client.post_empty(&format!("/job/{first}?cancel=true")).await;
+    assert_eq!(end.await.unwrap().body, json!({ "items": [], "next": null, "status": "succeeded" }));
+
+    let reply = host.client.get(&format!("/job/{first}/data?wait=61")).await;
+    assert_eq!((reply.status, &reply.body["code"]), (422, &json!("invalid")), "{reply}");
+}
+
+#[tokio::test]
+async fn a_stream_that_cannot_be_is_refused() {
+    let host = start(Setup::default()).await;
+    let path = "/job/01990000-0000-7000-8000-000000000000/data";
+    let request = |path: &str| host.client.request(reqwest::Method::GET, path).header("accept", "text/event-stream");
+    assert_eq!(host.client.send(request(path)).await.status, 404);
+    let reply = host.client.send(request(path).header("last-event-id", "soon")).await;
+    assert_eq!((reply.status, &reply.body["code"]), (400, &json!("malformed")), "{reply}");
+    let anonymous = host.client.anonymous();
+    let reply = anonymous.request(reqwest::Method::GET, path).header("accept", "text/event-stream");
+    assert_eq!(anonymous.send(reply).await.status, 401);
+}
+
+#[tokio::test]
+async fn streams_end_when_the_server_stops_so_that_clients_go_elsewhere() {
+    let host = start(Setup::default().flag("--drain-seconds", 0)).await;
+    let id = host.post_action("hostile", "UntilCancelled", "").await;
+    let mut events = Events::of(&host, &id, None).await;
+    assert_eq!(events.next().await.unwrap().id, Some(1));
+    let began = Instant::now();
+    let stopped = host.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(8), "stopping took {:?}", began.elapsed());
+    assert!(events.next().await.is_none(), "there is no end that was not");
+
+    let host = stopped.start().await;
+    let mut events = Events::of(&host, &id, Some(1)).await;
+    assert_eq!(events.next().await.unwrap().data["data"]["status"], "lost");
+    assert_eq!(events.next().await.unwrap().kind, "end");
+}
+
+/// A host with actions that wait.
+async fn start(setup: Setup) -> TestHost {
+    let host = setup.plugins(&["misbehave"]).start().await;
+    host.create_application("hostile").await;
+    host
+}
