@@ -103,7 +103,7 @@ pub fn current() -> String {
 /// ```
 ///
 /// # Errors
-/// [`LimitExceeded`](crate::Code::LimitExceeded) if it is too long, [`Conflict`](crate::Code::Conflict) if the
+/// [`LimitExceeded`](crate::Code::LimitExceeded) if it is too long or the job's log is full, [`Conflict`](crate::Code::Conflict) if the
 /// job was taken away from this run; a value that does not serialize.
 pub fn append(data: &(impl Serialize + ?Sized)) -> Result<u64> {
     Ok(wit::append(&serde_json::to_string(data)?)?)
@@ -125,7 +125,8 @@ pub fn progress(percent: u8, status: &str) -> Result<u64> {
     Ok(wit::progress(percent, status)?)
 }
 
-/// Whether someone asked for the current job to stop, as known a few seconds ago at most.
+/// Whether someone asked for the current job to stop, as known a few seconds ago at most. A run that does not end by
+/// itself is stopped where it stands, by default 10 seconds later.
 ///
 /// ```no_run
 /// use elita_plugin::prelude::*;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::{Role, Settings};
 use crate::data_dir::DataDir;
@@ -19,6 +19,8 @@ use crate::rest::{self, Rest};
 use crate::shutdown;
 use crate::storage::Storage;
 
+/// How long the rest may take after running jobs have had their time: handing back, and replies under way.
+const BEYOND_DRAIN: Duration = Duration::from_secs(7);
 /// How long to wait for connections to Postgres to be closed.
 const CLOSE: Duration = Duration::from_secs(3);
 
@@ -28,6 +30,8 @@ pub struct Server {
     made_password: Option<String>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    /// How long to wait for them when the server stops.
+    patience: Duration,
     svc: DataSvc,
     postgres: Option<Embedded>,
     /// Locked until the very end.
@@ -50,7 +54,10 @@ impl Server {
             }
         };
         match start_on(&settings, &data_dir, &url).await {
-            Ok(started) => Ok(started.into_server(postgres, data_dir)),
+            Ok(started) => {
+                let patience = Duration::from_secs(settings.drain_seconds) + BEYOND_DRAIN;
+                Ok(started.into_server(patience, postgres, data_dir))
+            }
             Err(problem) => {
                 if let Some(postgres) = postgres {
                     postgres.stop().await;
@@ -71,10 +78,16 @@ impl Server {
     }
 
     /// Stops accepting, lets running jobs end for a bounded time, hands the rest back.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        for task in self.tasks {
-            let _ = task.await;
+        let all_ended = async {
+            for task in &mut self.tasks {
+                let _ = task.await;
+            }
+        };
+        if tokio::time::timeout(self.patience, all_ended).await.is_err() {
+            warn!("parts of the server do not end, because the database or the machine hangs; they are dropped");
+            self.tasks.iter().for_each(JoinHandle::abort);
         }
         // A database that hangs must not keep the server from ending.
         let _ = tokio::time::timeout(CLOSE, self.svc.close()).await;
@@ -94,9 +107,9 @@ struct Started {
 }
 
 impl Started {
-    fn into_server(self, postgres: Option<Embedded>, data_dir: DataDir) -> Server {
+    fn into_server(self, patience: Duration, postgres: Option<Embedded>, data_dir: DataDir) -> Server {
         let Self { address, made_password, stop, tasks, svc } = self;
-        Server { address, made_password, stop, tasks, svc, postgres, _data_dir: data_dir }
+        Server { address, made_password, stop, tasks, patience, svc, postgres, _data_dir: data_dir }
     }
 }
 

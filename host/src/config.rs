@@ -51,7 +51,7 @@ pub struct Settings {
     /// Postgres to use; without one the server runs its own under the data directory.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Connections to Postgres, at most.
+    /// Connections to Postgres for requests and plugins, at most. Jobs have up to five more.
     #[arg(long, env = "ELITA_DATABASE_CONNECTIONS", default_value_t = 16, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub database_connections: u32,

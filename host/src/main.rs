@@ -20,8 +20,15 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(settings: Settings) -> anyhow::Result<()> {
+fn run(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(serve(settings));
+    // A plugin that is being compiled is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::start(&settings.log, settings.dev)?;
     // Listened for from the start, so that a server that is told to stop while it starts does so.
     let stop_requested = shutdown::requested();

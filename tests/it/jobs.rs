@@ -377,3 +377,31 @@ async fn a_result_is_kept_as_its_plugin_wrote_it() {
     let places = members.map(|member| result.find(&format!(r#""{member}":"#)).unwrap());
     assert!(places.is_sorted(), "{result}");
 }
+
+#[tokio::test]
+async fn a_list_of_long_jobs_is_cut_and_goes_on() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    let mut made = Vec::new();
+    for _ in 0..9 {
+        made.push(host.run_action("hostile", "Noop", "").await["job_id"].clone());
+    }
+    let long = "update jobs set result = to_json(repeat('x', 1024 * 1024))";
+    sqlx::query(long).execute(&mut host.database.connect().await).await.unwrap();
+
+    for path in ["/job?limit=1000", "/job?app=hostile"] {
+        let (mut found, mut pages, mut next) = (Vec::new(), 0, path.to_owned());
+        loop {
+            let page = host.client.get(&next).await.body;
+            assert!(page.to_string().len() < 6 * 1024 * 1024, "a page has {} bytes", page.to_string().len());
+            found.extend(page["items"].as_array().unwrap().iter().map(|job| job["job_id"].clone()));
+            pages += 1;
+            match page["next"].as_str() {
+                Some(cursor) => next = format!("{path}&after={cursor}"),
+                None => break,
+            }
+        }
+        assert_eq!(found, made.iter().rev().cloned().collect::<Vec<_>>(), "newest first, each once");
+        assert!(pages > 1, "{pages} pages");
+    }
+}

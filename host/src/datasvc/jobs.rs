@@ -1,7 +1,7 @@
 //! Jobs as their users see them: asked for, looked at, listed. What runs them is in `queue`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -21,6 +21,9 @@ use super::queue::Claim;
 /// A JSON text, kept as it came: with its order, its repeats and its numbers. It goes to the database as text, because
 /// sqlx would send it as `jsonb`, which keeps none of them.
 pub type Json = Box<RawValue>;
+
+/// How many bytes of jobs are read at a time, give or take the last one.
+const MAX_PAGE_BYTES: i64 = 4 * 1024 * 1024;
 
 /// What a job does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, sqlx::Type, utoipa::ToSchema)]
@@ -218,6 +221,7 @@ impl DataSvc {
     pub async fn enqueue_action(&self, caller: &Caller, job: NewActionJob) -> Result<Enqueued> {
         caller.require_execute(&job.application, &job.action)?;
         let (id, username) = (JobId::new(), caller.username().map(|name| name.as_str().to_owned()));
+        let asked_at = Instant::now();
         let added = self.intake.add(NewRow { id, username: username.clone(), job: job.clone() }).await?;
         let NewActionJob { application, action, plugin, digest, timeout, data, idempotency, taker, idempotent: _ } =
             job;
@@ -231,6 +235,7 @@ impl DataSvc {
         let claim = taker.map(|taker| Claim {
             job_id: id,
             fence: 1,
+            asked_at,
             attempt: i32::from(taker.starts),
             started: taker.starts,
             entries: 0,
@@ -331,7 +336,7 @@ impl DataSvc {
                    application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
                    plugin as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
                    error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
-                   cancel_requested_at
+                   cancel_requested_at, 1::bigint as "found!"
                from jobs where id = $1"#,
             id as _
         )
@@ -364,8 +369,9 @@ impl DataSvc {
             Some(applications) => self.jobs_of(&mut transaction, &applications, filter, after, page).await?,
         };
         transaction.commit().await?;
+        let found = rows.first().map_or(0, |row| row.found);
         let jobs = rows.into_iter().map(Job::try_from).collect::<Result<Vec<_>>>()?;
-        Ok(page.cut(jobs, |job| job.job_id.to_string()))
+        Ok(page.cut_from(found, jobs, |job| job.job_id.to_string()))
     }
 
     /// How far these jobs are: the numbers of their last entries, and whether they have ended.
@@ -397,23 +403,32 @@ impl DataSvc {
                    application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
                    plugin as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
                    error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
-                   cancel_requested_at
-               from jobs
-               where ($1::uuid is null or id < $1)
-                   and ($2::text is null or name = $2)
-                   and ($3::text is null or status = $3)
-                   and (not coalesce($4::boolean, false) or status in ('queued', 'running'))
-                   and (coalesce($4::boolean, true) or status not in ('queued', 'running'))
-                   and ($5::timestamptz is null or created_at >= $5)
-                   and ($6::uuid is null or id >= $6)
-               order by id desc limit $7"#,
+                   cancel_requested_at, found as "found!"
+               from (
+                   select *, count(*) over () as found,
+                       coalesce(sum(octet_length(data::text) + coalesce(octet_length(result::text), 0)
+                                    + coalesce(octet_length(error::text), 0))
+                                over (order by id desc rows between unbounded preceding and 1 preceding), 0) as before
+                   from (
+                       select * from jobs
+                       where ($1::uuid is null or id < $1)
+                           and ($2::text is null or name = $2)
+                           and ($3::text is null or status = $3)
+                           and (not coalesce($4::boolean, false) or status in ('queued', 'running'))
+                           and (coalesce($4::boolean, true) or status not in ('queued', 'running'))
+                           and ($5::timestamptz is null or created_at >= $5)
+                           and ($6::uuid is null or id >= $6)
+                       order by id desc limit $7
+                   ) as wanted
+               ) as counted where before < $8 order by id desc"#,
             after as _,
             filter.name,
             filter.status as _,
             filter.active,
             filter.since,
             filter.since.map(JobId::before) as _,
-            page.fetch()
+            page.fetch(),
+            MAX_PAGE_BYTES
         )
         .fetch_all(transaction)
         .await?;
@@ -435,19 +450,27 @@ impl DataSvc {
                    application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
                    plugin as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
                    error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
-                   cancel_requested_at
-               from unnest($8::text[]) as readable (app) cross join lateral (
-                   select * from jobs
-                   where application = app and ($1::uuid is null or id < $1)
-                       and ($2::text is null or name = $2)
-                       and ($3::text is null or status = $3)
-                       and (not coalesce($4::boolean, false) or status in ('queued', 'running'))
-                       and (coalesce($4::boolean, true) or status not in ('queued', 'running'))
-                       and ($5::timestamptz is null or created_at >= $5)
-                       and ($6::uuid is null or id >= $6)
-                   order by id desc limit $7
-               ) as newest
-               order by id desc limit $7"#,
+                   cancel_requested_at, found as "found!"
+               from (
+                   select *, count(*) over () as found,
+                       coalesce(sum(octet_length(data::text) + coalesce(octet_length(result::text), 0)
+                                    + coalesce(octet_length(error::text), 0))
+                                over (order by id desc rows between unbounded preceding and 1 preceding), 0) as before
+                   from (
+                       select newest.* from unnest($9::text[]) as readable (app) cross join lateral (
+                           select * from jobs
+                           where application = app and ($1::uuid is null or id < $1)
+                           and ($2::text is null or name = $2)
+                           and ($3::text is null or status = $3)
+                           and (not coalesce($4::boolean, false) or status in ('queued', 'running'))
+                           and (coalesce($4::boolean, true) or status not in ('queued', 'running'))
+                           and ($5::timestamptz is null or created_at >= $5)
+                           and ($6::uuid is null or id >= $6)
+                           order by id desc limit $7
+                       ) as newest
+                       order by id desc limit $7
+                   ) as wanted
+               ) as counted where before < $8 order by id desc"#,
             after as _,
             filter.name,
             filter.status as _,
@@ -455,6 +478,7 @@ impl DataSvc {
             filter.since,
             filter.since.map(JobId::before) as _,
             page.fetch(),
+            MAX_PAGE_BYTES,
             applications
         )
         .fetch_all(transaction)
@@ -510,6 +534,8 @@ struct JobRow {
     started_at: Option<OffsetDateTime>,
     completed_at: Option<OffsetDateTime>,
     cancel_requested_at: Option<OffsetDateTime>,
+    /// How many there are for the page, of which those at its end may be left out for their length.
+    found: i64,
 }
 
 impl TryFrom<JobRow> for Job {

@@ -54,6 +54,8 @@ use sqlx::PgPool;
 #[derive(Clone, Debug)]
 pub struct DataSvc {
     pool: PgPool,
+    /// For what keeps jobs going, which must not wait behind requests.
+    engine: PgPool,
     passwords: std::sync::Arc<users::PasswordHasher>,
     intake: intake::Intake,
     recorder: recorder::Recorder,

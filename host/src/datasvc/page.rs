@@ -53,10 +53,14 @@ impl Page {
     }
 
     /// Cuts what [`Page::fetch`] brought to the page, and says where the next one begins.
-    pub(super) fn cut<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
-        let more = items.len() > usize::from(self.limit);
+    pub(super) fn cut<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
+        self.cut_from(items.len() as i64, items, key)
+    }
+
+    /// The same where some of the `found` ones at the end were left out, because the others are long enough.
+    pub(super) fn cut_from<T>(&self, found: i64, mut items: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
         items.truncate(usize::from(self.limit));
-        let next = items.last().filter(|_| more).map(key);
+        let next = items.last().filter(|_| (items.len() as i64) < found).map(key);
         Listed { items, next }
     }
 }

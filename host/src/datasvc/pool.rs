@@ -19,6 +19,8 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement may take whose caller has to know soon whether the database is there.
 const DEADLINE: Duration = Duration::from_secs(6);
+/// Connections of the job engine: for the intake, the recorder, claims, and the heartbeat.
+const ENGINE_CONNECTIONS: u32 = 4;
 /// A connection that was idle for longer is asked whether it still works before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(2);
 
@@ -56,7 +58,23 @@ impl DataSvc {
     /// [`SchemaError`]: nothing was changed, or the database has seen some of the missing migrations.
     pub async fn connect(url: &str, max_connections: u32) -> std::result::Result<Self, SchemaError> {
         let options = PgConnectOptions::from_str(url).map_err(SchemaError::Url)?.application_name("elita");
-        let pool = PgPoolOptions::new()
+        let pool = Self::pool(max_connections).connect_with(options.clone()).await.map_err(SchemaError::Connect)?;
+        let engine = Self::pool(ENGINE_CONNECTIONS).connect_lazy_with(options);
+        match MIGRATOR.run(&pool).await {
+            Ok(()) => Ok(Self {
+                recorder: Recorder::start(engine.clone()),
+                intake: Intake::open(engine.clone()),
+                passwords: Arc::new(PasswordHasher::new()),
+                pool,
+                engine,
+            }),
+            Err(MigrateError::VersionMissing(version)) => Err(newer(version)),
+            Err(error) => Err(SchemaError::Migrate(error)),
+        }
+    }
+
+    fn pool(max_connections: u32) -> PgPoolOptions {
+        PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
@@ -69,19 +87,6 @@ impl DataSvc {
                     Ok(true)
                 })
             })
-            .connect_with(options)
-            .await
-            .map_err(SchemaError::Connect)?;
-        match MIGRATOR.run(&pool).await {
-            Ok(()) => Ok(Self {
-                recorder: Recorder::start(pool.clone()),
-                intake: Intake::open(pool.clone()),
-                passwords: Arc::new(PasswordHasher::new()),
-                pool,
-            }),
-            Err(MigrateError::VersionMissing(version)) => Err(newer(version)),
-            Err(error) => Err(SchemaError::Migrate(error)),
-        }
     }
 
     /// Whether the database answers.
@@ -92,6 +97,7 @@ impl DataSvc {
     /// Waits for what runs and closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;
+        self.engine.close().await;
     }
 }
 

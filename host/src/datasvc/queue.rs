@@ -4,7 +4,7 @@
 //! own; a write that carries an older one changes nothing, and its writer learns that the job is no longer its. How
 //! a job's run is recorded is in `recorder`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::types::Json as SqlJson;
@@ -33,6 +33,9 @@ pub struct Claim {
     pub job_id: JobId,
     /// This claim's number; every write carries it.
     pub fence: i64,
+    /// When the database was asked for it. A claim that took too long to arrive is not to be used: see
+    /// [`Claim::is_timely`].
+    pub asked_at: Instant,
     /// How often the job was started, with this time.
     pub attempt: i32,
     /// Whether the guest's start is on record. If it is not, [`DataSvc::start_job`] has to come before it.
@@ -57,6 +60,18 @@ pub struct Claim {
     pub digest: Digest,
     /// The wall-clock limit of this run.
     pub timeout: Duration,
+}
+
+impl Claim {
+    /// For how long after it was asked for a claim may be used. A statement is given up before that.
+    const TIMELY: Duration = Duration::from_secs(10);
+    /// After how long a claim that nobody uses is handed back.
+    pub const ASTRAY: Duration = Duration::from_secs(12);
+
+    /// Whether it may be used. Otherwise it may have been handed back as astray.
+    pub fn is_timely(&self) -> bool {
+        self.asked_at.elapsed() < Self::TIMELY
+    }
 }
 
 /// Which jobs a worker can take.
@@ -160,7 +175,7 @@ impl DataSvc {
                 runs_jobs,
                 TIME_TO_LIVE.as_secs_f64()
             )
-            .fetch_one(&self.pool)
+            .fetch_one(&self.engine)
             .await?;
             Ok(others)
         };
@@ -179,7 +194,7 @@ impl DataSvc {
                    from jobs where worker = $1 and status = 'running'"#,
                 worker as _
             )
-            .fetch_all(&self.pool)
+            .fetch_all(&self.engine)
             .await?;
             Ok(rows)
         };
@@ -199,6 +214,7 @@ impl DataSvc {
     /// [`Error::Unavailable`].
     pub async fn claim_jobs(&self, worker: WorkerId, room: &Room) -> Result<Vec<Claim>> {
         let Room { jobs, per_plugin, per_action, applications, running, ready } = room;
+        let asked_at = Instant::now();
         let count = |count: &usize| i64::try_from(*count).map_err(Error::internal);
         let claimed = sqlx::query!(
             r#"with recursive lanes as (
@@ -268,13 +284,14 @@ impl DataSvc {
             &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
             SOURCE_HOST
         )
-        .fetch_all(&self.pool);
+        .fetch_all(&self.engine);
         let rows = within_deadline(async { Ok(claimed.await?) }).await?;
         rows.into_iter()
             .map(|row| {
                 Ok(Claim {
                     job_id: row.id,
                     fence: row.fence,
+                    asked_at,
                     attempt: row.attempt,
                     started: row.started,
                     entries: row.entries,
@@ -303,7 +320,7 @@ impl DataSvc {
             claim.job_id as _,
             claim.fence
         )
-        .fetch_optional(&self.pool);
+        .fetch_optional(&self.engine);
         let attempt = within_deadline(async { Ok(started.await?) }).await?;
         claim.attempt = attempt.ok_or_else(|| no_longer_held(claim.job_id))?;
         claim.started = true;
@@ -320,7 +337,7 @@ impl DataSvc {
             host as _,
             own as _
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.engine)
         .await?;
         let mut total = HandedOn::default();
         for worker in left {
@@ -411,7 +428,7 @@ impl DataSvc {
             TIME_TO_LIVE.as_secs_f64(),
             MAX_HANDED_ON
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.engine)
         .await
         .on_constraint("job_entries_pkey", || Error::conflict(TAKEN))?;
         self.recorder.changed(moved.iter().map(|job| job.id).collect());
@@ -424,7 +441,7 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn remove_worker(&self, worker: WorkerId) -> Result<()> {
-        sqlx::query!("delete from workers where id = $1", worker as _).execute(&self.pool).await?;
+        sqlx::query!("delete from workers where id = $1", worker as _).execute(&self.engine).await?;
         Ok(())
     }
 
@@ -437,7 +454,7 @@ impl DataSvc {
             "delete from workers where seen_at < now() - interval '1 hour'
                  and not exists (select from jobs where jobs.worker = workers.id and jobs.status = 'running')"
         )
-        .execute(&self.pool)
+        .execute(&self.engine)
         .await?;
         Ok(())
     }

@@ -78,9 +78,10 @@ impl Jobs {
                 .is_some()
                 .then(|| Taker { worker: engine.worker, starts: engine.plugins.is_ready(found.digest) }),
         };
-        // A task of its own: a client that hangs up must not leave a job behind that is taken and does not run.
-        let caller = caller.clone();
-        let submitted = tokio::spawn(async move {
+        // A task of its own: a client that hangs up must not leave a job behind that is taken and does not run. The
+        // server waits for it when it stops, as for the run that it may start.
+        let (caller, runs) = (caller.clone(), engine.runs.clone());
+        let submitted = runs.spawn(async move {
             let mut enqueued = engine.svc.enqueue_action(&caller, new).await?;
             match (enqueued.claim.take(), slot) {
                 (Some(claim), Some(slot)) => engine.start(claim, slot),

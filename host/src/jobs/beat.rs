@@ -1,7 +1,7 @@
 //! The heartbeat: says that this server lives, learns what it still holds and what is to stop, and takes over from
 //! servers that have died.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::Engine;
-use crate::datasvc::{JobId, LeaseKeeper, Result, TIME_TO_LIVE};
+use crate::datasvc::{Claim, JobId, LeaseKeeper, Result, TIME_TO_LIVE};
 
 /// How often it beats.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -27,13 +27,14 @@ pub(super) struct Heart {
     steady_since: Option<Instant>,
     last: Instant,
     beats: u64,
-    /// What the database says is held and nothing here knows of: of a claim whose answer is on its way, or was lost.
-    strays: HashSet<JobId>,
+    /// What the database says is held and nothing here knows of, and since when: of a claim whose answer is on its
+    /// way, or was lost.
+    strays: HashMap<JobId, Instant>,
 }
 
 impl Heart {
     pub(super) fn new(keeper: LeaseKeeper) -> Self {
-        Self { keeper, steady_since: None, last: Instant::now(), beats: 0, strays: HashSet::new() }
+        Self { keeper, steady_since: None, last: Instant::now(), beats: 0, strays: HashMap::new() }
     }
 }
 
@@ -79,7 +80,7 @@ impl Heart {
         let here = engine.held.fences();
         let unheld =
             held.iter().map(|held| held.job_id).filter(|job| !here.contains_key(job) && !before.contains_key(job));
-        self.settle_strays(engine, unheld.collect()).await?;
+        self.settle_strays(engine, unheld).await?;
         self.take_over(engine, sent).await?;
         self.beats += 1;
         if self.beats.is_multiple_of(TIDY) {
@@ -88,9 +89,11 @@ impl Heart {
         Ok(())
     }
 
-    async fn settle_strays(&mut self, engine: &Engine, unheld: HashSet<JobId>) -> Result<()> {
-        let lost: Vec<JobId> = self.strays.intersection(&unheld).copied().collect();
-        self.strays = unheld;
+    async fn settle_strays(&mut self, engine: &Engine, unheld: impl Iterator<Item = JobId>) -> Result<()> {
+        let now = Instant::now();
+        self.strays = unheld.map(|job| (job, self.strays.get(&job).copied().unwrap_or(now))).collect();
+        let is_lost = |since: &Instant| now.duration_since(*since) >= Claim::ASTRAY;
+        let lost: Vec<JobId> = self.strays.iter().filter(|(_, since)| is_lost(since)).map(|(job, _)| *job).collect();
         if lost.is_empty() {
             return Ok(());
         }

@@ -30,6 +30,9 @@ impl Engine {
 
     /// `_place` is given up once the job has ended.
     async fn run(self: Arc<Self>, mut claim: Claim, mut cancel: Cancel, _place: (HeldJob, Slot)) {
+        if !claim.is_timely() {
+            return warn!("a claim came too late, and is handed back");
+        }
         let log = self.svc.job_log(&claim, self.settings.log);
         let ended = match self.begin(&mut claim).await {
             Ok(Ok(())) => self.run_guest(&claim, &log, &mut cancel).await,
