@@ -115,6 +115,30 @@ async fn a_host_that_was_frozen_leaves_no_trace_in_a_job_that_was_handed_on() {
 }
 
 #[tokio::test]
+async fn a_host_that_was_cut_off_leaves_no_trace_in_a_job_that_was_handed_on() {
+    let storage = tempfile::tempdir().unwrap();
+    let host = Setup::default().plugins(&["misbehave"]).sharing(&storage).start().await;
+    host.create_application("hostile").await;
+    let mut stopped = host.stop().await;
+    let direct = stopped.database.clone();
+    let mut cable = Cable::to(&stopped.database).await;
+    stopped.database.url = cable.url().to_owned();
+    let cut_off = stopped.start().await;
+    let survivor = Setup::default().sharing(&storage).start_on(direct).await;
+    let id = running(&cut_off.client, "Ticks").await;
+
+    cable.cut();
+    let ended = survivor.ended_job(&id).await;
+    assert_eq!((&ended["status"], &ended["attempt"]), (&json!("succeeded"), &json!(2)), "{ended:#}");
+    seam(&ended);
+    cable.mend().await;
+    let after = running(&cut_off.client, "UntilCancelled").await;
+    survivor.client.post_empty(&format!("/job/{after}?cancel=true")).await;
+    assert_eq!(survivor.ended_job(&after).await["status"], "cancelled", "the host works on");
+    assert_eq!(survivor.ended_job(&id).await, ended, "and nothing was added");
+}
+
+#[tokio::test]
 async fn an_outage_of_postgres_takes_no_job_from_a_healthy_host_and_loses_nothing() {
     let host = Setup::default().plugins(&["misbehave"]).start().await;
     host.create_application("hostile").await;

@@ -16,7 +16,8 @@ use super::ids::{ActionName, AppName, Digest, JobId, PluginName};
 use super::intake::{NewRow, Taker};
 use super::job_log::SOURCE_HOST;
 use super::page::{Listed, Page};
-use super::queue::Claim;
+use super::queue::{Claim, TAKEN};
+use super::sql::OnConstraint;
 
 /// A JSON text, kept as it came: with its order, its repeats and its numbers. It goes to the database as text, because
 /// sqlx would send it as `jsonb`, which keeps none of them.
@@ -288,7 +289,29 @@ impl DataSvc {
             (None, _) => caller.require_global(Permission::Write)?,
         }
         let error = JobError::new("cancelled", format!("{} asked for it to stop", described(caller)));
-        let changed = sqlx::query_scalar!(
+        let error = serde_json::to_value(&error).map_err(Error::internal)?;
+        let changed = loop {
+            match self.request_stop(caller, id, &error).await {
+                // The former holder has just recorded an entry.
+                Err(Error::Conflict { reason }) if reason == TAKEN => {}
+                other => break other?,
+            }
+        };
+        if changed.is_some() {
+            self.recorder.changed([id].into());
+        }
+        let job = self.job(caller, id).await?;
+        match job.status {
+            JobStatus::Queued | JobStatus::Running | JobStatus::Cancelled => Ok(job),
+            JobStatus::Succeeded | JobStatus::Failed | JobStatus::Lost => {
+                Err(Error::conflict(format!("job `{id}` has ended already: it is `{}`", job.status.as_str())))
+            }
+        }
+    }
+
+    /// Where the job stands then, if it had not ended.
+    async fn request_stop(&self, caller: &Caller, id: JobId, error: &serde_json::Value) -> Result<Option<JobStatus>> {
+        sqlx::query_scalar!(
             r#"with cancelled as (
                    update jobs set cancel_requested_at = coalesce(cancel_requested_at, now()),
                        cancel_requested_by = coalesce(cancel_requested_by, $2), updated_at = now(),
@@ -306,23 +329,12 @@ impl DataSvc {
                select status as "status: JobStatus" from cancelled"#,
             id as _,
             caller.username().map(|name| name.as_str()),
-            serde_json::to_value(&error).map_err(Error::internal)?,
+            error,
             SOURCE_HOST
         )
         .fetch_optional(&self.pool)
-        .await?;
-        let job = if changed.is_some() {
-            self.recorder.changed([id].into());
-            self.job(caller, id).await?
-        } else {
-            self.job(caller, id).await?
-        };
-        match job.status {
-            JobStatus::Queued | JobStatus::Running | JobStatus::Cancelled => Ok(job),
-            JobStatus::Succeeded | JobStatus::Failed | JobStatus::Lost => {
-                Err(Error::conflict(format!("job `{id}` has ended already: it is `{}`", job.status.as_str())))
-            }
-        }
+        .await
+        .on_constraint("job_entries_pkey", || Error::conflict(TAKEN))
     }
 
     /// One job.

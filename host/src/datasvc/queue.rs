@@ -151,7 +151,7 @@ enum From<'a> {
     /// All that this worker holds.
     Worker(WorkerId),
     /// These, which their worker never began.
-    Unbegun(WorkerId, &'a [JobId]),
+    Unbegun(WorkerId, &'a [(JobId, i64)]),
     /// Those whose workers have given no sign of life.
     Dead,
 }
@@ -315,7 +315,7 @@ impl DataSvc {
     /// [`Error::Conflict`] if the claim is no longer held.
     pub async fn start_job(&self, claim: &mut Claim) -> Result<()> {
         let started = sqlx::query_scalar!(
-            "update jobs set attempt = attempt + 1, started_at = now(), updated_at = now()
+            "update jobs set attempt = attempt + (started_at is null)::int, started_at = now(), updated_at = now()
              where id = $1 and fence = $2 and status = 'running' returning attempt",
             claim.job_id as _,
             claim.fence
@@ -356,12 +356,13 @@ impl DataSvc {
         self.hand_on(From::Worker(worker), why).await
     }
 
-    /// Queues again what a worker holds according to the database, and never began.
+    /// Queues again what a worker holds according to the database, and never began: these claims, by their fencing
+    /// numbers, since the worker may claim a job again as soon as it is queued.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn hand_back_unbegun(&self, worker: WorkerId, jobs: &[JobId], why: &str) -> Result<HandedOn> {
-        self.hand_on(From::Unbegun(worker, jobs), why).await
+    pub async fn hand_back_unbegun(&self, worker: WorkerId, claims: &[(JobId, i64)], why: &str) -> Result<HandedOn> {
+        self.hand_on(From::Unbegun(worker, claims), why).await
     }
 
     /// Takes from all workers that have given no sign of life what they hold.
@@ -388,9 +389,12 @@ impl DataSvc {
     async fn hand_some_on(&self, from: &From<'_>, why: &str) -> Result<HandedOn> {
         let (worker, unbegun) = match from {
             From::Worker(worker) => (Some(*worker), None),
-            From::Unbegun(worker, jobs) => (Some(*worker), Some(*jobs)),
+            From::Unbegun(worker, claims) => {
+                (Some(*worker), Some(claims.iter().copied().unzip::<_, _, Vec<_>, Vec<_>>()))
+            }
             From::Dead => (None, None),
         };
+        let (unbegun, fences) = unbegun.unzip();
         let error = json!({
             "code": "lost",
             "message": format!("{why}, and it may have done a part of its work; look before you run it again"),
@@ -398,14 +402,15 @@ impl DataSvc {
         let moved = sqlx::query!(
             r#"with held as (
                    select id, started_at is null or $6::uuid[] is not null or (idempotent and attempt < $2) as again,
-                       cancel_requested_at is not null as cancelled
+                       cancel_requested_at is not null as cancelled,
+                       ($6 is not null and started_at is not null)::int as not_begun
                    from jobs
-                   where status = 'running' and ($1::uuid is null or worker = $1) and ($6 is null or id = any($6))
+                   where status = 'running' and ($1::uuid is null or worker = $1) and ($6 is null or (id, fence) in (select * from unnest($6, $9::bigint[])))
                        and ($1 is not null or not exists (select from workers where workers.id = jobs.worker
                                                               and seen_at > now() - make_interval(secs => $7)))
                    limit $8 for update skip locked
                ), moved as (
-                   update jobs set worker = null, fence = fence + 1, updated_at = now(),
+                   update jobs set worker = null, fence = fence + 1, updated_at = now(), attempt = attempt - not_begun,
                        status = case when again and cancelled then 'cancelled' when again then 'queued' else 'lost' end,
                        started_at = case when again and not cancelled then null else started_at end,
                        error = case when again and cancelled
@@ -426,7 +431,8 @@ impl DataSvc {
             why,
             unbegun as _,
             TIME_TO_LIVE.as_secs_f64(),
-            MAX_HANDED_ON
+            MAX_HANDED_ON,
+            fences as _
         )
         .fetch_all(&self.engine)
         .await
@@ -468,7 +474,7 @@ impl std::ops::AddAssign for HandedOn {
 }
 
 /// The reason of a conflict when an entry of the chosen number exists.
-const TAKEN: &str = "an entry of this number exists";
+pub(super) const TAKEN: &str = "an entry of this number exists";
 
 /// What a writer with an old fencing number is told.
 pub(super) fn no_longer_held(job: JobId) -> Error {

@@ -29,7 +29,7 @@ pub(super) struct Heart {
     beats: u64,
     /// What the database says is held and nothing here knows of, and since when: of a claim whose answer is on its
     /// way, or was lost.
-    strays: HashMap<JobId, Instant>,
+    strays: HashMap<(JobId, i64), Instant>,
 }
 
 impl Heart {
@@ -78,8 +78,8 @@ impl Heart {
         self.keeper.confirm(sent);
 
         let here = engine.held.fences();
-        let unheld =
-            held.iter().map(|held| held.job_id).filter(|job| !here.contains_key(job) && !before.contains_key(job));
+        let unheld = held.iter().filter(|held| !here.contains_key(&held.job_id) && !before.contains_key(&held.job_id));
+        let unheld = unheld.map(|held| (held.job_id, held.fence));
         self.settle_strays(engine, unheld).await?;
         self.take_over(engine, sent).await?;
         self.beats += 1;
@@ -89,11 +89,11 @@ impl Heart {
         Ok(())
     }
 
-    async fn settle_strays(&mut self, engine: &Engine, unheld: impl Iterator<Item = JobId>) -> Result<()> {
+    async fn settle_strays(&mut self, engine: &Engine, unheld: impl Iterator<Item = (JobId, i64)>) -> Result<()> {
         let now = Instant::now();
-        self.strays = unheld.map(|job| (job, self.strays.get(&job).copied().unwrap_or(now))).collect();
+        self.strays = unheld.map(|claim| (claim, self.strays.get(&claim).copied().unwrap_or(now))).collect();
         let is_lost = |since: &Instant| now.duration_since(*since) >= Claim::ASTRAY;
-        let lost: Vec<JobId> = self.strays.iter().filter(|(_, since)| is_lost(since)).map(|(job, _)| *job).collect();
+        let lost: Vec<_> = self.strays.iter().filter(|(_, since)| is_lost(since)).map(|(claim, _)| *claim).collect();
         if lost.is_empty() {
             return Ok(());
         }
