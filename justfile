@@ -22,11 +22,17 @@ test *filter: _setup plugins _host
     @{{ if filter == "" { just_executable() + " _test-parts" } else { "true" } }}
     cargo test --locked --workspace --test it -- {{ filter }}
 
-# Measure what Elita costs beside bare wasmtime and Postgres
+# Measure what Elita costs beside Postgres, bare wasmtime and other queues: `just bench --only accept latency`
 [group('test')]
 bench *args: _setup plugins
-    cargo build --locked --workspace --bin elita-bench
+    cargo build --locked --workspace --bins
     target/debug/elita-bench {{ args }}
+
+# Build the other queues that `just bench` measures Elita beside; one of them needs Python and Debian's redis-server
+[group('test')]
+bench-peers:
+    CARGO_TARGET_DIR=target/peers cargo build --release --locked --manifest-path bench/peers/Cargo.toml
+    target/peers/release/peers celery --clients 1 --seconds 1
 
 # Break servers and Postgres under load, and see whether a job is lost or run twice: `just chaos --seconds 120 --seed 7`
 [group('test')]

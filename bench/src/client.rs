@@ -1,4 +1,4 @@
-//! An HTTP client that costs as little as can be: one connection, one request at a time, always the same one.
+//! An HTTP client that costs as little as can be: a connection that is kept, one request at a time, sent as prepared.
 
 use std::net::SocketAddr;
 
@@ -6,41 +6,71 @@ use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-pub(crate) struct Poster {
+/// A request as it goes over the wire, and the status that its reply must have.
+pub(crate) struct Request {
+    text: Vec<u8>,
+    status: &'static [u8],
+}
+
+impl Request {
+    /// One for an action.
+    pub(crate) fn post(path: &str, token: &str) -> Self {
+        Self { text: head("POST", path, token, "content-length: 0\r\n"), status: b"HTTP/1.1 202 " }
+    }
+
+    /// One for a document.
+    pub(crate) fn get(path: &str, token: &str) -> Self {
+        Self { text: head("GET", path, token, ""), status: b"HTTP/1.1 200 " }
+    }
+}
+
+fn head(method: &str, path: &str, token: &str, more: &str) -> Vec<u8> {
+    format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n{more}\r\n").into()
+}
+
+/// A connection.
+pub(crate) struct Connection {
     stream: TcpStream,
-    request: Vec<u8>,
     buffer: Vec<u8>,
 }
 
-impl Poster {
-    pub(crate) async fn new(address: SocketAddr, path: &str, token: &str) -> anyhow::Result<Self> {
+impl Connection {
+    pub(crate) async fn to(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\n\r\n"
-        );
-        Ok(Self { stream, request: request.into(), buffer: Vec::new() })
+        Ok(Self { stream, buffer: Vec::new() })
     }
 
-    /// Sends the request and reads the whole reply, which must be a 202.
-    pub(crate) async fn post(&mut self) -> anyhow::Result<()> {
-        self.stream.write_all(&self.request).await?;
+    /// Sends a request and returns the body of its reply.
+    pub(crate) async fn exchange(&mut self, request: &Request) -> anyhow::Result<&[u8]> {
+        self.stream.write_all(&request.text).await?;
         self.buffer.clear();
-        while !is_complete(&self.buffer)? {
+        let body = loop {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 bail!("the server hung up");
             }
+            if let Some((body, length)) = body(&self.buffer)?
+                && self.buffer.len() >= body + length
+            {
+                break body;
+            }
+        };
+        if !self.buffer.starts_with(request.status) {
+            bail!("another answer than expected: {}", String::from_utf8_lossy(&self.buffer));
         }
-        if !self.buffer.starts_with(b"HTTP/1.1 202") {
-            bail!("not accepted: {}", String::from_utf8_lossy(&self.buffer));
-        }
-        Ok(())
+        Ok(&self.buffer[body..])
     }
 }
 
-fn is_complete(reply: &[u8]) -> anyhow::Result<bool> {
-    let Some(end) = reply.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return Ok(false) };
-    let head = std::str::from_utf8(&reply[..end])?.to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).context("no content-length")?;
-    Ok(reply.len() >= end + 4 + length.parse::<usize>()?)
+/// Where the body begins and how long it is, once the head is there.
+fn body(reply: &[u8]) -> anyhow::Result<Option<(usize, usize)>> {
+    const LENGTH: &[u8] = b"\r\ncontent-length: ";
+    let Some(end) = find(reply, b"\r\n\r\n") else { return Ok(None) };
+    let start = find(&reply[..end], LENGTH).context("a reply without content-length")? + LENGTH.len();
+    let digits = reply[start..].iter().take_while(|byte| byte.is_ascii_digit());
+    Ok(Some((end + 4, digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))))
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|part| part == wanted)
 }

@@ -1,45 +1,114 @@
 //! What Elita costs beside a peer, as ratios: both arms of a comparison take turns in one run, and the median of
-//! the rounds' ratios counts. Absolute times are printed for the curious; they mean nothing on another machine.
+//! the rounds' ratios counts. Absolute figures are printed for the curious; they mean nothing on another machine.
 
+mod accept;
 mod bare;
+mod bare_server;
 mod call;
 mod client;
+mod costs;
+mod entries;
+mod latency;
+mod lists;
+mod load;
+mod peers;
 mod pgbench;
-mod post;
+mod plans;
+mod reads;
 mod report;
+mod server;
 mod site;
+mod throughput;
 
-use clap::Parser;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
 
 use self::report::Report;
+use self::site::Site;
 
-/// Measures what Elita costs beside bare wasmtime and Postgres.
+/// Measures what Elita costs beside Postgres, bare wasmtime and other queues.
 #[derive(Parser)]
 struct Arguments {
     /// Rounds of each comparison.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Seconds that one arm of a comparison under load runs in a round.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Seconds that one arm of a comparison runs in a round.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// File to write the figures to, as JSON.
-    #[arg(long, default_value = "target/bench.json")]
-    json: std::path::PathBuf,
+    #[arg(long, default_value = "target/bench.json", value_name = "FILE")]
+    json: PathBuf,
+    /// What to measure [default: all but lists].
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    only: Vec<Name>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
+enum Name {
+    /// A plugin call.
+    Calls,
+    /// Requests for actions, until they are accepted.
+    Accept,
+    /// One job at a time on an idle system.
+    Latency,
+    /// Jobs end to end, beside other queues.
+    Jobs,
+    /// GET of a job.
+    Reads,
+    /// The log of one job.
+    Entries,
+    /// Commits, statements, bytes and processor time of a job, which are no ratios.
+    Costs,
+    /// The plans of the queries on a table of a million jobs, which are no ratios either.
+    Lists,
+}
+
+const ALL: [Name; 7] = [Name::Calls, Name::Accept, Name::Latency, Name::Jobs, Name::Reads, Name::Entries, Name::Costs];
+
+#[derive(Subcommand)]
+enum Part {
+    /// The peer of GET, in a process of its own.
+    #[command(hide = true)]
+    BareServer {
+        #[arg(long)]
+        database_url: String,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    tokio::runtime::Runtime::new()?.block_on(run(&arguments))
+    let runtime = tokio::runtime::Runtime::new()?;
+    match arguments.part {
+        Some(Part::BareServer { database_url }) => runtime.block_on(bare_server::serve(&database_url)),
+        // On the threads that see to the connections, too.
+        None => runtime.block_on(async { tokio::spawn(run(arguments)).await? }),
+    }
 }
 
-async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let site = site::Site::new().await?;
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { rounds, seconds, json, only, part: _ } = arguments;
+    let rounds = usize::from(rounds);
+    let site = Site::new().await?;
     let mut report = Report::default();
-    call::measure(&site, arguments.rounds, &mut report).await?;
-    post::measure(&site, arguments.rounds, arguments.seconds, &mut report).await?;
+    for name in if only.is_empty() { ALL.to_vec() } else { only } {
+        match name {
+            Name::Calls => call::measure(&site, rounds, &mut report).await?,
+            Name::Accept => accept::measure(&site, rounds, seconds, &mut report).await?,
+            Name::Latency => latency::measure(&site, rounds, seconds, &mut report).await?,
+            Name::Jobs => throughput::measure(&site, rounds, seconds, &mut report).await?,
+            Name::Reads => reads::measure(&site, rounds, seconds, &mut report).await?,
+            Name::Entries => entries::measure(&site, rounds, &mut report).await?,
+            Name::Costs => costs::measure(seconds, &mut report).await?,
+            Name::Lists => lists::measure(&site, &mut report).await?,
+        }
+    }
     site.close().await;
     println!("{report}");
-    std::fs::write(&arguments.json, report.json())?;
-    println!("figures: {}", arguments.json.display());
+    std::fs::write(&json, report.json())?;
+    println!("figures: {}", json.display());
     Ok(())
 }

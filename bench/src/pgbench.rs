@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::report::median;
 use crate::site::{ACTION, APPLICATION, PLUGIN};
@@ -12,6 +13,12 @@ use crate::site::{ACTION, APPLICATION, PLUGIN};
 pub(crate) struct Figures {
     pub(crate) per_second: f64,
     pub(crate) median_ms: f64,
+}
+
+/// Removes all rows that [`run`] has inserted, so that each round begins alike.
+pub(crate) async fn empty(url: &str) -> anyhow::Result<()> {
+    PgConnection::connect(url).await?.execute("truncate jobs").await?;
+    Ok(())
 }
 
 /// Runs the INSERT of a request for an action, prepared, with so many clients.
@@ -34,7 +41,7 @@ pub(crate) fn run(url: &str, directory: &Path, clients: usize, seconds: u64) -> 
     Ok(Figures { per_second: per_second.context("pgbench printed no tps")?, median_ms: median(latencies(directory)?) })
 }
 
-/// The same statement as `DataSvc::enqueue_action`, with ids that grow like its own.
+/// What Elita's INSERT of a queued job does for one of them, with ids that grow like its own.
 fn insert() -> String {
     format!(
         "insert into jobs (id, job_type, name, application, username, data, plugin, component_digest, idempotent, \

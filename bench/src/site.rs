@@ -1,17 +1,12 @@
-//! What is measured: a server in this process with an embedded Postgres of its own, and the plugin with an action
-//! that does nothing.
+//! What is measured on: a Postgres of its own, with a database for each arm of a comparison.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Parser as _;
-use elita::boot::Server;
-use elita::config::{Cli, Commands};
 use elita::data_dir::DataDir;
-use elita::datasvc::DataSvc;
+use elita::datasvc::{AppName, DataSvc};
 use elita::postgres::Embedded;
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
 /// The plugin that is run, and its application.
@@ -23,37 +18,59 @@ pub(crate) const ACTION: &str = "Noop";
 const PASSWORD: &str = "for measuring only";
 
 pub(crate) struct Site {
-    pub(crate) address: SocketAddr,
-    pub(crate) token: String,
-    pub(crate) svc: DataSvc,
-    /// A database of the same schema, for the peer alone.
-    pub(crate) peer_url: String,
     pub(crate) directory: TempDir,
-    server: Server,
     postgres: Embedded,
+}
+
+/// A database with Elita's schema, the application and a token.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    pub(crate) token: String,
 }
 
 impl Site {
     pub(crate) async fn new() -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let postgres = Embedded::start(&DataDir::open(&directory.path().join("database"))?).await?;
-        let peer_url = peer_database(postgres.url()).await?;
-        std::fs::create_dir_all(directory.path().join("server/plugins"))?;
-        std::fs::copy(component()?, directory.path().join(format!("server/plugins/{PLUGIN}.wasm")))?;
-        let data_dir = directory.path().join("server").display().to_string();
-        let arguments = ["elita", "serve", "--listen", "127.0.0.1:0", "--data-dir", &data_dir];
-        let more = ["--database-url", postgres.url(), "--admin-password", PASSWORD];
-        let Cli { command: Commands::Serve(settings) } = Cli::parse_from(arguments.into_iter().chain(more));
-        let server = Server::start(*settings).await?;
-        let svc = DataSvc::connect(postgres.url(), 4).await?;
+        Ok(Self { directory, postgres })
+    }
+
+    /// One whose Postgres counts statements, where it can; that takes some of its time.
+    pub(crate) async fn counting() -> anyhow::Result<(Self, bool)> {
+        let Self { directory, postgres } = Self::new().await?;
+        let mut connection = PgConnection::connect(postgres.url()).await?;
+        let known = "select exists (select from pg_available_extensions where name = 'pg_stat_statements')";
+        let counts = sqlx::query_scalar(known).fetch_one(&mut connection).await?;
+        if counts {
+            connection.execute("alter system set shared_preload_libraries = 'pg_stat_statements'").await?;
+        }
+        connection.close().await?;
+        postgres.stop().await;
+        let postgres = Embedded::start(&DataDir::open(&directory.path().join("database"))?).await?;
+        Ok((Self { directory, postgres }, counts))
+    }
+
+    /// An empty database of this name, in place of one that is there. Returns its URL.
+    pub(crate) async fn empty_database(&self, name: &str) -> anyhow::Result<String> {
+        let mut connection = PgConnection::connect(self.postgres.url()).await?;
+        connection.execute(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).await?;
+        connection.execute(AssertSqlSafe(format!("create database {name}"))).await?;
+        Ok(self.postgres.url().replacen("/elita?", &format!("/{name}?"), 1))
+    }
+
+    /// A database of this name, made ready for Elita.
+    pub(crate) async fn database(&self, name: &str) -> anyhow::Result<Database> {
+        let url = self.empty_database(name).await?;
+        let svc = DataSvc::connect(&url, 1).await?;
+        svc.ensure_administrator(PASSWORD).await?;
         let token = svc.log_in("admin", PASSWORD.into(), None).await?.token;
-        make_application(&svc, &token).await?;
-        Ok(Self { address: server.address(), token, svc, peer_url, directory, server, postgres })
+        let caller = svc.caller_of(&token).await?;
+        svc.create_application(&caller, &AppName::parse(APPLICATION)?).await?;
+        svc.close().await;
+        Ok(Database { url, token })
     }
 
     pub(crate) async fn close(self) {
-        self.svc.close().await;
-        self.server.stop().await;
         self.postgres.stop().await;
     }
 }
@@ -62,23 +79,4 @@ impl Site {
 pub(crate) fn component() -> anyhow::Result<PathBuf> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/plugins/tests/{PLUGIN}.wasm"));
     file.canonicalize().with_context(|| format!("there is no {}; `just plugins` builds it", file.display()))
-}
-
-async fn peer_database(url: &str) -> anyhow::Result<String> {
-    let mut connection = PgConnection::connect(url).await?;
-    connection.execute("create database peer").await?;
-    let peer_url = url.replacen("/elita?", "/peer?", 1);
-    // For the schema.
-    let svc = DataSvc::connect(&peer_url, 1).await?;
-    svc.ensure_administrator(PASSWORD).await?;
-    let token = svc.log_in("admin", PASSWORD.into(), None).await?.token;
-    make_application(&svc, &token).await?;
-    svc.close().await;
-    Ok(peer_url)
-}
-
-async fn make_application(svc: &DataSvc, token: &str) -> anyhow::Result<()> {
-    let caller = svc.caller_of(token).await?;
-    svc.create_application(&caller, &elita::datasvc::AppName::parse(APPLICATION)?).await?;
-    Ok(())
 }

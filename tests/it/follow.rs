@@ -191,9 +191,15 @@ async fn streams_end_when_the_server_stops_so_that_clients_go_elsewhere() {
     let id = host.post_action("hostile", "UntilCancelled", "").await;
     let mut events = Events::of(&host, &id, None).await;
     assert_eq!(events.next().await.unwrap().id, Some(1));
+    let (client, path) = (host.client.clone(), format!("/job/{id}/data?after=1&wait=60"));
+    let waiting = tokio::spawn(async move { client.get(&path).await });
+    // The request is under way once its connection is.
+    host.client.get("/about").await;
     let began = Instant::now();
     let stopped = host.stop().await;
     assert!(began.elapsed() < Duration::from_secs(8), "stopping took {:?}", began.elapsed());
+    let waited = waiting.await.unwrap();
+    assert_eq!((waited.status, &waited.body["items"]), (200, &json!([])), "{waited}");
     assert!(events.next().await.is_none(), "there is no end that was not");
 
     let host = stopped.start().await;

@@ -8,6 +8,8 @@ mod about;
 mod actions;
 mod applications;
 mod cancel;
+mod chaos;
+mod costs;
 mod follow;
 mod hosts;
 mod http;

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::{Error, Result};
 use super::ids::{Digest, JobId, WorkerId};
 use super::jobs::{JobType, NewActionJob};
-use super::pool::within_deadline;
+use super::pool::on_connection;
 
 /// How many jobs share a statement, at most.
 const MAX_BATCH: usize = 64;
@@ -65,7 +65,7 @@ impl Intake {
 
 async fn insert(pool: &PgPool, batch: Vec<Request>) {
     let (rows, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|request| (request.row, request.answer)).unzip();
-    match within_deadline(insert_rows(pool, &rows)).await {
+    match insert_rows(pool, &rows).await {
         Ok(inserted) => {
             for (row, answer) in rows.iter().zip(answers) {
                 let found = inserted.iter().find(|(id, _)| *id == row.id).map(|(_, created_at)| *created_at);
@@ -80,7 +80,7 @@ async fn insert(pool: &PgPool, batch: Vec<Request>) {
         // One bad row must not take the others with it.
         Err(_) => {
             for (row, answer) in rows.iter().zip(answers) {
-                let alone = within_deadline(insert_rows(pool, std::slice::from_ref(row))).await;
+                let alone = insert_rows(pool, std::slice::from_ref(row)).await;
                 let _ = answer.send(alone.map(|inserted| inserted.first().map(|(_, created_at)| *created_at)));
             }
         }
@@ -95,7 +95,7 @@ async fn insert_rows(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<(JobId, Offse
         .map(|row| row.job.idempotency.as_ref().map(|(key, print)| (key.clone(), print.as_bytes().to_vec())).unzip())
         .unzip();
     // The row lock on the application keeps it from being deleted under the new job.
-    let inserted = sqlx::query!(
+    let inserting = sqlx::query!(
         r#"insert into jobs (id, job_type, name, application, username, data, plugin, component_digest, idempotent,
                              timeout_ms, idempotency_key, idempotency_fingerprint,
                              status, worker, fence, attempt, started_at)
@@ -125,8 +125,7 @@ async fn insert_rows(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<(JobId, Offse
         &fingerprints as _,
         &rows.iter().map(|row| row.job.taker.map(|taker| taker.worker)).collect::<Vec<_>>() as _,
         &rows.iter().map(|row| row.job.taker.is_some_and(|taker| taker.starts)).collect::<Vec<_>>(),
-    )
-    .fetch_all(pool)
-    .await?;
+    );
+    let inserted = on_connection(pool, async |connection| Ok(inserting.fetch_all(connection).await?)).await?;
     Ok(inserted.into_iter().map(|row| (row.id, row.created_at)).collect())
 }

@@ -16,6 +16,7 @@ use super::caller::Caller;
 use super::error::{Error, Kind, Result};
 use super::ids::{AppName, JobId, PluginName};
 use super::jobs::{JobError, JobStatus, Json, may_read};
+use super::pool::within_deadline;
 use super::queue::{Claim, Outcome, no_longer_held};
 use super::recorder::{EndRecord, EntryRecord, Recorder};
 
@@ -200,6 +201,14 @@ impl JobLog {
 }
 
 impl DataSvc {
+    /// Waits until all entries and ends of this server's jobs so far are durable.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the server is stopping.
+    pub async fn recorded(&self) -> Result<()> {
+        self.recorder.written().await
+    }
+
     /// The log of a claimed job, for the holder of the claim to write to.
     pub fn job_log(&self, claim: &Claim, limits: LogLimits) -> JobLog {
         let state = State {
@@ -240,7 +249,7 @@ impl DataSvc {
             ));
         }
         // One statement, so that the entries are all there are if the status says that the job has ended.
-        let rows = sqlx::query!(
+        let reading = sqlx::query!(
             r#"select application as "application: AppName", status as "status: JobStatus",
                    page.seq as "seq?", page.at as "at?", page.source as "source?", page.data as "data?: SqlJson<Json>",
                    (select max(seq) from job_entries where job_id = $1) as newest
@@ -256,8 +265,8 @@ impl DataSvc {
             i64::from(limit),
             max_bytes
         )
-        .fetch_all(&self.pool)
-        .await?;
+        .fetch_all(&self.pool);
+        let rows = within_deadline(async { Ok(reading.await?) }).await?;
         let job = rows.first().filter(|job| may_read(caller, job.application.as_ref()));
         let status = job.ok_or_else(|| Error::not_found(Kind::Job, id))?.status;
         let next = rows.last().and_then(|last| last.seq.filter(|seq| Some(*seq) < last.newest));

@@ -16,6 +16,7 @@ use super::ids::{ActionName, AppName, Digest, JobId, PluginName};
 use super::intake::{NewRow, Taker};
 use super::job_log::SOURCE_HOST;
 use super::page::{Listed, Page};
+use super::pool::within_deadline;
 use super::queue::{Claim, TAKEN};
 use super::sql::OnConstraint;
 
@@ -342,7 +343,7 @@ impl DataSvc {
     /// # Errors
     /// [`Error::NotFound`], also for a job of an application that the caller may not read.
     pub async fn job(&self, caller: &Caller, id: JobId) -> Result<Job> {
-        let row = sqlx::query_as!(
+        let reading = sqlx::query_as!(
             JobRow,
             r#"select id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
                    application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
@@ -352,8 +353,8 @@ impl DataSvc {
                from jobs where id = $1"#,
             id as _
         )
-        .fetch_optional(&self.pool)
-        .await?;
+        .fetch_optional(&self.pool);
+        let row = within_deadline(async { Ok(reading.await?) }).await?;
         match row {
             Some(row) if may_read(caller, row.application.as_ref()) => row.try_into(),
             _ => Err(Error::not_found(Kind::Job, id)),
@@ -391,14 +392,14 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn job_positions(&self, jobs: &[JobId]) -> Result<Vec<(JobId, (i64, bool))>> {
-        let rows = sqlx::query!(
+        let positions = sqlx::query!(
             r#"select id as "id: JobId", status not in ('queued', 'running') as "ended!",
                    (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) as "last!"
                from jobs where id = any($1)"#,
             jobs as _
         )
-        .fetch_all(&self.pool)
-        .await?;
+        .fetch_all(&self.pool);
+        let rows = within_deadline(async { Ok(positions.await?) }).await?;
         Ok(rows.into_iter().map(|row| (row.id, (row.last, row.ended))).collect())
     }
 

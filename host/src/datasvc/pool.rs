@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+
+use tokio::time::{Instant, timeout_at};
 
 use super::error::{Error, Result};
 use super::intake::Intake;
@@ -19,8 +21,8 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement may take whose caller has to know soon whether the database is there.
 const DEADLINE: Duration = Duration::from_secs(6);
-/// Connections of the job engine: for the intake, the recorder, claims, and the heartbeat.
-const ENGINE_CONNECTIONS: u32 = 4;
+/// Connections of the job engine: for the intake, the recorder, claims, the heartbeat, and to be woken by.
+const ENGINE_CONNECTIONS: u32 = 5;
 /// A connection that was idle for longer is asked whether it still works before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(2);
 
@@ -101,13 +103,30 @@ impl DataSvc {
     }
 }
 
-/// Waits for a statement no longer than until its answer would be useless. A server that hangs is as good as away; a
-/// connection whose statement was given up is closed.
+/// Waits for an answer no longer than until it would be useless: a database that hangs is as good as away.
 pub(super) async fn within_deadline<T>(statement: impl Future<Output = Result<T>>) -> Result<T> {
-    match tokio::time::timeout(DEADLINE, statement).await {
+    tokio::time::timeout(DEADLINE, statement).await.unwrap_or_else(|_| Err(hangs()))
+}
+
+/// The same for a statement on a connection of this pool, which is closed if it hangs: it would be waited for before
+/// anyone else could have it.
+pub(super) async fn on_connection<T>(
+    pool: &PgPool,
+    statement: impl AsyncFnOnce(&mut PgConnection) -> Result<T>,
+) -> Result<T> {
+    let deadline = Instant::now() + DEADLINE;
+    let mut connection = timeout_at(deadline, pool.acquire()).await.map_err(|_| hangs())??;
+    match timeout_at(deadline, statement(&mut connection)).await {
         Ok(answer) => answer,
-        Err(_) => Err(Error::Unavailable(Arc::new(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))),
+        Err(_) => {
+            connection.close_on_drop();
+            Err(hangs())
+        }
     }
+}
+
+fn hangs() -> Error {
+    Error::Unavailable(Arc::new(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 fn newer(database: i64) -> SchemaError {

@@ -14,7 +14,7 @@ use super::error::{Error, Result};
 use super::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, WorkerId};
 use super::job_log::SOURCE_HOST;
 use super::jobs::{JobError, JobStatus, Json};
-use super::pool::within_deadline;
+use super::pool::on_connection;
 use super::sql::OnConstraint;
 
 /// How long a worker's claims last after its last heartbeat.
@@ -150,10 +150,10 @@ pub struct HandedOn {
 enum From<'a> {
     /// All that this worker holds.
     Worker(WorkerId),
-    /// These, which their worker never began.
-    Unbegun(WorkerId, &'a [(JobId, i64)]),
-    /// Those whose workers have given no sign of life.
-    Dead,
+    /// These claims, by their fencing numbers, since the worker may claim a job again as soon as it is queued.
+    Some { worker: WorkerId, claims: &'a [(JobId, i64)], begun: bool },
+    /// Those whose workers have given no sign of life, in the eyes of this one.
+    Dead { seen_by: WorkerId },
 }
 
 impl DataSvc {
@@ -162,7 +162,7 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn beat(&self, worker: WorkerId, host: HostId, runs_jobs: bool) -> Result<i64> {
-        let beat = async {
+        on_connection(&self.engine, async |connection| {
             let others = sqlx::query_scalar!(
                 r#"with beat as (
                        insert into workers (id, host_id, runs_jobs) values ($1, $2, $3)
@@ -175,11 +175,11 @@ impl DataSvc {
                 runs_jobs,
                 TIME_TO_LIVE.as_secs_f64()
             )
-            .fetch_one(&self.engine)
+            .fetch_one(connection)
             .await?;
             Ok(others)
-        };
-        within_deadline(beat).await
+        })
+        .await
     }
 
     /// What a worker holds.
@@ -187,18 +187,18 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn held_jobs(&self, worker: WorkerId) -> Result<Vec<Held>> {
-        let held = async {
+        let rows = on_connection(&self.engine, async |connection| {
             let rows = sqlx::query!(
                 r#"select id as "job_id: JobId", fence, cancel_requested_at is not null as "cancel_requested!",
                        cancel_requested_by
                    from jobs where worker = $1 and status = 'running'"#,
                 worker as _
             )
-            .fetch_all(&self.engine)
+            .fetch_all(connection)
             .await?;
             Ok(rows)
-        };
-        let rows = within_deadline(held).await?;
+        })
+        .await?;
         let held = rows.into_iter().map(|row| Held {
             job_id: row.job_id,
             fence: row.fence,
@@ -237,24 +237,29 @@ impl DataSvc {
                                           and running.name = lanes.name), 0) as of_action
                    from lanes
                ), heads as (
-                   select head.id, rooms.application, rooms.of_plugin,
-                       row_number() over (partition by rooms.application order by head.id) as turn,
-                       row_number() over (partition by rooms.plugin order by head.id) as plugin_turn
+                   -- More than needed, because other workers may be taking the first ones; few where there are many
+                   -- lanes.
+                   select head.id, head.fence, rooms.application, rooms.plugin, rooms.of_plugin,
+                       row_number() over (partition by rooms.application order by head.id) as turn
                    from rooms cross join lateral (
-                       select id from jobs
+                       select id, fence from jobs
                        where status = 'queued' and application = rooms.application and plugin = rooms.plugin
                            and name = rooms.name
-                       order by id limit greatest(least($3, of_plugin, of_action), 0)
+                       order by id limit greatest(least(1 + 2 * $3::bigint / (select count(*) from lanes), of_action), 0)
                    ) as head
+               ), turns as (
+                   select heads.*, turn + coalesce(served.running, 0) as place, coalesce(served.last, 0) as last
+                   from heads left join unnest($10::text[], $11::int[], $12::bigint[])
+                       as served (application, running, last) on served.application = heads.application
+               ), plugin_turns as (
+                   select *, row_number() over (partition by plugin order by place, last, id) as plugin_turn from turns
                ), chosen as (
-                   select jobs.id from heads
-                       join jobs on jobs.id = heads.id
-                       left join unnest($10::text[], $11::int[], $12::bigint[]) as served (application, running, last)
-                           on served.application = heads.application
+                   select jobs.id from plugin_turns as next
+                       join jobs on jobs.id = next.id and jobs.fence = next.fence
                    where jobs.status = 'queued' and plugin_turn <= of_plugin
                        and exists (select from workers where workers.id = $1
                                        and seen_at > now() - make_interval(secs => $2))
-                   order by turn + coalesce(served.running, 0), coalesce(served.last, 0), jobs.id
+                   order by next.place, next.last, jobs.id
                    limit $3 for update of jobs skip locked
                )
                update jobs set status = 'running', worker = $1, fence = fence + 1, updated_at = now(),
@@ -283,9 +288,8 @@ impl DataSvc {
             &applications.iter().map(|served| served.last).collect::<Vec<_>>(),
             &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
             SOURCE_HOST
-        )
-        .fetch_all(&self.engine);
-        let rows = within_deadline(async { Ok(claimed.await?) }).await?;
+        );
+        let rows = on_connection(&self.engine, async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
         rows.into_iter()
             .map(|row| {
                 Ok(Claim {
@@ -319,9 +323,9 @@ impl DataSvc {
              where id = $1 and fence = $2 and status = 'running' returning attempt",
             claim.job_id as _,
             claim.fence
-        )
-        .fetch_optional(&self.engine);
-        let attempt = within_deadline(async { Ok(started.await?) }).await?;
+        );
+        let attempt =
+            on_connection(&self.engine, async |connection| Ok(started.fetch_optional(connection).await?)).await?;
         claim.attempt = attempt.ok_or_else(|| no_longer_held(claim.job_id))?;
         claim.started = true;
         Ok(())
@@ -356,27 +360,34 @@ impl DataSvc {
         self.hand_on(From::Worker(worker), why).await
     }
 
-    /// Queues again what a worker holds according to the database, and never began: these claims, by their fencing
-    /// numbers, since the worker may claim a job again as soon as it is queued.
+    /// Takes from a worker what it holds according to the database and does not know of: what its guests never
+    /// `begun` is queued again, anything else as in [`DataSvc::hand_back`].
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn hand_back_unbegun(&self, worker: WorkerId, claims: &[(JobId, i64)], why: &str) -> Result<HandedOn> {
-        self.hand_on(From::Unbegun(worker, claims), why).await
+    pub async fn hand_back_strays(
+        &self,
+        worker: WorkerId,
+        claims: &[(JobId, i64)],
+        begun: bool,
+        why: &str,
+    ) -> Result<HandedOn> {
+        self.hand_on(From::Some { worker, claims, begun }, why).await
     }
 
-    /// Takes from all workers that have given no sign of life what they hold.
+    /// Takes from all workers that have given no sign of life what they hold. A worker that has given none itself
+    /// takes nothing: after the database has stood still nobody has.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn take_over(&self) -> Result<HandedOn> {
-        self.hand_on(From::Dead, "the server that ran the job gave no sign of life").await
+    pub async fn take_over(&self, seen_by: WorkerId) -> Result<HandedOn> {
+        self.hand_on(From::Dead { seen_by }, "the server that ran the job gave no sign of life").await
     }
 
     async fn hand_on(&self, from: From<'_>, why: &str) -> Result<HandedOn> {
         let mut total = HandedOn::default();
         loop {
-            match within_deadline(self.hand_some_on(&from, why)).await {
+            match self.hand_some_on(&from, why).await {
                 // The former holder has just recorded an entry.
                 Err(Error::Conflict { reason }) if reason == TAKEN => {}
                 Err(problem) => return Err(problem),
@@ -387,27 +398,32 @@ impl DataSvc {
     }
 
     async fn hand_some_on(&self, from: &From<'_>, why: &str) -> Result<HandedOn> {
-        let (worker, unbegun) = match from {
-            From::Worker(worker) => (Some(*worker), None),
-            From::Unbegun(worker, claims) => {
-                (Some(*worker), Some(claims.iter().copied().unzip::<_, _, Vec<_>, Vec<_>>()))
+        let (worker, claims, unbegun, seen_by) = match from {
+            From::Worker(worker) => (Some(*worker), None, false, None),
+            From::Some { worker, claims, begun } => {
+                let (jobs, fences): (Vec<JobId>, Vec<i64>) = claims.iter().copied().unzip();
+                (Some(*worker), Some((jobs, fences)), !begun, None)
             }
-            From::Dead => (None, None),
+            From::Dead { seen_by } => (None, None, false, Some(*seen_by)),
         };
-        let (unbegun, fences) = unbegun.unzip();
+        let (jobs, fences) = claims.unzip();
         let error = json!({
             "code": "lost",
             "message": format!("{why}, and it may have done a part of its work; look before you run it again"),
         });
-        let moved = sqlx::query!(
+        let moving = sqlx::query!(
             r#"with held as (
-                   select id, started_at is null or $6::uuid[] is not null or (idempotent and attempt < $2) as again,
+                   select id, started_at is null or $10 or (idempotent and attempt < $2) as again,
                        cancel_requested_at is not null as cancelled,
-                       ($6 is not null and started_at is not null)::int as not_begun
+                       ($10 and started_at is not null)::int as not_begun
                    from jobs
-                   where status = 'running' and ($1::uuid is null or worker = $1) and ($6 is null or (id, fence) in (select * from unnest($6, $9::bigint[])))
-                       and ($1 is not null or not exists (select from workers where workers.id = jobs.worker
-                                                              and seen_at > now() - make_interval(secs => $7)))
+                   where status = 'running' and ($1::uuid is null or worker = $1)
+                       and ($6::uuid[] is null or (id, fence) in (select * from unnest($6, $9::bigint[])))
+                       and ($1 is not null or (
+                           not exists (select from workers where workers.id = jobs.worker
+                                           and seen_at > now() - make_interval(secs => $7))
+                           and exists (select from workers where workers.id = $11
+                                           and seen_at > now() - make_interval(secs => $7 / 2))))
                    limit $8 for update skip locked
                ), moved as (
                    update jobs set worker = null, fence = fence + 1, updated_at = now(), attempt = attempt - not_begun,
@@ -429,14 +445,18 @@ impl DataSvc {
             error,
             SOURCE_HOST,
             why,
-            unbegun as _,
+            jobs as _,
             TIME_TO_LIVE.as_secs_f64(),
             MAX_HANDED_ON,
-            fences as _
-        )
-        .fetch_all(&self.engine)
-        .await
-        .on_constraint("job_entries_pkey", || Error::conflict(TAKEN))?;
+            fences as _,
+            unbegun,
+            seen_by as _
+        );
+        let moved = on_connection(&self.engine, async |connection| {
+            let moved = moving.fetch_all(connection).await;
+            moved.on_constraint("job_entries_pkey", || Error::conflict(TAKEN))
+        })
+        .await?;
         self.recorder.changed(moved.iter().map(|job| job.id).collect());
         let lost = moved.iter().filter(|job| job.status == JobStatus::Lost).count() as u64;
         Ok(HandedOn { queued: moved.len() as u64 - lost, lost })
@@ -456,12 +476,11 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn forget_dead_workers(&self) -> Result<()> {
-        sqlx::query!(
+        let dead = sqlx::query!(
             "delete from workers where seen_at < now() - interval '1 hour'
                  and not exists (select from jobs where jobs.worker = workers.id and jobs.status = 'running')"
-        )
-        .execute(&self.engine)
-        .await?;
+        );
+        on_connection(&self.engine, async |connection| Ok(dead.execute(connection).await?)).await?;
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 //! way shares the next one, and its commit; with nothing to wait for it is written at once.
 //!
 //! Every record carries its claim's fencing number: of a claim that was given away nothing is written. A statement
-//! whose answer was lost is repeated as it was: an entry that has its place already keeps it, since nobody else may
-//! have taken that place under the same number.
+//! whose answer was lost is repeated, without the entries that have their places already: nobody else may have taken
+//! those while the claim was held.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,8 +20,9 @@ use super::error::{Error, Result};
 use super::ids::JobId;
 use super::job_log::SOURCE_HOST;
 use super::jobs::{JobStatus, Json};
-use super::pool::within_deadline;
-use super::queue::no_longer_held;
+use super::pool::on_connection;
+use super::queue::{TAKEN, no_longer_held};
+use super::sql::OnConstraint;
 
 /// How many records share a statement, at most.
 const MAX_BATCH: usize = 1000;
@@ -159,7 +160,7 @@ impl Batch {
     }
 
     /// Writes it, however long the database is away, and answers.
-    async fn record(self, pool: &PgPool) {
+    async fn record(mut self, pool: &PgPool) {
         match self.persist(pool).await {
             Ok(held) => self.answer(&held),
             // One bad record must not take the others with it.
@@ -187,17 +188,18 @@ impl Batch {
     }
 
     /// Writes it, and again while the database is away. Returns the claims that were held.
-    async fn persist(&self, pool: &PgPool) -> Result<HashSet<(JobId, i64)>> {
+    async fn persist(&mut self, pool: &PgPool) -> Result<HashSet<(JobId, i64)>> {
         let mut away = false;
         loop {
-            match within_deadline(self.write(pool)).await {
+            match self.write(pool).await {
                 Err(Error::Unavailable(cause)) => {
                     if !away {
                         warn!("job logs and ends wait for the database: {cause}");
                     }
                     away = true;
-                    tokio::time::sleep(RETRY).await;
                 }
+                // A statement that was given up has gone on meanwhile.
+                Err(Error::Conflict { reason }) if reason == TAKEN => {}
                 other => {
                     if away {
                         info!("the database is back, and what waited for it is written");
@@ -205,12 +207,32 @@ impl Batch {
                     return other;
                 }
             }
+            tokio::time::sleep(RETRY).await;
+            self.leave_out_written(pool).await;
+        }
+    }
+
+    /// Leaves out the entries that have their places. If that cannot be told now, it is told at the next try.
+    async fn leave_out_written(&mut self, pool: &PgPool) {
+        let written = on_connection(pool, async |connection| {
+            let rows = sqlx::query!(
+                r#"select job_id as "job_id: JobId", seq from job_entries
+                   where (job_id, seq) in (select * from unnest($1::uuid[], $2::bigint[]))"#,
+                &self.entries.iter().map(|entry| entry.job_id).collect::<Vec<_>>() as _,
+                &self.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(),
+            )
+            .fetch_all(connection)
+            .await?;
+            Ok(rows.into_iter().map(|row| (row.job_id, row.seq)).collect::<HashSet<_>>())
+        });
+        if let Ok(written) = written.await {
+            self.entries.retain(|entry| !written.contains(&(entry.job_id, entry.seq)));
         }
     }
 
     async fn write(&self, pool: &PgPool) -> Result<HashSet<(JobId, i64)>> {
         let Self { entries, ends } = self;
-        let held = sqlx::query!(
+        let writing = sqlx::query!(
             r#"with entries as (
                    select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[])
                        as entry (job_id, fence, seq, at, source, data)
@@ -227,14 +249,13 @@ impl Batch {
                    select jobs.id, jobs.fence from jobs
                        join (select distinct job_id, fence from entries) as written
                            on written.job_id = jobs.id and written.fence = jobs.fence
-                   where jobs.status = 'running' and not exists (select from ends where ends.job_id = jobs.id)
+                   where jobs.status = 'running' and not exists (select from ends where ends.job_id = jobs.id and ends.fence = jobs.fence)
                    for share of jobs
                ), written as (
                    insert into job_entries (job_id, seq, at, source, data)
                    select entries.job_id, entries.seq, entries.at, entries.source, entries.data::json
                    from entries join (select * from ended union all select * from held) as owned
                        on owned.id = entries.job_id and owned.fence = entries.fence
-                   on conflict (job_id, seq) do nothing
                )
                select id as "id!: JobId", fence as "fence!" from ended
                union all select id, fence from held
@@ -252,8 +273,11 @@ impl Batch {
             &ends.iter().map(|end| end.status).collect::<Vec<_>>() as _,
             &ends.iter().map(|end| end.result.as_ref().map(|json| json.get().to_owned())).collect::<Vec<_>>() as _,
             &ends.iter().map(|end| end.error.clone()).collect::<Vec<_>>() as _,
-        )
-        .fetch_all(pool)
+        );
+        let held = on_connection(pool, async |connection| {
+            let held = writing.fetch_all(connection).await;
+            held.on_constraint("job_entries_pkey", || Error::conflict(TAKEN))
+        })
         .await?;
         Ok(held.into_iter().map(|claim| (claim.id, claim.fence)).collect())
     }
@@ -279,7 +303,7 @@ async fn record_entry_alone(pool: &PgPool, entry: EntryRecord) {
 
 /// Writes an end that may be what the database refuses, which its sender is told then.
 async fn record_end_alone(pool: &PgPool, end: EndRecord) {
-    let batch = Batch { ends: vec![end], ..Batch::default() };
+    let mut batch = Batch { ends: vec![end], ..Batch::default() };
     match batch.persist(pool).await {
         Ok(held) => batch.answer(&held),
         Err(problem) => {

@@ -17,9 +17,13 @@ fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         // 08: connection exceptions; 53: insufficient resources; 57P0x: shutting down, crashed, starting up;
-        // 25006: a standby that takes no writes.
+        // 25006: a standby that takes no writes; 57014, 55P03: given up by a time limit of the database's own;
+        // 40001, 40P01: in the way of another transaction.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P0") || code == "25006"
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57P0")
+                || ["25006", "57014", "55P03", "40001", "40P01"].contains(&&*code)
         }),
         _ => false,
     }

@@ -44,8 +44,8 @@ impl DataSvc {
             r#"insert into storage (id, host_id) values ($1, $2)
                on conflict (only_row) do update set id = $1, host_id = $2
                    where (storage.id = $1 and storage.host_id is not distinct from $2)
-                       or not exists (select from workers where host_id <> $3
-                                          and seen_at > now() - make_interval(secs => $4))"#,
+                       or not exists (select from workers where seen_at > now() - make_interval(secs => $4)
+                                          and host_id <> $3 and host_id = coalesce(storage.host_id, host_id))"#,
             files.id,
             own as _,
             host as _,

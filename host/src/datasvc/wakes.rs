@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 use super::DataSvc;
 use super::error::Result;
 use super::ids::{JobId, WorkerId};
+use super::pool::on_connection;
 use super::recorder::Changed;
 
 const CHANNEL: &str = "elita";
@@ -30,6 +31,13 @@ pub struct Wake {
     pub changed_more: bool,
 }
 
+impl Wake {
+    /// Anything may have happened.
+    pub fn anything() -> Self {
+        Self { queued: true, cancelled: true, changed_more: true, ..Self::default() }
+    }
+}
+
 /// The messages of all servers, as they come in.
 pub struct Wakes(PgListener);
 
@@ -43,7 +51,8 @@ impl DataSvc {
         wake.changed_more |= wake.changed.len() > MAX_NAMED;
         wake.changed.truncate(MAX_NAMED);
         let payload = serde_json::to_string(&wake).map_err(super::Error::internal)?;
-        sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload).execute(&self.pool).await?;
+        let notify = sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload);
+        on_connection(&self.engine, async |connection| Ok(notify.execute(connection).await?)).await?;
         Ok(())
     }
 
@@ -52,7 +61,7 @@ impl DataSvc {
     /// # Errors
     /// [`super::Error::Unavailable`].
     pub async fn listen(&self) -> Result<Wakes> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+        let mut listener = PgListener::connect_with(&self.engine).await?;
         listener.ignore_pool_close_event(true);
         listener.listen(CHANNEL).await?;
         Ok(Wakes(listener))
@@ -65,16 +74,14 @@ impl DataSvc {
 }
 
 impl Wakes {
-    /// The next message. After an interruption, in which some may have been lost, it is one that says that anything
-    /// may have happened.
+    /// The next message. After an interruption, in which some may have been lost, it is [`Wake::anything`].
     ///
     /// # Errors
-    /// [`super::Error::Unavailable`] while the database is away; it may be asked again.
+    /// [`super::Error::Unavailable`] when the connection is lost; then it is time to listen anew.
     pub async fn next(&mut self) -> Result<Wake> {
-        let anything = Wake { queued: true, cancelled: true, changed_more: true, ..Wake::default() };
         match self.0.try_recv().await? {
-            Some(message) => Ok(serde_json::from_str(message.payload()).unwrap_or(anything)),
-            None => Ok(anything),
+            Some(message) => Ok(serde_json::from_str(message.payload()).unwrap_or_else(|_| Wake::anything())),
+            None => Ok(Wake::anything()),
         }
     }
 }

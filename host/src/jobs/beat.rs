@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::Engine;
-use crate::datasvc::{Claim, JobId, LeaseKeeper, Result, TIME_TO_LIVE};
+use crate::datasvc::{Claim, HandedOn, JobId, LeaseKeeper, Result, TIME_TO_LIVE};
 
 /// How often it beats.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -97,9 +97,17 @@ impl Heart {
         if lost.is_empty() {
             return Ok(());
         }
-        let why = "the server never learned that it had claimed the job";
-        let left = engine.svc.hand_back_unbegun(engine.worker, &lost, why).await?;
-        warn!("claims went astray: {} are queued again", left.queued);
+        let (begun, unbegun): (Vec<_>, Vec<_>) = lost.into_iter().partition(|claim| engine.held.is_begun(claim));
+        for (claims, begun, why) in [
+            (unbegun, false, "the server never learned that it had claimed the job"),
+            (begun, true, "the server could not record how the run ended"),
+        ] {
+            let left = engine.svc.hand_back_strays(engine.worker, &claims, begun, why).await?;
+            if left != HandedOn::default() {
+                warn!("claims went astray ({why}): {} are queued again, {} are lost", left.queued, left.lost);
+            }
+            claims.iter().for_each(|(job, fence)| engine.held.ended(*job, *fence));
+        }
         engine.signals.tell_queued();
         Ok(())
     }
@@ -111,10 +119,10 @@ impl Heart {
             self.steady_since = None;
         }
         self.last = sent;
-        if self.steady_since.get_or_insert(sent).elapsed() < TIME_TO_LIVE {
+        if self.steady_since.get_or_insert(sent).elapsed() < TIME_TO_LIVE || sent.elapsed() > INTERVAL {
             return Ok(());
         }
-        let taken = engine.svc.take_over().await?;
+        let taken = engine.svc.take_over(engine.worker).await?;
         if taken.queued + taken.lost > 0 {
             info!("took over from a dead server: {} jobs are queued again, {} are lost", taken.queued, taken.lost);
             engine.signals.tell_queued();

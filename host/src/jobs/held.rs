@@ -1,6 +1,6 @@
 //! The jobs that run here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -17,10 +17,16 @@ pub(super) struct CancelRequest {
 
 /// What is known of the jobs that run here. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct HeldJobs(Arc<Mutex<HashMap<JobId, Holding>>>);
+pub(super) struct HeldJobs {
+    held: Arc<Mutex<HashMap<JobId, Holding>>>,
+    /// The claims whose guests were started and whose ends are not on record, whether they still run or not.
+    begun: Arc<Mutex<HashSet<(JobId, i64)>>>,
+}
 
 struct Holding {
     fence: i64,
+    /// Whether its end is on its way into the database, which then no longer counts it among what is held.
+    ending: bool,
     cancel: watch::Sender<Option<CancelRequest>>,
     task: Option<AbortHandle>,
 }
@@ -39,7 +45,7 @@ impl HeldJobs {
     /// Enters a job. The receiver is told when someone asks for it to stop.
     pub(super) fn enter(&self, job_id: JobId, fence: i64) -> (HeldJob, watch::Receiver<Option<CancelRequest>>) {
         let (cancel, cancelled) = watch::channel(None);
-        self.lock().insert(job_id, Holding { fence, cancel, task: None });
+        self.lock().insert(job_id, Holding { fence, ending: false, cancel, task: None });
         (HeldJob { all: self.clone(), job_id, fence }, cancelled)
     }
 
@@ -48,6 +54,28 @@ impl HeldJobs {
         if let Some(holding) = self.lock().get_mut(&job_id).filter(|holding| holding.fence == fence) {
             holding.task = Some(task);
         }
+    }
+
+    /// The guest of a claim is about to start.
+    pub(super) fn began(&self, job_id: JobId, fence: i64) {
+        self.lock_begun().insert((job_id, fence));
+    }
+
+    /// The end of a claim is on its way.
+    pub(super) fn ends(&self, job_id: JobId, fence: i64) {
+        if let Some(holding) = self.lock().get_mut(&job_id).filter(|holding| holding.fence == fence) {
+            holding.ending = true;
+        }
+    }
+
+    /// The end of a claim is on record.
+    pub(super) fn ended(&self, job_id: JobId, fence: i64) {
+        self.lock_begun().remove(&(job_id, fence));
+    }
+
+    /// Whether the guest of a claim was started, and how it ended is not on record.
+    pub(super) fn is_begun(&self, claim: &(JobId, i64)) -> bool {
+        self.lock_begun().contains(claim)
     }
 
     /// What is held now.
@@ -70,7 +98,9 @@ impl HeldJobs {
                         is_new
                     });
                 }
+                None if holding.ending => {}
                 None => {
+                    self.ended(*job, holding.fence);
                     if let Some(task) = &holding.task {
                         task.abort();
                         dropped.push(*job);
@@ -91,7 +121,11 @@ impl HeldJobs {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Holding>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_begun(&self) -> MutexGuard<'_, HashSet<(JobId, i64)>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -35,7 +35,13 @@ impl Engine {
         }
         let log = self.svc.job_log(&claim, self.settings.log);
         let ended = match self.begin(&mut claim).await {
-            Ok(Ok(())) => self.run_guest(&claim, &log, &mut cancel).await,
+            Ok(Ok(())) if cancel.borrow().is_some() => {
+                Outcome::Cancelled(JobError::new("cancelled", "someone asked for it to stop before it began"))
+            }
+            Ok(Ok(())) => {
+                self.held.began(claim.job_id, claim.fence);
+                self.run_guest(&claim, &log, &mut cancel).await
+            }
             Ok(Err(failure)) => Outcome::Failed(failure),
             Err(problem) => return warn!("a job was not begun: {problem}"),
         };
@@ -43,7 +49,10 @@ impl Engine {
             let message: String = failure.message.chars().take(MAX_LOGGED_CHARS).collect();
             info!("action `{}` ended with {}: {message:?}", claim.action, failure.code);
         }
-        record_end(&log, ended).await;
+        self.held.ends(claim.job_id, claim.fence);
+        if record_end(&log, ended).await {
+            self.held.ended(claim.job_id, claim.fence);
+        }
     }
 
     /// Makes sure that the component is there and the start is on record; the inner error ends the job.
@@ -98,16 +107,21 @@ impl Engine {
     }
 }
 
-/// Records how a job ended, or, where that is refused, that it ended.
-async fn record_end(log: &JobLog, ended: Outcome) {
+/// Records how a job ended, or, where that is refused, that it ended. Says whether nothing more is to be done.
+async fn record_end(log: &JobLog, ended: Outcome) -> bool {
     let problem = match log.finish(&ended).await {
-        Ok(()) => return,
-        Err(Error::Conflict { reason }) => return warn!("a run has ended, and nothing was recorded: {reason}"),
+        Ok(()) => return true,
+        Err(Error::Conflict { reason }) => {
+            warn!("a run has ended, and nothing was recorded: {reason}");
+            return true;
+        }
         Err(problem) => problem,
     };
     error!("the end of a job could not be recorded as it was: {problem:?}");
     let message = "the run ended, and how it ended could not be recorded; the server's log says why";
-    if let Err(problem) = log.finish(&Outcome::Failed(JobError::new("internal", message))).await {
+    let recorded = log.finish(&Outcome::Failed(JobError::new("internal", message))).await;
+    if let Err(problem) = &recorded {
         error!("the end of a job could not be recorded at all: {problem:?}");
     }
+    recorded.is_ok()
 }

@@ -82,6 +82,8 @@ impl Slots {
     pub(super) fn room(&self, ready: Vec<Digest>) -> Option<Room> {
         let mut state = self.lock();
         if state.closed || state.taken >= self.limits.all {
+            // Whoever asks has reason to: it is to be told when there is room.
+            state.backlog = true;
             return None;
         }
         (state.claiming, state.backlog) = (true, false);
@@ -110,8 +112,8 @@ impl Slots {
         })
     }
 
-    /// Ends a claim: a slot for each job. `all` says that there were no more in the queue.
-    pub(super) fn claimed(&self, claims: Vec<Claim>, all: bool) -> Vec<(Claim, Slot)> {
+    /// Ends a claim: a slot for each job. As long as there were any, there may be more.
+    pub(super) fn claimed(&self, claims: Vec<Claim>) -> Vec<(Claim, Slot)> {
         let mut state = self.lock();
         state.claiming = false;
         let slots = claims.into_iter().map(|claim| {
@@ -120,7 +122,7 @@ impl Slots {
         });
         let slots: Vec<_> = slots.collect();
         let is_limited = state.running.keys().any(|lane| !self.has_room(&state, lane));
-        state.backlog |= !all || is_limited;
+        state.backlog |= !slots.is_empty() || is_limited;
         slots
     }
 
@@ -168,7 +170,7 @@ impl Drop for Slot {
                 state.running.remove(&self.lane);
             }
         }
-        if state.backlog {
+        if state.backlog || state.claiming {
             self.slots.freed.notify_one();
         }
     }

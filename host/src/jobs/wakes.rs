@@ -126,6 +126,8 @@ pub(super) async fn listen(engine: Arc<Engine>) {
     }
     loop {
         if let Ok(mut wakes) = engine.svc.listen().await {
+            // What was told before is not told again.
+            engine.hear(&Wake::anything());
             while let Ok(wake) = wakes.next().await {
                 if wake.from != Some(engine.worker) {
                     engine.hear(&wake);

@@ -65,9 +65,11 @@ impl Worker {
             let _ = engine.stop.clone().wait_for(|stop| *stop).await;
         }
         jobs.drain().await;
+        // First, so that the heartbeat does not enter this server again.
         for task in background {
             task.abort();
         }
+        jobs.hand_back().await;
     }
 }
 
@@ -98,22 +100,21 @@ impl Jobs {
     /// Fills the free slots.
     async fn claim(&self) -> Result<(), Error> {
         let engine = &self.0;
-        while engine.lease.holds() {
+        while engine.lease.holds() && !*engine.stop.borrow() {
             let Some(room) = engine.slots.room(engine.plugins.ready()) else { return Ok(()) };
-            let asked = room.jobs;
             let claims = match engine.svc.claim_jobs(engine.worker, &room).await {
                 Ok(claims) => claims,
                 Err(problem) => {
-                    engine.slots.claimed(Vec::new(), false);
+                    engine.slots.claimed(Vec::new());
                     return Err(problem);
                 }
             };
-            let is_all = claims.len() < asked;
-            for (claim, slot) in engine.slots.claimed(claims, is_all) {
-                engine.start(claim, slot);
-            }
-            if is_all {
+            let slots = engine.slots.claimed(claims);
+            if slots.is_empty() {
                 return Ok(());
+            }
+            for (claim, slot) in slots {
+                engine.start(claim, slot);
             }
         }
         Ok(())
@@ -131,7 +132,14 @@ impl Jobs {
             engine.held.drop_all();
             engine.runs.wait().await;
         }
+    }
+
+    /// Leaves to others what did not end in time.
+    async fn hand_back(&self) {
+        let engine = &self.0;
         let settled = async {
+            // What has ended is not to be handed back.
+            engine.svc.recorded().await?;
             let left = engine.svc.hand_back(engine.worker, "the server was stopped while the job was running").await?;
             if left.queued + left.lost > 0 {
                 warn!("jobs did not end in time: {} are queued again, {} are lost", left.queued, left.lost);

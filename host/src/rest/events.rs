@@ -20,6 +20,8 @@ use crate::jobs::{Follower, News};
 /// How many entries are read at a time, and how many bytes of them.
 const PAGE: u32 = 100;
 const PAGE_BYTES: i64 = 64 * 1024;
+/// How long a stream waits for more when there is something new: many streams of one busy job are to cost little.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How often a silent stream says that it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long to wait before rows are read again, when the database was away.
@@ -103,7 +105,7 @@ impl Events {
             match self.read().await {
                 Ok(_) if !self.unsent.is_empty() => {}
                 Ok(Found::Running) => match self.follower.news().await {
-                    News::Perhaps => {}
+                    News::Perhaps => tokio::time::sleep(PAUSE).await,
                     News::Stopping => return None,
                 },
                 Ok(Found::End) => match self.rest.svc.job(&self.caller, self.job_id).await {

@@ -200,9 +200,8 @@ async fn entries(
             rest.svc.job_entries(&caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await.map_err(in_parameter)?;
         if entries.items.is_empty() && !entries.status.is_final() && Instant::now() < until {
             tokio::select! {
-                News::Perhaps = follower.news() => continue,
+                news = follower.news() => if news == News::Perhaps { continue },
                 () = tokio::time::sleep_until(until) => {}
-                else => {}
             }
         }
         let next = entries.next.map(|seq| seq.to_string());

@@ -34,6 +34,14 @@ pub(crate) fn entries(_: &ActionCall) -> Result<()> {
     Ok(())
 }
 
+/// Each of which is taken.
+pub(crate) fn so_many_entries(call: &ActionCall) -> Result<()> {
+    for _ in 0..call.parameter("count")? {
+        jobs::append(LINE)?;
+    }
+    Ok(())
+}
+
 /// Keeps every timer it gets from the host.
 pub(crate) fn handles(_: &ActionCall) -> Result<()> {
     let mut timers = Vec::new();

@@ -1,0 +1,73 @@
+//! One job at a time on an idle system: from POST to 202, and from POST until its client has seen that it has ended.
+//! Beside one client of pgbench running the same INSERT.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::client::{Connection, Request};
+use crate::pgbench;
+use crate::report::{Comparison, Goal, Report, median};
+use crate::server::Server;
+use crate::site::Site;
+
+/// Milliseconds.
+struct Latencies {
+    accepted: f64,
+    seen: f64,
+}
+
+pub(crate) async fn measure(site: &Site, rounds: usize, seconds: u64, report: &mut Report) -> anyhow::Result<()> {
+    let mut server = Server::start(site, "idle", &[]).await?;
+    let peer = site.database("peer").await?;
+    let (mut accepted, mut seen) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        server.empty().await?;
+        let elita = one_at_a_time(&server, Duration::from_secs(seconds)).await?;
+        pgbench::empty(&peer.url).await?;
+        let insert = pgbench::run(&peer.url, site.directory.path(), 1, seconds)?.median_ms;
+        accepted.push((elita.accepted, insert));
+        seen.push((elita.seen, 2.0 * insert));
+    }
+    let beside = "pgbench, same INSERT, 1 client, median";
+    let what = "POST to 202, idle, median";
+    report.add(Comparison::new("2", what, beside, "ms", accepted).goal(Goal::AtMost(1.15)));
+    let what = "POST to GET /job/{id}/data?wait answered";
+    report.add(Comparison::new("3", what, "twice that", "ms", seen).goal(Goal::AtMost(1.25)));
+    server.stop().await
+}
+
+/// On a thread that does nothing else, so that an answer wakes nobody but its client.
+async fn one_at_a_time(server: &Server, time: Duration) -> anyhow::Result<Latencies> {
+    let (address, token, post) = (server.address, server.database.token.clone(), server.post());
+    let alone = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(run(address, &token, &post, time))
+    };
+    tokio::task::spawn_blocking(alone).await?
+}
+
+async fn run(address: SocketAddr, token: &str, post: &Request, time: Duration) -> anyhow::Result<Latencies> {
+    let mut asking = Connection::to(address).await?;
+    let mut following = Connection::to(address).await?;
+    let (mut accepted, mut seen) = (Vec::new(), Vec::new());
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        let began = Instant::now();
+        let reply = asking.exchange(post).await?;
+        accepted.push(began.elapsed().as_secs_f64() * 1e3);
+        let wait = Request::get(&format!("/job/{}/data?after=0&wait=30", job_id(reply)?), token);
+        let reply = following.exchange(&wait).await?;
+        seen.push(began.elapsed().as_secs_f64() * 1e3);
+        let has_ended = std::str::from_utf8(reply)?.contains(r#""status":"succeeded""#);
+        anyhow::ensure!(has_ended, "it has not succeeded: {}", String::from_utf8_lossy(reply));
+    }
+    Ok(Latencies { accepted: median(accepted), seen: median(seen) })
+}
+
+/// The job that a reply to a POST names.
+pub(crate) fn job_id(reply: &[u8]) -> anyhow::Result<&str> {
+    let (_, rest) = std::str::from_utf8(reply)?.split_once(r#""job_id":""#).context("no job_id")?;
+    Ok(rest.split_once('"').context("no job_id")?.0)
+}

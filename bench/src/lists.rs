@@ -1,0 +1,194 @@
+//! How Postgres carries out the server's queries on a table with a million jobs. They are those of the server's own
+//! code, run by it; the plans come from Postgres' log.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use elita::datasvc::{AppName, Caller, DataSvc, HostId, JobFilter, JobId, JobStatus, Page, Room, WorkerId};
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use time::OffsetDateTime;
+
+use crate::plans::{Plan, Plans};
+use crate::report::Report;
+use crate::site::Site;
+
+/// The table, its logs and the users.
+const FILL: &str = include_str!("lists.sql");
+/// A hundred thousand jobs in the queue of one application, and a few in those of others.
+const QUEUE: &str = include_str!("queue.sql");
+
+/// Where all plans go.
+const FILE: &str = "target/lists.txt";
+
+/// What is reported as too much: rows thrown away, pages looked at.
+const MANY_ROWS: u64 = 10_000;
+const MANY_PAGES: u64 = 5_000;
+
+struct Looker<'a> {
+    plans: Plans,
+    report: &'a mut Report,
+    /// All plans.
+    text: String,
+}
+
+pub(crate) async fn measure(site: &Site, report: &mut Report) -> anyhow::Result<()> {
+    let url = site.database("lists").await?.url;
+    let mut connection = PgConnection::connect(&url).await?;
+    connection.execute(FILL).await?;
+    let mut looker = Looker { plans: Plans::of(&url).await?, report, text: String::new() };
+    looker.plans.since().await?;
+    let svc = DataSvc::connect(&url, 1).await?;
+    looker.report.remark("lists of a million jobs: plan's ms, rows thrown away, pages, and !! where that is much");
+    lists(&svc, &mut connection, &mut looker).await?;
+    connection.execute(QUEUE).await?;
+    claims(&svc, &mut connection, &mut looker).await?;
+    retention(&svc, &mut looker).await?;
+    svc.close().await;
+    std::fs::write(FILE, &looker.text)?;
+    looker.report.remark(&format!("all plans: {FILE}"));
+    Ok(())
+}
+
+impl Looker<'_> {
+    /// Reports what the statements of a call were.
+    async fn see(&mut self, what: &str, took: Duration, rows: usize) -> anyhow::Result<()> {
+        for plan in self.plans.since().await? {
+            let (thrown_away, pages) = (plan.thrown_away(), plan.pages());
+            let is_much = plan.scans_a_table() || thrown_away > MANY_ROWS || pages > MANY_PAGES;
+            let line = format!(
+                "  {} {what:<58} {:>8.2} ms {thrown_away:>8} {pages:>7} {}({rows} rows, {:.1} ms with all)",
+                if is_much { "!!" } else { "  " },
+                plan.millis,
+                if plan.scans_a_table() { "whole table " } else { "" },
+                took.as_secs_f64() * 1e3,
+            );
+            self.report.remark(&line);
+            let Plan { millis: _, text } = plan;
+            writeln!(self.text, "{line}\n{text}")?;
+        }
+        Ok(())
+    }
+}
+
+async fn lists(svc: &DataSvc, connection: &mut PgConnection, looker: &mut Looker<'_>) -> anyhow::Result<()> {
+    let middle = sqlx::query_scalar("select id::text from jobs order by id offset 500000 limit 1");
+    let middle: String = middle.fetch_one(connection).await?;
+    for user in ["global", "one", "many"] {
+        let caller = svc.caller_of(&format!("elita_{user}")).await?;
+        for (what, filter) in filters(user)? {
+            for (page, after) in [("", None), (", from the middle", Some(middle.clone()))] {
+                let page_of_list = Page::new(after, None)?;
+                let (rows, took) = timed(svc.jobs(&caller, &filter, &page_of_list)).await?;
+                looker.see(&format!("{user}: {what}{page}"), took, rows.items.len()).await?;
+            }
+        }
+        let job = JobId::parse(&middle)?;
+        one_job(svc, &caller, job, user, looker).await?;
+    }
+    Ok(())
+}
+
+/// What is asked of a job that may or may not be seen.
+async fn one_job(
+    svc: &DataSvc,
+    caller: &Caller,
+    job: JobId,
+    user: &str,
+    looker: &mut Looker<'_>,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let found = svc.job(caller, job).await.is_ok();
+    looker.see(&format!("{user}: GET /job/{{id}}"), began.elapsed(), found.into()).await?;
+    let began = Instant::now();
+    let found = svc.job_entries(caller, job, 0, 100, 1 << 20).await.is_ok();
+    looker.see(&format!("{user}: GET /job/{{id}}/data"), began.elapsed(), found.into()).await
+}
+
+/// What users ask for. The table's SQL says which names are frequent.
+fn filters(user: &str) -> anyhow::Result<Vec<(String, JobFilter)>> {
+    let none = JobFilter::default;
+    let app = |name: &str| anyhow::Ok(JobFilter { application: Some(AppName::parse(name)?), ..none() });
+    let name = |name: &str| JobFilter { name: Some(name.into()), ..none() };
+    let status = |status| JobFilter { status: Some(status), ..none() };
+    let since = |days| JobFilter { since: Some(OffsetDateTime::now_utc() - time::Duration::days(days)), ..none() };
+    let mut filters = vec![
+        ("all".to_owned(), none()),
+        ("active=true".into(), JobFilter { active: Some(true), ..none() }),
+        ("active=false".into(), JobFilter { active: Some(false), ..none() }),
+    ];
+    use JobStatus::{Cancelled, Failed, Lost, Queued, Running, Succeeded};
+    for wanted in [Queued, Running, Succeeded, Failed, Cancelled, Lost] {
+        filters.push((format!("status={}", wanted.as_str()), status(wanted)));
+    }
+    filters.extend([
+        ("name=frequent".into(), name("Action1")),
+        ("name=rare, old".into(), name("Rare")),
+        ("name=none".into(), name("Nowhere")),
+        ("since=today".into(), since(1)),
+        ("since=a month ago".into(), since(30)),
+        ("since=tomorrow".into(), since(-1)),
+        ("name=frequent&status=failed".into(), JobFilter { status: Some(Failed), ..name("Action1") }),
+        ("name=rare&status=failed".into(), JobFilter { status: Some(Failed), ..name("Rare") }),
+        ("name=rare&status=succeeded".into(), JobFilter { status: Some(Succeeded), ..name("Rare") }),
+        ("name=frequent&active=true".into(), JobFilter { active: Some(true), ..name("Action1") }),
+        ("status=failed&since=today".into(), JobFilter { status: Some(Failed), ..since(1) }),
+        ("status=lost&since=a month ago".into(), JobFilter { status: Some(Lost), ..since(30) }),
+        ("name=rare&since=today".into(), JobFilter { name: Some("Rare".into()), ..since(1) }),
+        ("active=false&status=failed".into(), JobFilter { active: Some(false), ..status(Failed) }),
+    ]);
+    if user == "global" {
+        for (which, of) in [("large", "app1"), ("small", "app590"), ("none", "nowhere")] {
+            let of = app(of)?;
+            filters.extend([
+                (format!("app={which}"), of.clone()),
+                (format!("app={which}&active=true"), JobFilter { active: Some(true), ..of.clone() }),
+                (format!("app={which}&active=false"), JobFilter { active: Some(false), ..of.clone() }),
+                (format!("app={which}&status=failed"), JobFilter { status: Some(Failed), ..of.clone() }),
+                (format!("app={which}&status=lost"), JobFilter { status: Some(Lost), ..of.clone() }),
+                (format!("app={which}&name=frequent"), JobFilter { name: Some("Action1".into()), ..of.clone() }),
+                (format!("app={which}&name=rare, old"), JobFilter { name: Some("Rare".into()), ..of.clone() }),
+                (format!("app={which}&since=today"), JobFilter { application: of.application, ..since(1) }),
+            ]);
+        }
+    }
+    Ok(filters)
+}
+
+async fn claims(svc: &DataSvc, connection: &mut PgConnection, looker: &mut Looker<'_>) -> anyhow::Result<()> {
+    let worker = WorkerId::new();
+    let room = Room { jobs: 32, per_plugin: 32, per_action: 32, ..Room::default() };
+    svc.beat(worker, HostId::new(), true).await?;
+    looker.plans.since().await?;
+    for (when, claims) in [("the first claim", 1), ("the next claim", 1), ("after 300 more", 300)] {
+        for _ in 1..claims {
+            svc.claim_jobs(worker, &room).await?;
+            svc.beat(worker, HostId::new(), true).await?;
+        }
+        looker.plans.since().await?;
+        let (claimed, took) = timed(svc.claim_jobs(worker, &room)).await?;
+        looker.see(&format!("100,000 queued in a lane of 1000: {when}"), took, claimed.len()).await?;
+    }
+    let held = timed(svc.held_jobs(worker)).await?;
+    looker.see("what a worker holds", held.1, held.0.len()).await?;
+    let (_, took) = timed(svc.take_over(worker)).await?;
+    looker.see("what dead workers hold", took, 0).await?;
+    connection.execute("vacuum jobs").await?;
+    let caller = svc.caller_of("elita_global").await?;
+    let filter = JobFilter { active: Some(true), ..JobFilter::default() };
+    let (rows, took) = timed(svc.jobs(&caller, &filter, &Page::new(None, None)?)).await?;
+    looker.see("active=true, 100,000 queued", took, rows.items.len()).await
+}
+
+async fn retention(svc: &DataSvc, looker: &mut Looker<'_>) -> anyhow::Result<()> {
+    for (what, days) in [("nothing is old enough", 90), ("a half is old", 30)] {
+        let age = Duration::from_secs(days * 24 * 3600);
+        let (removed, took) = timed(svc.remove_old_jobs(age)).await?;
+        looker.see(&format!("retention, {what}"), took, usize::try_from(removed)?).await?;
+    }
+    Ok(())
+}
+
+async fn timed<T>(call: impl Future<Output = elita::datasvc::Result<T>>) -> anyhow::Result<(T, Duration)> {
+    let began = Instant::now();
+    Ok((call.await?, began.elapsed()))
+}

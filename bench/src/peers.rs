@@ -1,0 +1,40 @@
+//! The other queues: the program of `bench/peers`.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context as _, ensure};
+use tokio::process::Command;
+
+use crate::load::CLIENTS;
+
+/// Those on Postgres, as the program calls them.
+pub(crate) const ON_POSTGRES: [&str; 3] = ["graphile", "river", "apalis"];
+
+pub(crate) fn are_built() -> bool {
+    program().is_file()
+}
+
+/// Jobs per second of one of [`ON_POSTGRES`] on an empty database.
+pub(crate) async fn on_postgres(peer: &str, url: &str, seconds: u64) -> anyhow::Result<f64> {
+    run(&[peer, "--database-url", url], seconds).await
+}
+
+/// Tasks per second of Celery.
+pub(crate) async fn celery(seconds: u64) -> anyhow::Result<f64> {
+    run(&["celery"], seconds).await
+}
+
+async fn run(arguments: &[&str], seconds: u64) -> anyhow::Result<f64> {
+    let mut command = Command::new(program());
+    command.args(arguments).args(["--clients", &CLIENTS.to_string(), "--seconds", &seconds.to_string()]);
+    let output = command.stderr(Stdio::piped()).kill_on_drop(true).output().await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{} ended with {}: {said}", arguments[0], output.status);
+    let figures: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    figures["per_second"].as_f64().context("no figure")
+}
+
+fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/peers/release/peers")
+}

@@ -1,0 +1,252 @@
+//! What jobs and requests cost, counted and not timed: transactions that write, bytes of the write-ahead log,
+//! statements. The Postgres is one of its own, in which nothing else happens; what a server does from time to time by
+//! itself, such as its heartbeat, is allowed for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use elita::data_dir::DataDir;
+use elita::datasvc::DataSvc;
+use elita::postgres::Embedded;
+use reqwest::Method;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{Connection as _, Executor as _};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+use crate::harness::{Database, PASSWORD, Setup, TestHost, eventually};
+
+/// Jobs that are counted.
+const JOBS: u64 = 40;
+/// Clients that ask for many at once, and how many each asks for.
+const CLIENTS: u64 = 32;
+const OF_EACH: u64 = 10;
+
+/// The most bytes of the write-ahead log that a job may take, alone and among many.
+const WAL_BYTES_ALONE: u64 = 1_500;
+const WAL_BYTES_AT_ONCE: u64 = 2_100;
+/// What a list of jobs takes: its query, in a transaction with a setting of its own.
+const LIST_STATEMENTS: u64 = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_takes_two_commits_and_many_share_theirs() {
+    let mut metered = Metered::start(Setup::default().plugins(&["misbehave"]).flag("--plugin-runs", CLIENTS)).await;
+    for _ in 0..5 {
+        metered.host.run_action("hostile", "Noop", "").await;
+    }
+
+    let (before, began) = (metered.used().await, Instant::now());
+    for _ in 0..JOBS {
+        metered.host.run_action("hostile", "Noop", "").await;
+    }
+    let used = metered.used().await - before;
+    let least = 2 * JOBS;
+    let most = least + by_itself(began);
+    assert!((least..=most).contains(&used.commits), "{JOBS} jobs took {} commits", used.commits);
+    let wal_bytes = used.wal_bytes / JOBS;
+    assert!(wal_bytes < WAL_BYTES_ALONE, "a job took {wal_bytes} bytes of the write-ahead log");
+
+    let (before, began) = (metered.used().await, Instant::now());
+    metered.many_at_once().await;
+    let jobs = CLIENTS * OF_EACH;
+    let used = metered.used().await - before;
+    let most = jobs / 2 + by_itself(began);
+    assert!(used.commits < most, "{jobs} jobs at once took {} commits", used.commits);
+    let wal_bytes = used.wal_bytes / jobs;
+    assert!(wal_bytes < WAL_BYTES_AT_ONCE, "each of many jobs took {wal_bytes} bytes of the write-ahead log");
+    metered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_takes_as_few_statements_as_can_be() {
+    let metered = Metered::start(Setup::default().plugins(&["misbehave"]).flag("--role", "api")).await;
+    let id = metered.host.post_action("hostile", "Noop", "").await;
+    let job = format!("/job/{id}");
+    let data = format!("/job/{id}/data");
+    let results = format!("/job/{id}?results=true");
+    for (method, path, statements) in [
+        (Method::POST, "/app/hostile/actions/Noop", 1),
+        (Method::GET, &*job, 1),
+        (Method::GET, &data, 1),
+        (Method::GET, &results, 2),
+        (Method::GET, "/job", LIST_STATEMENTS),
+        (Method::GET, "/job?app=hostile&active=true", LIST_STATEMENTS),
+        (Method::GET, "/app/hostile", 1),
+        (Method::GET, "/app", 1),
+    ] {
+        metered.request(&method, path).await;
+        let (before, began) = (metered.statements(), Instant::now());
+        for _ in 0..JOBS {
+            metered.request(&method, path).await;
+        }
+        let used = metered.statements() - before;
+        let least = statements * JOBS;
+        let most = least + 4 * by_itself(began);
+        assert!((least..=most).contains(&used), "{JOBS} times {method} {path} took {used} statements");
+    }
+    metered.stop().await;
+}
+
+/// How often a server may have done something by itself since then, each with a few statements.
+fn by_itself(since: Instant) -> u64 {
+    2 + since.elapsed().as_secs()
+}
+
+/// A server on a Postgres of its own, with what it sends there in sight.
+struct Metered {
+    host: TestHost,
+    /// To look at the meters, past the wire.
+    connection: PgConnection,
+    statements: Arc<AtomicU64>,
+    postgres: Embedded,
+    _directory: TempDir,
+}
+
+/// What has been used up.
+struct Used {
+    /// Transactions that wrote.
+    commits: u64,
+    wal_bytes: u64,
+}
+
+impl std::ops::Sub for Used {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self { commits: self.commits - before.commits, wal_bytes: self.wal_bytes - before.wal_bytes }
+    }
+}
+
+impl Metered {
+    async fn start(setup: Setup) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let postgres = Embedded::start(&DataDir::open(directory.path()).unwrap()).await.unwrap();
+        let svc = DataSvc::connect(postgres.url(), 1).await.unwrap();
+        svc.ensure_administrator(PASSWORD).await.unwrap();
+        let token = svc.log_in("admin", PASSWORD.into(), None).await.unwrap().token;
+        svc.close().await;
+        let mut connection = PgConnection::connect(postgres.url()).await.unwrap();
+        // Nothing is to be counted that depends on the time.
+        for setting in ["autovacuum = off", "full_page_writes = off", "checkpoint_timeout = '1h'"] {
+            connection.execute(sqlx::AssertSqlSafe(format!("alter system set {setting}"))).await.unwrap();
+        }
+        connection.execute("select pg_reload_conf()").await.unwrap();
+        let statements = Arc::<AtomicU64>::default();
+        let url = wire(postgres.url(), statements.clone()).await;
+        let host = setup.start_on(Database { url, token }).await;
+        host.create_application("hostile").await;
+        Self { host, connection, statements, postgres, _directory: directory }
+    }
+
+    async fn used(&mut self) -> Used {
+        let used = "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
+                           (pg_current_wal_insert_lsn() - '0/0')::bigint";
+        let (commits, wal_bytes): (i64, i64) = sqlx::query_as(used).fetch_one(&mut self.connection).await.unwrap();
+        Used { commits: commits.unsigned_abs(), wal_bytes: wal_bytes.unsigned_abs() }
+    }
+
+    /// What went over the wire until now.
+    fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    async fn request(&self, method: &Method, path: &str) {
+        let reply = self.host.client.send(self.host.client.request(method.clone(), path)).await;
+        assert!((200..300).contains(&reply.status), "{reply}");
+    }
+
+    /// Asks for many jobs and waits until all have ended.
+    async fn many_at_once(&mut self) {
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..CLIENTS {
+            let client = self.host.client.clone();
+            clients.spawn(async move {
+                for _ in 0..OF_EACH {
+                    assert_eq!(client.post_empty("/app/hostile/actions/Noop").await.status, 202);
+                }
+            });
+        }
+        clients.join_all().await;
+        eventually("all jobs to end", async || {
+            let open = "select exists (select from jobs where status in ('queued', 'running'))";
+            let open: bool = sqlx::query_scalar(open).fetch_one(&mut self.connection).await.unwrap();
+            (!open).then_some(())
+        })
+        .await;
+    }
+
+    async fn stop(self) {
+        self.host.stop().await;
+        self.postgres.stop().await;
+    }
+}
+
+/// A way to this Postgres over a port of this machine, on which statements are counted. Returns its URL.
+async fn wire(url: &str, statements: Arc<AtomicU64>) -> String {
+    let options: PgConnectOptions = url.parse().unwrap();
+    let socket = options.get_socket().unwrap().join(format!(".s.PGSQL.{}", options.get_port()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            tokio::spawn(pass_on(client, UnixStream::connect(&socket).await.unwrap(), statements.clone()));
+        }
+    });
+    let (user, database) = (options.get_username(), options.get_database().unwrap());
+    format!("postgres://{user}@127.0.0.1:{port}/{database}?sslmode=disable")
+}
+
+/// However it ends, both sides notice, because both connections are closed.
+async fn pass_on(client: TcpStream, server: UnixStream, statements: Arc<AtomicU64>) {
+    client.set_nodelay(true).unwrap();
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let count = async {
+        let (mut messages, mut buffer) = (Messages::default(), vec![0; 16 * 1024]);
+        while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
+            statements.fetch_add(messages.statements(&buffer[..length]), Ordering::Relaxed);
+            if to_server.write_all(&buffer[..length]).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = count => {}
+        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+    }
+}
+
+/// The messages of a client, each a letter, a length and what is in it; of the first one there is no letter.
+#[derive(Default)]
+struct Messages {
+    head: Vec<u8>,
+    /// How much of the present message is still to come.
+    rest: usize,
+    has_begun: bool,
+}
+
+impl Messages {
+    /// How many statements are executed by what comes next.
+    fn statements(&mut self, mut bytes: &[u8]) -> u64 {
+        let mut statements = 0;
+        loop {
+            let skipped = self.rest.min(bytes.len());
+            (self.rest, bytes) = (self.rest - skipped, &bytes[skipped..]);
+            let Some((first, others)) = bytes.split_first() else { return statements };
+            self.head.push(*first);
+            bytes = others;
+            let letters = usize::from(self.has_begun);
+            if self.head.len() == letters + 4 {
+                let length: [u8; 4] = self.head[letters..].try_into().unwrap();
+                self.rest = u32::from_be_bytes(length) as usize - 4;
+                // Execute, of a prepared one, and Query.
+                statements += u64::from(self.has_begun && matches!(self.head[0], b'E' | b'Q'));
+                self.has_begun = true;
+                self.head.clear();
+            }
+        }
+    }
+}
