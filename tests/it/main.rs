@@ -21,5 +21,6 @@ mod plugins;
 mod postgres;
 mod queue;
 mod readme;
+mod state_machine;
 mod surface;
 mod tokens;
