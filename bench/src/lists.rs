@@ -14,8 +14,10 @@ use crate::site::Site;
 
 /// The table, its logs and the users.
 const FILL: &str = include_str!("lists.sql");
-/// A hundred thousand jobs in the queue of one application, and a few in those of others.
+/// A hundred thousand jobs in the queue.
 const QUEUE: &str = include_str!("queue.sql");
+/// Some of many other actions, too.
+const LANES: &str = include_str!("lanes.sql");
 
 /// Where all plans go.
 const FILE: &str = "target/lists.txt";
@@ -40,7 +42,6 @@ pub(crate) async fn measure(site: &Site, report: &mut Report) -> anyhow::Result<
     let svc = DataSvc::connect(&url, 1).await?;
     looker.report.remark("lists of a million jobs: plan's ms, rows thrown away, pages, and !! where that is much");
     lists(&svc, &mut connection, &mut looker).await?;
-    connection.execute(QUEUE).await?;
     claims(&svc, &mut connection, &mut looker).await?;
     retention(&svc, &mut looker).await?;
     svc.close().await;
@@ -156,27 +157,39 @@ fn filters(user: &str) -> anyhow::Result<Vec<(String, JobFilter)>> {
 
 async fn claims(svc: &DataSvc, connection: &mut PgConnection, looker: &mut Looker<'_>) -> anyhow::Result<()> {
     let worker = WorkerId::new();
-    let room = Room { jobs: 32, per_plugin: 32, per_action: 32, ..Room::default() };
-    svc.beat(worker, HostId::new(), true).await?;
-    looker.plans.since().await?;
-    for (when, claims) in [("the first claim", 1), ("the next claim", 1), ("after 300 more", 300)] {
-        for _ in 1..claims {
-            svc.claim_jobs(worker, &room).await?;
-            svc.beat(worker, HostId::new(), true).await?;
-        }
-        looker.plans.since().await?;
-        let (claimed, took) = timed(svc.claim_jobs(worker, &room)).await?;
-        looker.see(&format!("100,000 queued in a lane of 1000: {when}"), took, claimed.len()).await?;
-    }
-    let held = timed(svc.held_jobs(worker)).await?;
-    looker.see("what a worker holds", held.1, held.0.len()).await?;
+    connection.execute(QUEUE).await?;
+    claim(svc, worker, "100,000 queued of one action: first claim", 1, looker).await?;
+    claim(svc, worker, "100,000 queued of one action: 300 claims on", 300, looker).await?;
+    connection.execute(LANES).await?;
+    claim(svc, worker, "and 20 of each of 1000 others: first claim", 1, looker).await?;
+    claim(svc, worker, "and 20 of each of 1000 others: 100 claims on", 100, looker).await?;
+    let (held, took) = timed(svc.held_jobs(worker)).await?;
+    looker.see("what a worker holds", took, held.len()).await?;
     let (_, took) = timed(svc.take_over(worker)).await?;
     looker.see("what dead workers hold", took, 0).await?;
-    connection.execute("vacuum jobs").await?;
     let caller = svc.caller_of("elita_global").await?;
     let filter = JobFilter { active: Some(true), ..JobFilter::default() };
     let (rows, took) = timed(svc.jobs(&caller, &filter, &Page::new(None, None)?)).await?;
     looker.see("active=true, 100,000 queued", took, rows.items.len()).await
+}
+
+/// Looks at the last of so many claims.
+async fn claim(
+    svc: &DataSvc,
+    worker: WorkerId,
+    what: &str,
+    claims: usize,
+    looker: &mut Looker<'_>,
+) -> anyhow::Result<()> {
+    let room = Room { jobs: 32, per_plugin: 32, per_action: 32, ..Room::default() };
+    for _ in 1..claims {
+        svc.beat(worker, HostId::new(), true).await?;
+        svc.claim_jobs(worker, &room).await?;
+    }
+    svc.beat(worker, HostId::new(), true).await?;
+    looker.plans.since().await?;
+    let (claimed, took) = timed(svc.claim_jobs(worker, &room)).await?;
+    looker.see(what, took, claimed.len()).await
 }
 
 async fn retention(svc: &DataSvc, looker: &mut Looker<'_>) -> anyhow::Result<()> {

@@ -8,7 +8,8 @@ select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' ||
     'app' || app, 'user' || n % 40, status, '{"parameters":[["size","12"],["colour","blue"]]}',
     case status when 'succeeded' then '{"widgets":12}'::json end,
     case when status in ('failed', 'cancelled', 'lost') then '{"code":"failed","message":"no"}'::json end,
-    'widgets', decode(repeat('00', 32), 'hex'), 300000, 1, 1, case status when 'running' then gen_random_uuid() end, at, at,
+    'widgets', decode(repeat('00', 32), 'hex'), 300000, 1, 1,
+    case status when 'running' then gen_random_uuid() end, at, at,
     case when status <> 'queued' then at end,
     case when status not in ('queued', 'running') then at + interval '3 seconds' end
 from (

@@ -6,13 +6,12 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::report::median;
 use crate::site::{ACTION, APPLICATION, PLUGIN};
 
 /// What pgbench measured.
 pub(crate) struct Figures {
     pub(crate) per_second: f64,
-    pub(crate) median_ms: f64,
+    pub(crate) latencies_ms: Vec<f64>,
 }
 
 /// Removes all rows that [`run`] has inserted, so that each round begins alike.
@@ -38,7 +37,7 @@ pub(crate) fn run(url: &str, directory: &Path, clients: usize, seconds: u64) -> 
     }
     let text = String::from_utf8(output.stdout)?;
     let per_second = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-    Ok(Figures { per_second: per_second.context("pgbench printed no tps")?, median_ms: median(latencies(directory)?) })
+    Ok(Figures { per_second: per_second.context("pgbench printed no tps")?, latencies_ms: latencies(directory)? })
 }
 
 /// What Elita's INSERT of a queued job does for one of them, with ids that grow like its own.

@@ -1,0 +1,8 @@
+-- A thousand other actions, of a hundred applications, have twenty queued jobs each.
+insert into jobs (id, job_type, name, application, username, data, plugin, component_digest, timeout_ms)
+select (lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0') || '7' || left(md5(n::text), 3)
+            || '9' || right(md5(n::text), 15))::uuid,
+    'action', 'Action' || n / 100 % 10, 'app' || 2 + n % 100, 'user1', '{"parameters":[]}', 'widgets',
+    decode(repeat('00', 32), 'hex'), 300000
+from generate_series(1, 20000) n;
+analyze jobs;
