@@ -4,9 +4,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, Executor as _};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -23,6 +23,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(6);
 /// Connections of the job engine: for the intake, the recorder, claims, the heartbeat, and to be woken by.
 const ENGINE_CONNECTIONS: u32 = 5;
+/// The engine's statements look up a handful of rows by an index. A plan that was made while the table was small, and is
+/// kept while it grows, has to do the same.
+const ENGINE_PLANS: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
 /// A connection that was idle for longer is asked whether it still works before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(2);
 
@@ -61,7 +64,9 @@ impl DataSvc {
     pub async fn connect(url: &str, max_connections: u32) -> std::result::Result<Self, SchemaError> {
         let options = PgConnectOptions::from_str(url).map_err(SchemaError::Url)?.application_name("elita");
         let pool = Self::pool(max_connections).connect_with(options.clone()).await.map_err(SchemaError::Connect)?;
-        let engine = Self::pool(ENGINE_CONNECTIONS).connect_lazy_with(options);
+        let engine = Self::pool(ENGINE_CONNECTIONS)
+            .after_connect(|connection, _| Box::pin(async move { connection.execute(ENGINE_PLANS).await.map(drop) }))
+            .connect_lazy_with(options);
         match MIGRATOR.run(&pool).await {
             Ok(()) => Ok(Self {
                 recorder: Recorder::start(engine.clone()),
