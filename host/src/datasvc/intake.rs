@@ -1,13 +1,12 @@
 //! Where new jobs come in. Those that come while a statement is on its way share the next one, and its commit.
 
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
+use super::connections::Connections;
 use super::error::{Error, Result};
 use super::ids::{Digest, JobId, WorkerId};
 use super::jobs::{JobType, NewActionJob};
-use super::pool::on_connection;
 
 /// How many jobs share a statement, at most.
 const MAX_BATCH: usize = 64;
@@ -43,12 +42,12 @@ pub(super) struct Intake(mpsc::Sender<Request>);
 
 impl Intake {
     /// Opens one in front of this database.
-    pub(super) fn open(pool: PgPool) -> Self {
+    pub(super) fn open(connections: Connections) -> Self {
         let (sender, mut requests) = mpsc::channel(MAX_WAITING);
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(MAX_BATCH);
             while requests.recv_many(&mut batch, MAX_BATCH).await > 0 {
-                insert(&pool, std::mem::take(&mut batch)).await;
+                insert(&connections, std::mem::take(&mut batch)).await;
             }
         });
         Self(sender)
@@ -63,9 +62,9 @@ impl Intake {
     }
 }
 
-async fn insert(pool: &PgPool, batch: Vec<Request>) {
+async fn insert(connections: &Connections, batch: Vec<Request>) {
     let (rows, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|request| (request.row, request.answer)).unzip();
-    match insert_rows(pool, &rows).await {
+    match insert_rows(connections, &rows).await {
         Ok(inserted) => {
             for (row, answer) in rows.iter().zip(answers) {
                 let found = inserted.iter().find(|(id, _)| *id == row.id).map(|(_, created_at)| *created_at);
@@ -80,14 +79,14 @@ async fn insert(pool: &PgPool, batch: Vec<Request>) {
         // One bad row must not take the others with it.
         Err(_) => {
             for (row, answer) in rows.iter().zip(answers) {
-                let alone = insert_rows(pool, std::slice::from_ref(row)).await;
+                let alone = insert_rows(connections, std::slice::from_ref(row)).await;
                 let _ = answer.send(alone.map(|inserted| inserted.first().map(|(_, created_at)| *created_at)));
             }
         }
     }
 }
 
-async fn insert_rows(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<(JobId, OffsetDateTime)>> {
+async fn insert_rows(connections: &Connections, rows: &[NewRow]) -> Result<Vec<(JobId, OffsetDateTime)>> {
     let column = |of: fn(&NewRow) -> String| rows.iter().map(of).collect::<Vec<_>>();
     let timeouts = rows.iter().map(|row| i64::try_from(row.job.timeout.as_millis()).map_err(Error::internal));
     let (keys, fingerprints): (Vec<_>, Vec<_>) = rows
@@ -126,6 +125,6 @@ async fn insert_rows(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<(JobId, Offse
         &rows.iter().map(|row| row.job.taker.map(|taker| taker.worker)).collect::<Vec<_>>() as _,
         &rows.iter().map(|row| row.job.taker.is_some_and(|taker| taker.starts)).collect::<Vec<_>>(),
     );
-    let inserted = on_connection(pool, async |connection| Ok(inserting.fetch_all(connection).await?)).await?;
+    let inserted = connections.run(async |connection| Ok(inserting.fetch_all(connection).await?)).await?;
     Ok(inserted.into_iter().map(|row| (row.id, row.created_at)).collect())
 }

@@ -16,7 +16,6 @@ use super::caller::Caller;
 use super::error::{Error, Kind, Result};
 use super::ids::{AppName, JobId, PluginName};
 use super::jobs::{JobError, JobStatus, Json, may_read};
-use super::pool::within_deadline;
 use super::queue::{Claim, Outcome, no_longer_held};
 use super::recorder::{EndRecord, EntryRecord, Recorder};
 
@@ -264,9 +263,8 @@ impl DataSvc {
             after,
             i64::from(limit),
             max_bytes
-        )
-        .fetch_all(&self.pool);
-        let rows = within_deadline(async { Ok(reading.await?) }).await?;
+        );
+        let rows = self.reads.run(async |connection| Ok(reading.fetch_all(connection).await?)).await?;
         let job = rows.first().filter(|job| may_read(caller, job.application.as_ref()));
         let status = job.ok_or_else(|| Error::not_found(Kind::Job, id))?.status;
         let next = rows.last().and_then(|last| last.seq.filter(|seq| Some(*seq) < last.newest));

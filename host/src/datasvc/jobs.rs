@@ -16,7 +16,6 @@ use super::ids::{ActionName, AppName, Digest, JobId, PluginName};
 use super::intake::{NewRow, Taker};
 use super::job_log::SOURCE_HOST;
 use super::page::{Listed, Page};
-use super::pool::within_deadline;
 use super::queue::{Claim, TAKEN};
 use super::sql::OnConstraint;
 
@@ -352,9 +351,8 @@ impl DataSvc {
                    cancel_requested_at, 1::bigint as "found!"
                from jobs where id = $1"#,
             id as _
-        )
-        .fetch_optional(&self.pool);
-        let row = within_deadline(async { Ok(reading.await?) }).await?;
+        );
+        let row = self.reads.run(async |connection| Ok(reading.fetch_optional(connection).await?)).await?;
         match row {
             Some(row) if may_read(caller, row.application.as_ref()) => row.try_into(),
             _ => Err(Error::not_found(Kind::Job, id)),
@@ -397,9 +395,8 @@ impl DataSvc {
                    (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) as "last!"
                from jobs where id = any($1)"#,
             jobs as _
-        )
-        .fetch_all(&self.pool);
-        let rows = within_deadline(async { Ok(positions.await?) }).await?;
+        );
+        let rows = self.reads.run(async |connection| Ok(positions.fetch_all(connection).await?)).await?;
         Ok(rows.into_iter().map(|row| (row.id, (row.last, row.ended))).collect())
     }
 

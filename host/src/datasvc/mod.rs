@@ -6,6 +6,7 @@
 
 mod applications;
 mod caller;
+mod connections;
 mod error;
 mod ids;
 mod intake;
@@ -54,8 +55,10 @@ use sqlx::PgPool;
 #[derive(Clone, Debug)]
 pub struct DataSvc {
     pool: PgPool,
+    /// The same pool, for what is asked all the time.
+    reads: connections::Connections,
     /// For what keeps jobs going, which must not wait behind requests.
-    engine: PgPool,
+    engine: connections::Connections,
     passwords: std::sync::Arc<users::PasswordHasher>,
     intake: intake::Intake,
     recorder: recorder::Recorder,

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _};
 
-use tokio::time::{Instant, timeout_at};
-
-use super::error::{Error, Result};
+use super::connections::{Connections, TRUSTED_IDLE};
 use super::intake::Intake;
 use super::recorder::Recorder;
 use super::{DataSvc, users::PasswordHasher};
@@ -19,15 +17,13 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// How long a request waits for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a statement may take whose caller has to know soon whether the database is there.
-const DEADLINE: Duration = Duration::from_secs(6);
 /// Connections of the job engine: for the intake, the recorder, claims, the heartbeat, and to be woken by.
 const ENGINE_CONNECTIONS: u32 = 5;
+/// How many of them stay out between two statements: those of the first three.
+const ENGINE_AT_HAND: u32 = 3;
 /// The engine's statements look up a handful of rows by an index. A plan that was made while the table was small, and is
 /// kept while it grows, has to do the same.
 const ENGINE_PLANS: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
-/// A connection that was idle for longer is asked whether it still works before it is used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(2);
 
 /// Why the server cannot use this database.
 #[derive(Debug, thiserror::Error)]
@@ -67,11 +63,13 @@ impl DataSvc {
         let engine = Self::pool(ENGINE_CONNECTIONS)
             .after_connect(|connection, _| Box::pin(async move { connection.execute(ENGINE_PLANS).await.map(drop) }))
             .connect_lazy_with(options);
+        let engine = Connections::of(engine, ENGINE_AT_HAND);
         match MIGRATOR.run(&pool).await {
             Ok(()) => Ok(Self {
                 recorder: Recorder::start(engine.clone()),
                 intake: Intake::open(engine.clone()),
                 passwords: Arc::new(PasswordHasher::new()),
+                reads: Connections::of(pool.clone(), max_connections / 4),
                 pool,
                 engine,
             }),
@@ -103,35 +101,9 @@ impl DataSvc {
 
     /// Waits for what runs and closes all connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.reads.close().await;
         self.engine.close().await;
     }
-}
-
-/// Waits for an answer no longer than until it would be useless: a database that hangs is as good as away.
-pub(super) async fn within_deadline<T>(statement: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(DEADLINE, statement).await.unwrap_or_else(|_| Err(hangs()))
-}
-
-/// The same for a statement on a connection of this pool, which is closed if it hangs: it would be waited for before
-/// anyone else could have it.
-pub(super) async fn on_connection<T>(
-    pool: &PgPool,
-    statement: impl AsyncFnOnce(&mut PgConnection) -> Result<T>,
-) -> Result<T> {
-    let deadline = Instant::now() + DEADLINE;
-    let mut connection = timeout_at(deadline, pool.acquire()).await.map_err(|_| hangs())??;
-    match timeout_at(deadline, statement(&mut connection)).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            connection.close_on_drop();
-            Err(hangs())
-        }
-    }
-}
-
-fn hangs() -> Error {
-    Error::Unavailable(Arc::new(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 fn newer(database: i64) -> SchemaError {

@@ -14,7 +14,7 @@ use super::error::{Error, Result};
 use super::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, WorkerId};
 use super::job_log::SOURCE_HOST;
 use super::jobs::{JobError, JobStatus, Json};
-use super::pool::on_connection;
+
 use super::sql::OnConstraint;
 
 /// How long a worker's claims last after its last heartbeat.
@@ -162,24 +162,25 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn beat(&self, worker: WorkerId, host: HostId, runs_jobs: bool) -> Result<i64> {
-        on_connection(&self.engine, async |connection| {
-            let others = sqlx::query_scalar!(
-                r#"with beat as (
+        self.engine
+            .run(async |connection| {
+                let others = sqlx::query_scalar!(
+                    r#"with beat as (
                        insert into workers (id, host_id, runs_jobs) values ($1, $2, $3)
                        on conflict (id) do update set seen_at = now()
                    )
                    select count(*) as "others!" from workers
                    where id <> $1 and seen_at > now() - make_interval(secs => $4)"#,
-                worker as _,
-                host as _,
-                runs_jobs,
-                TIME_TO_LIVE.as_secs_f64()
-            )
-            .fetch_one(connection)
-            .await?;
-            Ok(others)
-        })
-        .await
+                    worker as _,
+                    host as _,
+                    runs_jobs,
+                    TIME_TO_LIVE.as_secs_f64()
+                )
+                .fetch_one(connection)
+                .await?;
+                Ok(others)
+            })
+            .await
     }
 
     /// What a worker holds.
@@ -187,18 +188,20 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn held_jobs(&self, worker: WorkerId) -> Result<Vec<Held>> {
-        let rows = on_connection(&self.engine, async |connection| {
-            let rows = sqlx::query!(
-                r#"select id as "job_id: JobId", fence, cancel_requested_at is not null as "cancel_requested!",
+        let rows = self
+            .engine
+            .run(async |connection| {
+                let rows = sqlx::query!(
+                    r#"select id as "job_id: JobId", fence, cancel_requested_at is not null as "cancel_requested!",
                        cancel_requested_by
                    from jobs where worker = $1 and status = 'running'"#,
-                worker as _
-            )
-            .fetch_all(connection)
+                    worker as _
+                )
+                .fetch_all(connection)
+                .await?;
+                Ok(rows)
+            })
             .await?;
-            Ok(rows)
-        })
-        .await?;
         let held = rows.into_iter().map(|row| Held {
             job_id: row.job_id,
             fence: row.fence,
@@ -242,11 +245,14 @@ impl DataSvc {
                    select head.id, head.fence, rooms.application, rooms.plugin, rooms.of_plugin,
                        row_number() over (partition by rooms.application order by head.id) as turn
                    from rooms cross join lateral (
-                       select id, fence from jobs
-                       where status = 'queued' and application = rooms.application and plugin = rooms.plugin
-                           and name = rooms.name
-                       order by id limit greatest(least(1 + 2 * $3::bigint / (select count(*) from lanes), of_action), 0)
+                       -- In the order of the lanes' index and of no other: it must not be looked for among all jobs.
+                       select id, fence, application, plugin, name from jobs
+                       where status = 'queued'
+                           and (application, plugin, name) >= (rooms.application, rooms.plugin, rooms.name)
+                       order by application, plugin, name, id
+                       limit greatest(least(1 + 2 * $3::bigint / (select count(*) from lanes), of_action), 0)
                    ) as head
+                   where head.application = rooms.application and head.plugin = rooms.plugin and head.name = rooms.name
                ), turns as (
                    select heads.*, turn + coalesce(served.running, 0) as place, coalesce(served.last, 0) as last
                    from heads left join unnest($10::text[], $11::int[], $12::bigint[])
@@ -289,7 +295,7 @@ impl DataSvc {
             &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
             SOURCE_HOST
         );
-        let rows = on_connection(&self.engine, async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
+        let rows = self.engine.run(async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
         rows.into_iter()
             .map(|row| {
                 Ok(Claim {
@@ -324,8 +330,7 @@ impl DataSvc {
             claim.job_id as _,
             claim.fence
         );
-        let attempt =
-            on_connection(&self.engine, async |connection| Ok(started.fetch_optional(connection).await?)).await?;
+        let attempt = self.engine.run(async |connection| Ok(started.fetch_optional(connection).await?)).await?;
         claim.attempt = attempt.ok_or_else(|| no_longer_held(claim.job_id))?;
         claim.started = true;
         Ok(())
@@ -341,7 +346,7 @@ impl DataSvc {
             host as _,
             own as _
         )
-        .fetch_all(&self.engine)
+        .fetch_all(self.engine.pool())
         .await?;
         let mut total = HandedOn::default();
         for worker in left {
@@ -452,11 +457,13 @@ impl DataSvc {
             unbegun,
             seen_by as _
         );
-        let moved = on_connection(&self.engine, async |connection| {
-            let moved = moving.fetch_all(connection).await;
-            moved.on_constraint("job_entries_pkey", || Error::conflict(TAKEN))
-        })
-        .await?;
+        let moved = self
+            .engine
+            .run(async |connection| {
+                let moved = moving.fetch_all(connection).await;
+                moved.on_constraint("job_entries_pkey", || Error::conflict(TAKEN))
+            })
+            .await?;
         self.recorder.changed(moved.iter().map(|job| job.id).collect());
         let lost = moved.iter().filter(|job| job.status == JobStatus::Lost).count() as u64;
         Ok(HandedOn { queued: moved.len() as u64 - lost, lost })
@@ -467,7 +474,7 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn remove_worker(&self, worker: WorkerId) -> Result<()> {
-        sqlx::query!("delete from workers where id = $1", worker as _).execute(&self.engine).await?;
+        sqlx::query!("delete from workers where id = $1", worker as _).execute(self.engine.pool()).await?;
         Ok(())
     }
 
@@ -480,7 +487,7 @@ impl DataSvc {
             "delete from workers where seen_at < now() - interval '1 hour'
                  and not exists (select from jobs where jobs.worker = workers.id and jobs.status = 'running')"
         );
-        on_connection(&self.engine, async |connection| Ok(dead.execute(connection).await?)).await?;
+        self.engine.run(async |connection| Ok(dead.execute(connection).await?)).await?;
         Ok(())
     }
 }

@@ -11,16 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::value::to_raw_value;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tracing::{error, info, warn};
 
+use super::connections::Connections;
 use super::error::{Error, Result};
 use super::ids::JobId;
 use super::job_log::SOURCE_HOST;
 use super::jobs::{JobStatus, Json};
-use super::pool::on_connection;
 use super::queue::{TAKEN, no_longer_held};
 use super::sql::OnConstraint;
 
@@ -77,10 +76,10 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// Starts a writer to this database.
-    pub(super) fn start(pool: PgPool) -> Self {
+    pub(super) fn start(connections: Connections) -> Self {
         let (records, received) = mpsc::unbounded_channel();
         let (changes, _) = broadcast::channel(MAX_CHANGES);
-        tokio::spawn(write_all(pool, received, changes.clone()));
+        tokio::spawn(write_all(connections, received, changes.clone()));
         Self { records, room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)), changes }
     }
 
@@ -123,7 +122,11 @@ impl Recorder {
     }
 }
 
-async fn write_all(pool: PgPool, mut received: mpsc::UnboundedReceiver<Record>, changes: broadcast::Sender<Changed>) {
+async fn write_all(
+    connections: Connections,
+    mut received: mpsc::UnboundedReceiver<Record>,
+    changes: broadcast::Sender<Changed>,
+) {
     let mut records = Vec::with_capacity(MAX_BATCH);
     while received.recv_many(&mut records, MAX_BATCH).await > 0 {
         let (mut batch, mut marks) = (Batch::default(), Vec::new());
@@ -136,7 +139,7 @@ async fn write_all(pool: PgPool, mut received: mpsc::UnboundedReceiver<Record>, 
         }
         let jobs = batch.jobs();
         if !jobs.is_empty() {
-            batch.record(&pool).await;
+            batch.record(&connections).await;
             // Nobody may be listening, here and below.
             let _ = changes.send(jobs);
         }
@@ -160,17 +163,17 @@ impl Batch {
     }
 
     /// Writes it, however long the database is away, and answers.
-    async fn record(mut self, pool: &PgPool) {
-        match self.persist(pool).await {
+    async fn record(mut self, connections: &Connections) {
+        match self.persist(connections).await {
             Ok(held) => self.answer(&held),
             // One bad record must not take the others with it.
             Err(problem) => {
                 warn!("job logs are written one by one, because together they were refused: {problem:?}");
                 for entry in self.entries {
-                    record_entry_alone(pool, entry).await;
+                    record_entry_alone(connections, entry).await;
                 }
                 for end in self.ends {
-                    record_end_alone(pool, end).await;
+                    record_end_alone(connections, end).await;
                 }
             }
         }
@@ -188,10 +191,10 @@ impl Batch {
     }
 
     /// Writes it, and again while the database is away. Returns the claims that were held.
-    async fn persist(&mut self, pool: &PgPool) -> Result<HashSet<(JobId, i64)>> {
+    async fn persist(&mut self, connections: &Connections) -> Result<HashSet<(JobId, i64)>> {
         let mut away = false;
         loop {
-            match self.write(pool).await {
+            match self.write(connections).await {
                 Err(Error::Unavailable(cause)) => {
                     if !away {
                         warn!("job logs and ends wait for the database: {cause}");
@@ -208,13 +211,13 @@ impl Batch {
                 }
             }
             tokio::time::sleep(RETRY).await;
-            self.leave_out_written(pool).await;
+            self.leave_out_written(connections).await;
         }
     }
 
     /// Leaves out the entries that have their places. If that cannot be told now, it is told at the next try.
-    async fn leave_out_written(&mut self, pool: &PgPool) {
-        let written = on_connection(pool, async |connection| {
+    async fn leave_out_written(&mut self, connections: &Connections) {
+        let written = connections.run(async |connection| {
             let rows = sqlx::query!(
                 r#"select job_id as "job_id: JobId", seq from job_entries
                    where (job_id, seq) in (select * from unnest($1::uuid[], $2::bigint[]))"#,
@@ -230,7 +233,7 @@ impl Batch {
         }
     }
 
-    async fn write(&self, pool: &PgPool) -> Result<HashSet<(JobId, i64)>> {
+    async fn write(&self, connections: &Connections) -> Result<HashSet<(JobId, i64)>> {
         let Self { entries, ends } = self;
         let writing = sqlx::query!(
             r#"with entries as (
@@ -274,19 +277,20 @@ impl Batch {
             &ends.iter().map(|end| end.result.as_ref().map(|json| json.get().to_owned())).collect::<Vec<_>>() as _,
             &ends.iter().map(|end| end.error.clone()).collect::<Vec<_>>() as _,
         );
-        let held = on_connection(pool, async |connection| {
-            let held = writing.fetch_all(connection).await;
-            held.on_constraint("job_entries_pkey", || Error::conflict(TAKEN))
-        })
-        .await?;
+        let held = connections
+            .run(async |connection| {
+                let held = writing.fetch_all(connection).await;
+                held.on_constraint("job_entries_pkey", || Error::conflict(TAKEN))
+            })
+            .await?;
         Ok(held.into_iter().map(|claim| (claim.id, claim.fence)).collect())
     }
 }
 
 /// Writes an entry that may be what the database refuses. Its place must not stay empty: then the host says why.
-async fn record_entry_alone(pool: &PgPool, entry: EntryRecord) {
+async fn record_entry_alone(connections: &Connections, entry: EntryRecord) {
     let mut batch = Batch { entries: vec![entry], ..Batch::default() };
-    let problem = match batch.persist(pool).await {
+    let problem = match batch.persist(connections).await {
         Ok(held) => return batch.answer(&held),
         Err(problem) => problem,
     };
@@ -295,16 +299,16 @@ async fn record_entry_alone(pool: &PgPool, entry: EntryRecord) {
         entry.source = SOURCE_HOST.into();
         entry.data = to_raw_value("an entry could not be recorded; the server's log says why").expect("a text is JSON");
     }
-    match batch.persist(pool).await {
+    match batch.persist(connections).await {
         Ok(held) => batch.answer(&held),
         Err(problem) => error!("nothing could be recorded in its place: {problem:?}"),
     }
 }
 
 /// Writes an end that may be what the database refuses, which its sender is told then.
-async fn record_end_alone(pool: &PgPool, end: EndRecord) {
+async fn record_end_alone(connections: &Connections, end: EndRecord) {
     let mut batch = Batch { ends: vec![end], ..Batch::default() };
-    match batch.persist(pool).await {
+    match batch.persist(connections).await {
         Ok(held) => batch.answer(&held),
         Err(problem) => {
             let problem = format!("the end of a job was refused: {problem:?}");

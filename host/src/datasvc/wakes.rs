@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use super::DataSvc;
 use super::error::Result;
 use super::ids::{JobId, WorkerId};
-use super::pool::on_connection;
+
 use super::recorder::Changed;
 
 const CHANNEL: &str = "elita";
@@ -52,7 +52,7 @@ impl DataSvc {
         wake.changed.truncate(MAX_NAMED);
         let payload = serde_json::to_string(&wake).map_err(super::Error::internal)?;
         let notify = sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload);
-        on_connection(&self.engine, async |connection| Ok(notify.execute(connection).await?)).await?;
+        self.engine.run(async |connection| Ok(notify.execute(connection).await?)).await?;
         Ok(())
     }
 
@@ -61,7 +61,7 @@ impl DataSvc {
     /// # Errors
     /// [`super::Error::Unavailable`].
     pub async fn listen(&self) -> Result<Wakes> {
-        let mut listener = PgListener::connect_with(&self.engine).await?;
+        let mut listener = PgListener::connect_with(self.engine.pool()).await?;
         listener.ignore_pool_close_event(true);
         listener.listen(CHANNEL).await?;
         Ok(Wakes(listener))
