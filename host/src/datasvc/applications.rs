@@ -1,13 +1,19 @@
 //! Applications: what builds, actions and jobs belong to.
 
-use serde::Serialize;
+use std::future::ready;
+
+use futures_util::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::DataSvc;
+use super::attributes::Attributes;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
 use super::ids::AppName;
 use super::page::{Listed, Page};
+use super::patch::Patch;
+use super::revision::{Expected, Revision};
 use super::sql::OnConstraint;
 
 /// An application.
@@ -15,12 +21,24 @@ use super::sql::OnConstraint;
 pub struct Application {
     /// Unique in this installation.
     pub app_name: AppName,
+    /// What users keep with it.
+    pub attributes: Attributes,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// When it last changed.
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
+    /// This version of it.
+    #[serde(skip)]
+    pub revision: Revision,
+}
+
+/// What can be changed of an application.
+#[derive(Serialize, Deserialize)]
+struct Change {
+    #[serde(default)]
+    attributes: Attributes,
 }
 
 impl DataSvc {
@@ -28,13 +46,15 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::Denied`] without write permission on that name.
-    pub async fn create_application(&self, caller: &Caller, name: &AppName) -> Result<Application> {
+    pub async fn create_application(&self, caller: &Caller, name: &AppName, attributes: &Attributes) -> Result<Application> {
         caller.require(Permission::Write, name)?;
         sqlx::query_as!(
             Application,
-            r#"insert into applications (name) values ($1)
-               returning name as "app_name: AppName", created_at, updated_at"#,
-            name.as_str()
+            r#"insert into applications (name, attributes) values ($1, $2)
+               returning name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+                   revision as "revision: Revision""#,
+            name.as_str(),
+            attributes as _
         )
         .fetch_one(&self.pool)
         .await
@@ -49,7 +69,9 @@ impl DataSvc {
         caller.require(Permission::Read, name)?;
         sqlx::query_as!(
             Application,
-            r#"select name as "app_name: AppName", created_at, updated_at from applications where name = $1"#,
+            r#"select name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+                   revision as "revision: Revision"
+               from applications where name = $1"#,
             name.as_str()
         )
         .fetch_optional(&self.pool)
@@ -62,40 +84,91 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn applications(&self, caller: &Caller, page: &Page) -> Result<Listed<Application>> {
-        let mut readable = Vec::new();
-        let mut after = page.after().map(String::from);
-        loop {
-            let batch = sqlx::query_as!(
-                Application,
-                r#"select name as "app_name: AppName", created_at, updated_at from applications
-                   where $1::text is null or name > $1 order by name limit $2"#,
-                after,
-                page.fetch()
-            )
-            .fetch_all(&self.pool)
-            .await?;
-            let last_batch = (batch.len() as i64) < page.fetch();
-            after = batch.last().map(|application| application.app_name.to_string());
-            readable.extend(batch.into_iter().filter(|found| caller.may(Permission::Read, &found.app_name)));
-            if last_batch || readable.len() as i64 >= page.fetch() {
-                return Ok(page.cut(readable, |application| application.app_name.to_string()));
-            }
-        }
+        let rows = sqlx::query_as!(
+            Application,
+            r#"select name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+                   revision as "revision: Revision"
+               from applications where $1::text is null or name > $1 order by name"#,
+            page.after()
+        )
+        .fetch(&self.pool);
+        let readable = rows.try_filter(|found| ready(caller.may(Permission::Read, &found.app_name)));
+        page.gather(readable, |application| application.app_name.to_string()).await
     }
 
-    /// Removes an application. Its finished jobs stay on record.
+    /// Changes the attributes of an application.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on that name; [`Error::Changed`] if it is
+    /// another version than expected; [`Error::Invalid`] and [`Error::Conflict`] for what the patch cannot do.
+    pub async fn update_application(
+        &self,
+        caller: &Caller,
+        name: &AppName,
+        patch: &Patch,
+        expected: &Expected,
+    ) -> Result<Application> {
+        caller.require(Permission::Write, name)?;
+        let mut transaction = self.pool.begin().await?;
+        let application = sqlx::query_as!(
+            Application,
+            r#"select name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+                   revision as "revision: Revision"
+               from applications where name = $1 for no key update"#,
+            name.as_str()
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Application, name))?;
+        expected.check(application.revision, Kind::Application, name)?;
+        let Change { attributes } = patch.apply(&application, &Change { attributes: application.attributes.clone() })?;
+        let application = sqlx::query_as!(
+            Application,
+            r#"update applications set attributes = $2, revision = nextval('revisions'), updated_at = now()
+               where name = $1
+               returning name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+                   revision as "revision: Revision""#,
+            name.as_str(),
+            attributes as _
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(application)
+    }
+
+    /// Tells an empty list from that of an application that does not exist.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub(super) async fn exists_if_empty<T>(&self, name: &AppName, listed: &Listed<T>) -> Result<()> {
+        if !listed.items.is_empty() {
+            return Ok(());
+        }
+        sqlx::query_scalar!("select 1 from applications where name = $1", name.as_str())
+            .fetch_optional(&self.pool)
+            .await?
+            .ok_or_else(|| Error::not_found(Kind::Application, name))?;
+        Ok(())
+    }
+
+    /// Removes an application with all that belongs to it. Its finished jobs stay on record.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] while jobs of it are queued or running; [`Error::Denied`] without
-    /// write permission on that name.
-    pub async fn delete_application(&self, caller: &Caller, name: &AppName) -> Result<()> {
+    /// write permission on that name; [`Error::Changed`] if it is another version than expected.
+    pub async fn delete_application(&self, caller: &Caller, name: &AppName, expected: &Expected) -> Result<()> {
         caller.require(Permission::Write, name)?;
         let mut transaction = self.pool.begin().await?;
         // The lock keeps new jobs out (they lock the row to be enqueued), so that the count below holds.
-        sqlx::query_scalar!("select 1 from applications where name = $1 for update", name.as_str())
-            .fetch_optional(&mut *transaction)
-            .await?
-            .ok_or_else(|| Error::not_found(Kind::Application, name))?;
+        let revision = sqlx::query_scalar!(
+            r#"select revision as "revision: Revision" from applications where name = $1 for update"#,
+            name.as_str()
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Application, name))?;
+        expected.check(revision, Kind::Application, name)?;
         let unfinished = sqlx::query_scalar!(
             r#"select count(*) as "count!" from jobs where application = $1 and status in ('queued', 'running')"#,
             name.as_str()
@@ -107,6 +180,9 @@ impl DataSvc {
                 "application `{name}` has {unfinished} unfinished jobs; wait until they are done"
             )));
         }
+        // What refers to another thing of the application goes before it.
+        sqlx::query!("delete from groups where application = $1", name.as_str()).execute(&mut *transaction).await?;
+        sqlx::query!("delete from gitdeploys where application = $1", name.as_str()).execute(&mut *transaction).await?;
         sqlx::query!("delete from applications where name = $1", name.as_str()).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())

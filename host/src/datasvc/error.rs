@@ -1,5 +1,6 @@
 //! Why an operation did not happen. Knows nothing of HTTP or WIT; each door translates it once.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ pub enum Error {
     /// An argument that cannot be right, whatever the state of the system.
     #[error("{field}: {reason}")]
     Invalid {
-        /// The argument, by its name in the documents.
-        field: &'static str,
+        /// The argument, by its name in the documents; where it is in another one, by its path: `location/path`.
+        field: Cow<'static, str>,
         /// What is wrong with it.
         reason: String,
     },
@@ -54,6 +55,14 @@ pub enum Error {
     Conflict {
         /// What is in the way, and what to do.
         reason: String,
+    },
+    /// It is no longer what the caller has seen.
+    #[error("{kind} `{name}` has changed since; read it again and decide anew")]
+    Changed {
+        /// What was to be changed or removed.
+        kind: Kind,
+        /// Its name.
+        name: String,
     },
     /// The same idempotency key came with another request.
     #[error("the idempotency key `{key}` was used for another request; take a new key for a new request")]
@@ -103,8 +112,8 @@ impl Error {
         Self::AlreadyExists { kind, name: name.to_string() }
     }
 
-    pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
-        Self::Invalid { field, reason: reason.into() }
+    pub(crate) fn invalid(field: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), reason: reason.into() }
     }
 
     pub(crate) fn conflict(reason: impl Into<String>) -> Self {
@@ -129,6 +138,20 @@ pub enum Kind {
     Plugin,
     /// A token.
     Token,
+    /// A build.
+    Build,
+    /// A package map.
+    PackageMap,
+    /// A git provider.
+    GitProvider,
+    /// A git repository.
+    GitRepo,
+    /// A gitdeploy.
+    Gitdeploy,
+    /// A group.
+    Group,
+    /// A server.
+    Server,
 }
 
 impl fmt::Display for Kind {
@@ -139,6 +162,13 @@ impl fmt::Display for Kind {
             Self::Job => "job",
             Self::Plugin => "plugin",
             Self::Token => "token",
+            Self::Build => "build",
+            Self::PackageMap => "package map",
+            Self::GitProvider => "git provider",
+            Self::GitRepo => "git repository",
+            Self::Gitdeploy => "gitdeploy",
+            Self::Group => "group",
+            Self::Server => "server",
         })
     }
 }

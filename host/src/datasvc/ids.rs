@@ -11,21 +11,24 @@ use super::error::{Error, Result};
 
 /// The longest name, in bytes.
 const MAX_NAME_BYTES: usize = 128;
+/// The same for what may be a host name.
+const MAX_HOST_NAME_BYTES: usize = 253;
 
 /// A name is 1 to 128 of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit.
 ///
 /// That leaves out `.`, `..`, `_global` and whatever would need escaping in a URL or a path.
-fn check_name(field: &'static str, name: &str) -> Result<()> {
+fn check_name(field: &'static str, name: &str, max_bytes: usize) -> Result<()> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     let known = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    if starts_well && known && name.len() <= MAX_NAME_BYTES {
+    if starts_well && known && name.len() <= max_bytes {
         return Ok(());
     }
-    Err(Error::invalid(field, "a name is 1 to 128 of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit"))
+    let rule = format!("a name is 1 to {max_bytes} of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit");
+    Err(Error::invalid(field, rule))
 }
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident: $field:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $field:literal, up to $max:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
         #[serde(try_from = "String")]
@@ -40,7 +43,7 @@ macro_rules! names {
             /// [`Error::Invalid`] if it is no name.
             pub fn parse(name: impl Into<String>) -> Result<Self> {
                 let name = name.into();
-                check_name($field, &name)?;
+                check_name($field, &name, $max)?;
                 Ok(Self(name))
             }
 
@@ -68,13 +71,31 @@ macro_rules! names {
 
 names! {
     /// An application's name.
-    AppName: "app_name";
+    AppName: "app_name", up to MAX_NAME_BYTES;
     /// An action's name, unique within its application.
-    ActionName: "action";
+    ActionName: "action", up to MAX_NAME_BYTES;
     /// A user's name.
-    UserName: "username";
+    UserName: "username", up to MAX_NAME_BYTES;
     /// A plugin's name: that of its file without `.wasm`.
-    PluginName: "plugin";
+    PluginName: "plugin", up to MAX_NAME_BYTES;
+    /// A build's name, unique within its application.
+    BuildName: "build_name", up to MAX_NAME_BYTES;
+    /// A package's name, unique within its build.
+    PackageName: "package", up to MAX_NAME_BYTES;
+    /// A package map's name, unique within its application.
+    PackageMapName: "name", up to MAX_NAME_BYTES;
+    /// A git provider's name, unique in this installation.
+    GitProviderName: "name", up to MAX_NAME_BYTES;
+    /// A git repository's name, unique within its application.
+    GitRepoName: "name", up to MAX_NAME_BYTES;
+    /// A gitdeploy's name, unique within its application.
+    GitdeployName: "name", up to MAX_NAME_BYTES;
+    /// A group's name, unique within its application.
+    GroupName: "name", up to MAX_NAME_BYTES;
+    /// A server's name, unique in this installation. It may be a host name.
+    ServerName: "name", up to MAX_HOST_NAME_BYTES;
+    /// An environment's name, such as `production`.
+    EnvironmentName: "environment", up to MAX_NAME_BYTES;
 }
 
 macro_rules! uuids {

@@ -5,6 +5,8 @@
 //! the job engine and the plugin loader call takes the claim or the host it acts for.
 
 mod applications;
+mod attributes;
+mod builds;
 mod caller;
 mod connections;
 mod error;
@@ -14,12 +16,14 @@ mod job_log;
 mod jobs;
 mod lease;
 mod page;
+mod patch;
 mod permissions;
 mod plugins;
 mod pool;
 mod queue;
 mod recorder;
 mod retention;
+mod revision;
 mod sql;
 mod storage;
 mod tokens;
@@ -27,9 +31,13 @@ mod users;
 mod wakes;
 
 pub use applications::Application;
+pub use attributes::Attributes;
+pub use builds::{Build, PackageFile};
 pub use caller::{Caller, Permission};
 pub use error::{Error, Kind, Result};
-pub use ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, TokenId, UserName, WorkerId};
+pub use ids::{
+    ActionName, AppName, BuildName, Digest, EnvironmentName, GitProviderName, GitRepoName, GitdeployName, GroupName, HostId, JobId, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,
+};
 pub use intake::Taker;
 pub use job_log::{
     JobEntries, JobEntry, JobLog, LogLimits, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES, SOURCE_HOST,
@@ -37,6 +45,7 @@ pub use job_log::{
 pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob};
 pub use lease::{Lease, LeaseKeeper};
 pub use page::{Listed, Page};
+pub use patch::Patch;
 pub use permissions::Permissions;
 pub use plugins::{
     ActivePlugin, FedPlugin, Plugin, PluginAction, PluginHooks, PluginState, RegisteredAction, RegisteredParameter,
@@ -45,6 +54,7 @@ pub use plugins::{
 pub use pool::SchemaError;
 pub use queue::{Claim, HandedOn, Held, Outcome, Room, RunningAction, Served, TIME_TO_LIVE};
 pub use recorder::Changed;
+pub use revision::{Expected, Revision};
 pub use storage::Files;
 pub use tokens::{NewToken, Token};
 pub use wakes::{Wake, Wakes};

@@ -1,8 +1,14 @@
 //! Keyset paging, shared by all lists.
 
+use std::pin::pin;
+
+use futures_util::{Stream, TryStreamExt as _};
 use serde::Serialize;
 
 use super::error::{Error, Result};
+
+/// The longest page, as JSON in bytes.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Which part of a list: what comes after the cursor, at most so many.
 #[derive(Clone, Debug)]
@@ -50,6 +56,28 @@ impl Page {
     /// One more than the page holds, which shows whether another one follows.
     pub(super) fn fetch(&self) -> i64 {
         i64::from(self.limit) + 1
+    }
+
+    /// Gathers the page from what the database sends, and reads no further than it is long: items with much in them make
+    /// it shorter than was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(super) async fn gather<T: Serialize>(
+        &self,
+        rows: impl Stream<Item = sqlx::Result<T>>,
+        key: impl Fn(&T) -> String,
+    ) -> Result<Listed<T>> {
+        let mut rows = pin!(rows);
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while let Some(item) = rows.try_next().await? {
+            bytes += serde_json::to_vec(&item).map_err(Error::internal)?.len();
+            if items.len() == usize::from(self.limit) || (bytes > MAX_BYTES && !items.is_empty()) {
+                return Ok(Listed { next: items.last().map(key), items });
+            }
+            items.push(item);
+        }
+        Ok(Listed { items, next: None })
     }
 
     /// Cuts what [`Page::fetch`] brought to the page, and says where the next one begins.

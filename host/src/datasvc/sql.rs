@@ -33,6 +33,9 @@ fn is_outage(error: &sqlx::Error) -> bool {
 pub(super) trait OnConstraint<T> {
     /// Turns the violation of the constraint `name` into `meaning()`, and any other error into its own.
     fn on_constraint(self, name: &str, meaning: impl FnOnce() -> Error) -> Result<T>;
+
+    /// The same for several constraints.
+    fn on_constraints(self, meanings: &[(&str, &(dyn Fn() -> Error + Sync))]) -> Result<T>;
 }
 
 impl<T> OnConstraint<T> for sqlx::Result<T> {
@@ -42,4 +45,43 @@ impl<T> OnConstraint<T> for sqlx::Result<T> {
             _ => error.into(),
         })
     }
+
+    fn on_constraints(self, meanings: &[(&str, &(dyn Fn() -> Error + Sync))]) -> Result<T> {
+        self.map_err(|error| {
+            let violated = error.as_database_error().and_then(|error| error.constraint());
+            let meaning = meanings.iter().find(|(name, _)| Some(*name) == violated);
+            meaning.map_or_else(|| Error::from(error), |(_, meaning)| meaning())
+        })
+    }
 }
+
+/// Lets a type that serializes be a column of the type `json`.
+macro_rules! json_column {
+    ($name:ty) => {
+        impl sqlx::Type<sqlx::Postgres> for $name {
+            fn type_info() -> sqlx::postgres::PgTypeInfo {
+                <sqlx::types::Json<Self> as sqlx::Type<sqlx::Postgres>>::type_info()
+            }
+
+            fn compatible(ty: &sqlx::postgres::PgTypeInfo) -> bool {
+                <sqlx::types::Json<Self> as sqlx::Type<sqlx::Postgres>>::compatible(ty)
+            }
+        }
+
+        impl sqlx::Encode<'_, sqlx::Postgres> for $name {
+            fn encode_by_ref(
+                &self,
+                buffer: &mut sqlx::postgres::PgArgumentBuffer,
+            ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
+                sqlx::Encode::<sqlx::Postgres>::encode_by_ref(&sqlx::types::Json(self), buffer)
+            }
+        }
+
+        impl<'r> sqlx::Decode<'r, sqlx::Postgres> for $name {
+            fn decode(value: sqlx::postgres::PgValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+                <sqlx::types::Json<Self> as sqlx::Decode<'r, sqlx::Postgres>>::decode(value).map(|json| json.0)
+            }
+        }
+    };
+}
+pub(super) use json_column;

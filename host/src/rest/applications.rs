@@ -1,6 +1,5 @@
 //! `/app`: applications.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
@@ -10,11 +9,12 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::args::{Args, NoQuery, Query};
+use super::document::{Change, Document, IfMatch};
 use super::page::{ListReply, PageQuery, in_parameter};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
-use crate::datasvc::{AppName, Application, Caller, Listed};
+use crate::datasvc::{AppName, Application, Attributes, Caller, Listed};
 
 /// What a new application needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
@@ -22,6 +22,11 @@ use crate::datasvc::{AppName, Application, Caller, Listed};
 struct NewApplication {
     /// Its name, unique in this installation.
     app_name: AppName,
+    /// What to keep with it.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    #[schema(required = false)]
+    attributes: Attributes,
 }
 
 /// An application, and where to find what belongs to it.
@@ -39,11 +44,15 @@ struct Containers {
     /// Its actions.
     #[schema(example = "/app/my_application/actions")]
     actions: String,
+    /// Its builds.
+    #[schema(example = "/app/my_application/builds")]
+    builds: String,
 }
 
 impl From<Application> for ApplicationDocument {
     fn from(application: Application) -> Self {
-        let containers = Containers { actions: format!("/app/{}/actions", application.app_name) };
+        let of = |list: &str| format!("/app/{}/{list}", application.app_name);
+        let containers = Containers { actions: of("actions"), builds: of("builds") };
         Self { application, containers }
     }
 }
@@ -74,8 +83,9 @@ async fn create(
     caller: Caller,
     Args(new): Args<NewApplication>,
 ) -> Result<Created<ApplicationDocument>, Problem> {
-    let application = rest.svc.create_application(&caller, &new.app_name).await?;
-    Ok(Created::at(format!("/app/{}", application.app_name), application.into()))
+    let application = rest.svc.create_application(&caller, &new.app_name, &new.attributes).await?;
+    let (location, revision) = (format!("/app/{}", application.app_name), application.revision);
+    Ok(Created::at(location, application.into()).with_revision(revision))
 }
 
 /// Creates an application, with its arguments in the query string
@@ -103,29 +113,52 @@ async fn get(
     caller: Caller,
     Path(app): Path<AppName>,
     Query(NoQuery {}): Query<NoQuery>,
-) -> Result<Json<ApplicationDocument>, Problem> {
+) -> Result<Document<ApplicationDocument>, Problem> {
     let application = rest.svc.application(&caller, &app).await?;
-    Ok(Json(application.into()))
+    Ok(Document::new(application.revision, application.into()))
 }
 
-/// Removes an application
+/// Changes the attributes of an application
+#[utoipa::path(patch, path = "/app/{app}", operation_id = "applications.update", tag = "applications",
+    params(("app" = AppName, Path, description = "The application"), IfMatch),
+    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    responses(
+        (status = 200, body = ApplicationDocument),
+        (status = 404, description = "No such application"),
+        (status = 412, description = "It has changed since"),
+        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+    ))]
+async fn update(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(app): Path<AppName>,
+    IfMatch(expected): IfMatch,
+    Change(patch): Change,
+) -> Result<Document<ApplicationDocument>, Problem> {
+    let application = rest.svc.update_application(&caller, &app, &patch, &expected).await?;
+    Ok(Document::new(application.revision, application.into()))
+}
+
+/// Removes an application, with all that belongs to it
 #[utoipa::path(delete, path = "/app/{app}", operation_id = "applications.delete", tag = "applications",
-    params(("app" = AppName, Path, description = "The application")),
+    params(("app" = AppName, Path, description = "The application"), IfMatch),
     responses(
         (status = 204, description = "It is gone; its finished jobs stay on record"),
         (status = 404, description = "No such application"),
         (status = 409, description = "Jobs of it are queued or running"),
+        (status = 412, description = "It has changed since"),
     ))]
 async fn delete(
     State(rest): State<Rest>,
     caller: Caller,
     Path(app): Path<AppName>,
     Query(NoQuery {}): Query<NoQuery>,
+    IfMatch(expected): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    rest.svc.delete_application(&caller, &app).await?;
+    rest.svc.delete_application(&caller, &app, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, delete))
+    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
 }

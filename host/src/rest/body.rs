@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use super::form;
 use super::json::{self, Members};
 use super::problem::Problem;
+use crate::datasvc::Patch;
 
 /// The longest body that is not an upload, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -93,6 +94,18 @@ impl Content {
             Some("application/json") => json::members(body),
             other => Err(unsupported(other, "`application/json`")),
         }
+    }
+}
+
+/// Takes the body of a PATCH apart.
+///
+/// # Errors
+/// 415 if it is no patch by its type; 400 if it is not what its type says; 422 if it is JSON and no patch.
+pub(super) fn patch(headers: &HeaderMap, body: &[u8]) -> Result<Patch, Problem> {
+    match media_type(headers).as_deref() {
+        Some("application/merge-patch+json" | "application/json") => Ok(Patch::merge(json::text(body)?)?),
+        Some("application/json-patch+json") => Ok(Patch::operations(json::text(body)?)?),
+        other => Err(unsupported(other, "`application/merge-patch+json` or `application/json-patch+json`")),
     }
 }
 

@@ -22,9 +22,7 @@ pub(super) type Members = Vec<(String, Box<RawValue>)>;
 /// # Errors
 /// 400 if it is no JSON, is nested too deep or contains a NUL; 422 if it is no object.
 pub(super) fn members(body: &[u8]) -> Result<Members, Problem> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| Problem::malformed(format!("the body is not UTF-8 from byte {} on", error.valid_up_to())))?;
-    check(text)?;
+    let text = checked(body)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let members = deserializer.deserialize_map(MembersVisitor).and_then(|members| deserializer.end().map(|()| members));
     members.map_err(|error| match error.classify() {
@@ -34,6 +32,24 @@ pub(super) fn members(body: &[u8]) -> Result<Members, Problem> {
         }
         Category::Syntax | Category::Eof | Category::Io => Problem::malformed(format!("the body is no JSON: {error}")),
     })
+}
+
+/// The text of a body that has to be one JSON value.
+///
+/// # Errors
+/// 400 if it is no JSON, is nested too deep or contains a NUL.
+pub(super) fn text(body: &[u8]) -> Result<&str, Problem> {
+    let text = checked(body)?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text)
+        .map_err(|error| Problem::malformed(format!("the body is no JSON: {error}")))?;
+    Ok(text)
+}
+
+fn checked(body: &[u8]) -> Result<&str, Problem> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Problem::malformed(format!("the body is not UTF-8 from byte {} on", error.valid_up_to())))?;
+    check(text)?;
+    Ok(text)
 }
 
 /// Refuses what would be dangerous further on, whatever value it stands in.

@@ -6,7 +6,7 @@
 //! - [`server`] accepts connections, [`front`] is what every request passes, [`api`] is the OpenAPI document;
 //! - [`auth`] gives a handler its caller, [`path`], [`args`] and [`parameters`] what is asked, read from the URL and
 //!   the body by [`form`], [`body`] and [`json`];
-//! - [`reply`] and [`page`] are what it answers, [`problem`] is what it answers when something is wrong.
+//! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers when something is wrong.
 //!
 //! axum's and hyper's types stay in this module.
 
@@ -17,6 +17,8 @@ mod applications;
 mod args;
 mod auth;
 mod body;
+mod builds;
+mod document;
 mod events;
 mod form;
 mod front;
@@ -64,6 +66,7 @@ pub fn router(rest: Rest) -> Router {
         .merge(about::router())
         .merge(applications::router())
         .merge(actions::router())
+        .merge(builds::router())
         .merge(jobs::router())
         .merge(plugins::router())
         .merge(tokens::router());

@@ -40,7 +40,7 @@ impl PageQuery {
 pub(super) fn in_parameter(error: Error) -> Problem {
     match error {
         Error::Invalid { field, reason } => {
-            Problem::invalid(format!("{field}: {reason}")).with([Fault::in_parameter(field, reason)])
+            Problem::invalid(format!("{field}: {reason}")).with([Fault::in_parameter(&field, reason)])
         }
         other => other.into(),
     }

@@ -44,6 +44,12 @@ impl Fault {
         Self { pointer: Some(pointer), parameter: None, detail: detail.into() }
     }
 
+    /// In the body at this path, such as `location/path`.
+    pub(super) fn at(path: &str, detail: impl Into<String>) -> Self {
+        let pointer = if path.is_empty() { String::new() } else { format!("/{path}") };
+        Self { pointer: Some(pointer), parameter: None, detail: detail.into() }
+    }
+
     /// In the body as a whole.
     pub(super) fn at_body(detail: impl Into<String>) -> Self {
         Self { pointer: Some(String::new()), parameter: None, detail: detail.into() }
@@ -149,6 +155,7 @@ impl From<datasvc::Error> for Problem {
             Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             Error::LogFull { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "log-full"),
             Error::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
+            Error::Changed { .. } => (StatusCode::PRECONDITION_FAILED, "changed"),
             Error::KeyReused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
             Error::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
             Error::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong-password"),
@@ -166,7 +173,7 @@ impl From<datasvc::Error> for Problem {
 /// Where an error of the data services lies, as far as it says so.
 fn faults(error: &datasvc::Error) -> Vec<Fault> {
     match error {
-        datasvc::Error::Invalid { field, reason } => vec![Fault::in_body(field, reason)],
+        datasvc::Error::Invalid { field, reason } => vec![Fault::at(field, reason)],
         datasvc::Error::MissingParameters { missing } => {
             missing.iter().map(|name| Fault::in_parameter(name, "is missing")).collect()
         }
@@ -175,6 +182,7 @@ fn faults(error: &datasvc::Error) -> Vec<Fault> {
         | datasvc::Error::TooLarge { .. }
         | datasvc::Error::LogFull { .. }
         | datasvc::Error::Conflict { .. }
+        | datasvc::Error::Changed { .. }
         | datasvc::Error::KeyReused { .. }
         | datasvc::Error::Denied { .. }
         | datasvc::Error::WrongPassword

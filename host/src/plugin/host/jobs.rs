@@ -69,5 +69,5 @@ async fn append(run: &Run, op: &'static str, data: Json) -> Result<u64, HostErro
 }
 
 fn invalid(argument: &'static str, reason: &dyn std::fmt::Display) -> Error {
-    Error::Invalid { field: argument, reason: reason.to_string() }
+    Error::Invalid { field: argument.into(), reason: reason.to_string() }
 }

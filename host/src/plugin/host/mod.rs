@@ -58,7 +58,7 @@ impl types::Host for GuestState {
             Error::AlreadyExists { .. } => types::Error::AlreadyExists(message),
             Error::Invalid { .. } | Error::MissingParameters { .. } => types::Error::Invalid(message),
             Error::TooLarge { .. } | Error::LogFull { .. } => types::Error::LimitExceeded(message),
-            Error::Conflict { .. } | Error::KeyReused { .. } => types::Error::Conflict(message),
+            Error::Conflict { .. } | Error::Changed { .. } | Error::KeyReused { .. } => types::Error::Conflict(message),
             Error::Denied { .. } | Error::WrongPassword | Error::InvalidToken => types::Error::Denied(message),
             Error::Unavailable(cause) => {
                 tracing::warn!("a plugin's call found the database away: {cause}");

@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{Argument, Value};
+use crate::rest::json;
 
 /// How arguments do not fit a struct.
 #[derive(Debug)]
@@ -101,6 +102,18 @@ fn without_position(error: serde_json::Error) -> Misfit {
 /// One value from a query string or a form.
 struct Text<'a>(&'a str);
 
+/// Methods for what is written as JSON in a query string, too.
+macro_rules! json {
+    ($($method:ident($($argument:ident: $type:ty),*);)*) => {$(
+        fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Misfit> {
+            if json::text(self.0.as_bytes()).is_err() {
+                return Err(Misfit::custom("expected JSON"));
+            }
+            serde_json::Deserializer::from_str(self.0).$method($($argument,)* visitor).map_err(without_position)
+        }
+    )*};
+}
+
 /// Methods that parse the text as the type they are named for.
 macro_rules! parsed {
     ($($method:ident $visit:ident $expected:literal;)*) => {$(
@@ -125,6 +138,12 @@ impl<'de> Deserializer<'de> for Text<'de> {
         deserialize_f64 visit_f64 "a number";
     }
 
+    json! {
+        deserialize_map();
+        deserialize_seq();
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]);
+    }
+
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         visitor.visit_borrowed_str(self.0)
     }
@@ -147,8 +166,8 @@ impl<'de> Deserializer<'de> for Text<'de> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i128 u8 u16 u128 f32 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
-        identifier ignored_any
+        i8 i16 i128 u8 u16 u128 f32 char str string bytes byte_buf unit unit_struct tuple tuple_struct identifier
+        ignored_any
     }
 }
 

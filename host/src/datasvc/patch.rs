@@ -1,0 +1,105 @@
+//! Changes of documents: a JSON merge patch (RFC 7396) or a JSON Patch (RFC 6902).
+
+use std::fmt::Display;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::error::{Error, Result};
+
+/// How a document is to be changed.
+#[derive(Clone, Debug)]
+pub enum Patch {
+    /// Members to set, and to remove by null.
+    Merge(Map<String, Value>),
+    /// Operations, of which all are done or none.
+    Operations(json_patch::Patch),
+}
+
+impl Patch {
+    /// Takes a merge patch as it came.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is no object.
+    pub fn merge(text: &str) -> Result<Self> {
+        let members = serde_json::from_str(text).map_err(|error| Error::invalid("change", error.to_string()))?;
+        Ok(Self::Merge(members))
+    }
+
+    /// Takes a JSON Patch as it came.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is no list of operations.
+    pub fn operations(text: &str) -> Result<Self> {
+        let operations = serde_json::from_str(text).map_err(|error| Error::invalid("", error.to_string()))?;
+        Ok(Self::Operations(operations))
+    }
+
+    /// What becomes of the part `changeable` of a document.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it touches anything else, or does not fit; [`Error::Conflict`] if a test fails.
+    pub(super) fn apply<C: Serialize + DeserializeOwned>(
+        &self,
+        document: &impl Serialize,
+        changeable: &C,
+    ) -> Result<C> {
+        let before = object(document)?;
+        let mut after = self.changed(before.clone())?;
+        let mut changed = Map::new();
+        for name in object(changeable)?.keys() {
+            changed.extend(after.shift_remove(name).map(|value| (name.clone(), value)));
+        }
+        for (name, value) in &before {
+            match after.shift_remove(name) {
+                Some(kept) if kept == *value => {}
+                None if object(changeable)?.contains_key(name) => {}
+                _ => return Err(at(name, "this cannot be changed")),
+            }
+        }
+        if let Some(name) = after.keys().next() {
+            return Err(at(name, "this is not known here"));
+        }
+        serde_path_to_error::deserialize(Value::Object(changed)).map_err(|error| {
+            let path: Vec<_> = error.path().iter().map(|segment| escaped(&segment.to_string())).collect();
+            Error::Invalid { field: path.join("/").into(), reason: error.inner().to_string() }
+        })
+    }
+
+    fn changed(&self, document: Map<String, Value>) -> Result<Map<String, Value>> {
+        let mut document = Value::Object(document);
+        match self {
+            Self::Merge(members) => json_patch::merge(&mut document, &Value::Object(members.clone())),
+            Self::Operations(operations) => json_patch::patch(&mut document, operations).map_err(|error| {
+                let operation = error.operation;
+                match error.kind {
+                    json_patch::PatchErrorKind::TestFailed => {
+                        Error::conflict(format!("operation {operation} of the patch: the test failed"))
+                    }
+                    kind => Error::invalid(operation.to_string(), kind.to_string()),
+                }
+            })?,
+        }
+        match document {
+            Value::Object(document) => Ok(document),
+            _ => Err(Error::invalid("", "a document is an object")),
+        }
+    }
+}
+
+fn object(document: &impl Serialize) -> Result<Map<String, Value>> {
+    match serde_json::to_value(document).map_err(Error::internal)? {
+        Value::Object(members) => Ok(members),
+        _ => Err(Error::internal("a document is no object")),
+    }
+}
+
+fn at(name: &str, reason: impl Display) -> Error {
+    Error::Invalid { field: escaped(name).into(), reason: reason.to_string() }
+}
+
+/// A name as a segment of a JSON pointer.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
