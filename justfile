@@ -44,6 +44,11 @@ chaos *args: _setup plugins
 [group('check')]
 check: _fmt-check lint deny test sqlx-check
 
+# Check the OpenAPI document, and a running server against it: needs Python, and tools from PyPI
+[group('check')]
+openapi *args: plugins _host
+    @scripts/openapi {{ args }}
+
 # Format all Rust code
 [group('check')]
 fmt:

@@ -10,14 +10,14 @@ use crate::site::{ACTION, APPLICATION};
 
 wasmtime::component::bindgen!({
     path: "../wit",
-    world: "plugin",
+    world: "plugin-base",
     imports: { default: async | trappable },
     exports: { default: async },
 });
 
 pub(crate) struct Bare {
     engine: Engine,
-    plugin: PluginPre<State>,
+    plugin: PluginBasePre<State>,
 }
 
 struct State {
@@ -38,8 +38,8 @@ impl Bare {
         let engine = Engine::new(&config)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        Plugin::add_to_linker::<_, HasState>(&mut linker, |state| state)?;
-        let plugin = PluginPre::new(linker.instantiate_pre(&Component::new(&engine, component)?)?)?;
+        PluginBase::add_to_linker::<_, HasState>(&mut linker, |state| state)?;
+        let plugin = PluginBasePre::new(linker.instantiate_pre(&Component::new(&engine, component)?)?)?;
         Ok(Self { engine, plugin })
     }
 

@@ -1,5 +1,6 @@
 //! A plugin call: instantiate, run an action that does nothing, drop. Beside bare wasmtime on the same component.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
@@ -24,7 +25,8 @@ pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> 
     storage.put_component(&digest.hex(), component.into()).await?;
     let Cli { command: Commands::Serve(settings) } = Cli::parse_from(["elita", "serve"]);
     let svc = DataSvc::connect(&site.database("calling").await?.url, 2).await?;
-    let plugins = Plugins::new(svc.clone(), storage, &site.directory.path().join("cache"), settings.limits)?;
+    let plugins =
+        Plugins::new(svc.clone(), storage, &site.directory.path().join("cache"), settings.limits, BTreeMap::new())?;
 
     // Both on the threads that guests run on, as a worker would.
     let threads = plugins.guest_threads().clone();
@@ -55,6 +57,7 @@ async fn elita_calls(svc: &DataSvc, plugins: &Plugins, digest: Digest, calls: us
         attempt: 1,
         started: true,
         entries: 0,
+        depth: 0,
         plugin_entries: 0,
         plugin_bytes: 0,
         application: AppName::parse(APPLICATION)?,
@@ -75,6 +78,7 @@ async fn elita_calls(svc: &DataSvc, plugins: &Plugins, digest: Digest, calls: us
             claim: claim.clone(),
             parameters: Vec::new(),
             cancel_requested: Box::new(|| false),
+            tell_queued: Box::new(|| {}),
         };
         plugins.run_action(run).await.map_err(|error| anyhow::anyhow!("{}", error.message))?;
     }

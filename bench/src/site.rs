@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use elita::data_dir::DataDir;
-use elita::datasvc::{AppName, DataSvc};
+use elita::datasvc::{AppName, Attributes, DataSvc};
 use elita::postgres::Embedded;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
@@ -63,9 +63,9 @@ impl Site {
         let url = self.empty_database(name).await?;
         let svc = DataSvc::connect(&url, 1).await?;
         svc.ensure_administrator(PASSWORD).await?;
-        let token = svc.log_in("admin", PASSWORD.into(), None).await?.token;
+        let token = svc.log_in("admin", PASSWORD.into(), None, None).await?.token;
         let caller = svc.caller_of(&token).await?;
-        svc.create_application(&caller, &AppName::parse(APPLICATION)?).await?;
+        svc.create_application(&caller, &AppName::parse(APPLICATION)?, &Attributes::default()).await?;
         svc.close().await;
         Ok(Database { url, token })
     }

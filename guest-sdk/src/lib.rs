@@ -46,18 +46,29 @@
 
 #![warn(missing_docs)]
 
+pub mod actions;
+pub mod applications;
 #[doc(hidden)]
 pub mod bindings;
+pub mod builds;
 mod calls;
 mod error;
+pub mod git_providers;
+pub mod git_repos;
+pub mod gitdeploys;
+pub mod groups;
 pub mod hooks;
 pub mod jobs;
 pub mod log;
+mod names;
+pub mod package_maps;
 mod parameters;
 mod plugin;
+pub mod servers;
 
 pub use calls::{ActionCall, HookCall};
 pub use error::{Code, Error, Result};
+pub use names::Names;
 #[doc(hidden)]
 pub use plugin::Exports;
 pub use plugin::{Action, Plugin, action};
@@ -67,7 +78,10 @@ pub use plugin::{Action, Plugin, action};
 /// To derive [`Deserialize`](serde::Deserialize) or [`Serialize`](serde::Serialize), a plugin depends on `serde`
 /// itself.
 pub mod prelude {
-    pub use crate::{ActionCall, Error, HookCall, Result, action, hooks, jobs, log};
+    pub use crate::{
+        ActionCall, Error, HookCall, Result, action, actions, applications, builds, git_providers, git_repos,
+        gitdeploys, groups, hooks, jobs, log, package_maps, servers,
+    };
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 }

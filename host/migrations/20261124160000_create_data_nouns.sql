@@ -149,6 +149,17 @@ create table group_gitdeploys (
 );
 create index group_gitdeploys_gitdeploy on group_gitdeploys (application, gitdeploy, "group");
 
+-- The servers of a group: those on which all of its gitdeploys are initialized.
+create view group_servers as
+    select d.application, d."group", s.server, v.environment
+    from group_gitdeploys d
+        join (select application, "group", count(*) as gitdeploys from group_gitdeploys group by application, "group") g
+            on g.application = d.application and g."group" = d."group"
+        join gitdeploy_servers s on s.application = d.application and s.gitdeploy = d.gitdeploy
+        join servers v on v.name = s.server
+    group by d.application, d."group", s.server, v.environment, g.gitdeploys
+    having count(*) = g.gitdeploys;
+
 -- An action that a plugin has started: by which job, and how many of such are above it.
 alter table jobs
     add column parent uuid,

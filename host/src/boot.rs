@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::config::{Role, Settings};
-use crate::data_dir::DataDir;
-use crate::datasvc::{DataSvc, Files, HostId};
+use crate::data_dir::{self, DataDir};
+use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
 use crate::jobs::{JobSettings, Jobs};
 use crate::plugin::{Loader, Plugins};
 use crate::postgres::Embedded;
@@ -119,6 +119,11 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         .with_context(|| format!("{} cannot be listened on; choose another with --listen", settings.listen))?;
     let address = listener.local_addr()?;
     let svc = DataSvc::connect(url, settings.database_connections).await?;
+    let secret_key_file = settings.secret_key_file();
+    let unusable = || format!("the secret key in {} cannot be used", secret_key_file.display());
+    let keys =
+        SecretKeys::parse(&data_dir::secret_key(&secret_key_file, SecretKeys::generate)?).with_context(unusable)?;
+    let svc = svc.use_secret_keys(keys).await.with_context(unusable)?;
 
     let host = data_dir.host_id().into();
     let storage = match &settings.storage_url {
@@ -126,7 +131,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         None => Storage::in_directory(&data_dir.path().join("storage"))?,
     };
     let cache = data_dir.path().join("cache");
-    let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, settings.limits.clone())?;
+    let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, settings.limits.clone(), settings.grants.clone())?;
     plugins.refresh().await?;
     let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;

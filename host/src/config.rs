@@ -1,13 +1,16 @@
 //! Every setting: a flag of `elita serve`, a variable, and a key in an optional TOML file; in this order the first
 //! one given holds.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use crate::datasvc::{Grants, PluginName};
 use crate::plugin::Limits;
 
 /// A WebAssembly plugin host for deployment automation.
@@ -64,6 +67,10 @@ pub struct Settings {
     /// Where files are kept that all hosts need, such as plugins: `file:///path` [default: <data-dir>/storage].
     #[arg(long, env = "ELITA_STORAGE_URL", value_name = "URL")]
     pub storage_url: Option<String>,
+    /// File with the key that private keys and credentials are sealed with in the database; made on the first start.
+    /// Servers on one database need the same [default: <data-dir>/secret.key].
+    #[arg(long, env = "ELITA_SECRET_KEY_FILE", value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
     /// Declares that the directory of --storage-url is the same for all hosts, so that several may run.
     #[arg(long, env = "ELITA_STORAGE_SHARED")]
     pub storage_shared: bool,
@@ -93,9 +100,18 @@ pub struct Settings {
     /// What plugins may use.
     #[command(flatten)]
     pub limits: Limits,
+    /// What plugins may touch beyond the applications that they register something for: `[plugins.<name>]` in the
+    /// file, and nowhere else.
+    #[arg(skip)]
+    pub grants: BTreeMap<PluginName, Grants>,
 }
 
 impl Settings {
+    /// Where the secret key is.
+    pub fn secret_key_file(&self) -> PathBuf {
+        self.secret_key_file.clone().unwrap_or_else(|| self.data_dir.join("secret.key"))
+    }
+
     /// Where plugins are looked for.
     pub fn plugin_dir(&self) -> PathBuf {
         self.plugin_dir.clone().unwrap_or_else(|| self.data_dir.join("plugins"))
@@ -109,11 +125,16 @@ impl Cli {
     /// clap's own, which prints itself: also `--help` and `--version` are such errors.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let arguments: Vec<_> = arguments.into_iter().collect();
-        let mut command = Self::command();
+        let (mut command, mut grants) = (Self::command(), BTreeMap::new());
         if let Some(file) = named_file(&arguments) {
-            command = with_defaults_from(command, &file)?;
+            let mut table = table(&file)?;
+            grants = grants_in(&mut table).map_err(|problem| unusable(&file, &problem))?;
+            command = with_defaults_from(command, table).map_err(|problem| unusable(&file, &problem))?;
         }
-        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+        let mut cli = Self::from_arg_matches(&command.try_get_matches_from(arguments)?)?;
+        let Commands::Serve(settings) = &mut cli.command;
+        settings.grants = grants;
+        Ok(cli)
     }
 }
 
@@ -123,21 +144,33 @@ fn named_file(arguments: &[OsString]) -> Option<PathBuf> {
     matches.subcommand_matches("serve")?.try_get_one::<PathBuf>("config").ok()?.cloned()
 }
 
+fn unusable(file: &Path, problem: &dyn Display) -> clap::Error {
+    Cli::command().error(ErrorKind::Io, format!("{}: {problem}", file.display()))
+}
+
+fn table(file: &Path) -> Result<toml::Table, clap::Error> {
+    let text = std::fs::read_to_string(file).map_err(|error| unusable(file, &error))?;
+    text.parse().map_err(|error: toml::de::Error| unusable(file, &error))
+}
+
+/// Takes `[plugins.<name>]` out of the file.
+fn grants_in(table: &mut toml::Table) -> Result<BTreeMap<PluginName, Grants>, String> {
+    let Some(plugins) = table.remove("plugins") else { return Ok(BTreeMap::new()) };
+    plugins.try_into().map_err(|error: toml::de::Error| format!("[plugins]: {error}"))
+}
+
 /// Puts the file's values in the place of the flags' defaults.
-fn with_defaults_from(mut command: Command, file: &PathBuf) -> Result<Command, clap::Error> {
-    let problem = |text: String| Cli::command().error(ErrorKind::Io, format!("{}: {text}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| problem(error.to_string()))?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| problem(error.to_string()))?;
+fn with_defaults_from(mut command: Command, table: toml::Table) -> Result<Command, String> {
     let serve = Cli::command();
     let serve = serve.find_subcommand("serve").expect("there is a command `serve`");
     let mut defaults = Vec::new();
     for (key, value) in table {
         let known = serve.get_arguments().find(|argument| argument.get_long() == Some(&key) && key != "config");
-        let id = known.ok_or_else(|| problem(format!("there is no setting `{key}`")))?.get_id().clone();
+        let id = known.ok_or_else(|| format!("there is no setting `{key}`"))?.get_id().clone();
         let value = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_) => value.to_string(),
-            _ => return Err(problem(format!("setting `{key}` is a text, a number or true or false"))),
+            _ => return Err(format!("setting `{key}` is a text, a number or true or false")),
         };
         defaults.push((id, value));
     }

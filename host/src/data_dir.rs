@@ -52,6 +52,32 @@ impl DataDir {
     }
 }
 
+/// The text of the file with the secret key. One that is not there is made, for its owner only; of several servers that
+/// make it at the same time all read what the first has written.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read or made.
+pub fn secret_key(path: &Path, generate: impl FnOnce() -> String) -> Result<String, Error> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        read => return read.map_err(Error::io("read the secret key", path)),
+    }
+    let fresh = path.with_extension(format!("new-{}", Uuid::new_v4()));
+    let made = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        file.write_all(generate().as_bytes())?;
+        file.sync_all()?;
+        match fs::hard_link(&fresh, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        }
+    })();
+    // Whether it was made or not, it is not needed under this name.
+    let _ = fs::remove_file(&fresh);
+    made.map_err(Error::io("make the secret key", path))?;
+    fs::read_to_string(path).map_err(Error::io("read the secret key", path))
+}
+
 /// A directory's exclusive lock. The kernel gives it up with the process, however that ends.
 #[derive(Debug)]
 pub(crate) struct DirLock {

@@ -101,6 +101,7 @@ impl Host {
         command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--admin-password", PASSWORD]);
         let port = self.cable.port;
         command.args(["--database-url", &format!("postgres://elita@127.0.0.1:{port}/elita?sslmode=disable")]);
+        command.arg("--secret-key-file").arg(self.storage.with_extension("key"));
         command.args(["--storage-url", &format!("file://{}", self.storage.display()), "--storage-shared"]);
         // Little room, so that jobs wait in the queue, too.
         command.args(["--plugin-runs", "6", "--database-connections", "8"]);

@@ -165,22 +165,22 @@ async fn an_action_describes_itself() {
     assert_eq!(described.status, 200, "{described}");
     assert_json_snapshot!(described.body, @r#"
     {
-      "description": "Deletes widgets",
-      "idempotent": false,
       "name": "DeleteWidgets",
+      "description": "Deletes widgets",
+      "plugin": "widgets",
       "parameters": [
         {
-          "description": "do not delete widgets for real (true or false)",
           "name": "testing",
-          "type": "boolean (string)"
+          "type": "boolean (string)",
+          "description": "do not delete widgets for real (true or false)"
         },
         {
-          "description": "number of widgets to delete",
           "name": "count",
-          "type": "integer"
+          "type": "integer",
+          "description": "number of widgets to delete"
         }
       ],
-      "plugin": "widgets",
+      "idempotent": false,
       "timeout_seconds": null
     }
     "#);

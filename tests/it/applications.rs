@@ -15,11 +15,17 @@ async fn an_application_is_created_by_a_post() {
     assert_json_snapshot!(reply.body, { ".created_at" => "[time]", ".updated_at" => "[time]" }, @r#"
     {
       "app_name": "shop",
-      "containers": {
-        "actions": "/app/shop/actions"
-      },
+      "attributes": {},
       "created_at": "[time]",
-      "updated_at": "[time]"
+      "updated_at": "[time]",
+      "containers": {
+        "actions": "/app/shop/actions",
+        "builds": "/app/shop/builds",
+        "gitdeploys": "/app/shop/gitdeploys",
+        "gitrepos": "/app/shop/gitrepos",
+        "groups": "/app/shop/groups",
+        "packagemaps": "/app/shop/packagemaps"
+      }
     }
     "#);
     assert_eq!(host.client.get("/app/shop").await.body, reply.body);

@@ -125,7 +125,7 @@ impl Metered {
         let postgres = Embedded::start(&DataDir::open(directory.path()).unwrap()).await.unwrap();
         let svc = DataSvc::connect(postgres.url(), 1).await.unwrap();
         svc.ensure_administrator(PASSWORD).await.unwrap();
-        let token = svc.log_in("admin", PASSWORD.into(), None).await.unwrap().token;
+        let token = svc.log_in("admin", PASSWORD.into(), None, None).await.unwrap().token;
         svc.close().await;
         let mut connection = PgConnection::connect(postgres.url()).await.unwrap();
         // Nothing is to be counted that depends on the time.

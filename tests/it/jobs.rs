@@ -21,11 +21,12 @@ async fn a_succeeded_job_says_what_was_asked_and_what_came_of_it() {
         ".duration_in_seconds" => "[seconds]",
     }, @r#"
     {
+      "job_id": "[id]",
+      "name": "Echo",
+      "job_type": "action",
+      "status": "succeeded",
       "application": "hostile",
-      "attempt": 1,
-      "cancel_requested_at": null,
-      "completed_at": "[time]",
-      "created_at": "[time]",
+      "username": "admin",
       "data": {
         "parameters": [
           [
@@ -38,16 +39,10 @@ async fn a_succeeded_job_says_what_was_asked_and_what_came_of_it() {
           ]
         ]
       },
-      "duration_in_seconds": "[seconds]",
-      "error": null,
-      "job_data": [],
-      "job_data_next": null,
-      "job_id": "[id]",
-      "job_type": "action",
-      "name": "Echo",
+      "attempt": 1,
       "plugin": {
-        "digest": "[digest]",
-        "name": "misbehave"
+        "name": "misbehave",
+        "digest": "[digest]"
       },
       "result": {
         "action": "Echo",
@@ -66,10 +61,15 @@ async fn a_succeeded_job_says_what_was_asked_and_what_came_of_it() {
         ],
         "user": "admin"
       },
-      "started_at": "[time]",
-      "status": "succeeded",
+      "error": null,
+      "created_at": "[time]",
       "updated_at": "[time]",
-      "username": "admin"
+      "started_at": "[time]",
+      "completed_at": "[time]",
+      "cancel_requested_at": null,
+      "duration_in_seconds": "[seconds]",
+      "job_data": [],
+      "job_data_next": null
     }
     "#);
     let times = ["created_at", "started_at", "completed_at"].map(|name| job[name].as_str().unwrap());
@@ -87,36 +87,36 @@ async fn a_failed_job_says_why_and_its_log_ends_with_it() {
     assert_json_snapshot!(job["error"], @r#"
     {
       "code": "action-failed",
+      "message": "the widget press is jammed",
       "details": {
         "press": 42,
         "widgets": [
           "left",
           "right"
         ]
-      },
-      "message": "the widget press is jammed"
+      }
     }
     "#);
     assert_json_snapshot!(job["job_data"], { "[].at" => "[time]" }, @r#"
     [
       {
+        "seq": 1,
         "at": "[time]",
+        "source": "host",
         "data": {
+          "status": "failed",
           "error": {
             "code": "action-failed",
+            "message": "the widget press is jammed",
             "details": {
               "press": 42,
               "widgets": [
                 "left",
                 "right"
               ]
-            },
-            "message": "the widget press is jammed"
-          },
-          "status": "failed"
-        },
-        "seq": 1,
-        "source": "host"
+            }
+          }
+        }
       }
     ]
     "#);
@@ -142,31 +142,31 @@ async fn the_log_comes_with_the_job_only_if_it_is_asked_for() {
     assert_json_snapshot!(job["job_data"], { "[].at" => "[time]" }, @r#"
     [
       {
-        "at": "[time]",
-        "data": {
-          "progress": 0,
-          "status": "starting"
-        },
         "seq": 1,
-        "source": "widgets"
+        "at": "[time]",
+        "source": "widgets",
+        "data": {
+          "status": "starting",
+          "progress": 0
+        }
       },
       {
-        "at": "[time]",
-        "data": {
-          "progress": 45,
-          "status": "frobnicating the foobar"
-        },
         "seq": 2,
-        "source": "widgets"
+        "at": "[time]",
+        "source": "widgets",
+        "data": {
+          "status": "frobnicating the foobar",
+          "progress": 45
+        }
       },
       {
-        "at": "[time]",
-        "data": {
-          "progress": 100,
-          "status": "finished"
-        },
         "seq": 3,
-        "source": "widgets"
+        "at": "[time]",
+        "source": "widgets",
+        "data": {
+          "status": "finished",
+          "progress": 100
+        }
       }
     ]
     "#);

@@ -13,7 +13,7 @@ const MAY_NAME: [(&str, &[&str]); 9] = [
     ("storage", &[]),
     ("postgres", &["data_dir"]),
     ("data_dir", &[]),
-    ("config", &["plugin"]),
+    ("config", &["datasvc", "plugin"]),
     ("telemetry", &[]),
 ];
 

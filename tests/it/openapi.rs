@@ -9,37 +9,19 @@ use serde_json::{Value, json};
 use crate::harness::{Api, TestHost, filled_in};
 
 /// Paths that the server will have, and some that servers often have. Those that are not in the document lead nowhere.
-const POSSIBLE_PATHS: [&str; 30] = [
-    "/app/{app}/builds",
-    "/app/{app}/builds/{build}",
-    "/app/{app}/census",
+const POSSIBLE_PATHS: [&str; 12] = [
+    "/app/{app}/builds/{build}/file",
+    "/app/{app}/builds/{build}/packages/{package}",
     "/app/{app}/deployments",
     "/app/{app}/deployments/{id}",
-    "/app/{app}/gitdeploys",
-    "/app/{app}/gitdeploys/{gitdeploy}",
-    "/app/{app}/gitrepos",
-    "/app/{app}/gitrepos/{repo}",
-    "/app/{app}/groups",
-    "/app/{app}/groups/{group}",
-    "/app/{app}/packagemaps",
-    "/app/{app}/packagemaps/{map}",
     "/debug",
     "/docs",
     "/git/{app}/{repo}.git",
     "/global",
     "/global/audit",
-    "/global/gitproviders",
-    "/global/keypairs",
-    "/global/users",
-    "/global/users/{user}",
-    "/global/users/{user}/permissions",
     "/health",
     "/job/{id}/data/{seq}",
     "/metrics",
-    "/server",
-    "/server/command",
-    "/server/environments",
-    "/server/{server}",
 ];
 
 const METHODS: [Method; 7] =
@@ -58,24 +40,82 @@ async fn every_operation_has_a_name() {
     actions.get
     actions.list
     actions.run
+    applications.census
     applications.create
     applications.delete
     applications.get
     applications.list
     applications.put
+    applications.update
+    builds.create
+    builds.delete
+    builds.get
+    builds.list
+    builds.put
+    builds.update
+    git-providers.create
+    git-providers.delete
+    git-providers.get
+    git-providers.list
+    git-providers.put
+    git-providers.update
+    git-repos.create
+    git-repos.delete
+    git-repos.get
+    git-repos.list
+    git-repos.put
+    git-repos.update
+    gitdeploys.create
+    gitdeploys.delete
+    gitdeploys.get
+    gitdeploys.list
+    gitdeploys.put
+    gitdeploys.update
+    groups.create
+    groups.delete
+    groups.get
+    groups.list
+    groups.put
+    groups.update
     health.live
     health.ready
     jobs.cancel
     jobs.entries
     jobs.get
     jobs.list
+    keypairs.create
+    keypairs.delete
+    keypairs.get
+    keypairs.list
+    keypairs.put
+    keypairs.update
     openapi.get
+    package-maps.create
+    package-maps.delete
+    package-maps.get
+    package-maps.list
+    package-maps.put
+    package-maps.update
     plugins.get
     plugins.list
+    servers.create
+    servers.delete
+    servers.environments
+    servers.get
+    servers.list
+    servers.put
+    servers.update
     tokens.create
     tokens.delete
     tokens.get
     tokens.list
+    users.create
+    users.delete
+    users.get
+    users.list
+    users.permissions
+    users.put
+    users.update
     ");
 }
 
@@ -194,6 +234,19 @@ async fn replies_have_the_members_that_are_declared() {
         ("/health/ready", "/health/ready"),
         ("/app", "/app"),
         ("/app/{app}", "/app/my_application"),
+        ("/app/{app}/census", "/app/my_application/census"),
+        ("/app/{app}/builds", "/app/my_application/builds"),
+        ("/app/{app}/packagemaps", "/app/my_application/packagemaps"),
+        ("/app/{app}/gitrepos", "/app/my_application/gitrepos"),
+        ("/app/{app}/gitdeploys", "/app/my_application/gitdeploys"),
+        ("/app/{app}/groups", "/app/my_application/groups"),
+        ("/server", "/server"),
+        ("/server/environments", "/server/environments"),
+        ("/global/gitproviders", "/global/gitproviders"),
+        ("/global/keypairs", "/global/keypairs"),
+        ("/global/users", "/global/users"),
+        ("/global/users/{user}", "/global/users/admin"),
+        ("/global/users/{user}/permissions", "/global/users/admin/permissions"),
         ("/app/{app}/actions", "/app/my_application/actions"),
         ("/app/{app}/actions/{action}", "/app/my_application/actions/DeleteWidgets"),
         ("/global/plugins", "/global/plugins"),

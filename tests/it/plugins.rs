@@ -425,21 +425,21 @@ async fn a_plugins_document_shows_what_it_registers_and_imports() {
     [
       {
         "application": "my_application",
-        "description": "Deletes widgets",
-        "idempotent": false,
         "name": "DeleteWidgets",
+        "description": "Deletes widgets",
         "parameters": [
           {
-            "description": "do not delete widgets for real (true or false)",
             "name": "testing",
-            "type": "boolean (string)"
+            "type": "boolean (string)",
+            "description": "do not delete widgets for real (true or false)"
           },
           {
-            "description": "number of widgets to delete",
             "name": "count",
-            "type": "integer"
+            "type": "integer",
+            "description": "number of widgets to delete"
           }
         ],
+        "idempotent": false,
         "timeout_seconds": null
       }
     ]

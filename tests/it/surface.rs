@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wit_parser::{Resolve, WorldItem};
 
+use crate::doors;
 use crate::harness::{TestHost, project_root};
 
 /// What is offered at one door only, with the reason.
@@ -29,10 +30,7 @@ async fn what_plugins_can_call_rest_clients_can_call_by_the_same_name() {
 
 #[tokio::test]
 async fn one_component_calls_every_imported_function() {
-    let host = TestHost::with_plugins(&["exercise-all"]).await;
-    host.create_application("exercise").await;
-    let job = host.run_action("exercise", "Everything", "").await;
-    assert_eq!(job["status"], "succeeded", "{job:#}");
+    let (_host, job) = doors::exercised().await;
     let called: BTreeSet<_> = job["result"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(called, imported_functions());
 }

@@ -46,7 +46,12 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::Denied`] without write permission on that name.
-    pub async fn create_application(&self, caller: &Caller, name: &AppName, attributes: &Attributes) -> Result<Application> {
+    pub async fn create_application(
+        &self,
+        caller: &Caller,
+        name: &AppName,
+        attributes: &Attributes,
+    ) -> Result<Application> {
         caller.require(Permission::Write, name)?;
         sqlx::query_as!(
             Application,
@@ -121,7 +126,8 @@ impl DataSvc {
         .await?
         .ok_or_else(|| Error::not_found(Kind::Application, name))?;
         expected.check(application.revision, Kind::Application, name)?;
-        let Change { attributes } = patch.apply(&application, &Change { attributes: application.attributes.clone() })?;
+        let Change { attributes } =
+            patch.apply(&application, &Change { attributes: application.attributes.clone() })?;
         let application = sqlx::query_as!(
             Application,
             r#"update applications set attributes = $2, revision = nextval('revisions'), updated_at = now()

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::error::{Error, Result};
-use super::ids::{ActionName, AppName, PluginName, TokenId, UserName};
-use super::permissions::Permissions;
+use super::ids::{ActionName, AppName, PluginName, ServerName, TokenId, UserName};
+use super::permissions::{Permissions, matches};
 
 /// Who asks for an operation. Every operation that a door offers takes one and asks it first.
 #[derive(Clone, Debug)]
@@ -25,7 +27,31 @@ pub enum Caller {
         name: PluginName,
         /// The applications it registered actions or hooks for.
         applications: Arc<BTreeSet<AppName>>,
+        /// What else it may touch.
+        grants: Arc<Grants>,
     },
+}
+
+/// What the server's configuration lets a plugin touch beyond the applications that it registered something for.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Patterns of further applications' names.
+    applications: Vec<String>,
+    /// Patterns of the names of servers.
+    servers: Vec<String>,
+    /// Interfaces that are no application's, and are denied without it.
+    interfaces: BTreeSet<Interface>,
+}
+
+/// An interface that has to be granted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interface {
+    /// Which git providers there are.
+    GitProviders,
+    /// To make, change and remove servers. Looking at those that are granted takes only them.
+    Servers,
 }
 
 /// What may be done with an application, or with what belongs to none.
@@ -51,7 +77,51 @@ impl Caller {
     pub fn may(&self, permission: Permission, application: &AppName) -> bool {
         match self {
             Self::User { permissions, .. } => permissions.on_application(permission.word(), application.as_str()),
-            Self::Plugin { applications, .. } => applications.contains(application),
+            Self::Plugin { applications, grants, .. } => {
+                applications.contains(application) || any_matches(&grants.applications, application.as_str())
+            }
+        }
+    }
+
+    /// Whether this caller may do this with the server.
+    pub fn may_server(&self, permission: Permission, server: &ServerName) -> bool {
+        match (self, permission) {
+            (Self::User { permissions, .. }, Permission::Read) => {
+                permissions.on_global(permission.word()) || permissions.on_server(server.as_str())
+            }
+            (Self::User { permissions, .. }, Permission::Write) => permissions.on_global(permission.word()),
+            (Self::Plugin { grants, .. }, Permission::Read) => any_matches(&grants.servers, server.as_str()),
+            (Self::Plugin { grants, .. }, Permission::Write) => {
+                grants.interfaces.contains(&Interface::Servers) && any_matches(&grants.servers, server.as_str())
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Denied`] if the caller may not do this with the server.
+    pub fn require_server(&self, permission: Permission, server: &ServerName) -> Result<()> {
+        if self.may_server(permission, server) {
+            return Ok(());
+        }
+        Err(denied(match self {
+            Self::User { .. } => {
+                format!("this needs the permission `{}` on `_global` or on server `{server}`", permission.word())
+            }
+            Self::Plugin { name, .. } => format!(
+                "server `{server}` is not granted to plugin `{name}`; the operator grants it under [plugins.{name}]"
+            ),
+        }))
+    }
+
+    /// # Errors
+    /// [`Error::Denied`] if the caller may not do this with what the interface offers.
+    pub fn require_interface(&self, permission: Permission, interface: Interface) -> Result<()> {
+        match self {
+            Self::User { .. } => self.require_global(permission),
+            Self::Plugin { grants, .. } if grants.interfaces.contains(&interface) => Ok(()),
+            Self::Plugin { name, .. } => Err(denied(format!(
+                "the interface is not granted to plugin `{name}`; the operator grants it under [plugins.{name}]"
+            ))),
         }
     }
 
@@ -82,11 +152,22 @@ impl Caller {
     }
 
     /// # Errors
+    /// [`Error::Denied`] unless the caller holds all that these permissions grant: nobody gives away more, and nobody
+    /// takes the place of somebody who holds more.
+    pub fn require_cover(&self, permissions: &Permissions) -> Result<()> {
+        match self {
+            Self::User { permissions: held, .. } if held.cover(permissions) => Ok(()),
+            Self::User { .. } => Err(denied("these permissions are more than you hold yourself".into())),
+            Self::Plugin { .. } => Err(denied("a plugin has no users".into())),
+        }
+    }
+
+    /// # Errors
     /// [`Error::Denied`] if the caller may not run this action.
     pub fn require_execute(&self, application: &AppName, action: &ActionName) -> Result<()> {
         let granted = match self {
             Self::User { permissions, .. } => permissions.on_action(application.as_str(), action.as_str()),
-            Self::Plugin { applications, .. } => applications.contains(application),
+            Self::Plugin { .. } => self.may(Permission::Write, application),
         };
         if granted {
             return Ok(());
@@ -101,6 +182,10 @@ impl Caller {
             Self::Plugin { .. } => None,
         }
     }
+}
+
+fn any_matches(patterns: &[String], name: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
 }
 
 fn denied(reason: String) -> Error {

@@ -50,6 +50,14 @@ pub enum Error {
         /// The longest that is taken, in bytes.
         limit: usize,
     },
+    /// More of something than there may be.
+    #[error("at most {limit} {what} are allowed")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: u32,
+    },
     /// Something else is in the way, or changed meanwhile.
     #[error("{reason}")]
     Conflict {
@@ -138,12 +146,16 @@ pub enum Kind {
     Plugin,
     /// A token.
     Token,
+    /// A user.
+    User,
     /// A build.
     Build,
     /// A package map.
     PackageMap,
     /// A git provider.
     GitProvider,
+    /// A keypair.
+    Keypair,
     /// A git repository.
     GitRepo,
     /// A gitdeploy.
@@ -162,9 +174,11 @@ impl fmt::Display for Kind {
             Self::Job => "job",
             Self::Plugin => "plugin",
             Self::Token => "token",
+            Self::User => "user",
             Self::Build => "build",
             Self::PackageMap => "package map",
             Self::GitProvider => "git provider",
+            Self::Keypair => "keypair",
             Self::GitRepo => "git repository",
             Self::Gitdeploy => "gitdeploy",
             Self::Group => "group",

@@ -86,6 +86,8 @@ names! {
     PackageMapName: "name", up to MAX_NAME_BYTES;
     /// A git provider's name, unique in this installation.
     GitProviderName: "name", up to MAX_NAME_BYTES;
+    /// A keypair's name, unique in this installation.
+    KeypairName: "name", up to MAX_NAME_BYTES;
     /// A git repository's name, unique within its application.
     GitRepoName: "name", up to MAX_NAME_BYTES;
     /// A gitdeploy's name, unique within its application.

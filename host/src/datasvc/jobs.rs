@@ -185,6 +185,33 @@ pub struct NewActionJob {
     pub idempotency: Option<(String, Digest)>,
     /// Who takes it at once. Without one it waits in the queue.
     pub taker: Option<Taker>,
+    /// The job that asks for it, if it is one.
+    pub parent: Option<Parent>,
+}
+
+/// A job that has started another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Parent {
+    /// The job.
+    pub job_id: JobId,
+    /// How many jobs are above it.
+    pub depth: i32,
+}
+
+impl Parent {
+    /// How many jobs may be above another one.
+    const MAX_DEPTH: i32 = 8;
+
+    /// Whether it may start another job.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] if too many are above it.
+    pub fn check(&self) -> Result<()> {
+        if self.depth < Self::MAX_DEPTH {
+            return Ok(());
+        }
+        Err(Error::TooMany { what: "jobs started by one another", limit: Self::MAX_DEPTH.unsigned_abs() })
+    }
 }
 
 /// The answer to asking for a job.
@@ -224,8 +251,18 @@ impl DataSvc {
         let (id, username) = (JobId::new(), caller.username().map(|name| name.as_str().to_owned()));
         let asked_at = Instant::now();
         let added = self.intake.add(NewRow { id, username: username.clone(), job: job.clone() }).await?;
-        let NewActionJob { application, action, plugin, digest, timeout, data, idempotency, taker, idempotent: _ } =
-            job;
+        let NewActionJob {
+            application,
+            action,
+            plugin,
+            digest,
+            timeout,
+            data,
+            idempotency,
+            taker,
+            parent,
+            idempotent: _,
+        } = job;
         if added.is_none() {
             let found = match &idempotency {
                 Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
@@ -239,6 +276,7 @@ impl DataSvc {
             asked_at,
             attempt: i32::from(taker.starts),
             started: taker.starts,
+            depth: parent.map_or(0, |parent| parent.depth + 1),
             entries: 0,
             plugin_entries: 0,
             plugin_bytes: 0,

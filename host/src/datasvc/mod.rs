@@ -8,22 +8,34 @@ mod applications;
 mod attributes;
 mod builds;
 mod caller;
+mod census;
 mod connections;
 mod error;
+mod git_providers;
+mod git_repos;
+mod git_uri;
+mod gitdeploys;
+mod groups;
 mod ids;
 mod intake;
 mod job_log;
 mod jobs;
+mod keypairs;
 mod lease;
+mod package_maps;
 mod page;
+mod passwords;
 mod patch;
 mod permissions;
 mod plugins;
 mod pool;
 mod queue;
 mod recorder;
+mod referrers;
 mod retention;
 mod revision;
+mod secrets;
+mod servers;
 mod sql;
 mod storage;
 mod tokens;
@@ -33,17 +45,28 @@ mod wakes;
 pub use applications::Application;
 pub use attributes::Attributes;
 pub use builds::{Build, PackageFile};
-pub use caller::{Caller, Permission};
+pub use caller::{Caller, Grants, Interface, Permission};
+pub use census::{Census, CensusEntry};
 pub use error::{Error, Kind, Result};
+pub use git_providers::{BaseUrl, GitProvider, GitProviderType};
+pub use git_repos::{GitRepo, NewGitRepo};
+pub use git_uri::GitUri;
+pub use gitdeploys::{
+    Favor, Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployOptions, InitializedServer, NewGitdeploy,
+};
+pub use groups::{Group, GroupGitdeploys, NewGroup};
 pub use ids::{
-    ActionName, AppName, BuildName, Digest, EnvironmentName, GitProviderName, GitRepoName, GitdeployName, GroupName, HostId, JobId, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,
+    ActionName, AppName, BuildName, Digest, EnvironmentName, GitProviderName, GitRepoName, GitdeployName, GroupName,
+    HostId, JobId, KeypairName, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,
 };
 pub use intake::Taker;
 pub use job_log::{
     JobEntries, JobEntry, JobLog, LogLimits, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES, SOURCE_HOST,
 };
-pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob};
+pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
+pub use keypairs::{Keypair, NewKeys};
 pub use lease::{Lease, LeaseKeeper};
+pub use package_maps::{PackageMap, PackageRule, PackageRules};
 pub use page::{Listed, Page};
 pub use patch::Patch;
 pub use permissions::Permissions;
@@ -55,8 +78,13 @@ pub use pool::SchemaError;
 pub use queue::{Claim, HandedOn, Held, Outcome, Room, RunningAction, Served, TIME_TO_LIVE};
 pub use recorder::Changed;
 pub use revision::{Expected, Revision};
+pub use secrets::{SecretKeyError, SecretKeys};
+pub use servers::{
+    Connection, Driver, Environments, LocalConnection, NewServer, SaltConnection, Server, SshConnection,
+};
 pub use storage::Files;
 pub use tokens::{NewToken, Token};
+pub use users::{EffectivePermissions, User};
 pub use wakes::{Wake, Wakes};
 
 use sqlx::PgPool;
@@ -69,7 +97,8 @@ pub struct DataSvc {
     reads: connections::Connections,
     /// For what keeps jobs going, which must not wait behind requests.
     engine: connections::Connections,
-    passwords: std::sync::Arc<users::PasswordHasher>,
+    passwords: std::sync::Arc<passwords::PasswordHasher>,
+    secrets: Option<std::sync::Arc<secrets::SecretKeys>>,
     intake: intake::Intake,
     recorder: recorder::Recorder,
 }

@@ -26,6 +26,9 @@ impl Page {
     /// # Errors
     /// [`Error::Invalid`] if `limit` is not 1 to 1000.
     pub fn new(after: Option<String>, limit: Option<u32>) -> Result<Self> {
+        if after.as_ref().is_some_and(|after| after.contains('\0')) {
+            return Err(Error::invalid("after", "a cursor has no NUL in it"));
+        }
         let limit = limit.unwrap_or(Self::DEFAULT_LIMIT);
         match u16::try_from(limit) {
             Ok(within) if (1..=Self::MAX_LIMIT).contains(&limit) => Ok(Self { after, limit: within }),

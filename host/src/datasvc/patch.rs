@@ -8,6 +8,11 @@ use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
 
+/// How many operations a JSON Patch has at most.
+const MAX_OPERATIONS: usize = 256;
+/// How long a document may become while it is changed, as JSON.
+const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
+
 /// How a document is to be changed.
 #[derive(Clone, Debug)]
 pub enum Patch {
@@ -32,7 +37,11 @@ impl Patch {
     /// # Errors
     /// [`Error::Invalid`] if it is no list of operations.
     pub fn operations(text: &str) -> Result<Self> {
-        let operations = serde_json::from_str(text).map_err(|error| Error::invalid("", error.to_string()))?;
+        let operations: json_patch::Patch =
+            serde_json::from_str(text).map_err(|error| Error::invalid("", error.to_string()))?;
+        if operations.0.len() > MAX_OPERATIONS {
+            return Err(Error::invalid("", format!("a patch has at most {MAX_OPERATIONS} operations")));
+        }
         Ok(Self::Operations(operations))
     }
 
@@ -47,22 +56,23 @@ impl Patch {
     ) -> Result<C> {
         let before = object(document)?;
         let mut after = self.changed(before.clone())?;
+        let can_change = object(changeable)?;
         let mut changed = Map::new();
-        for name in object(changeable)?.keys() {
+        for name in can_change.keys() {
             changed.extend(after.shift_remove(name).map(|value| (name.clone(), value)));
         }
         for (name, value) in &before {
-            match after.shift_remove(name) {
-                Some(kept) if kept == *value => {}
-                None if object(changeable)?.contains_key(name) => {}
-                _ => return Err(at(name, "this cannot be changed")),
+            // To remove what is null changes nothing.
+            let kept = after.shift_remove(name).unwrap_or(Value::Null);
+            if kept != *value && !can_change.contains_key(name) {
+                return Err(at(name, "this cannot be changed"));
             }
         }
         if let Some(name) = after.keys().next() {
             return Err(at(name, "this is not known here"));
         }
         serde_path_to_error::deserialize(Value::Object(changed)).map_err(|error| {
-            let path: Vec<_> = error.path().iter().map(|segment| escaped(&segment.to_string())).collect();
+            let path: Vec<_> = error.path().iter().map(segment).collect();
             Error::Invalid { field: path.join("/").into(), reason: error.inner().to_string() }
         })
     }
@@ -71,21 +81,33 @@ impl Patch {
         let mut document = Value::Object(document);
         match self {
             Self::Merge(members) => json_patch::merge(&mut document, &Value::Object(members.clone())),
-            Self::Operations(operations) => json_patch::patch(&mut document, operations).map_err(|error| {
-                let operation = error.operation;
-                match error.kind {
-                    json_patch::PatchErrorKind::TestFailed => {
-                        Error::conflict(format!("operation {operation} of the patch: the test failed"))
-                    }
-                    kind => Error::invalid(operation.to_string(), kind.to_string()),
+            Self::Operations(operations) => {
+                for (number, operation) in operations.0.iter().enumerate() {
+                    operate(&mut document, number, operation)?;
                 }
-            })?,
+            }
         }
         match document {
             Value::Object(document) => Ok(document),
             _ => Err(Error::invalid("", "a document is an object")),
         }
     }
+}
+
+/// Does one operation. A document that copies itself into itself is stopped before it has grown.
+fn operate(document: &mut Value, number: usize, operation: &json_patch::PatchOperation) -> Result<()> {
+    json_patch::patch(document, std::slice::from_ref(operation)).map_err(|error| match error.kind {
+        json_patch::PatchErrorKind::TestFailed => {
+            Error::conflict(format!("operation {number} of the patch: the test failed"))
+        }
+        kind => Error::invalid(number.to_string(), kind.to_string()),
+    })?;
+    let length = serde_json::to_vec(document).map_err(Error::internal)?.len();
+    if length > MAX_DOCUMENT_BYTES {
+        let reason = format!("the document grows beyond {MAX_DOCUMENT_BYTES} bytes");
+        return Err(Error::invalid(number.to_string(), reason));
+    }
+    Ok(())
 }
 
 fn object(document: &impl Serialize) -> Result<Map<String, Value>> {
@@ -97,6 +119,14 @@ fn object(document: &impl Serialize) -> Result<Map<String, Value>> {
 
 fn at(name: &str, reason: impl Display) -> Error {
     Error::Invalid { field: escaped(name).into(), reason: reason.to_string() }
+}
+
+/// A step into a document as a segment of a JSON pointer.
+fn segment(step: &serde_path_to_error::Segment) -> String {
+    match step {
+        serde_path_to_error::Segment::Seq { index } => index.to_string(),
+        other => escaped(&other.to_string()),
+    }
 }
 
 /// A name as a segment of a JSON pointer.

@@ -11,7 +11,7 @@ use sqlx::{Connection as _, Executor as _};
 use super::connections::{Connections, TRUSTED_IDLE};
 use super::intake::Intake;
 use super::recorder::Recorder;
-use super::{DataSvc, users::PasswordHasher};
+use super::{DataSvc, passwords::PasswordHasher};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -69,6 +69,7 @@ impl DataSvc {
                 recorder: Recorder::start(engine.clone()),
                 intake: Intake::open(engine.clone()),
                 passwords: Arc::new(PasswordHasher::new()),
+                secrets: None,
                 reads: Connections::of(pool.clone(), max_connections / 4),
                 pool,
                 engine,

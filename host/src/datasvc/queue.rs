@@ -40,6 +40,8 @@ pub struct Claim {
     pub attempt: i32,
     /// Whether the guest's start is on record. If it is not, [`DataSvc::start_job`] has to come before it.
     pub started: bool,
+    /// How many jobs are above it, each of which started the next one.
+    pub depth: i32,
     /// How many entries its log has.
     pub entries: i64,
     /// How many of them are the plugin's.
@@ -272,7 +274,7 @@ impl DataSvc {
                    attempt = attempt + (component_digest = any($13))::int,
                    started_at = case when component_digest = any($13) then now() end
                from chosen where jobs.id = chosen.id
-               returning jobs.id as "id: JobId", fence, attempt, started_at is not null as "started!",
+               returning jobs.id as "id: JobId", fence, attempt, started_at is not null as "started!", depth,
                    application as "application!: AppName", name as "action: ActionName", username,
                    data as "data: SqlJson<Json>", plugin as "plugin!: PluginName", component_digest as "digest!",
                    timeout_ms,
@@ -304,6 +306,7 @@ impl DataSvc {
                     asked_at,
                     attempt: row.attempt,
                     started: row.started,
+                    depth: row.depth,
                     entries: row.entries,
                     plugin_entries: row.plugin_entries,
                     plugin_bytes: row.plugin_bytes,

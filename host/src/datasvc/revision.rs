@@ -37,9 +37,7 @@ impl Expected {
     /// [`Error::Changed`] if another version was found.
     pub(super) fn check(&self, found: Revision, kind: Kind, name: &dyn fmt::Display) -> Result<()> {
         match self {
-            Self::OneOf(versions) if !versions.contains(&found) => {
-                Err(Error::Changed { kind, name: name.to_string() })
-            }
+            Self::OneOf(versions) if !versions.contains(&found) => Err(Error::Changed { kind, name: name.to_string() }),
             Self::Any | Self::OneOf(_) => Ok(()),
         }
     }

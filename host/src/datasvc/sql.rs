@@ -59,8 +59,9 @@ impl<T> OnConstraint<T> for sqlx::Result<T> {
 macro_rules! json_column {
     ($name:ty) => {
         impl sqlx::Type<sqlx::Postgres> for $name {
+            // As `json`: by way of `jsonb`, which sqlx would take, the order of members is lost.
             fn type_info() -> sqlx::postgres::PgTypeInfo {
-                <sqlx::types::Json<Self> as sqlx::Type<sqlx::Postgres>>::type_info()
+                sqlx::postgres::PgTypeInfo::with_oid(sqlx::postgres::types::Oid(114))
             }
 
             fn compatible(ty: &sqlx::postgres::PgTypeInfo) -> bool {
@@ -73,7 +74,8 @@ macro_rules! json_column {
                 &self,
                 buffer: &mut sqlx::postgres::PgArgumentBuffer,
             ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
-                sqlx::Encode::<sqlx::Postgres>::encode_by_ref(&sqlx::types::Json(self), buffer)
+                buffer.extend(serde_json::to_vec(self)?);
+                Ok(sqlx::encode::IsNull::No)
             }
         }
 

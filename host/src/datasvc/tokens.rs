@@ -8,7 +8,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-use sqlx::types::Json;
 use time::OffsetDateTime;
 
 use super::DataSvc;
@@ -32,6 +31,8 @@ pub struct Token {
     pub token_id: TokenId,
     /// Whose token it is.
     pub username: UserName,
+    /// What it may do at most; null: all that its user may.
+    pub scope: Option<Permissions>,
     /// When its user logged in.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -56,10 +57,19 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::WrongPassword`], the same for an unknown user; [`Error::Invalid`] if `expires_in` is over a year.
-    pub async fn log_in(&self, username: &str, password: String, expires_in: Option<Duration>) -> Result<NewToken> {
+    pub async fn log_in(
+        &self,
+        username: &str,
+        password: String,
+        expires_in: Option<Duration>,
+        scope: Option<&Permissions>,
+    ) -> Result<NewToken> {
         let lifetime = expires_in.unwrap_or(DEFAULT_LIFETIME);
         if lifetime.is_zero() || lifetime > MAX_LIFETIME {
             return Err(Error::invalid("expires_in", "a token lasts 1 second to 366 days"));
+        }
+        if let Some(scope) = scope {
+            scope.check()?;
         }
         let username = UserName::parse(username).map_err(|_| Error::WrongPassword)?;
         if !self.password_is_right(&username, password).await? {
@@ -69,13 +79,15 @@ impl DataSvc {
         let digest = Digest::of(token.as_bytes());
         let stored = sqlx::query_as!(
             Token,
-            r#"insert into tokens (id, username, secret_sha256, expires_at)
-               values ($1, $2, $3, now() + make_interval(secs => $4))
-               returning id as "token_id: TokenId", username as "username: UserName", created_at, expires_at"#,
+            r#"insert into tokens (id, username, secret_sha256, expires_at, scope)
+               values ($1, $2, $3, now() + make_interval(secs => $4), $5)
+               returning id as "token_id: TokenId", username as "username: UserName", scope as "scope: Permissions",
+                   created_at, expires_at"#,
             TokenId::new() as _,
             username.as_str(),
             digest.as_bytes(),
-            lifetime.as_secs_f64()
+            lifetime.as_secs_f64(),
+            scope as _
         )
         .fetch_one(&self.pool)
         .await?;
@@ -90,7 +102,7 @@ impl DataSvc {
         let digest = Digest::of(token.as_bytes());
         let found = sqlx::query!(
             r#"select tokens.id as "id: TokenId", users.name as "name: UserName",
-                      users.permissions as "permissions: Json<Permissions>"
+                      users.permissions as "permissions: Permissions", tokens.scope as "scope: Permissions"
                from tokens join users on users.name = tokens.username
                where tokens.secret_sha256 = $1 and tokens.expires_at > now()"#,
             digest.as_bytes()
@@ -98,7 +110,11 @@ impl DataSvc {
         .fetch_optional(&self.pool)
         .await?
         .ok_or(Error::InvalidToken)?;
-        Ok(Caller::User { name: found.name, token: found.id, permissions: Arc::new(found.permissions.0) })
+        Ok(Caller::User {
+            name: found.name,
+            token: found.id,
+            permissions: Arc::new(found.permissions.narrowed_by(found.scope)),
+        })
     }
 
     /// The caller's own tokens; with read permission on `_global`, everybody's.
@@ -109,7 +125,8 @@ impl DataSvc {
         let after = page.after_as(TokenId::parse)?;
         let tokens = sqlx::query_as!(
             Token,
-            r#"select id as "token_id: TokenId", username as "username: UserName", created_at, expires_at
+            r#"select id as "token_id: TokenId", username as "username: UserName", scope as "scope: Permissions",
+                   created_at, expires_at
                from tokens
                where ($1::text is null or username = $1) and ($2::uuid is null or id > $2)
                order by id limit $3"#,
@@ -129,7 +146,8 @@ impl DataSvc {
     pub async fn token(&self, caller: &Caller, id: TokenId) -> Result<Token> {
         sqlx::query_as!(
             Token,
-            r#"select id as "token_id: TokenId", username as "username: UserName", created_at, expires_at
+            r#"select id as "token_id: TokenId", username as "username: UserName", scope as "scope: Permissions",
+                   created_at, expires_at
                from tokens where id = $1 and ($2::text is null or username = $2)"#,
             id as _,
             visible_to(caller, Permission::Read)?

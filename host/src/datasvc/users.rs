@@ -1,60 +1,72 @@
-//! Users and their passwords. The first form: one administrator, made on the first start.
+//! Users: who may log in, and what they may do.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use tokio::sync::Semaphore;
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
 
 use super::DataSvc;
-use super::error::{Error, Result};
+use super::attributes::Attributes;
+use super::caller::{Caller, Permission};
+use super::error::{Error, Kind, Result};
 use super::ids::UserName;
+use super::page::{Listed, Page};
+use super::patch::Patch;
 use super::permissions::Permissions;
+use super::revision::{Expected, Revision};
+use super::sql::{OnConstraint as _, json_column};
 
 /// The first user's name.
 const ADMINISTRATOR: &str = "admin";
 
-/// How many passwords are hashed at a time. Each takes 19 MiB and a core while it lasts.
-const MAX_HASHING: usize = 2;
+/// How long a password is, in bytes.
+const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
 
-/// argon2id, off the async threads and bounded.
-#[derive(Debug)]
-pub(super) struct PasswordHasher {
-    slots: Arc<Semaphore>,
+/// A user.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct User {
+    /// Unique in this installation.
+    pub username: UserName,
+    /// What the user may do.
+    pub permissions: Permissions,
+    /// What is kept with the user.
+    pub attributes: Attributes,
+    /// When the user was created.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When the user last changed.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// This version of it.
+    #[serde(skip)]
+    pub revision: Revision,
 }
 
-impl PasswordHasher {
-    pub(super) fn new() -> Self {
-        Self { slots: Arc::new(Semaphore::new(MAX_HASHING)) }
-    }
+json_column!(Permissions);
 
-    /// The password's hash as a PHC string, with a salt of its own.
-    async fn hash(&self, password: String) -> Result<String> {
-        self.run(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()))
-            .await?
-            .map_err(Error::internal)
-    }
+/// What can be changed of a user. The password is never shown, and can be set.
+#[derive(Serialize, Deserialize)]
+struct Change {
+    #[serde(default)]
+    permissions: Permissions,
+    #[serde(default)]
+    attributes: Attributes,
+    #[serde(default)]
+    password: Option<String>,
+}
 
-    /// Whether this is the password of that hash. Takes as long when there is no hash to compare with.
-    pub(super) async fn verify(&self, password: String, hash: Option<String>) -> Result<bool> {
-        self.run(move || match hash.as_deref().map(PasswordHash::new) {
-            Some(Ok(hash)) => Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()),
-            Some(Err(error)) => Err(Error::internal(error)),
-            None => Argon2::default().hash_password(password.as_bytes()).map(|_| false).map_err(Error::internal),
-        })
-        .await?
-    }
-
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let slot = self.slots.clone().acquire_owned().await.map_err(Error::internal)?;
-        // The slot goes along: the work goes on when the client has gone.
-        let work = move || {
-            let _slot = slot;
-            work()
-        };
-        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
-    }
+/// What a user may do with what there is now.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct EffectivePermissions {
+    /// `read`, `write` or both, split by `/`, by application; and by `_global` where anything is granted there.
+    #[schema(example = json!({ "my_application": "read/write" }))]
+    pub apps: BTreeMap<String, String>,
+    /// `execute` by application and action.
+    #[schema(example = json!({ "my_application": { "DeleteWidgets": "execute" } }))]
+    pub actions: BTreeMap<String, BTreeMap<String, String>>,
+    /// The servers that the user may deploy to, initialize and command.
+    pub servers: Vec<String>,
 }
 
 impl DataSvc {
@@ -88,6 +100,204 @@ impl DataSvc {
         Ok(sqlx::query_scalar!(r#"select exists (select from users) as "exists!""#).fetch_one(&self.pool).await?)
     }
 
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`]; [`Error::Invalid`]; [`Error::Denied`] without write permission on `_global`, or where
+    /// more is granted than the caller holds.
+    pub async fn create_user(
+        &self,
+        caller: &Caller,
+        name: &UserName,
+        password: String,
+        permissions: &Permissions,
+        attributes: &Attributes,
+    ) -> Result<User> {
+        caller.require_global(Permission::Write)?;
+        check_password(&password)?;
+        permissions.check()?;
+        caller.require_cover(permissions)?;
+        let hash = self.passwords.hash(password).await?;
+        let created = sqlx::query_as!(
+            User,
+            r#"insert into users (name, password_hash, permissions, attributes) values ($1, $2, $3, $4)
+               returning name as "username: UserName", permissions as "permissions: Permissions",
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
+            name.as_str(),
+            hash,
+            permissions as _,
+            attributes as _
+        )
+        .fetch_one(&self.pool)
+        .await;
+        created.on_constraint("users_pkey", || Error::already_exists(Kind::User, name))
+    }
+
+    /// One user. Everybody may see themselves.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] for somebody else without read permission on `_global`.
+    pub async fn user(&self, caller: &Caller, name: &UserName) -> Result<User> {
+        if caller.username() != Some(name) {
+            caller.require_global(Permission::Read)?;
+        }
+        sqlx::query_as!(
+            User,
+            r#"select name as "username: UserName", permissions as "permissions: Permissions",
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+               from users where name = $1"#,
+            name.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::User, name))
+    }
+
+    /// The users, by name.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] without read permission on `_global`.
+    pub async fn users(&self, caller: &Caller, page: &Page) -> Result<Listed<User>> {
+        caller.require_global(Permission::Read)?;
+        let rows = sqlx::query_as!(
+            User,
+            r#"select name as "username: UserName", permissions as "permissions: Permissions",
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+               from users where $1::text is null or name > $1 order by name limit $2"#,
+            page.after(),
+            page.fetch()
+        )
+        .fetch(&self.pool);
+        page.gather(rows, |user| user.username.to_string()).await
+    }
+
+    /// Changes a user. A new password ends all of the user's tokens but the one in use. Without write permission on
+    /// `_global` users change their own password and attributes only.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`], also where more is granted than the caller holds, or the user holds
+    /// more; [`Error::Changed`] if it is another version than expected; [`Error::Conflict`] if nobody would be left
+    /// who may manage users; [`Error::Invalid`] for what the patch cannot do.
+    pub async fn update_user(
+        &self,
+        caller: &Caller,
+        name: &UserName,
+        patch: &Patch,
+        expected: &Expected,
+    ) -> Result<User> {
+        let is_own = caller.username() == Some(name);
+        if !is_own {
+            caller.require_global(Permission::Write)?;
+        }
+        let mut transaction = self.pool.begin().await?;
+        let user = locked(&mut transaction, name).await?;
+        expected.check(user.revision, Kind::User, name)?;
+        let shown =
+            Change { permissions: user.permissions.clone(), attributes: user.attributes.clone(), password: None };
+        let Change { permissions, attributes, password } = patch.apply(&user, &shown)?;
+        if permissions != user.permissions {
+            caller.require_global(Permission::Write)?;
+            permissions.check()?;
+            caller.require_cover(&permissions)?;
+        }
+        if !is_own {
+            caller.require_cover(&user.permissions)?;
+        }
+        if user.permissions.on_global("write") && !permissions.on_global("write") {
+            another_administrator(&mut transaction, name).await?;
+        }
+        let hash = match password {
+            Some(password) => {
+                check_password(&password)?;
+                Some(self.passwords.hash(password).await?)
+            }
+            None => None,
+        };
+        let user = sqlx::query_as!(
+            User,
+            r#"update users set permissions = $2, attributes = $3, password_hash = coalesce($4, password_hash),
+                   revision = nextval('revisions'), updated_at = now()
+               where name = $1
+               returning name as "username: UserName", permissions as "permissions: Permissions",
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
+            name.as_str(),
+            permissions as _,
+            attributes as _,
+            hash
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        if hash.is_some() {
+            let kept = match caller {
+                Caller::User { token, .. } => Some(*token),
+                Caller::Plugin { .. } => None,
+            };
+            sqlx::query!("delete from tokens where username = $1 and id is distinct from $2", name.as_str(), kept as _)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(user)
+    }
+
+    /// Removes a user, with all of the user's tokens.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on `_global`, or where the user holds more than
+    /// the caller; [`Error::Changed`] if it is another version than expected; [`Error::Conflict`] if nobody would be
+    /// left who may manage users.
+    pub async fn delete_user(&self, caller: &Caller, name: &UserName, expected: &Expected) -> Result<()> {
+        caller.require_global(Permission::Write)?;
+        let mut transaction = self.pool.begin().await?;
+        let user = locked(&mut transaction, name).await?;
+        expected.check(user.revision, Kind::User, name)?;
+        caller.require_cover(&user.permissions)?;
+        if user.permissions.on_global("write") {
+            another_administrator(&mut transaction, name).await?;
+        }
+        sqlx::query!("delete from users where name = $1", name.as_str()).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// What a user may do with the applications, actions and servers that there are now.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::user`].
+    pub async fn user_permissions(&self, caller: &Caller, name: &UserName) -> Result<EffectivePermissions> {
+        let permissions = self.user(caller, name).await?.permissions;
+        let names = sqlx::query!(
+            r#"select application as "application?", action as "action?", server as "server?" from (
+                   select name as application, null as action, null as server from applications
+                   union all select application, name, null from plugin_actions
+                   union all select null, null, name from servers
+               ) as names order by application, action, server"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut effective =
+            EffectivePermissions { apps: BTreeMap::new(), actions: BTreeMap::new(), servers: Vec::new() };
+        let words = |granted: &dyn Fn(&str) -> bool| {
+            ["read", "write"].into_iter().filter(|word| granted(word)).collect::<Vec<_>>().join("/")
+        };
+        effective.apps.insert("_global".into(), words(&|word| permissions.on_global(word)));
+        for row in names {
+            match (row.application, row.action, row.server) {
+                (Some(app), Some(action), _) if permissions.on_action(&app, &action) => {
+                    effective.actions.entry(app).or_default().insert(action, "execute".into());
+                }
+                (Some(app), None, _) => {
+                    let words = words(&|word| permissions.on_application(word, &app));
+                    effective.apps.insert(app, words);
+                }
+                (None, None, Some(server)) if permissions.on_server(&server) => effective.servers.push(server),
+                _ => {}
+            }
+        }
+        effective.apps.retain(|_, words| !words.is_empty());
+        Ok(effective)
+    }
+
     /// Whether this is the user's password. Says no, and takes as long, when there is no such user.
     pub(super) async fn password_is_right(&self, username: &UserName, password: String) -> Result<bool> {
         let hash = sqlx::query_scalar!("select password_hash from users where name = $1", username.as_str())
@@ -95,4 +305,48 @@ impl DataSvc {
             .await?;
         self.passwords.verify(password, hash).await
     }
+}
+
+/// The user's row, locked. All changes of users wait for each other, so that of two administrators who remove each
+/// other at the same time one stays.
+async fn locked(connection: &mut PgConnection, name: &UserName) -> Result<User> {
+    sqlx::query!("lock table users in share row exclusive mode").execute(&mut *connection).await?;
+    sqlx::query_as!(
+        User,
+        r#"select name as "username: UserName", permissions as "permissions: Permissions",
+               attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+           from users where name = $1"#,
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::User, name))
+}
+
+/// # Errors
+/// [`Error::Conflict`] if nobody else may manage users.
+async fn another_administrator(connection: &mut PgConnection, name: &UserName) -> Result<()> {
+    let others = sqlx::query_scalar!(
+        r#"select exists (
+               select from users where name <> $1
+                   and 'write' = any(string_to_array(permissions -> 'apps' ->> '_global', '/'))
+           ) as "others!""#,
+        name.as_str()
+    )
+    .fetch_one(connection)
+    .await?;
+    if others {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "user `{name}` is the last one who may manage users; give somebody else `write` on `_global` first"
+    )))
+}
+
+fn check_password(password: &str) -> Result<()> {
+    if PASSWORD_BYTES.contains(&password.len()) {
+        return Ok(());
+    }
+    let (least, most) = (PASSWORD_BYTES.start(), PASSWORD_BYTES.end());
+    Err(Error::invalid("password", format!("a password has {least} to {most} bytes")))
 }

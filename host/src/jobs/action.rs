@@ -2,25 +2,16 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::to_raw_value;
 use tokio::sync::watch;
 
-use super::Jobs;
 use super::held::CancelRequest;
 use super::slots::Lane;
+use super::{Engine, Jobs};
 use crate::datasvc::{
     ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobLog, Kind, Lease, Listed, NewActionJob,
     Outcome, Page, Permission, PluginAction, Result, Taker,
 };
-use crate::plugin::{ActionRun, FoundAction, Plugins, RunError};
-
-/// What was asked of an action: the `data` of its job.
-#[derive(Debug, Serialize, Deserialize)]
-struct Asked {
-    /// In the order of the request, repeats and all.
-    parameters: Vec<(String, String)>,
-}
+use crate::plugin::{ActionRun, Asked, Plugins, RunError};
 
 impl Jobs {
     /// The actions of an application, by name.
@@ -28,9 +19,7 @@ impl Jobs {
     /// # Errors
     /// [`Error::NotFound`] if the application does not exist; [`Error::Denied`] without read permission.
     pub async fn actions(&self, caller: &Caller, application: &AppName, page: &Page) -> Result<Listed<PluginAction>> {
-        self.0.svc.application(caller, application).await?;
-        self.0.plugins.refresh().await?;
-        Ok(page.of(self.0.plugins.actions(application), |action| action.name.as_str()))
+        self.0.plugins.actions(caller, application, page).await
     }
 
     /// One action of an application.
@@ -38,9 +27,7 @@ impl Jobs {
     /// # Errors
     /// [`Error::NotFound`] if the application or the action does not exist; [`Error::Denied`] without read permission.
     pub async fn action(&self, caller: &Caller, application: &AppName, action: &ActionName) -> Result<PluginAction> {
-        self.0.svc.application(caller, application).await?;
-        let found = self.find(application, action).await?;
-        Ok(found.ok_or_else(|| Error::not_found(Kind::Action, action))?.document())
+        Ok(self.0.plugins.action(caller, application, action).await?.document())
     }
 
     /// Makes a job of a request for an action, and wakes a worker for it. The job is durable when this returns.
@@ -57,27 +44,17 @@ impl Jobs {
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued> {
         caller.require_execute(application, action)?;
-        let found = match self.find(application, action).await? {
+        let found = match self.0.plugins.find_action(application, action).await? {
             Some(found) => found,
             None => return self.submitted_before(caller, application, action, idempotency).await,
         };
-        check_declared(&found, &parameters)?;
+        let job = self.0.plugins.new_job(&found, parameters, None)?;
         let engine = self.0.clone();
         let lane = Lane { plugin: found.plugin.clone(), application: application.clone(), action: action.clone() };
         let slot = engine.lease.holds().then(|| engine.slots.take(lane)).flatten();
-        let new = NewActionJob {
-            application: application.clone(),
-            action: action.clone(),
-            plugin: found.plugin.clone(),
-            digest: found.digest,
-            idempotent: found.action.idempotent,
-            timeout: self.0.plugins.limits().run_timeout(found.action.timeout_seconds),
-            data: to_raw_value(&Asked { parameters }).map_err(Error::internal)?,
-            idempotency,
-            taker: slot
-                .is_some()
-                .then(|| Taker { worker: engine.worker, starts: engine.plugins.is_ready(found.digest) }),
-        };
+        let taker =
+            slot.is_some().then(|| Taker { worker: engine.worker, starts: engine.plugins.is_ready(found.digest) });
+        let new = NewActionJob { idempotency, taker, ..job };
         // A task of its own: a client that hangs up must not leave a job behind that is taken and does not run. The
         // server waits for it when it stops, as for the run that it may start.
         let (caller, runs) = (caller.clone(), engine.runs.clone());
@@ -108,15 +85,6 @@ impl Jobs {
         Err(self.why_not_found(caller, application, action).await)
     }
 
-    /// The action, also of a plugin that has become active since the catalog was read, here or on another host.
-    async fn find(&self, application: &AppName, action: &ActionName) -> Result<Option<Arc<FoundAction>>> {
-        if let Some(found) = self.0.plugins.find_action(application, action) {
-            return Ok(Some(found));
-        }
-        self.0.plugins.refresh().await?;
-        Ok(self.0.plugins.find_action(application, action))
-    }
-
     /// Whether it is the application that is missing, or only the action.
     async fn why_not_found(&self, caller: &Caller, application: &AppName, action: &ActionName) -> Error {
         match caller.require(Permission::Read, application) {
@@ -125,13 +93,6 @@ impl Jobs {
         }
         .unwrap_or_else(|| Error::not_found(Kind::Action, action))
     }
-}
-
-fn check_declared(found: &FoundAction, parameters: &[(String, String)]) -> Result<()> {
-    let declared = found.action.parameters.iter().map(|parameter| &parameter.name);
-    let missing: Vec<_> =
-        declared.filter(|name| !parameters.iter().any(|(given, _)| given == *name)).cloned().collect();
-    if missing.is_empty() { Ok(()) } else { Err(Error::MissingParameters { missing }) }
 }
 
 /// Makes sure that the component of a claimed action can run at once.
@@ -144,7 +105,7 @@ pub(super) async fn prepare(plugins: &Plugins, claim: &Claim) -> std::result::Re
 
 /// Runs a claimed action to its end.
 pub(super) async fn run(
-    plugins: &Plugins,
+    engine: &Arc<Engine>,
     claim: &Claim,
     log: JobLog,
     lease: Lease,
@@ -155,8 +116,11 @@ pub(super) async fn run(
         Err(error) => return Outcome::Failed(failed(RunError::internal(&error))),
     };
     let cancel_requested = Box::new(move || cancel.borrow().is_some());
-    let run = ActionRun { claim: claim.clone(), log, lease, parameters: asked.parameters, cancel_requested };
-    match plugins.run_action(run).await {
+    let telling = engine.clone();
+    let tell_queued = Box::new(move || telling.signals.tell_queued());
+    let parameters = asked.parameters;
+    let run = ActionRun { claim: claim.clone(), log, lease, parameters, cancel_requested, tell_queued };
+    match engine.plugins.run_action(run).await {
         Ok(result) => Outcome::Succeeded(result),
         Err(error) => Outcome::Failed(failed(error)),
     }
@@ -164,5 +128,5 @@ pub(super) async fn run(
 
 fn failed(error: RunError) -> JobError {
     let RunError { code, message, details, trace } = error;
-    JobError { code: code.into(), message, details, trace }
+    JobError { code: code.into(), message, details: details.map(|details| *details), trace }
 }

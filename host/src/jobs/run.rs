@@ -74,10 +74,10 @@ impl Engine {
         Ok(Ok(()))
     }
 
-    async fn run_guest(&self, claim: &Claim, log: &JobLog, cancel: &mut Cancel) -> Outcome {
+    async fn run_guest(self: &Arc<Self>, claim: &Claim, log: &JobLog, cancel: &mut Cancel) -> Outcome {
         let stopped = self.stopped(log, cancel.clone());
         let ended = tokio::select! {
-            ended = action::run(&self.plugins, claim, log.clone(), self.lease.clone(), cancel.clone()) => ended,
+            ended = action::run(self, claim, log.clone(), self.lease.clone(), cancel.clone()) => ended,
             stopped = stopped => stopped,
         };
         match ended {

@@ -3,14 +3,68 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::bindings::elita::plugin::jobs;
+use super::bindings::elita::plugin::{applications, builds, jobs};
 use super::bindings::exports::elita::plugin::registration;
 use crate::datasvc::{
-    ActionName, AppName, Error, Job, JobEntry, JobStatus, PluginHooks, RegisteredAction, RegisteredParameter,
+    ActionName, AppName, Application, Build, Error, Job, JobEntry, JobStatus, PackageFile, PluginHooks,
+    RegisteredAction, RegisteredParameter,
 };
 
-fn timestamp(at: OffsetDateTime) -> Result<String, Error> {
+pub(super) fn timestamp(at: OffsetDateTime) -> Result<String, Error> {
     at.format(&Rfc3339).map_err(|error| Error::Internal(error.into()))
+}
+
+/// A value of the data services as the JSON text that guests get.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Internal(error.into()))
+}
+
+impl TryFrom<Application> for applications::Application {
+    type Error = Error;
+
+    fn try_from(application: Application) -> Result<Self, Error> {
+        let Application { app_name, attributes, created_at, updated_at, revision: _ } = application;
+        Ok(Self {
+            name: app_name.to_string(),
+            attributes: json(&attributes)?,
+            created_at: timestamp(created_at)?,
+            updated_at: timestamp(updated_at)?,
+        })
+    }
+}
+
+impl TryFrom<Build> for builds::Build {
+    type Error = Error;
+
+    fn try_from(build: Build) -> Result<Self, Error> {
+        let Build {
+            build_name,
+            app_name,
+            stored,
+            master_file,
+            packages,
+            // There may be millions of them.
+            files: _,
+            attributes,
+            created_at,
+            updated_at,
+            revision: _,
+        } = build;
+        let packages = packages.0.into_iter().map(|(name, file)| {
+            let PackageFile { filename, file_type, size_bytes, sha256 } = file;
+            builds::PackageFile { name: name.to_string(), filename, file_type, size_bytes, sha256 }
+        });
+        Ok(Self {
+            application: app_name.to_string(),
+            name: build_name.to_string(),
+            stored,
+            master_file,
+            packages: packages.collect(),
+            attributes: json(&attributes)?,
+            created_at: timestamp(created_at)?,
+            updated_at: timestamp(updated_at)?,
+        })
+    }
 }
 
 impl From<JobStatus> for jobs::Status {

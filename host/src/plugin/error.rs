@@ -66,7 +66,7 @@ pub struct RunError {
     /// A sentence for the plugin's author.
     pub message: String,
     /// What the plugin gave with its failure.
-    pub details: Option<serde_json::Value>,
+    pub details: Option<Box<serde_json::Value>>,
     /// The plugin's backtrace, innermost frame first.
     pub trace: Option<Vec<String>>,
 }

@@ -7,7 +7,20 @@ use super::limits::Limits;
 /// The version of the package `elita:plugin` that this host offers.
 const WIT_VERSION: &str = "0.1.0";
 /// The interfaces of that package that a plugin may import.
-const OFFERED: [&str; 3] = ["types", "jobs", "log"];
+const OFFERED: [&str; 12] = [
+    "types",
+    "actions",
+    "applications",
+    "builds",
+    "git-providers",
+    "git-repos",
+    "gitdeploys",
+    "groups",
+    "jobs",
+    "log",
+    "package-maps",
+    "servers",
+];
 /// The interfaces of that package that a plugin must export.
 const REQUIRED: [&str; 2] = ["registration", "handler"];
 /// The packages of WASI 0.2 that are linked; what the sandbox withholds is denied when it is called.

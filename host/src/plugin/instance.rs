@@ -1,18 +1,20 @@
 //! One run of a guest: a fresh store and instance, with its limits, and what its host calls may touch.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::Plugins;
 use super::bindings::{Plugin, PluginPre};
 use super::cpu::CpuMeter;
 use super::error::{Exceeded, RunError};
 use super::limits::{Growth, Limits};
 use super::output::Output;
-use crate::datasvc::{Caller, DataSvc, JobLog, Lease, PluginName};
+use crate::datasvc::{Caller, DataSvc, JobLog, Lease, Parent, PluginName};
 
 /// What the host knows of a guest while it runs.
 pub(crate) struct GuestState {
@@ -29,6 +31,7 @@ pub(crate) struct GuestState {
 /// The job that a guest runs for.
 pub(super) struct Run {
     pub(super) svc: DataSvc,
+    pub(super) plugins: Plugins,
     pub(super) caller: Caller,
     pub(super) plugin: PluginName,
     pub(super) log: JobLog,
@@ -36,6 +39,19 @@ pub(super) struct Run {
     pub(super) lease: Lease,
     pub(super) cancel_requested: Box<dyn Fn() -> bool + Send + Sync>,
     pub(super) host_call_limit: Duration,
+    /// How many jobs are above its job.
+    pub(super) depth: i32,
+    /// How many jobs it has started.
+    pub(super) started: AtomicU32,
+    /// Says that it has made a job.
+    pub(super) tell_queued: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Run {
+    /// Its job, as that of a job that it starts.
+    pub(super) fn parent(&self) -> Parent {
+        Parent { job_id: self.log.job_id(), depth: self.depth }
+    }
 }
 
 impl WasiView for GuestState {

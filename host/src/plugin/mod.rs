@@ -4,6 +4,7 @@
 //! plugin directory goes through `loader`, `inspect`, `components` (compiling) and `register` into the database;
 //! `catalog` is what routing reads. A run goes through `instance`, under `limits`, and calls back into `host`.
 
+mod actions;
 mod bindings;
 mod catalog;
 mod components;
@@ -21,7 +22,9 @@ mod loader;
 mod output;
 mod register;
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -35,12 +38,10 @@ use self::components::{Components, LoadError};
 use self::guests::Guests;
 use self::inspect::Refusal;
 use self::instance::{GuestState, Run};
-use crate::datasvc::{
-    ActionName, ActivePlugin, AppName, Caller, Claim, DataSvc, Digest, HostId, JobLog, Json, Lease, PluginAction,
-    PluginName,
-};
+use crate::datasvc::{ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobLog, Json, Lease, PluginName};
 use crate::storage::Storage;
 
+pub use self::actions::Asked;
 pub use self::catalog::FoundAction;
 pub use self::error::RunError;
 pub use self::limits::Limits;
@@ -56,6 +57,8 @@ struct Inner {
     components: Components,
     guests: Guests,
     limits: Limits,
+    /// What plugins may touch beyond what they registered something for.
+    grants: HashMap<PluginName, Arc<Grants>>,
     catalog: RwLock<Arc<Catalog>>,
 }
 
@@ -71,6 +74,8 @@ pub struct ActionRun {
     pub lease: Lease,
     /// Whether someone has asked for the job to stop.
     pub cancel_requested: Box<dyn Fn() -> bool + Send + Sync>,
+    /// To be called when the run has made a job.
+    pub tell_queued: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Plugins {
@@ -78,7 +83,13 @@ impl Plugins {
     ///
     /// # Errors
     /// If the limits are more than the machine has address space for, or the directory cannot be made.
-    pub fn new(svc: DataSvc, storage: Storage, cache: &Path, limits: Limits) -> Result<Self, SetupError> {
+    pub fn new(
+        svc: DataSvc,
+        storage: Storage,
+        cache: &Path,
+        limits: Limits,
+        grants: BTreeMap<PluginName, Grants>,
+    ) -> Result<Self, SetupError> {
         let engine = engine::new_engine(&limits)?;
         Ok(Self(Arc::new(Inner {
             svc,
@@ -86,6 +97,7 @@ impl Plugins {
             storage,
             guests: Guests::new()?,
             limits,
+            grants: grants.into_iter().map(|(plugin, grants)| (plugin, Arc::new(grants))).collect(),
             catalog: RwLock::default(),
         })))
     }
@@ -93,16 +105,6 @@ impl Plugins {
     /// The limits that runs are under.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
-    }
-
-    /// An action, if an active plugin registers it.
-    pub fn find_action(&self, application: &AppName, action: &ActionName) -> Option<Arc<FoundAction>> {
-        self.catalog().action(application, action)
-    }
-
-    /// All actions of an application, by name.
-    pub fn actions(&self, application: &AppName) -> Vec<PluginAction> {
-        self.catalog().actions(application)
     }
 
     /// Reads what the active plugins register, if that has changed since; and says of which revision it is.
@@ -144,15 +146,20 @@ impl Plugins {
     /// # Errors
     /// [`RunError`].
     pub async fn run_action(&self, run: ActionRun) -> Result<Json, RunError> {
-        let ActionRun { claim, log, lease, parameters, cancel_requested } = run;
+        let ActionRun { claim, log, lease, parameters, cancel_requested, tell_queued } = run;
         let component = self.component(claim.digest).await?;
-        let Inner { svc, limits, .. } = &*self.0;
+        let Inner { svc, limits, grants, .. } = &*self.0;
         let applications = self.catalog().applications_of(&claim.plugin, &claim.application);
         let call = action_call(&claim, parameters);
+        let grants = grants.get(&claim.plugin).cloned().unwrap_or_default();
         let context = Run {
             svc: svc.clone(),
-            caller: Caller::Plugin { name: claim.plugin.clone(), applications },
+            plugins: self.clone(),
+            caller: Caller::Plugin { name: claim.plugin.clone(), applications, grants },
             plugin: claim.plugin,
+            depth: claim.depth,
+            started: AtomicU32::new(0),
+            tell_queued,
             log,
             lease,
             cancel_requested,
@@ -266,7 +273,7 @@ fn checked_result(answer: Result<String, Failure>) -> Result<Json, RunError> {
             .map_err(|reason| RunError::new("invalid-result", format!("the plugin's result is {reason}"))),
         Err(Failure { message, details: None }) => Err(RunError::new("action-failed", message)),
         Err(Failure { message, details: Some(details) }) => Err(match json::parse_value(details) {
-            Ok(details) => RunError { details: Some(details), ..RunError::new("action-failed", message) },
+            Ok(details) => RunError { details: Some(Box::new(details)), ..RunError::new("action-failed", message) },
             Err(reason) => RunError::new(
                 "invalid-result",
                 format!("the plugin failed ({message}), and the details it gave are {reason}"),

@@ -47,12 +47,31 @@ struct Containers {
     /// Its builds.
     #[schema(example = "/app/my_application/builds")]
     builds: String,
+    /// Its gitdeploys.
+    #[schema(example = "/app/my_application/gitdeploys")]
+    gitdeploys: String,
+    /// Its git repositories.
+    #[schema(example = "/app/my_application/gitrepos")]
+    gitrepos: String,
+    /// Its groups.
+    #[schema(example = "/app/my_application/groups")]
+    groups: String,
+    /// Its package maps.
+    #[schema(example = "/app/my_application/packagemaps")]
+    packagemaps: String,
 }
 
 impl From<Application> for ApplicationDocument {
     fn from(application: Application) -> Self {
         let of = |list: &str| format!("/app/{}/{list}", application.app_name);
-        let containers = Containers { actions: of("actions"), builds: of("builds") };
+        let containers = Containers {
+            actions: of("actions"),
+            builds: of("builds"),
+            gitdeploys: of("gitdeploys"),
+            gitrepos: of("gitrepos"),
+            groups: of("groups"),
+            packagemaps: of("packagemaps"),
+        };
         Self { application, containers }
     }
 }

@@ -76,7 +76,7 @@ impl<T: DeserializeOwned> FromRequest<Rest> for Args<T> {
         let (parts, body) = request.into_parts();
         let query = of_query(&parts.uri)?;
         let body = body::read(&parts.headers, body).await?;
-        let body = of_body(Content::parse(&parts.headers, &body)?);
+        let body = of_body(Content::parse_any(&parts.headers, &body).await?);
         read(&merged(query, body)?, Source::Body).map(Self)
     }
 }

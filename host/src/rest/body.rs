@@ -1,11 +1,13 @@
 //! The body of a request: read within a size and a time, and told apart by its content type.
 
-use std::future::poll_fn;
+use std::convert::Infallible;
+use std::future::{poll_fn, ready};
 use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
 
 use super::form;
 use super::json::{self, Members};
@@ -83,6 +85,32 @@ impl Content {
             }
             other => Err(unsupported(other, "`application/json` or `application/x-www-form-urlencoded`")),
         }
+    }
+
+    /// The same, and multipart forms: a part is an argument, whatever its file's name is.
+    ///
+    /// # Errors
+    /// Those of [`Content::parse`].
+    pub(super) async fn parse_any(headers: &HeaderMap, body: &[u8]) -> Result<Self, Problem> {
+        if media_type(headers).as_deref() != Some("multipart/form-data") {
+            return Self::parse(headers, body);
+        }
+        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let broken = |error: multer::Error| Problem::malformed(format!("the multipart form is broken: {error}"));
+        let boundary = multer::parse_boundary(content_type).map_err(broken)?;
+        let whole = futures_util::stream::once(ready(Ok::<_, Infallible>(Bytes::copy_from_slice(body))));
+        let mut form = multer::Multipart::new(whole, boundary);
+        let mut pairs = Vec::new();
+        while let Some(part) = form.next_field().await.map_err(broken)? {
+            let name = part.name().unwrap_or_default().to_owned();
+            let value = String::from_utf8(part.bytes().await.map_err(broken)?.into())
+                .map_err(|_| Problem::malformed(format!("the part `{name}` is not UTF-8")))?;
+            if value.contains('\0') || name.contains('\0') {
+                return Err(Problem::malformed(format!("the part `{name}` contains a NUL")));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self::Form(pairs))
     }
 
     /// Takes a body apart that has to be JSON.

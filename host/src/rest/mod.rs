@@ -18,12 +18,19 @@ mod args;
 mod auth;
 mod body;
 mod builds;
+mod census;
 mod document;
 mod events;
 mod form;
 mod front;
+mod git_providers;
+mod git_repos;
+mod gitdeploys;
+mod groups;
 mod jobs;
 mod json;
+mod keypairs;
+mod package_maps;
 mod page;
 mod parameters;
 mod path;
@@ -31,7 +38,9 @@ mod plugins;
 mod problem;
 mod reply;
 mod server;
+mod servers;
 mod tokens;
+mod users;
 
 use std::sync::Arc;
 
@@ -67,9 +76,18 @@ pub fn router(rest: Rest) -> Router {
         .merge(applications::router())
         .merge(actions::router())
         .merge(builds::router())
+        .merge(census::router())
+        .merge(git_providers::router())
+        .merge(git_repos::router())
+        .merge(gitdeploys::router())
+        .merge(groups::router())
         .merge(jobs::router())
+        .merge(keypairs::router())
+        .merge(package_maps::router())
         .merge(plugins::router())
-        .merge(tokens::router());
+        .merge(servers::router())
+        .merge(tokens::router())
+        .merge(users::router());
     fronted(rest, routes)
 }
 

@@ -153,6 +153,7 @@ impl From<datasvc::Error> for Problem {
             Error::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Error::MissingParameters { .. } => (StatusCode::BAD_REQUEST, "missing-parameters"),
             Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            Error::TooMany { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too-many"),
             Error::LogFull { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "log-full"),
             Error::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
             Error::Changed { .. } => (StatusCode::PRECONDITION_FAILED, "changed"),
@@ -180,6 +181,7 @@ fn faults(error: &datasvc::Error) -> Vec<Fault> {
         datasvc::Error::NotFound { .. }
         | datasvc::Error::AlreadyExists { .. }
         | datasvc::Error::TooLarge { .. }
+        | datasvc::Error::TooMany { .. }
         | datasvc::Error::LogFull { .. }
         | datasvc::Error::Conflict { .. }
         | datasvc::Error::Changed { .. }

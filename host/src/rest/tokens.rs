@@ -16,7 +16,7 @@ use super::page::{ListReply, PageQuery, in_parameter};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
-use crate::datasvc::{Caller, Listed, NewToken, Token, TokenId};
+use crate::datasvc::{Caller, Listed, NewToken, Permissions, Token, TokenId};
 
 /// Stands for the token in use.
 const CURRENT: &str = "current";
@@ -30,6 +30,8 @@ struct LogIn {
     password: String,
     /// How long the token lasts, in seconds; 30 days unless it is given, at most 366 days.
     expires_in: Option<u64>,
+    /// What the token may do at most. It grants nothing that the user may not.
+    scope: Option<Permissions>,
 }
 
 /// Logs in: makes a token
@@ -43,9 +45,9 @@ struct LogIn {
     ))]
 async fn create(
     State(rest): State<Rest>,
-    JsonBody(LogIn { username, password, expires_in }): JsonBody<LogIn>,
+    JsonBody(LogIn { username, password, expires_in, scope }): JsonBody<LogIn>,
 ) -> Result<([(HeaderName, &'static str); 1], Created<NewToken>), Problem> {
-    let token = rest.svc.log_in(&username, password, expires_in.map(Duration::from_secs)).await?;
+    let token = rest.svc.log_in(&username, password, expires_in.map(Duration::from_secs), scope.as_ref()).await?;
     let created = Created::at(format!("/global/tokens/{}", token.stored.token_id), token);
     Ok(([(header::CACHE_CONTROL, "no-store")], created))
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
@@ -73,6 +73,28 @@ impl Client {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
+    /// Sends a JSON merge patch.
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Reply {
+        let request = self.request(Method::PATCH, path).header(CONTENT_TYPE, "application/merge-patch+json");
+        self.send(request.body(body.to_string())).await
+    }
+
+    /// Sends a JSON Patch.
+    pub(crate) async fn patch_by(&self, path: &str, operations: &Value) -> Reply {
+        let request = self.request(Method::PATCH, path).header(CONTENT_TYPE, "application/json-patch+json");
+        self.send(request.body(operations.to_string())).await
+    }
+
+    /// Sends a merge patch that is meant for one version.
+    pub(crate) async fn patch_if(&self, path: &str, etag: &str, body: &Value) -> Reply {
+        self.send(self.request(Method::PATCH, path).header(IF_MATCH, etag).json(body)).await
+    }
+
+    /// Removes it, if it is that version.
+    pub(crate) async fn delete_if(&self, path: &str, etag: &str) -> Reply {
+        self.send(self.request(Method::DELETE, path).header(IF_MATCH, etag)).await
+    }
+
     pub(crate) async fn post_empty(&self, path: &str) -> Reply {
         self.send(self.request(Method::POST, path)).await
     }
@@ -87,6 +109,18 @@ impl Client {
 }
 
 impl Reply {
+    /// Of a list, a member of each item.
+    pub(crate) fn items(&self, member: &str) -> Vec<&str> {
+        let items = self.body["items"].as_array().unwrap_or_else(|| panic!("no list: {self}"));
+        items.iter().map(|item| item[member].as_str().unwrap()).collect()
+    }
+
+    /// Of a problem, its status and where it is.
+    pub(crate) fn fault(&self) -> (u16, &str) {
+        let fault = &self.body["errors"][0];
+        (self.status, fault["pointer"].as_str().or_else(|| fault["parameter"].as_str()).unwrap_or_default())
+    }
+
     /// A header's value, or an empty text.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::Parser as _;
 use elita::boot::Server;
 use elita::config::{Cli, Commands, Settings};
 use serde_json::Value;
@@ -12,7 +11,7 @@ use uuid::Uuid;
 use super::client::{Client, Reply};
 use super::components::{place, plugin_file};
 use super::postgres::Database;
-use super::program::Program;
+use super::program::{Program, secret_key_file};
 use super::{eventually, project_root};
 
 /// How a test's server is to be.
@@ -20,6 +19,7 @@ use super::{eventually, project_root};
 pub(crate) struct Setup {
     plugins: Vec<PathBuf>,
     flags: Vec<String>,
+    file: String,
 }
 
 impl Setup {
@@ -41,6 +41,12 @@ impl Setup {
         self
     }
 
+    /// With these grants of a plugin: the lines of its table in the settings' file.
+    pub(crate) fn granting(mut self, plugin: &str, lines: &str) -> Self {
+        self.file += &format!("[plugins.{plugin}]\n{lines}\n");
+        self
+    }
+
     /// With a storage that other hosts have, too.
     pub(crate) fn sharing(self, storage: &TempDir) -> Self {
         self.flag("--storage-url", format!("file://{}", storage.path().display())).switch("--storage-shared")
@@ -52,8 +58,13 @@ impl Setup {
     }
 
     /// The same on a database that others use, too.
-    pub(crate) async fn start_on(self, database: Database) -> TestHost {
+    pub(crate) async fn start_on(mut self, database: Database) -> TestHost {
         let data_dir = tempfile::tempdir().unwrap();
+        if !self.file.is_empty() {
+            let file = data_dir.path().join("elita.toml");
+            std::fs::write(&file, &self.file).unwrap();
+            self.flags.extend(["--config".into(), file.display().to_string()]);
+        }
         let plugin_dir = data_dir.path().join("plugins");
         std::fs::create_dir_all(&plugin_dir).unwrap();
         share_cache(&data_dir);
@@ -200,8 +211,14 @@ fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settin
     let fixed = ["elita", "serve", "--listen", "127.0.0.1:0", "--data-dir", &data_dir, "--database-url", &database.url];
     // Each run's share of the address space is large, and on many cores many tests run at once.
     let few_runs = if flags.iter().any(|flag| flag == "--plugin-runs") { &[][..] } else { &["--plugin-runs", "8"] };
-    let arguments = fixed.iter().chain(few_runs).copied().map(String::from).chain(flags.iter().cloned());
-    let Cli { command: Commands::Serve(settings) } = Cli::parse_from(arguments);
+    let key = if flags.iter().any(|flag| flag == "--secret-key-file") {
+        Vec::new()
+    } else {
+        vec!["--secret-key-file".to_owned(), secret_key_file().display().to_string()]
+    };
+    let given = key.into_iter().chain(flags.iter().cloned());
+    let arguments = fixed.iter().chain(few_runs).copied().map(String::from).chain(given);
+    let Cli { command: Commands::Serve(settings) } = Cli::read(arguments.map(Into::into)).unwrap();
     *settings
 }
 

@@ -81,10 +81,20 @@ impl Program {
     }
 }
 
+/// The key of all servers that share a database with others.
+pub(crate) fn secret_key_file() -> PathBuf {
+    let directory = project_root().join("target/tests");
+    std::fs::create_dir_all(&directory).unwrap();
+    directory.join("secret.key")
+}
+
 fn command(flags: &[&str]) -> Command {
     let mut command = Command::new(elita());
     command.arg("serve").args(["--listen", "127.0.0.1:0"]).args(flags);
     command.env_clear().envs(["PATH", "HOME"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    if flags.contains(&"--database-url") && !flags.contains(&"--secret-key-file") {
+        command.env("ELITA_SECRET_KEY_FILE", secret_key_file());
+    }
     command
 }
 

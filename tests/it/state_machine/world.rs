@@ -453,6 +453,7 @@ impl World {
             data: to_raw_value(&serde_json::json!({ "request": number })).unwrap(),
             idempotency: key.clone(),
             taker,
+            parent: None,
         };
         self.journal.requests.push(Request { key, idempotent: job.idempotent, answers: Vec::new() });
         Some(Call::Enqueue(number, job))

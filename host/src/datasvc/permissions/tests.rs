@@ -53,3 +53,42 @@ fn for_actions_the_application_decides_first() {
     assert!(!given.on_action("shop", "DeleteWidgets"));
     assert!(!given.on_action("shop", "Anything"));
 }
+
+/// Compares with what a look at many names says.
+#[test]
+fn permissions_cover_what_they_grant_for_every_name() {
+    let patterns = ["*", "a*", "*b", "ab", "a?", "?", "aab", "*a*"];
+    let words = ["", "read", "read/write"];
+    let names: Vec<String> =
+        ["", "a", "b", "c", "ab", "aa", "ba", "aab", "abb", "cab", "bca", "acb"].map(Into::into).into();
+    let mut random = 7_u64;
+    let mut next = |count: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % count
+    };
+    let mut covered = 0;
+    for _ in 0..3000 {
+        let mut some = || Permissions {
+            apps: (0..next(4)).map(|_| (patterns[next(8)].to_owned(), words[next(3)].to_owned())).collect(),
+            ..Permissions::default()
+        };
+        let (mine, theirs) = (some(), some());
+        let seen = names.iter().all(|name| {
+            ["read", "write"].iter().all(|word| mine.on_application(word, name) || !theirs.on_application(word, name))
+        });
+        // These names are of all kinds that these patterns can tell apart, but for a few.
+        if mine.cover(&theirs) {
+            covered += 1;
+            assert!(seen, "{mine:?} do not cover {theirs:?}");
+        } else if seen {
+            let longer = ["aaab", "bb", "bab", "cb", "ca", "ac", "aaa", "bbb", "caa", "bac"];
+            let really = longer.iter().all(|name| {
+                ["read", "write"]
+                    .iter()
+                    .all(|word| mine.on_application(word, name) || !theirs.on_application(word, name))
+            });
+            assert!(!really, "{mine:?} cover {theirs:?}");
+        }
+    }
+    assert!(covered > 100, "{covered}");
+}

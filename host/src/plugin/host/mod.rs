@@ -1,14 +1,26 @@
 //! The wasm door: one file for each imported interface, each function of which parses, calls and converts.
 
+mod actions;
+mod applications;
+mod builds;
+mod git_providers;
+mod git_repos;
+mod gitdeploys;
+mod groups;
 mod jobs;
 mod log;
+mod package_maps;
+mod servers;
 
 use std::time::Duration;
+
+use serde::de::DeserializeOwned;
 
 use super::bindings::elita::plugin::types;
 use super::error::Exceeded;
 use super::instance::{GuestState, Run};
-use crate::datasvc::Error;
+use super::json;
+use crate::datasvc::{Attributes, Error, Listed, Page, Patch};
 
 /// Why a host call did not do what was asked. Most reach the guest as a value; the rest end the run.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +69,9 @@ impl types::Host for GuestState {
             Error::NotFound { .. } => types::Error::NotFound(message),
             Error::AlreadyExists { .. } => types::Error::AlreadyExists(message),
             Error::Invalid { .. } | Error::MissingParameters { .. } => types::Error::Invalid(message),
-            Error::TooLarge { .. } | Error::LogFull { .. } => types::Error::LimitExceeded(message),
+            Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } => {
+                types::Error::LimitExceeded(message)
+            }
             Error::Conflict { .. } | Error::Changed { .. } | Error::KeyReused { .. } => types::Error::Conflict(message),
             Error::Denied { .. } | Error::WrongPassword | Error::InvalidToken => types::Error::Denied(message),
             Error::Unavailable(cause) => {
@@ -70,6 +84,32 @@ impl types::Host for GuestState {
             }
         })
     }
+}
+
+/// Which part of a list a guest asks for.
+fn page(page: types::Page) -> Result<Page, Error> {
+    let types::Page { after, limit } = page;
+    Page::new(after, limit)
+}
+
+/// The names of what is listed.
+fn names<T>(listed: Listed<T>, name: impl Fn(&T) -> String) -> types::Names {
+    types::Names { items: listed.items.iter().map(name).collect(), next: listed.next }
+}
+
+/// An argument that is JSON, as what it has to be.
+fn from_json<T: DeserializeOwned>(argument: &'static str, text: String) -> Result<T, Error> {
+    let json = json::parse(text).map_err(|reason| Error::invalid(argument, reason))?;
+    serde_json::from_str(json.get()).map_err(|error| Error::invalid(argument, error.to_string()))
+}
+
+fn attributes(text: String) -> Result<Attributes, Error> {
+    from_json("attributes", text)
+}
+
+/// A merge patch.
+fn change(text: String) -> Result<Patch, Error> {
+    from_json("change", text).map(Patch::Merge)
 }
 
 impl GuestState {

@@ -1,27 +1,69 @@
 //! Calls every function that the host offers, with arguments that make sense, and returns what each answered.
 //!
-//! The keys are the functions' names in the WIT package: a test looks for all of them.
+//! The keys are the functions' names in the WIT package: a test looks for all of them. What is made stays, so that a
+//! test can look at it through the other door; what is called `gone` is removed again.
+
+mod actions;
+mod applications;
+mod builds;
+mod git_providers;
+mod git_repos;
+mod gitdeploys;
+mod groups;
+mod package_maps;
+mod servers;
 
 use elita_plugin::log::Level;
 use elita_plugin::prelude::*;
 
+/// The application that most of it happens in.
+const APPLICATION: &str = "exercise";
+
 elita_plugin::plugin! {
     actions: {
-        "exercise": [action("Everything", everything).description("Calls every function of the host")],
+        "exercise": [
+            action("Everything", everything).description("Calls every function of the host"),
+            action("Nothing", nothing).description("Is there to be started").parameter("a", "text", "comes back"),
+            action("Again", again).description("Starts itself, until it may not"),
+        ],
     },
 }
 
+/// What a function answered, by its name.
+type Answers = Vec<(&'static str, Value)>;
+
 fn everything(_: &ActionCall) -> Result<Value> {
     let job = jobs::current();
-    Ok(json!({
-        "jobs.current": job,
-        "jobs.append": answer(jobs::append(&json!({ "status": "exercising" }))),
-        "jobs.progress": answer(jobs::progress(50, "half of it")),
-        "jobs.cancel-requested": jobs::cancel_requested(),
-        "jobs.get": answer(jobs::get(&job)),
-        "jobs.entries": answer(jobs::entries(&job, 0, 100)),
-        "log.write": log::write(Level::Info, "exercising"),
-    }))
+    let jobs = vec![
+        ("jobs.current", json!(job)),
+        ("jobs.append", answer(jobs::append(&json!({ "status": "exercising" })))),
+        ("jobs.progress", answer(jobs::progress(50, "half of it"))),
+        ("jobs.cancel-requested", json!(jobs::cancel_requested())),
+        ("jobs.get", answer(jobs::get(&job))),
+        ("jobs.entries", answer(jobs::entries(&job, 0, 100))),
+        ("log.write", json!(log::write(Level::Info, "exercising"))),
+    ];
+    let all = [
+        jobs,
+        applications::all(),
+        builds::all(),
+        actions::all(),
+        package_maps::all(),
+        git_providers::all(),
+        git_repos::all(),
+        servers::all(),
+        gitdeploys::all(),
+        groups::all(),
+    ];
+    Ok(all.into_iter().flatten().map(|(name, answer)| (name.to_owned(), answer)).collect())
+}
+
+fn nothing(call: &ActionCall) -> Result<Value> {
+    Ok(json!({ "a": call.parameter::<String>("a")? }))
+}
+
+fn again(_: &ActionCall) -> Result<Value> {
+    Ok(answer(actions::again()))
 }
 
 /// The answer, or `{"error": {"code", "message"}}`.
@@ -33,4 +75,9 @@ fn answer<T: Serialize>(answer: Result<T>) -> Value {
             json!({ "error": { "code": code, "message": error.to_string() } })
         }
     }
+}
+
+/// All names of a list.
+fn listed(names: Result<elita_plugin::Names>) -> Value {
+    answer(names.and_then(|names| names.collect::<Result<Vec<_>>>()))
 }

@@ -1,0 +1,142 @@
+//! Git repositories: what packages are committed to, and what servers pull from.
+//!
+//! ```no_run
+//! use elita_plugin::git_repos::NewGitRepo;
+//! use elita_plugin::prelude::*;
+//!
+//! # fn example() -> Result<()> {
+//! let site = NewGitRepo::existing("git@github.com:shop/site.git").gitprovider("github");
+//! git_repos::create("my_application", "site", &site, &json!({ "team": "red" }))?;
+//! git_repos::update("my_application", "site", &json!({ "uri": "https://github.com/shop/site.git" }))?;
+//! for name in git_repos::list("my_application")? {
+//!     log::info!("{:?}", git_repos::get("my_application", &name?)?.last_build);
+//! }
+//! git_repos::delete("my_application", "site")?;
+//! # Ok(())
+//! # }
+//! ```
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::bindings::elita::plugin::git_repos as wit;
+use crate::{Names, Result};
+
+/// A git repository.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct GitRepo {
+    /// The application it is of.
+    pub application: String,
+    /// Unique within the application.
+    pub name: String,
+    /// Where git clones it from.
+    pub uri: String,
+    /// The git provider that it is at; none where its URI says all.
+    pub gitprovider: Option<String>,
+    /// The build that was last committed to it.
+    pub last_build: Option<String>,
+    /// The commit of that build.
+    pub last_commit: Option<String>,
+    /// What users keep with it, an object.
+    pub attributes: Value,
+    /// When it was made. Times are RFC 3339, UTC.
+    pub created_at: String,
+    /// When it last changed.
+    pub updated_at: String,
+}
+
+/// What a new git repository needs.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NewGitRepo {
+    /// The git provider that it is at.
+    pub gitprovider: Option<String>,
+    /// Whether it exists already. It has to: none is made at a provider yet.
+    pub existing: bool,
+    /// Where git clones it from.
+    pub uri: Option<String>,
+}
+
+impl NewGitRepo {
+    /// One that exists, which git clones from there: an `https`, `http`, `ssh`, `git` or `file` URL, `user@host:path`,
+    /// or an absolute path; without a password, and at most 2048 bytes long.
+    pub fn existing(uri: impl Into<String>) -> Self {
+        Self { gitprovider: None, existing: true, uri: Some(uri.into()) }
+    }
+
+    /// The same at this git provider.
+    #[must_use]
+    pub fn gitprovider(self, name: impl Into<String>) -> Self {
+        Self { gitprovider: Some(name.into()), ..self }
+    }
+}
+
+/// A git repository.
+///
+/// # Errors
+/// [`NotFound`](crate::Code::NotFound); [`Denied`](crate::Code::Denied) where the plugin may not read the application.
+pub fn get(application: &str, git_repo: &str) -> Result<GitRepo> {
+    from_wit(wit::get(application, git_repo)?)
+}
+
+/// The names of an application's git repositories, in order, read page by page.
+///
+/// # Errors
+/// Those of [`get`].
+pub fn list(application: &str) -> Result<Names> {
+    let application = application.to_owned();
+    Names::read(move |page| wit::list(&application, page))
+}
+
+/// Takes in a git repository that exists. `attributes` serializes to an object of at most 64 KiB.
+///
+/// # Errors
+/// [`Invalid`](crate::Code::Invalid) for a URI that is none or a git provider that does not exist;
+/// [`AlreadyExists`](crate::Code::AlreadyExists); and those of [`get`].
+pub fn create(application: &str, git_repo: &str, new: &NewGitRepo, attributes: &impl Serialize) -> Result<GitRepo> {
+    let NewGitRepo { gitprovider, existing, uri } = new.clone();
+    let new = wit::NewGitRepo { gitprovider, existing, uri };
+    from_wit(wit::create(application, git_repo, &new, &serde_json::to_string(attributes)?)?)
+}
+
+/// Changes a git repository by a JSON merge patch: `{"gitprovider": null}` takes it off its provider.
+///
+/// # Errors
+/// [`Invalid`](crate::Code::Invalid) for anything but `uri`, `gitprovider` and `attributes`, and those of [`get`].
+pub fn update(application: &str, git_repo: &str, change: &impl Serialize) -> Result<GitRepo> {
+    from_wit(wit::update(application, git_repo, &serde_json::to_string(change)?)?)
+}
+
+/// Removes a git repository. At its provider it stays.
+///
+/// # Errors
+/// [`Conflict`](crate::Code::Conflict) while gitdeploys use it, and those of [`get`].
+pub fn delete(application: &str, git_repo: &str) -> Result<()> {
+    Ok(wit::delete(application, git_repo)?)
+}
+
+fn from_wit(repo: wit::GitRepo) -> Result<GitRepo> {
+    let wit::GitRepo {
+        application,
+        name,
+        uri,
+        gitprovider,
+        last_build,
+        last_commit,
+        attributes,
+        created_at,
+        updated_at,
+    } = repo;
+    Ok(GitRepo {
+        application,
+        name,
+        uri,
+        gitprovider,
+        last_build,
+        last_commit,
+        attributes: serde_json::from_str(&attributes)?,
+        created_at,
+        updated_at,
+    })
+}

@@ -1,0 +1,320 @@
+//! Git providers: where git repositories are. Their credentials are not here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use url::Url;
+
+use super::DataSvc;
+use super::attributes::Attributes;
+use super::caller::{Caller, Interface, Permission};
+use super::error::{Error, Kind, Result};
+use super::ids::GitProviderName;
+use super::page::{Listed, Page};
+use super::patch::Patch;
+use super::referrers::{NAMED, Referrer, named};
+use super::revision::{Expected, Revision};
+use super::sql::OnConstraint as _;
+
+/// The longest base URL, in bytes.
+const MAX_URL_BYTES: usize = 2048;
+
+/// A git provider.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct GitProvider {
+    /// Unique in this installation.
+    pub name: GitProviderName,
+    /// What kind of service it is.
+    pub r#type: GitProviderType,
+    /// Where the service is; null where the type says so already.
+    pub base_url: Option<BaseUrl>,
+    /// What users keep with it.
+    pub attributes: Attributes,
+    /// When it was created.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// This version of it.
+    #[serde(skip)]
+    pub revision: Revision,
+}
+
+/// The kinds of git providers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum GitProviderType {
+    /// Repositories of the server's own, in its data directory.
+    Local,
+    /// GitHub, or GitHub Enterprise at a base URL.
+    GitHub,
+    /// GitLab, the public one or that at a base URL.
+    GitLab,
+    /// Gitea or Forgejo, at a base URL.
+    Gitea,
+    /// Bitbucket, the public one or that at a base URL.
+    Bitbucket,
+    /// Any other service, at a base URL.
+    Other,
+}
+
+impl GitProviderType {
+    /// The type as it is written in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::GitHub => "github",
+            Self::GitLab => "gitlab",
+            Self::Gitea => "gitea",
+            Self::Bitbucket => "bitbucket",
+            Self::Other => "other",
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] if a git provider of this type needs a base URL and has none, or the other way round.
+    fn check(self, base_url: Option<&BaseUrl>) -> Result<()> {
+        match (self, base_url) {
+            (Self::Local, Some(_)) => {
+                Err(Error::invalid("base_url", "a git provider of the type `local` is this server, and has none"))
+            }
+            (Self::Gitea | Self::Other, None) => {
+                let rule = format!("a git provider of the type `{}` needs the URL that it is at", self.as_str());
+                Err(Error::invalid("base_url", rule))
+            }
+            (Self::Local, None)
+            | (Self::Gitea | Self::Other, Some(_))
+            | (Self::GitHub | Self::GitLab | Self::Bitbucket, _) => Ok(()),
+        }
+    }
+}
+
+/// The `http` or `https` URL that a service is at, in its normal form and without a `/` at the end.
+///
+/// It carries nothing secret: neither a username and a password nor a query.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[sqlx(transparent)]
+#[schema(value_type = String, format = "uri", example = "https://git.example.com")]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// The URL as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for BaseUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.len() > MAX_URL_BYTES {
+            return Err(format!("it is {} bytes long, and at most {MAX_URL_BYTES} are taken", text.len()));
+        }
+        let url = Url::parse(&text).map_err(|error| format!("it is no URL: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("it is an `http` or `https` URL, not `{}`", url.scheme()));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("a username or a password does not belong in it".into());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("it ends before a `?` or a `#`".into());
+        }
+        let normal = url.as_str().trim_end_matches('/');
+        if normal.len() > MAX_URL_BYTES {
+            let problem =
+                format!("it is {} bytes long when escaped, and at most {MAX_URL_BYTES} are taken", normal.len());
+            return Err(problem);
+        }
+        Ok(Self(normal.to_owned()))
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What can be changed of a git provider.
+#[derive(Serialize, Deserialize)]
+struct Change {
+    #[serde(default)]
+    base_url: Option<BaseUrl>,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+impl DataSvc {
+    /// Makes a git provider.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if its type needs a base URL and there is none, or the other way round;
+    /// [`Error::AlreadyExists`]; [`Error::Denied`] without write permission on `_global`.
+    pub async fn create_git_provider(
+        &self,
+        caller: &Caller,
+        name: &GitProviderName,
+        r#type: GitProviderType,
+        base_url: Option<&BaseUrl>,
+        attributes: &Attributes,
+    ) -> Result<GitProvider> {
+        caller.require_interface(Permission::Write, Interface::GitProviders)?;
+        r#type.check(base_url)?;
+        sqlx::query_as!(
+            GitProvider,
+            r#"insert into git_providers (name, type, base_url, attributes) values ($1, $2, $3, $4)
+               returning name as "name: GitProviderName", type as "type: GitProviderType",
+                   base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
+                   revision as "revision: Revision""#,
+            name.as_str(),
+            r#type.as_str(),
+            base_url.map(BaseUrl::as_str),
+            attributes as _
+        )
+        .fetch_one(&self.pool)
+        .await
+        .on_constraint("git_providers_pkey", || Error::already_exists(Kind::GitProvider, name))
+    }
+
+    /// One git provider.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without read permission on `_global`, or to a plugin that was not
+    /// granted `git-providers`.
+    pub async fn git_provider(&self, caller: &Caller, name: &GitProviderName) -> Result<GitProvider> {
+        caller.require_interface(Permission::Read, Interface::GitProviders)?;
+        sqlx::query_as!(
+            GitProvider,
+            r#"select name as "name: GitProviderName", type as "type: GitProviderType",
+                   base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
+                   revision as "revision: Revision"
+               from git_providers where name = $1"#,
+            name.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::GitProvider, name))
+    }
+
+    /// The git providers, by name.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] without read permission on `_global`, or to a plugin that was not granted `git-providers`.
+    pub async fn git_providers(&self, caller: &Caller, page: &Page) -> Result<Listed<GitProvider>> {
+        caller.require_interface(Permission::Read, Interface::GitProviders)?;
+        let rows = sqlx::query_as!(
+            GitProvider,
+            r#"select name as "name: GitProviderName", type as "type: GitProviderType",
+                   base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
+                   revision as "revision: Revision"
+               from git_providers where $1::text is null or name > $1 order by name limit $2"#,
+            page.after(),
+            page.fetch()
+        )
+        .fetch(&self.pool);
+        page.gather(rows, |provider| provider.name.to_string()).await
+    }
+
+    /// Changes the base URL and the attributes of a git provider.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is
+    /// another version than expected; [`Error::Invalid`] and [`Error::Conflict`] for what the patch cannot do.
+    pub async fn update_git_provider(
+        &self,
+        caller: &Caller,
+        name: &GitProviderName,
+        patch: &Patch,
+        expected: &Expected,
+    ) -> Result<GitProvider> {
+        caller.require_interface(Permission::Write, Interface::GitProviders)?;
+        let mut transaction = self.pool.begin().await?;
+        // Repositories may be given this provider meanwhile.
+        let provider = sqlx::query_as!(
+            GitProvider,
+            r#"select name as "name: GitProviderName", type as "type: GitProviderType",
+                   base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
+                   revision as "revision: Revision"
+               from git_providers where name = $1 for no key update"#,
+            name.as_str()
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::GitProvider, name))?;
+        expected.check(provider.revision, Kind::GitProvider, name)?;
+        let changeable = Change { base_url: provider.base_url.clone(), attributes: provider.attributes.clone() };
+        let Change { base_url, attributes } = patch.apply(&provider, &changeable)?;
+        provider.r#type.check(base_url.as_ref())?;
+        let provider = sqlx::query_as!(
+            GitProvider,
+            r#"update git_providers
+               set base_url = $2, attributes = $3, revision = nextval('revisions'), updated_at = now()
+               where name = $1
+               returning name as "name: GitProviderName", type as "type: GitProviderType",
+                   base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
+                   revision as "revision: Revision""#,
+            name.as_str(),
+            base_url.as_ref().map(BaseUrl::as_str),
+            attributes as _
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(provider)
+    }
+
+    /// Removes a git provider that no git repository uses.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] naming git repositories that use it; [`Error::Denied`] without write
+    /// permission on `_global`; [`Error::Changed`] if it is another version than expected.
+    pub async fn delete_git_provider(
+        &self,
+        caller: &Caller,
+        name: &GitProviderName,
+        expected: &Expected,
+    ) -> Result<()> {
+        caller.require_interface(Permission::Write, Interface::GitProviders)?;
+        let mut transaction = self.pool.begin().await?;
+        // The lock keeps repositories from being given this provider, so that what is found below holds.
+        let revision = sqlx::query_scalar!(
+            r#"select revision as "revision: Revision" from git_providers where name = $1 for update"#,
+            name.as_str()
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::GitProvider, name))?;
+        expected.check(revision, Kind::GitProvider, name)?;
+        let repos = sqlx::query_as!(
+            Referrer,
+            r#"select application || '/' || name as "name!", count(*) over () as "count!"
+               from git_repos where git_provider = $1 order by application, name limit $2"#,
+            name.as_str(),
+            NAMED
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        if let Some(users) = named("git repo", &repos) {
+            return Err(in_use(name, &users));
+        }
+        sqlx::query!("delete from git_providers where name = $1", name.as_str())
+            .execute(&mut *transaction)
+            .await
+            .on_constraint("git_repos_git_provider_fkey", || in_use(name, "a git repo"))?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+fn in_use(name: &GitProviderName, users: &str) -> Error {
+    Error::conflict(format!("git provider `{name}` is used by {users}; change or remove what uses it first"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! Git repositories: what packages are committed to, and what servers pull from.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::DataSvc;
+use super::attributes::Attributes;
+use super::caller::{Caller, Permission};
+use super::error::{Error, Kind, Result};
+use super::git_uri::GitUri;
+use super::ids::{AppName, BuildName, GitProviderName, GitRepoName};
+use super::page::{Listed, Page};
+use super::patch::Patch;
+use super::referrers::{NAMED, Referrer, named};
+use super::revision::{Expected, Revision};
+use super::sql::OnConstraint as _;
+
+/// A git repository.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct GitRepo {
+    /// Unique within the application.
+    pub name: GitRepoName,
+    /// The application it is of.
+    pub application: AppName,
+    /// Where git clones it from.
+    pub uri: GitUri,
+    /// The git provider that it is at; null where its URI says all.
+    pub gitprovider: Option<GitProviderName>,
+    /// The build that was last committed to it.
+    pub last_build: Option<BuildName>,
+    /// The commit of that build.
+    pub last_commit: Option<String>,
+    /// What users keep with it.
+    pub attributes: Attributes,
+    /// When it was created.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// This version of it.
+    #[serde(skip)]
+    pub revision: Revision,
+}
+
+/// What a new git repository needs.
+#[derive(Clone, Debug)]
+pub struct NewGitRepo {
+    /// Its name, unique within the application.
+    pub name: GitRepoName,
+    /// The git provider that it is at.
+    pub gitprovider: Option<GitProviderName>,
+    /// Whether it is at its provider already. Nothing is made there yet.
+    pub existing: bool,
+    /// Where git clones it from.
+    pub uri: Option<GitUri>,
+    /// What to keep with it.
+    pub attributes: Attributes,
+}
+
+/// What can be changed of a git repository.
+#[derive(Serialize, Deserialize)]
+struct Change {
+    uri: Option<GitUri>,
+    gitprovider: Option<GitProviderName>,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+impl DataSvc {
+    /// Takes in a git repository that exists.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it does not exist yet, if it has no URI, or for a git provider that does not exist;
+    /// [`Error::AlreadyExists`]; [`Error::NotFound`] without the application; [`Error::Denied`] without write
+    /// permission on it.
+    pub async fn create_git_repo(&self, caller: &Caller, application: &AppName, new: &NewGitRepo) -> Result<GitRepo> {
+        caller.require(Permission::Write, application)?;
+        let NewGitRepo { name, gitprovider, existing, uri, attributes } = new;
+        if !existing {
+            let todo = "repositories are not made at their provider yet; create it there, and give its `uri` with \
+                        `existing` as true";
+            return Err(Error::invalid("existing", todo));
+        }
+        let uri = uri.as_ref().ok_or_else(|| Error::invalid("uri", "a repository that exists needs its URI"))?;
+        let created = sqlx::query_as!(
+            GitRepo,
+            r#"insert into git_repos (application, name, git_provider, uri, attributes) values ($1, $2, $3, $4, $5)
+               returning name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
+                   git_provider as "gitprovider: GitProviderName", last_build as "last_build: BuildName", last_commit,
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
+            application.as_str(),
+            name.as_str(),
+            gitprovider.as_ref().map(GitProviderName::as_str),
+            uri.as_str(),
+            attributes as _
+        )
+        .fetch_one(&self.pool)
+        .await;
+        created.on_constraints(&[
+            ("git_repos_pkey", &|| Error::already_exists(Kind::GitRepo, name)),
+            ("git_repos_application_fkey", &|| Error::not_found(Kind::Application, application)),
+            ("git_repos_git_provider_fkey", &|| no_provider(gitprovider.as_ref())),
+        ])
+    }
+
+    /// One git repository.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without read permission on the application.
+    pub async fn git_repo(&self, caller: &Caller, application: &AppName, name: &GitRepoName) -> Result<GitRepo> {
+        caller.require(Permission::Read, application)?;
+        sqlx::query_as!(
+            GitRepo,
+            r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
+                   git_provider as "gitprovider: GitProviderName", last_build as "last_build: BuildName", last_commit,
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+               from git_repos where application = $1 and name = $2"#,
+            application.as_str(),
+            name.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::GitRepo, name))
+    }
+
+    /// The git repositories of an application, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without the application; [`Error::Denied`] without read permission on it.
+    pub async fn git_repos(&self, caller: &Caller, application: &AppName, page: &Page) -> Result<Listed<GitRepo>> {
+        caller.require(Permission::Read, application)?;
+        let rows = sqlx::query_as!(
+            GitRepo,
+            r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
+                   git_provider as "gitprovider: GitProviderName", last_build as "last_build: BuildName", last_commit,
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+               from git_repos where application = $1 and ($2::text is null or name > $2) order by name limit $3"#,
+            application.as_str(),
+            page.after(),
+            page.fetch()
+        )
+        .fetch(&self.pool);
+        let listed = page.gather(rows, |repo| repo.name.to_string()).await?;
+        self.exists_if_empty(application, &listed).await?;
+        Ok(listed)
+    }
+
+    /// Changes the URI, the git provider and the attributes of a git repository.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it
+    /// is another version than expected; [`Error::Invalid`] and [`Error::Conflict`] for what the patch cannot do,
+    /// such as naming a git provider that does not exist.
+    pub async fn update_git_repo(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        name: &GitRepoName,
+        patch: &Patch,
+        expected: &Expected,
+    ) -> Result<GitRepo> {
+        caller.require(Permission::Write, application)?;
+        let mut transaction = self.pool.begin().await?;
+        // Gitdeploys may be given this repository meanwhile.
+        let repo = sqlx::query_as!(
+            GitRepo,
+            r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
+                   git_provider as "gitprovider: GitProviderName", last_build as "last_build: BuildName", last_commit,
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+               from git_repos where application = $1 and name = $2 for no key update"#,
+            application.as_str(),
+            name.as_str()
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::GitRepo, name))?;
+        expected.check(repo.revision, Kind::GitRepo, name)?;
+        let changeable = Change {
+            uri: Some(repo.uri.clone()),
+            gitprovider: repo.gitprovider.clone(),
+            attributes: repo.attributes.clone(),
+        };
+        let Change { uri, gitprovider, attributes } = patch.apply(&repo, &changeable)?;
+        let uri = uri.ok_or_else(|| Error::invalid("uri", "a repository has a URI; it cannot be removed"))?;
+        let updated = sqlx::query_as!(
+            GitRepo,
+            r#"update git_repos
+               set git_provider = $3, uri = $4, attributes = $5, revision = nextval('revisions'), updated_at = now()
+               where application = $1 and name = $2
+               returning name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
+                   git_provider as "gitprovider: GitProviderName", last_build as "last_build: BuildName", last_commit,
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
+            application.as_str(),
+            name.as_str(),
+            gitprovider.as_ref().map(GitProviderName::as_str),
+            uri.as_str(),
+            attributes as _
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .on_constraint("git_repos_git_provider_fkey", || no_provider(gitprovider.as_ref()))?;
+        transaction.commit().await?;
+        Ok(updated)
+    }
+
+    /// Removes a git repository that no gitdeploy uses. At its provider it stays.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is to be removed at its provider, too; [`Error::NotFound`]; [`Error::Conflict`] naming
+    /// gitdeploys that use it; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it
+    /// is another version than expected.
+    pub async fn delete_git_repo(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        name: &GitRepoName,
+        at_provider: bool,
+        expected: &Expected,
+    ) -> Result<()> {
+        caller.require(Permission::Write, application)?;
+        if at_provider {
+            let todo = "repositories are not removed at their provider yet; remove it there, and here without `delete`";
+            return Err(Error::invalid("delete", todo));
+        }
+        let mut transaction = self.pool.begin().await?;
+        // The lock keeps gitdeploys from being given this repository, so that what is found below holds.
+        let revision = sqlx::query_scalar!(
+            r#"select revision as "revision: Revision" from git_repos where application = $1 and name = $2 for update"#,
+            application.as_str(),
+            name.as_str()
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::GitRepo, name))?;
+        expected.check(revision, Kind::GitRepo, name)?;
+        let gitdeploys = sqlx::query_as!(
+            Referrer,
+            r#"select name, count(*) over () as "count!"
+               from gitdeploys where application = $1 and git_repo = $2 order by name limit $3"#,
+            application.as_str(),
+            name.as_str(),
+            NAMED
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        if let Some(users) = named("gitdeploy", &gitdeploys) {
+            return Err(in_use(name, &users));
+        }
+        sqlx::query!("delete from git_repos where application = $1 and name = $2", application.as_str(), name.as_str())
+            .execute(&mut *transaction)
+            .await
+            .on_constraint("gitdeploys_git_repo_fkey", || in_use(name, "a gitdeploy"))?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+fn no_provider(name: Option<&GitProviderName>) -> Error {
+    let name = name.map_or("", GitProviderName::as_str);
+    Error::invalid("gitprovider", format!("git provider `{name}` does not exist; create it first"))
+}
+
+fn in_use(name: &GitRepoName, users: &str) -> Error {
+    Error::conflict(format!("git repository `{name}` is used by {users}; change or remove what uses it first"))
+}

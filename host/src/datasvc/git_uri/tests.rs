@@ -1,0 +1,81 @@
+use super::GitUri;
+
+#[test]
+fn what_git_can_clone_from_is_taken_as_it_is() {
+    for uri in [
+        "https://git.example.com/shop/site.git",
+        "http://localhost:3000/shop/site",
+        "ssh://git@git.example.com:2222/shop/site.git",
+        "ssh://git@[::1]/~/site.git",
+        "git://git.example.com/site.git",
+        "file:///srv/git/site.git",
+        "git@git.example.com:shop/site.git",
+        "git@git:~site/site.git",
+        "git@[fe80::1]:/srv/site.git",
+        "deploy_1@10.0.0.1:/srv/with space/site.git",
+        "/srv/git/site.git",
+        "/srv/git/größe.git",
+    ] {
+        assert_eq!(GitUri::parse(uri).as_ref().map(GitUri::as_str), Ok(uri));
+    }
+}
+
+#[test]
+fn what_holds_a_secret_is_refused() {
+    for uri in [
+        "https://me:secret@git.example.com/site.git",
+        "https://ghp_token@github.com/shop/site.git",
+        "https://:secret@git.example.com/site.git",
+        "ssh://git:secret@git.example.com/site.git",
+        "git:secret@git.example.com:site.git",
+        "https://git.example.com/site.git?token=secret",
+        "https://git.example.com/site.git#secret",
+    ] {
+        assert!(GitUri::parse(uri).is_err(), "{uri}");
+    }
+}
+
+#[test]
+fn what_git_would_take_for_something_else_is_refused() {
+    let long = format!("https://git.example.com/{}", "x".repeat(2048));
+    for uri in [
+        "",
+        "/",
+        "//",
+        "site.git",
+        "../site.git",
+        "-uhelper",
+        "--upload-pack=touch",
+        "ext::sh -c touch% x",
+        "ext::ssh://git@host/site.git",
+        "a@ext::sh",
+        "ftp://git.example.com/site.git",
+        "HTTPS//git.example.com",
+        "https://",
+        "https://git.example.com",
+        "https://git.example.com/",
+        "https:///site.git",
+        "https:///git.example.com/site.git",
+        "https://git.example.com\\@evil.example.com/site.git",
+        "https://git.example.com/a b",
+        "https://git.example.com/site.git\n",
+        "/srv/git/\u{7}",
+        "ssh://-oProxyCommand=x/site.git",
+        "ssh://-x@git.example.com/site.git",
+        "ssh://%2DoProxyCommand=x/site.git",
+        "ssh://%2Dx@git.example.com/site.git",
+        "file://host/srv/site.git",
+        "-x@git.example.com:site.git",
+        "git@-oProxyCommand=x:site.git",
+        "git@git.example.com:",
+        "git@git.example.com:/",
+        "git@git.example.com:-x",
+        "git@git.example.com",
+        "git.example.com:site.git",
+        "C:\\git\\site.git",
+        "git@[nothing]:site.git",
+        &long,
+    ] {
+        assert!(GitUri::parse(uri).is_err(), "{uri}");
+    }
+}

@@ -1,0 +1,40 @@
+//! The imported interface `git-providers`.
+
+use super::{HostError, names, page};
+use crate::datasvc::{Error, GitProvider, GitProviderName};
+use crate::plugin::bindings::elita::plugin::git_providers;
+use crate::plugin::bindings::elita::plugin::types::{Names, Page};
+use crate::plugin::convert::{json, timestamp};
+use crate::plugin::instance::GuestState;
+
+impl git_providers::Host for GuestState {
+    async fn get(&mut self, provider: String) -> Result<git_providers::GitProvider, HostError> {
+        let run = self.run("git-providers.get")?;
+        let provider = GitProviderName::parse(provider)?;
+        let provider = run.timed("git-providers.get", run.svc.git_provider(&run.caller, &provider)).await?;
+        Ok(provider.try_into()?)
+    }
+
+    async fn list(&mut self, part: Page) -> Result<Names, HostError> {
+        let run = self.run("git-providers.list")?;
+        let part = page(part)?;
+        let listed = run.timed("git-providers.list", run.svc.git_providers(&run.caller, &part)).await?;
+        Ok(names(listed, |provider| provider.name.to_string()))
+    }
+}
+
+impl TryFrom<GitProvider> for git_providers::GitProvider {
+    type Error = Error;
+
+    fn try_from(provider: GitProvider) -> Result<Self, Error> {
+        let GitProvider { name, r#type, base_url, attributes, created_at, updated_at, revision: _ } = provider;
+        Ok(Self {
+            name: name.to_string(),
+            type_: r#type.as_str().into(),
+            base_url: base_url.map(|url| url.to_string()),
+            attributes: json(&attributes)?,
+            created_at: timestamp(created_at)?,
+            updated_at: timestamp(updated_at)?,
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! The imported interface `git-repos`.
+
+use super::{HostError, attributes, change, names, page};
+use crate::datasvc::{AppName, Error, Expected, GitProviderName, GitRepo, GitRepoName, GitUri, NewGitRepo};
+use crate::plugin::bindings::elita::plugin::git_repos;
+use crate::plugin::bindings::elita::plugin::types::{Names, Page};
+use crate::plugin::convert::{json, timestamp};
+use crate::plugin::instance::GuestState;
+
+impl git_repos::Host for GuestState {
+    async fn get(&mut self, application: String, repo: String) -> Result<git_repos::GitRepo, HostError> {
+        let run = self.run("git-repos.get")?;
+        let (application, repo) = (AppName::parse(application)?, GitRepoName::parse(repo)?);
+        let repo = run.timed("git-repos.get", run.svc.git_repo(&run.caller, &application, &repo)).await?;
+        Ok(repo.try_into()?)
+    }
+
+    async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
+        let run = self.run("git-repos.list")?;
+        let (application, part) = (AppName::parse(application)?, page(part)?);
+        let listed = run.timed("git-repos.list", run.svc.git_repos(&run.caller, &application, &part)).await?;
+        Ok(names(listed, |repo| repo.name.to_string()))
+    }
+
+    async fn create(
+        &mut self,
+        application: String,
+        repo: String,
+        new: git_repos::NewGitRepo,
+        kept: String,
+    ) -> Result<git_repos::GitRepo, HostError> {
+        let run = self.run("git-repos.create")?;
+        let application = AppName::parse(application)?;
+        let git_repos::NewGitRepo { gitprovider, existing, uri } = new;
+        let new = NewGitRepo {
+            name: GitRepoName::parse(repo)?,
+            gitprovider: gitprovider.map(GitProviderName::parse).transpose()?,
+            existing,
+            uri: uri.map(GitUri::parse).transpose().map_err(|reason| Error::invalid("uri", reason))?,
+            attributes: attributes(kept)?,
+        };
+        let created = run.svc.create_git_repo(&run.caller, &application, &new);
+        Ok(run.timed("git-repos.create", created).await?.try_into()?)
+    }
+
+    async fn update(
+        &mut self,
+        application: String,
+        repo: String,
+        patch: String,
+    ) -> Result<git_repos::GitRepo, HostError> {
+        let run = self.run("git-repos.update")?;
+        let (application, repo) = (AppName::parse(application)?, GitRepoName::parse(repo)?);
+        let patch = change(patch)?;
+        let updated = run.svc.update_git_repo(&run.caller, &application, &repo, &patch, &Expected::Any);
+        Ok(run.timed("git-repos.update", updated).await?.try_into()?)
+    }
+
+    async fn delete(&mut self, application: String, repo: String) -> Result<(), HostError> {
+        let run = self.run("git-repos.delete")?;
+        let (application, repo) = (AppName::parse(application)?, GitRepoName::parse(repo)?);
+        let deleted = run.svc.delete_git_repo(&run.caller, &application, &repo, false, &Expected::Any);
+        run.timed("git-repos.delete", deleted).await
+    }
+}
+
+impl TryFrom<GitRepo> for git_repos::GitRepo {
+    type Error = Error;
+
+    fn try_from(repo: GitRepo) -> Result<Self, Error> {
+        let GitRepo {
+            name,
+            application,
+            uri,
+            gitprovider,
+            last_build,
+            last_commit,
+            attributes,
+            created_at,
+            updated_at,
+            revision: _,
+        } = repo;
+        Ok(Self {
+            application: application.to_string(),
+            name: name.to_string(),
+            uri: uri.to_string(),
+            gitprovider: gitprovider.map(|provider| provider.to_string()),
+            last_build: last_build.map(|build| build.to_string()),
+            last_commit,
+            attributes: json(&attributes)?,
+            created_at: timestamp(created_at)?,
+            updated_at: timestamp(updated_at)?,
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! The imported interface `gitdeploys`.
+
+use super::{HostError, attributes, change, names, page};
+use crate::datasvc::{
+    AppName, Error, Expected, Favor, GitRepoName, Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployName,
+    GitdeployOptions, InitializedServer, NewGitdeploy, PackageName,
+};
+use crate::plugin::bindings::elita::plugin::gitdeploys;
+use crate::plugin::bindings::elita::plugin::types::{Names, Page};
+use crate::plugin::convert::{json, timestamp};
+use crate::plugin::instance::GuestState;
+
+impl gitdeploys::Host for GuestState {
+    async fn get(&mut self, application: String, gitdeploy: String) -> Result<gitdeploys::Gitdeploy, HostError> {
+        let run = self.run("gitdeploys.get")?;
+        let (application, gitdeploy) = (AppName::parse(application)?, GitdeployName::parse(gitdeploy)?);
+        let found = run.timed("gitdeploys.get", run.svc.gitdeploy(&run.caller, &application, &gitdeploy)).await?;
+        Ok(found.try_into()?)
+    }
+
+    async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
+        let run = self.run("gitdeploys.list")?;
+        let (application, part) = (AppName::parse(application)?, page(part)?);
+        let listed = run.timed("gitdeploys.list", run.svc.gitdeploys(&run.caller, &application, &part)).await?;
+        Ok(names(listed, |gitdeploy| gitdeploy.name.to_string()))
+    }
+
+    async fn create(
+        &mut self,
+        application: String,
+        gitdeploy: String,
+        new: gitdeploys::NewGitdeploy,
+        kept: String,
+    ) -> Result<gitdeploys::Gitdeploy, HostError> {
+        let run = self.run("gitdeploys.create")?;
+        let application = AppName::parse(application)?;
+        let gitdeploys::NewGitdeploy { package, location, options, actions } = new;
+        let new = NewGitdeploy {
+            name: GitdeployName::parse(gitdeploy)?,
+            package: PackageName::parse(package)?,
+            location: location.try_into()?,
+            options: options.into(),
+            actions: actions.into(),
+            attributes: attributes(kept)?,
+        };
+        let created = run.svc.create_gitdeploy(&run.caller, &application, &new);
+        Ok(run.timed("gitdeploys.create", created).await?.try_into()?)
+    }
+
+    async fn update(
+        &mut self,
+        application: String,
+        gitdeploy: String,
+        patch: String,
+    ) -> Result<gitdeploys::Gitdeploy, HostError> {
+        let run = self.run("gitdeploys.update")?;
+        let (application, gitdeploy) = (AppName::parse(application)?, GitdeployName::parse(gitdeploy)?);
+        let patch = change(patch)?;
+        let updated = run.svc.update_gitdeploy(&run.caller, &application, &gitdeploy, &patch, &Expected::Any);
+        Ok(run.timed("gitdeploys.update", updated).await?.try_into()?)
+    }
+
+    async fn delete(&mut self, application: String, gitdeploy: String) -> Result<(), HostError> {
+        let run = self.run("gitdeploys.delete")?;
+        let (application, gitdeploy) = (AppName::parse(application)?, GitdeployName::parse(gitdeploy)?);
+        let deleted = run.svc.delete_gitdeploy(&run.caller, &application, &gitdeploy, &Expected::Any);
+        run.timed("gitdeploys.delete", deleted).await
+    }
+}
+
+impl TryFrom<gitdeploys::Location> for GitdeployLocation {
+    type Error = Error;
+
+    fn try_from(location: gitdeploys::Location) -> Result<Self, Error> {
+        let gitdeploys::Location { path, gitrepo, default_branch } = location;
+        Ok(Self { path, gitrepo: GitRepoName::parse(gitrepo)?, default_branch })
+    }
+}
+
+impl From<gitdeploys::Options> for GitdeployOptions {
+    fn from(options: gitdeploys::Options) -> Self {
+        let gitdeploys::Options { favor, ignore_whitespace, gitignore } = options;
+        let favor = match favor {
+            gitdeploys::Favor::Ours => Favor::Ours,
+            gitdeploys::Favor::Theirs => Favor::Theirs,
+        };
+        Self { favor, ignore_whitespace, gitignore }
+    }
+}
+
+impl From<GitdeployOptions> for gitdeploys::Options {
+    fn from(options: GitdeployOptions) -> Self {
+        let GitdeployOptions { favor, ignore_whitespace, gitignore } = options;
+        let favor = match favor {
+            Favor::Ours => gitdeploys::Favor::Ours,
+            Favor::Theirs => gitdeploys::Favor::Theirs,
+        };
+        Self { favor, ignore_whitespace, gitignore }
+    }
+}
+
+impl From<gitdeploys::Actions> for GitdeployActions {
+    fn from(actions: gitdeploys::Actions) -> Self {
+        let gitdeploys::Actions { prepull, postpull } = actions;
+        Self { prepull, postpull }
+    }
+}
+
+impl TryFrom<InitializedServer> for gitdeploys::InitializedServer {
+    type Error = Error;
+
+    fn try_from(server: InitializedServer) -> Result<Self, Error> {
+        let InitializedServer { server, deployed_build, initialized_at } = server;
+        Ok(Self {
+            server: server.to_string(),
+            deployed_build: deployed_build.map(|build| build.to_string()),
+            initialized_at: timestamp(initialized_at)?,
+        })
+    }
+}
+
+impl TryFrom<Gitdeploy> for gitdeploys::Gitdeploy {
+    type Error = Error;
+
+    fn try_from(gitdeploy: Gitdeploy) -> Result<Self, Error> {
+        let Gitdeploy {
+            name,
+            app_name,
+            package,
+            location: GitdeployLocation { path, gitrepo, default_branch },
+            options,
+            actions: GitdeployActions { prepull, postpull },
+            attributes,
+            servers,
+            created_at,
+            updated_at,
+            revision: _,
+        } = gitdeploy;
+        Ok(Self {
+            application: app_name.to_string(),
+            name: name.to_string(),
+            package: package.to_string(),
+            location: gitdeploys::Location { path, gitrepo: gitrepo.to_string(), default_branch },
+            options: options.into(),
+            actions: gitdeploys::Actions { prepull, postpull },
+            attributes: json(&attributes)?,
+            servers: servers.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            created_at: timestamp(created_at)?,
+            updated_at: timestamp(updated_at)?,
+        })
+    }
+}

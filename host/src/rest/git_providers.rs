@@ -1,0 +1,142 @@
+//! `/global/gitproviders`: where git repositories are.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::{Args, NoQuery, Query};
+use super::document::{Change, Document, IfMatch};
+use super::page::{ListReply, PageQuery, in_parameter};
+use super::path::Path;
+use super::problem::Problem;
+use super::reply::Created;
+use crate::datasvc::{Attributes, BaseUrl, Caller, GitProvider, GitProviderName, GitProviderType, Listed};
+
+/// What a new git provider needs.
+#[derive(Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+struct NewGitProvider {
+    /// Its name, unique in this installation.
+    name: GitProviderName,
+    /// What kind of service it is. It stays what it is.
+    r#type: GitProviderType,
+    /// Where the service is, an `http` or `https` URL: `gitea` and `other` need it, `local` has none, and for the
+    /// others it stands for an instance that is not the public one.
+    base_url: Option<BaseUrl>,
+    /// What to keep with it.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    #[schema(required = false)]
+    attributes: Attributes,
+}
+
+/// Lists the git providers, by name
+#[utoipa::path(get, path = "/global/gitproviders", operation_id = "git-providers.list", tag = "git-providers",
+    params(PageQuery), responses((status = 200, body = Listed<GitProvider>)))]
+async fn list(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<GitProvider>>, Problem> {
+    let listed = rest.svc.git_providers(&caller, &query.page()?).await.map_err(in_parameter)?;
+    Ok(ListReply::of(&uri, listed))
+}
+
+/// Creates a git provider
+#[utoipa::path(post, path = "/global/gitproviders", operation_id = "git-providers.create", tag = "git-providers",
+    request_body = NewGitProvider,
+    responses(
+        (status = 201, body = GitProvider, headers(("Location" = String, description = "Where it is"))),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "The name is none, or the URL does not fit the type"),
+    ))]
+async fn create(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Args(new): Args<NewGitProvider>,
+) -> Result<Created<GitProvider>, Problem> {
+    let NewGitProvider { name, r#type, base_url, attributes } = new;
+    let provider = rest.svc.create_git_provider(&caller, &name, r#type, base_url.as_ref(), &attributes).await?;
+    let revision = provider.revision;
+    Ok(Created::at(format!("/global/gitproviders/{name}"), provider).with_revision(revision))
+}
+
+/// Creates a git provider, with its arguments in the query string
+#[utoipa::path(put, path = "/global/gitproviders", operation_id = "git-providers.put", tag = "git-providers",
+    params(NewGitProvider),
+    responses(
+        (status = 201, body = GitProvider, headers(("Location" = String, description = "Where it is"))),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "The name is none, or the URL does not fit the type"),
+    ))]
+async fn put(rest: State<Rest>, caller: Caller, new: Args<NewGitProvider>) -> Result<Created<GitProvider>, Problem> {
+    create(rest, caller, new).await
+}
+
+/// Shows a git provider
+#[utoipa::path(get, path = "/global/gitproviders/{provider}", operation_id = "git-providers.get",
+    tag = "git-providers",
+    params(("provider" = GitProviderName, Path, description = "The git provider")),
+    responses((status = 200, body = GitProvider), (status = 404, description = "No such git provider")))]
+async fn get(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(provider): Path<GitProviderName>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Result<Document<GitProvider>, Problem> {
+    let provider = rest.svc.git_provider(&caller, &provider).await?;
+    Ok(Document::new(provider.revision, provider))
+}
+
+/// Changes the base URL and the attributes of a git provider
+#[utoipa::path(patch, path = "/global/gitproviders/{provider}", operation_id = "git-providers.update",
+    tag = "git-providers",
+    params(("provider" = GitProviderName, Path, description = "The git provider"), IfMatch),
+    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    responses(
+        (status = 200, body = GitProvider),
+        (status = 404, description = "No such git provider"),
+        (status = 409, description = "A test in the patch fails"),
+        (status = 412, description = "It has changed since"),
+        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+    ))]
+async fn update(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(provider): Path<GitProviderName>,
+    IfMatch(expected): IfMatch,
+    Change(patch): Change,
+) -> Result<Document<GitProvider>, Problem> {
+    let provider = rest.svc.update_git_provider(&caller, &provider, &patch, &expected).await?;
+    Ok(Document::new(provider.revision, provider))
+}
+
+/// Removes a git provider that no git repository uses
+#[utoipa::path(delete, path = "/global/gitproviders/{provider}", operation_id = "git-providers.delete",
+    tag = "git-providers",
+    params(("provider" = GitProviderName, Path, description = "The git provider"), IfMatch),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "No such git provider"),
+        (status = 409, description = "Git repositories use it"),
+        (status = 412, description = "It has changed since"),
+    ))]
+async fn delete(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(provider): Path<GitProviderName>,
+    Query(NoQuery {}): Query<NoQuery>,
+    IfMatch(expected): IfMatch,
+) -> Result<StatusCode, Problem> {
+    rest.svc.delete_git_provider(&caller, &provider, &expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+}

@@ -1,0 +1,175 @@
+//! `/app/{app}/gitrepos`: git repositories.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::{Args, NoQuery, Query};
+use super::document::{Change, Document, IfMatch};
+use super::page::{ListReply, PageQuery, in_parameter};
+use super::path::Path;
+use super::problem::Problem;
+use super::reply::Created;
+use crate::datasvc::{self, AppName, Attributes, Caller, GitProviderName, GitRepo, GitRepoName, GitUri, Listed};
+
+/// What a new git repository needs.
+#[derive(Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+struct NewGitRepo {
+    /// Its name, unique within the application.
+    name: GitRepoName,
+    /// The git provider that it is at.
+    gitprovider: Option<GitProviderName>,
+    /// Whether it exists already. It has to be true: none is made at a provider yet.
+    #[serde(default)]
+    existing: bool,
+    /// Where git clones it from: an `https`, `http`, `ssh`, `git` or `file` URL, `user@host:path`, or an absolute
+    /// path; without a password. One that exists needs it.
+    uri: Option<GitUri>,
+    /// What to keep with it.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    #[schema(required = false)]
+    attributes: Attributes,
+}
+
+/// How a git repository is to be removed.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Removal {
+    /// Whether it is to be removed at its provider, too, which cannot be done yet.
+    #[serde(default)]
+    delete: bool,
+}
+
+/// Lists the git repositories of an application, by name
+#[utoipa::path(get, path = "/app/{app}/gitrepos", operation_id = "git-repos.list", tag = "git-repos",
+    params(("app" = AppName, Path, description = "The application"), PageQuery),
+    responses((status = 200, body = Listed<GitRepo>), (status = 404, description = "No such application")))]
+async fn list(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(app): Path<AppName>,
+    Query(query): Query<PageQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<GitRepo>>, Problem> {
+    let listed = rest.svc.git_repos(&caller, &app, &query.page()?).await.map_err(in_parameter)?;
+    Ok(ListReply::of(&uri, listed))
+}
+
+/// Takes in a git repository that exists
+#[utoipa::path(post, path = "/app/{app}/gitrepos", operation_id = "git-repos.create", tag = "git-repos",
+    params(("app" = AppName, Path, description = "The application")),
+    request_body = NewGitRepo,
+    responses(
+        (status = 201, body = GitRepo, headers(("Location" = String, description = "Where it is"))),
+        (status = 404, description = "No such application"),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "It does not exist, or its URI or its git provider is none"),
+    ))]
+async fn create(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(app): Path<AppName>,
+    Args(new): Args<NewGitRepo>,
+) -> Result<Created<GitRepo>, Problem> {
+    let NewGitRepo { name, gitprovider, existing, uri, attributes } = new;
+    let new = datasvc::NewGitRepo { name, gitprovider, existing, uri, attributes };
+    let repo = rest.svc.create_git_repo(&caller, &app, &new).await?;
+    let revision = repo.revision;
+    Ok(Created::at(format!("/app/{app}/gitrepos/{}", repo.name), repo).with_revision(revision))
+}
+
+/// Takes in a git repository that exists, with the arguments in the query string
+#[utoipa::path(put, path = "/app/{app}/gitrepos", operation_id = "git-repos.put", tag = "git-repos",
+    params(("app" = AppName, Path, description = "The application"), NewGitRepo),
+    responses(
+        (status = 201, body = GitRepo, headers(("Location" = String, description = "Where it is"))),
+        (status = 404, description = "No such application"),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "It does not exist, or its URI or its git provider is none"),
+    ))]
+async fn put(
+    rest: State<Rest>,
+    caller: Caller,
+    app: Path<AppName>,
+    new: Args<NewGitRepo>,
+) -> Result<Created<GitRepo>, Problem> {
+    create(rest, caller, app, new).await
+}
+
+/// Shows a git repository
+#[utoipa::path(get, path = "/app/{app}/gitrepos/{repo}", operation_id = "git-repos.get", tag = "git-repos",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("repo" = GitRepoName, Path, description = "The git repository"),
+    ),
+    responses((status = 200, body = GitRepo), (status = 404, description = "No such git repository")))]
+async fn get(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, repo)): Path<(AppName, GitRepoName)>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Result<Document<GitRepo>, Problem> {
+    let repo = rest.svc.git_repo(&caller, &app, &repo).await?;
+    Ok(Document::new(repo.revision, repo))
+}
+
+/// Changes the URI, the git provider and the attributes of a git repository
+#[utoipa::path(patch, path = "/app/{app}/gitrepos/{repo}", operation_id = "git-repos.update", tag = "git-repos",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("repo" = GitRepoName, Path, description = "The git repository"),
+        IfMatch,
+    ),
+    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    responses(
+        (status = 200, body = GitRepo),
+        (status = 404, description = "No such git repository"),
+        (status = 412, description = "It has changed since"),
+        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+    ))]
+async fn update(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, repo)): Path<(AppName, GitRepoName)>,
+    IfMatch(expected): IfMatch,
+    Change(patch): Change,
+) -> Result<Document<GitRepo>, Problem> {
+    let repo = rest.svc.update_git_repo(&caller, &app, &repo, &patch, &expected).await?;
+    Ok(Document::new(repo.revision, repo))
+}
+
+/// Removes a git repository; at its provider it stays
+#[utoipa::path(delete, path = "/app/{app}/gitrepos/{repo}", operation_id = "git-repos.delete", tag = "git-repos",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("repo" = GitRepoName, Path, description = "The git repository"),
+        Removal,
+        IfMatch,
+    ),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "No such git repository"),
+        (status = 409, description = "Gitdeploys use it, which the detail names"),
+        (status = 412, description = "It has changed since"),
+        (status = 422, description = "It cannot be removed at its provider yet"),
+    ))]
+async fn delete(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, repo)): Path<(AppName, GitRepoName)>,
+    Query(Removal { delete: at_provider }): Query<Removal>,
+    IfMatch(expected): IfMatch,
+) -> Result<StatusCode, Problem> {
+    rest.svc.delete_git_repo(&caller, &app, &repo, at_provider, &expected).await.map_err(in_parameter)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+}

@@ -1,0 +1,210 @@
+//! `/app/{app}/groups`: which gitdeploys are deployed together, and to which servers.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::{Args, NoQuery, Query};
+use super::document::{Change, Document, IfMatch};
+use super::page::{ListReply, PageQuery, in_parameter};
+use super::path::Path;
+use super::problem::Problem;
+use super::reply::Created;
+use crate::datasvc::{
+    self, AppName, Attributes, Caller, EnvironmentName, Error, Group, GroupGitdeploys, GroupName, Listed,
+};
+
+/// What a new group needs.
+#[derive(Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+struct NewGroup {
+    /// Its name, unique within the application.
+    name: GroupName,
+    /// Its gitdeploys: a list of names, which are deployed at once, or a list of stages in their order, which are
+    /// lists of names.
+    #[param(value_type = String, example = r#"["web", "api"]"#)]
+    gitdeploys: GroupGitdeploys,
+    /// Whether a deployment goes through its servers part by part.
+    #[serde(default)]
+    rolling_deploy: bool,
+    /// What it is for, at most 4 KiB.
+    #[serde(default)]
+    description: String,
+    /// What to keep with it.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    #[schema(required = false)]
+    attributes: Attributes,
+}
+
+/// Names of environments as a query string has them: separated by `+`, which is decoded to a space, or by commas.
+#[derive(Default, Deserialize)]
+#[serde(try_from = "String")]
+struct EnvironmentNames(Vec<EnvironmentName>);
+
+impl TryFrom<String> for EnvironmentNames {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        let names: Vec<_> = text.split([' ', ',']).map(EnvironmentName::parse).collect::<Result<_, _>>()?;
+        Ok(Self(names))
+    }
+}
+
+/// Which of the servers to show.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct GroupQuery {
+    /// Show the servers of these environments only: names, separated by `+` or commas.
+    #[serde(default)]
+    #[param(value_type = Option<String>, example = "staging,production")]
+    environments: EnvironmentNames,
+}
+
+/// Which groups to list, and which of their servers to show.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct GroupsQuery {
+    /// Show the servers of these environments only: names, separated by `+` or commas.
+    #[serde(default)]
+    #[param(value_type = Option<String>, example = "staging,production")]
+    environments: EnvironmentNames,
+    /// The cursor that the page before gave as `next`.
+    after: Option<String>,
+    /// How many items a page has, 1 to 1000; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Lists the groups of an application, by name
+#[utoipa::path(get, path = "/app/{app}/groups", operation_id = "groups.list", tag = "groups",
+    params(("app" = AppName, Path, description = "The application"), GroupsQuery),
+    responses((status = 200, body = Listed<Group>), (status = 404, description = "No such application")))]
+async fn list(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(app): Path<AppName>,
+    Query(query): Query<GroupsQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<Group>>, Problem> {
+    let GroupsQuery { environments: EnvironmentNames(environments), after, limit } = query;
+    let page = PageQuery::new(after, limit).page()?;
+    let listed = rest.svc.groups(&caller, &app, &environments, &page).await.map_err(in_parameter)?;
+    Ok(ListReply::of(&uri, listed))
+}
+
+/// Creates a group
+#[utoipa::path(post, path = "/app/{app}/groups", operation_id = "groups.create", tag = "groups",
+    params(("app" = AppName, Path, description = "The application")),
+    request_body = NewGroup,
+    responses(
+        (status = 201, body = Group, headers(("Location" = String, description = "Where it is"))),
+        (status = 404, description = "No such application"),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "The name is none, or a gitdeploy does not exist"),
+    ))]
+async fn create(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(app): Path<AppName>,
+    Args(new): Args<NewGroup>,
+) -> Result<Created<Group>, Problem> {
+    let NewGroup { name, gitdeploys, rolling_deploy, description, attributes } = new;
+    let new = datasvc::NewGroup { name, gitdeploys, rolling_deploy, description, attributes };
+    let group = rest.svc.create_group(&caller, &app, &new).await?;
+    let revision = group.revision;
+    Ok(Created::at(format!("/app/{app}/groups/{}", new.name), group).with_revision(revision))
+}
+
+/// Creates a group, with its arguments in the query string
+#[utoipa::path(put, path = "/app/{app}/groups", operation_id = "groups.put", tag = "groups",
+    params(("app" = AppName, Path, description = "The application"), NewGroup),
+    responses(
+        (status = 201, body = Group, headers(("Location" = String, description = "Where it is"))),
+        (status = 404, description = "No such application"),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "The name is none, or a gitdeploy does not exist"),
+    ))]
+async fn put(
+    rest: State<Rest>,
+    caller: Caller,
+    app: Path<AppName>,
+    new: Args<NewGroup>,
+) -> Result<Created<Group>, Problem> {
+    create(rest, caller, app, new).await
+}
+
+/// Shows a group
+#[utoipa::path(get, path = "/app/{app}/groups/{group}", operation_id = "groups.get", tag = "groups",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("group" = GroupName, Path, description = "The group"),
+        GroupQuery,
+    ),
+    responses((status = 200, body = Group), (status = 404, description = "No such group")))]
+async fn get(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, group)): Path<(AppName, GroupName)>,
+    Query(GroupQuery { environments: EnvironmentNames(environments) }): Query<GroupQuery>,
+) -> Result<Document<Group>, Problem> {
+    let group = rest.svc.group(&caller, &app, &group, &environments).await?;
+    Ok(Document::new(group.revision, group))
+}
+
+/// Changes the gitdeploys of a group, how and for what they are deployed, and its attributes
+#[utoipa::path(patch, path = "/app/{app}/groups/{group}", operation_id = "groups.update", tag = "groups",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("group" = GroupName, Path, description = "The group"),
+        IfMatch,
+    ),
+    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    responses(
+        (status = 200, body = Group),
+        (status = 404, description = "No such group"),
+        (status = 409, description = "A test in the patch fails"),
+        (status = 412, description = "It has changed since"),
+        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+    ))]
+async fn update(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, group)): Path<(AppName, GroupName)>,
+    IfMatch(expected): IfMatch,
+    Change(patch): Change,
+) -> Result<Document<Group>, Problem> {
+    let group = rest.svc.update_group(&caller, &app, &group, &patch, &expected).await?;
+    Ok(Document::new(group.revision, group))
+}
+
+/// Removes a group; its gitdeploys and its servers stay
+#[utoipa::path(delete, path = "/app/{app}/groups/{group}", operation_id = "groups.delete", tag = "groups",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("group" = GroupName, Path, description = "The group"),
+        IfMatch,
+    ),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "No such group"),
+        (status = 412, description = "It has changed since"),
+    ))]
+async fn delete(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, group)): Path<(AppName, GroupName)>,
+    Query(NoQuery {}): Query<NoQuery>,
+    IfMatch(expected): IfMatch,
+) -> Result<StatusCode, Problem> {
+    rest.svc.delete_group(&caller, &app, &group, &expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+}

@@ -1,0 +1,168 @@
+//! `/global/keypairs`: SSH keys, of which only the public half is ever shown.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::{Args, NoQuery, Query};
+use super::document::{Change, Document, IfMatch};
+use super::page::{ListReply, PageQuery, in_parameter};
+use super::path::Path;
+use super::problem::{Fault, Problem};
+use super::reply::Created;
+use crate::datasvc::{Attributes, Caller, Keypair, KeypairName, Listed, NewKeys};
+
+/// What a new keypair needs: `generate`, or a private key.
+#[derive(Deserialize, ToSchema)]
+struct NewKeypair {
+    /// Its name, unique in this installation.
+    name: KeypairName,
+    /// What type its key is said to have; that of the key itself counts.
+    key_type: Option<String>,
+    /// In OpenSSH's format, without a passphrase.
+    #[schema(format = Password)]
+    private_key: Option<String>,
+    /// As a line of `authorized_keys`; it is that of the private key, which needs none.
+    public_key: Option<String>,
+    /// Makes a new ed25519 key.
+    #[serde(default)]
+    generate: bool,
+    /// What to keep with it.
+    #[serde(default)]
+    #[schema(required = false)]
+    attributes: Attributes,
+}
+
+/// What a new keypair needs that is generated.
+#[expect(dead_code, reason = "it describes the query string; the handler reads a `NewKeypair`")]
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct GeneratedKeypair {
+    /// Its name, unique in this installation.
+    name: KeypairName,
+    /// `true`: makes a new ed25519 key. Keys themselves are taken in a body only.
+    generate: bool,
+    /// What to keep with it.
+    #[param(value_type = Option<String>)]
+    attributes: Attributes,
+}
+
+/// Lists the keypairs, by name
+#[utoipa::path(get, path = "/global/keypairs", operation_id = "keypairs.list", tag = "keypairs",
+    params(PageQuery), responses((status = 200, body = Listed<Keypair>)))]
+async fn list(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<Keypair>>, Problem> {
+    let listed = rest.svc.keypairs(&caller, &query.page()?).await.map_err(in_parameter)?;
+    Ok(ListReply::of(&uri, listed))
+}
+
+/// Takes a keypair in, or makes one
+#[utoipa::path(post, path = "/global/keypairs", operation_id = "keypairs.create", tag = "keypairs",
+    request_body(content((NewKeypair = "application/json"), (NewKeypair = "multipart/form-data"))),
+    responses(
+        (status = 201, body = Keypair, headers(("Location" = String, description = "Where it is"))),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "The keys cannot be used"),
+    ))]
+async fn create(
+    State(rest): State<Rest>,
+    caller: Caller,
+    uri: Uri,
+    Args(new): Args<NewKeypair>,
+) -> Result<Created<Keypair>, Problem> {
+    let NewKeypair { name, key_type, private_key, public_key, generate, attributes } = new;
+    if super::form::pairs(uri.query().unwrap_or_default())?.iter().any(|(name, _)| name == "private_key") {
+        let fault = Fault::in_parameter("private_key", "belongs in the body");
+        return Err(Problem::malformed("a private key in a URL is kept in logs and histories").with([fault]));
+    }
+    let keys = match (private_key, generate) {
+        (Some(private), false) => NewKeys::Given { private, public: public_key },
+        (None, true) if public_key.is_none() => NewKeys::Generated,
+        _ => {
+            let detail = "a keypair needs either `generate` or a `private_key`";
+            return Err(Problem::invalid(detail).with([Fault::in_body("private_key", detail)]));
+        }
+    };
+    let keypair = rest.svc.create_keypair(&caller, &name, key_type.as_deref(), keys, &attributes).await?;
+    let revision = keypair.revision;
+    Ok(Created::at(format!("/global/keypairs/{name}"), keypair).with_revision(revision))
+}
+
+/// Makes a keypair, with its arguments in the query string
+#[utoipa::path(put, path = "/global/keypairs", operation_id = "keypairs.put", tag = "keypairs",
+    params(GeneratedKeypair),
+    responses(
+        (status = 201, body = Keypair, headers(("Location" = String, description = "Where it is"))),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "The keys cannot be used"),
+    ))]
+async fn put(rest: State<Rest>, caller: Caller, uri: Uri, new: Args<NewKeypair>) -> Result<Created<Keypair>, Problem> {
+    create(rest, caller, uri, new).await
+}
+
+/// Shows a keypair
+#[utoipa::path(get, path = "/global/keypairs/{keypair}", operation_id = "keypairs.get", tag = "keypairs",
+    params(("keypair" = KeypairName, Path, description = "The keypair")),
+    responses((status = 200, body = Keypair), (status = 404, description = "No such keypair")))]
+async fn get(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(keypair): Path<KeypairName>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Result<Document<Keypair>, Problem> {
+    let keypair = rest.svc.keypair(&caller, &keypair).await?;
+    Ok(Document::new(keypair.revision, keypair))
+}
+
+/// Changes the attributes of a keypair
+#[utoipa::path(patch, path = "/global/keypairs/{keypair}", operation_id = "keypairs.update", tag = "keypairs",
+    params(("keypair" = KeypairName, Path, description = "The keypair"), IfMatch),
+    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    responses(
+        (status = 200, body = Keypair),
+        (status = 404, description = "No such keypair"),
+        (status = 412, description = "It has changed since"),
+        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+    ))]
+async fn update(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(keypair): Path<KeypairName>,
+    IfMatch(expected): IfMatch,
+    Change(patch): Change,
+) -> Result<Document<Keypair>, Problem> {
+    let keypair = rest.svc.update_keypair(&caller, &keypair, &patch, &expected).await?;
+    Ok(Document::new(keypair.revision, keypair))
+}
+
+/// Removes a keypair
+#[utoipa::path(delete, path = "/global/keypairs/{keypair}", operation_id = "keypairs.delete", tag = "keypairs",
+    params(("keypair" = KeypairName, Path, description = "The keypair"), IfMatch),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "No such keypair"),
+        (status = 409, description = "Git repositories use it"),
+        (status = 412, description = "It has changed since"),
+    ))]
+async fn delete(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(keypair): Path<KeypairName>,
+    Query(NoQuery {}): Query<NoQuery>,
+    IfMatch(expected): IfMatch,
+) -> Result<StatusCode, Problem> {
+    rest.svc.delete_keypair(&caller, &keypair, &expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+}

@@ -1,0 +1,162 @@
+//! `/app/{app}/packagemaps`: which files of a build each of its packages holds.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::{Args, NoQuery, Query};
+use super::document::{Change, Document, IfMatch};
+use super::page::{ListReply, PageQuery, in_parameter};
+use super::path::Path;
+use super::problem::Problem;
+use super::reply::Created;
+use crate::datasvc::{AppName, Attributes, Caller, Listed, PackageMap, PackageMapName, PackageRule, PackageRules};
+
+/// What a new package map needs.
+#[derive(Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+struct NewPackageMap {
+    /// Its name, unique within the application.
+    name: PackageMapName,
+    /// The packages that it makes of an upload; in a query string, as JSON. None of them is `master`, which is the
+    /// uploaded file.
+    #[param(value_type = String, example = json!(r#"{"web": {"patterns": ["web/**"]}}"#))]
+    #[schema(value_type = BTreeMap<String, PackageRule>)]
+    packages: PackageRules,
+    /// What to keep with it.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    #[schema(required = false)]
+    attributes: Attributes,
+}
+
+/// Lists the package maps of an application, by name
+#[utoipa::path(get, path = "/app/{app}/packagemaps", operation_id = "package-maps.list", tag = "package-maps",
+    params(("app" = AppName, Path, description = "The application"), PageQuery),
+    responses((status = 200, body = Listed<PackageMap>), (status = 404, description = "No such application")))]
+async fn list(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(app): Path<AppName>,
+    Query(query): Query<PageQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<PackageMap>>, Problem> {
+    let listed = rest.svc.package_maps(&caller, &app, &query.page()?).await.map_err(in_parameter)?;
+    Ok(ListReply::of(&uri, listed))
+}
+
+/// Creates a package map
+#[utoipa::path(post, path = "/app/{app}/packagemaps", operation_id = "package-maps.create", tag = "package-maps",
+    params(("app" = AppName, Path, description = "The application")),
+    request_body = NewPackageMap,
+    responses(
+        (status = 201, body = PackageMap, headers(("Location" = String, description = "Where it is"))),
+        (status = 404, description = "No such application"),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "The name is none, or a package cannot be made like that"),
+    ))]
+async fn create(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(app): Path<AppName>,
+    Args(new): Args<NewPackageMap>,
+) -> Result<Created<PackageMap>, Problem> {
+    let NewPackageMap { name, packages, attributes } = new;
+    let map = rest.svc.create_package_map(&caller, &app, &name, &packages, &attributes).await?;
+    let revision = map.revision;
+    Ok(Created::at(format!("/app/{app}/packagemaps/{name}"), map).with_revision(revision))
+}
+
+/// Creates a package map, with its arguments in the query string
+#[utoipa::path(put, path = "/app/{app}/packagemaps", operation_id = "package-maps.put", tag = "package-maps",
+    params(("app" = AppName, Path, description = "The application"), NewPackageMap),
+    responses(
+        (status = 201, body = PackageMap, headers(("Location" = String, description = "Where it is"))),
+        (status = 404, description = "No such application"),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "The name is none, or a package cannot be made like that"),
+    ))]
+async fn put(
+    rest: State<Rest>,
+    caller: Caller,
+    app: Path<AppName>,
+    new: Args<NewPackageMap>,
+) -> Result<Created<PackageMap>, Problem> {
+    create(rest, caller, app, new).await
+}
+
+/// Shows a package map
+#[utoipa::path(get, path = "/app/{app}/packagemaps/{map}", operation_id = "package-maps.get", tag = "package-maps",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("map" = PackageMapName, Path, description = "The package map"),
+    ),
+    responses((status = 200, body = PackageMap), (status = 404, description = "No such package map")))]
+async fn get(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, map)): Path<(AppName, PackageMapName)>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Result<Document<PackageMap>, Problem> {
+    let map = rest.svc.package_map(&caller, &app, &map).await?;
+    Ok(Document::new(map.revision, map))
+}
+
+/// Changes the packages and the attributes of a package map
+#[utoipa::path(patch, path = "/app/{app}/packagemaps/{map}", operation_id = "package-maps.update",
+    tag = "package-maps",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("map" = PackageMapName, Path, description = "The package map"),
+        IfMatch,
+    ),
+    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    responses(
+        (status = 200, body = PackageMap),
+        (status = 404, description = "No such package map"),
+        (status = 409, description = "A test in the patch fails"),
+        (status = 412, description = "It has changed since"),
+        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+    ))]
+async fn update(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, map)): Path<(AppName, PackageMapName)>,
+    IfMatch(expected): IfMatch,
+    Change(patch): Change,
+) -> Result<Document<PackageMap>, Problem> {
+    let map = rest.svc.update_package_map(&caller, &app, &map, &patch, &expected).await?;
+    Ok(Document::new(map.revision, map))
+}
+
+/// Removes a package map
+#[utoipa::path(delete, path = "/app/{app}/packagemaps/{map}", operation_id = "package-maps.delete",
+    tag = "package-maps",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("map" = PackageMapName, Path, description = "The package map"),
+        IfMatch,
+    ),
+    responses(
+        (status = 204, description = "It is gone; builds that were packaged by it keep their packages"),
+        (status = 404, description = "No such package map"),
+        (status = 412, description = "It has changed since"),
+    ))]
+async fn delete(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, map)): Path<(AppName, PackageMapName)>,
+    Query(NoQuery {}): Query<NoQuery>,
+    IfMatch(expected): IfMatch,
+) -> Result<StatusCode, Problem> {
+    rest.svc.delete_package_map(&caller, &app, &map, &expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+}

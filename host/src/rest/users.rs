@@ -1,0 +1,172 @@
+//! `/global/users`: who may log in, and what they may do.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::{Args, NoQuery, Query};
+use super::document::{Change, Document, IfMatch};
+use super::form;
+use super::page::{ListReply, PageQuery, in_parameter};
+use super::path::Path;
+use super::problem::{Fault, Problem};
+use super::reply::Created;
+use crate::datasvc::{Attributes, Caller, EffectivePermissions, Listed, Permissions, User, UserName};
+
+/// What a new user needs.
+#[derive(Deserialize, ToSchema)]
+struct NewUser {
+    /// The name to log in with, unique in this installation.
+    username: UserName,
+    /// 8 to 1024 bytes. It is taken in a body only.
+    #[schema(format = Password)]
+    password: String,
+    /// What the user may do; nothing unless it is given.
+    #[serde(default)]
+    #[schema(required = false)]
+    permissions: Permissions,
+    /// What to keep with the user.
+    #[serde(default)]
+    #[schema(required = false)]
+    attributes: Attributes,
+}
+
+/// Lists the users, by name
+#[utoipa::path(get, path = "/global/users", operation_id = "users.list", tag = "users",
+    params(PageQuery), responses((status = 200, body = Listed<User>)))]
+async fn list(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<User>>, Problem> {
+    let listed = rest.svc.users(&caller, &query.page()?).await.map_err(in_parameter)?;
+    Ok(ListReply::of(&uri, listed))
+}
+
+/// Creates a user
+#[utoipa::path(post, path = "/global/users", operation_id = "users.create", tag = "users",
+    request_body = NewUser,
+    responses(
+        (status = 201, body = User, headers(("Location" = String, description = "Where it is"))),
+        (status = 403, description = "You may not manage users, or do not hold what you grant"),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "The name, the password or the permissions are none"),
+    ))]
+async fn create(
+    State(rest): State<Rest>,
+    caller: Caller,
+    uri: Uri,
+    Args(new): Args<NewUser>,
+) -> Result<Created<User>, Problem> {
+    let NewUser { username, password, permissions, attributes } = new;
+    if form::pairs(uri.query().unwrap_or_default())?.iter().any(|(name, _)| name == "password") {
+        let fault = Fault::in_parameter("password", "belongs in the body");
+        return Err(Problem::malformed("a password in a URL is kept in logs and histories").with([fault]));
+    }
+    let user = rest.svc.create_user(&caller, &username, password, &permissions, &attributes).await?;
+    let revision = user.revision;
+    Ok(Created::at(format!("/global/users/{username}"), user).with_revision(revision))
+}
+
+/// Creates a user, with arguments in the query string, too; the password is taken in the body only
+#[utoipa::path(put, path = "/global/users", operation_id = "users.put", tag = "users",
+    request_body = NewUser,
+    responses(
+        (status = 201, body = User, headers(("Location" = String, description = "Where it is"))),
+        (status = 403, description = "You may not manage users, or do not hold what you grant"),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "The name, the password or the permissions are none"),
+    ))]
+async fn put(rest: State<Rest>, caller: Caller, uri: Uri, new: Args<NewUser>) -> Result<Created<User>, Problem> {
+    create(rest, caller, uri, new).await
+}
+
+/// Shows a user
+#[utoipa::path(get, path = "/global/users/{user}", operation_id = "users.get", tag = "users",
+    params(("user" = UserName, Path, description = "The user")),
+    responses((status = 200, body = User), (status = 404, description = "No such user")))]
+async fn get(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(user): Path<UserName>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Result<Document<User>, Problem> {
+    let user = rest.svc.user(&caller, &user).await?;
+    Ok(Document::new(user.revision, user))
+}
+
+/// Changes a user
+///
+/// The member `password` sets a new one, which ends all of the user's tokens but the one in use. Without write
+/// permission on `_global` you change your own password and attributes.
+#[utoipa::path(patch, path = "/global/users/{user}", operation_id = "users.update", tag = "users",
+    params(("user" = UserName, Path, description = "The user"), IfMatch),
+    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    responses(
+        (status = 200, body = User),
+        (status = 404, description = "No such user"),
+        (status = 412, description = "It has changed since"),
+        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+    ))]
+async fn update(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(user): Path<UserName>,
+    IfMatch(expected): IfMatch,
+    Change(patch): Change,
+) -> Result<Document<User>, Problem> {
+    let user = rest.svc.update_user(&caller, &user, &patch, &expected).await?;
+    // What the user's tokens stand for has changed, or they are gone.
+    rest.tokens.clear();
+    Ok(Document::new(user.revision, user))
+}
+
+/// Removes a user, with all of the user's tokens
+#[utoipa::path(delete, path = "/global/users/{user}", operation_id = "users.delete", tag = "users",
+    params(("user" = UserName, Path, description = "The user"), IfMatch),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "No such user"),
+        (status = 409, description = "Nobody would be left who may manage users"),
+        (status = 412, description = "It has changed since"),
+    ))]
+async fn delete(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(user): Path<UserName>,
+    Query(NoQuery {}): Query<NoQuery>,
+    IfMatch(expected): IfMatch,
+) -> Result<StatusCode, Problem> {
+    rest.svc.delete_user(&caller, &user, &expected).await?;
+    rest.tokens.clear();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Shows what a user may do with what there is now
+///
+/// For each application, action and server, after the patterns of the user's permissions have been weighed.
+#[utoipa::path(get, path = "/global/users/{user}/permissions", operation_id = "users.permissions", tag = "users",
+    params(("user" = UserName, Path, description = "The user")),
+    responses((status = 200, body = EffectivePermissions), (status = 404, description = "No such user")))]
+async fn permissions(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(user): Path<UserName>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Result<Json<EffectivePermissions>, Problem> {
+    let permissions = rest.svc.user_permissions(&caller, &user).await?;
+    Ok(Json(permissions))
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default()
+        .routes(routes!(list, create, put))
+        .routes(routes!(get, update, delete))
+        .routes(routes!(permissions))
+}

@@ -1,0 +1,199 @@
+//! How documents are changed: merge patches, JSON Patches, and versions that guard them. Shown on a build; every other
+//! noun goes through the same code.
+
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use crate::harness::{Reply, TestHost};
+
+const BUILD: &str = "/app/shop/builds/1";
+
+#[tokio::test]
+async fn a_merge_patch_sets_members_and_removes_them_by_null() {
+    let host = with_build().await;
+    let changed = host.client.patch(BUILD, &json!({ "attributes": { "a": null, "b": { "c": 2 } } })).await;
+    assert_eq!((changed.status, &changed.body["attributes"]), (200, &json!({ "b": { "c": 2 } })), "{changed}");
+    let shown = host.client.get(BUILD).await;
+    assert_eq!((&shown.body, shown.header("etag")), (&changed.body, changed.header("etag")));
+    assert!(shown.body["updated_at"].as_str() > shown.body["created_at"].as_str(), "{shown}");
+}
+
+#[tokio::test]
+async fn plain_json_is_taken_for_a_merge_patch() {
+    let host = with_build().await;
+    let request = host.client.request(Method::PATCH, BUILD).json(&json!({ "attributes": { "b": 2 } }));
+    let changed = host.client.send(request).await;
+    assert_eq!(changed.body["attributes"], json!({ "a": 1, "b": 2 }), "{changed}");
+}
+
+#[tokio::test]
+async fn a_json_patch_does_all_of_its_operations_or_none() {
+    let host = with_build().await;
+    let both = json!([
+        { "op": "test", "path": "/attributes/a", "value": 1 },
+        { "op": "add", "path": "/attributes/list", "value": [1] },
+        { "op": "add", "path": "/attributes/list/-", "value": 2 },
+    ]);
+    let changed = host.client.patch_by(BUILD, &both).await;
+    assert_eq!(changed.body["attributes"], json!({ "a": 1, "list": [1, 2] }), "{changed}");
+
+    let second_fails = json!([
+        { "op": "remove", "path": "/attributes/list" },
+        { "op": "test", "path": "/attributes/a", "value": 2 },
+    ]);
+    let refused = host.client.patch_by(BUILD, &second_fails).await;
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("conflict")), "{refused}");
+    let leads_nowhere = json!([{ "op": "remove", "path": "/attributes/none" }]);
+    let refused = host.client.patch_by(BUILD, &leads_nowhere).await;
+    assert_eq!(refused.status, 422, "{refused}");
+    assert_eq!(host.client.get(BUILD).await.body, changed.body);
+}
+
+#[tokio::test]
+async fn a_patch_that_makes_a_document_grow_without_end_is_stopped() {
+    let host = with_build().await;
+    let mut doubling = vec![json!({ "op": "add", "path": "/attributes/x", "value": "x".repeat(1000) })];
+    doubling.extend(
+        (0..40).map(|n| json!({ "op": "copy", "from": "/attributes", "path": format!("/attributes/copy{n}") })),
+    );
+    let refused = host.client.patch_by(BUILD, &json!(doubling)).await;
+    assert_eq!(refused.status, 422, "{refused}");
+    let many = json!(vec![json!({ "op": "test", "path": "/attributes/a", "value": 1 }); 257]);
+    assert_eq!(host.client.patch_by(BUILD, &many).await.status, 422);
+    assert_eq!(host.client.get(BUILD).await.body["attributes"], json!({ "a": 1 }));
+}
+
+#[tokio::test]
+async fn what_is_the_servers_or_a_name_is_not_changed() {
+    let host = with_build().await;
+    let before = host.client.get(BUILD).await;
+    for (change, pointer) in [
+        (json!({ "build_name": "2" }), "/build_name"),
+        (json!({ "app_name": "other" }), "/app_name"),
+        (json!({ "stored": true }), "/stored"),
+        (json!({ "created_at": null }), "/created_at"),
+        (json!({ "colour": "red" }), "/colour"),
+        (json!({ "a/b": 1 }), "/a~1b"),
+        (json!({ "attributes": [] }), "/attributes"),
+    ] {
+        let refused = host.client.patch(BUILD, &change).await;
+        assert_eq!(refused.fault(), (422, pointer), "{refused}");
+    }
+    assert_eq!(host.client.get(BUILD).await.body, before.body);
+    // The whole document as it is shown changes nothing.
+    assert_eq!(host.client.patch(BUILD, &before.body).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_version_that_has_changed_since_is_neither_changed_nor_removed() {
+    let host = with_build().await;
+    let old = host.client.get(BUILD).await.header("etag").to_owned();
+    let first = host.client.patch_if(BUILD, &old, &json!({ "attributes": { "by": "first" } })).await;
+    assert_eq!(first.status, 200, "{first}");
+    assert_ne!(first.header("etag"), old);
+
+    let weak = format!("W/{}", first.header("etag"));
+    for etag in [&old, "\"none\"", &weak] {
+        let second = host.client.patch_if(BUILD, etag, &json!({ "attributes": { "by": "second" } })).await;
+        assert_eq!((second.status, &second.body["code"]), (412, &json!("changed")), "{second}");
+        assert_eq!(host.client.delete_if(BUILD, etag).await.status, 412);
+    }
+    assert_eq!(host.client.get(BUILD).await.body, first.body);
+    let any = format!("{old}, {}", first.header("etag"));
+    assert_eq!(host.client.patch_if(BUILD, &any, &json!({})).await.status, 200);
+    assert_eq!(host.client.delete_if(BUILD, "*").await.status, 204);
+}
+
+#[tokio::test]
+async fn what_was_made_again_is_another_version() {
+    let host = with_build().await;
+    let old = host.client.get(BUILD).await.header("etag").to_owned();
+    host.client.delete(BUILD).await;
+    let again = host.client.post("/app/shop/builds", &json!({ "build_name": "1", "attributes": { "a": 1 } })).await;
+    assert_ne!(again.header("etag"), old);
+    assert_eq!(host.client.delete_if(BUILD, &old).await.status, 412);
+}
+
+#[tokio::test]
+async fn of_two_changes_at_once_of_one_version_one_is_made() {
+    let host = with_build().await;
+    let etag = host.client.get(BUILD).await.header("etag").to_owned();
+    let changes = (0..8).map(|n| {
+        let (client, etag) = (host.client.clone(), etag.clone());
+        tokio::spawn(async move { client.patch_if(BUILD, &etag, &json!({ "attributes": { "n": n } })).await.status })
+    });
+    let mut statuses = Vec::new();
+    for change in changes.collect::<Vec<_>>() {
+        statuses.push(change.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412, 412, 412, 412, 412, 412, 412]);
+}
+
+#[tokio::test]
+async fn a_patch_that_is_none_is_refused() {
+    let host = with_build().await;
+    for (content_type, body, status) in [
+        ("text/plain", "{}", 415),
+        ("application/merge-patch+json", "{", 400),
+        ("application/merge-patch+json", "[]", 422),
+        ("application/merge-patch+json", r#"{"attributes": {"a": "\u0000"}}"#, 400),
+        ("application/json-patch+json", "{}", 422),
+        ("application/json-patch+json", r#"[{"op": "jump", "path": "/attributes"}]"#, 422),
+    ] {
+        let refused = send_patch(&host, content_type, body).await;
+        assert_eq!(refused.status, status, "{content_type} {body}: {refused}");
+    }
+    let without_quotes = host.client.patch_if(BUILD, "7", &json!({})).await;
+    assert_eq!(without_quotes.status, 400, "{without_quotes}");
+    assert_eq!(host.client.get(BUILD).await.body["attributes"], json!({ "a": 1 }));
+}
+
+#[tokio::test]
+async fn attributes_keep_the_order_of_their_members() {
+    let host = with_build().await;
+    let text = r#"{"attributes": {"z": 1, "b": {"y": 1, "a": 2}}}"#;
+    send_patch(&host, "application/json", text).await;
+    let shown = host.client.get(BUILD).await.body["attributes"].to_string();
+    let places: Vec<_> =
+        ["\"a\":1", "\"z\"", "\"b\"", "\"y\"", "\"a\":2"].iter().map(|part| shown.find(part)).collect();
+    assert!(places.is_sorted() && places[0].is_some(), "{shown}");
+}
+
+#[tokio::test]
+async fn a_list_of_long_documents_has_short_pages() {
+    let host = with_build().await;
+    let long = json!({ "long": "x".repeat(60_000) });
+    for n in 0..80 {
+        let new = json!({ "build_name": format!("b{n:02}"), "attributes": long });
+        assert_eq!(host.client.post("/app/shop/builds", &new).await.status, 201);
+    }
+    let (mut names, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = host.client.get(&format!("/app/shop/builds?limit=1000&after={after}")).await;
+        assert!(page.body.to_string().len() < 5 * 1024 * 1024);
+        names.extend(page.items("build_name").into_iter().map(String::from));
+        match page.body["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(names.len(), 81);
+    assert!(names.is_sorted());
+}
+
+async fn with_build() -> TestHost {
+    let host = TestHost::start().await;
+    host.create_application("shop").await;
+    let new = json!({ "build_name": "1", "attributes": { "a": 1 } });
+    let created = host.client.post("/app/shop/builds", &new).await;
+    assert_eq!(created.status, 201, "{created}");
+    assert_ne!(created.body, Value::Null);
+    host
+}
+
+async fn send_patch(host: &TestHost, content_type: &str, body: &str) -> Reply {
+    let request = host.client.request(Method::PATCH, BUILD).header(CONTENT_TYPE, content_type);
+    host.client.send(request.body(body.to_owned())).await
+}

@@ -1,0 +1,126 @@
+//! What a plugin did through the host's functions is what REST clients see, and the other way round.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Setup, TestHost};
+
+/// A server whose plugin `exercise-all` has called every function, and the job in which it did.
+pub(crate) async fn exercised() -> (TestHost, Value) {
+    let grants = "applications = ['exercise-*']\nservers = ['exercise-*']\ninterfaces = ['git-providers', 'servers']";
+    let host = Setup::default().plugins(&["exercise-all"]).granting("exercise-all", grants).start().await;
+    host.create_application("exercise").await;
+    prepare(&host).await;
+    let job = host.run_action("exercise", "Everything", "").await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    (host, job)
+}
+
+/// What the plugin may only look at.
+async fn prepare(host: &TestHost) {
+    let provider = json!({ "name": "exercise-hub", "type": "github", "attributes": { "team": "red" } });
+    let reply = host.client.post("/global/gitproviders", &provider).await;
+    assert_eq!(reply.status, 201, "{reply}");
+}
+
+#[tokio::test]
+async fn both_doors_show_the_same() {
+    let (host, job) = exercised().await;
+    let answers = &job["result"];
+    for (function, path) in [
+        ("applications.get", "/app/exercise-made"),
+        ("builds.get", "/app/exercise/builds/exercised"),
+        ("package-maps.get", "/app/exercise/packagemaps/exercised"),
+        ("git-providers.get", "/global/gitproviders/exercise-hub"),
+        ("git-repos.get", "/app/exercise/gitrepos/exercised"),
+        ("gitdeploys.get", "/app/exercise/gitdeploys/exercised"),
+        ("groups.get", "/app/exercise/groups/exercised"),
+        ("servers.get", "/server/exercise-exercised"),
+        ("actions.get", "/app/exercise/actions/Nothing"),
+    ] {
+        let shown = host.client.get(path).await;
+        assert_eq!(shown.status, 200, "{path}: {shown}");
+        assert_same(function, &answers[function], &shown.body);
+    }
+    let census = host.client.get("/app/exercise/census").await;
+    assert_eq!(answers["applications.census"], census.body, "{census}");
+}
+
+#[tokio::test]
+async fn what_a_plugin_removed_is_gone_for_clients_too() {
+    let (host, job) = exercised().await;
+    for (function, path) in [
+        ("applications.delete", "/app/exercise-gone"),
+        ("builds.delete", "/app/exercise/builds/gone"),
+        ("package-maps.delete", "/app/exercise/packagemaps/gone"),
+        ("git-repos.delete", "/app/exercise/gitrepos/gone"),
+        ("gitdeploys.delete", "/app/exercise/gitdeploys/gone"),
+        ("groups.delete", "/app/exercise/groups/gone"),
+        ("servers.delete", "/server/exercise-gone"),
+    ] {
+        assert_eq!(job["result"][function], Value::Null, "{function}");
+        assert_eq!(host.client.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn no_function_answered_with_an_error() {
+    let (_host, job) = exercised().await;
+    let answers = job["result"].as_object().unwrap();
+    let failed: Vec<_> = answers.iter().filter(|(_, answer)| !answer["error"].is_null()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[tokio::test]
+async fn an_action_that_a_plugin_starts_is_a_job_of_its_own() {
+    let (host, job) = exercised().await;
+    let started = host.ended_job(job["result"]["actions.run"].as_str().unwrap()).await;
+    assert_eq!((&started["status"], &started["result"]), (&json!("succeeded"), &json!({ "a": "1" })), "{started:#}");
+    assert_eq!(started["data"]["parameters"], json!([["a", "1"], ["b", "2"]]));
+    assert_eq!(started["username"], Value::Null);
+}
+
+#[tokio::test]
+async fn jobs_that_start_one_another_come_to_an_end() {
+    let host = TestHost::with_plugins(&["exercise-all"]).await;
+    host.create_application("exercise").await;
+    let mut job = host.run_action("exercise", "Again", "").await;
+    let mut started = 0;
+    while let Some(next) = job["result"].as_str() {
+        started += 1;
+        job = host.ended_job(next).await;
+    }
+    assert_eq!((started, &job["result"]["error"]["code"]), (8, &json!("limit-exceeded")), "{job:#}");
+}
+
+#[tokio::test]
+async fn a_plugin_touches_nothing_that_it_was_not_granted() {
+    let host = TestHost::with_plugins(&["exercise-all"]).await;
+    host.create_application("exercise").await;
+    let job = host.run_action("exercise", "Everything", "").await;
+    for function in ["applications.create", "applications.get", "servers.create", "servers.get", "git-providers.get"] {
+        assert_eq!(job["result"][function]["error"]["code"], "denied", "{function}: {job:#}");
+    }
+    assert_eq!(host.client.get("/app/exercise-made").await.status, 404);
+    assert_eq!(host.client.get("/server/exercise-exercised").await.status, 404);
+    assert_eq!(job["result"]["applications.list"], json!(["exercise"]));
+}
+
+/// Every member that a guest gets is what the other door shows, under whatever name.
+fn assert_same(what: &str, answer: &Value, shown: &Value) {
+    let members = answer.as_object().unwrap_or_else(|| panic!("{what}: {answer}"));
+    assert!(members.get("error").is_none(), "{what}: {answer}");
+    for (name, value) in members {
+        let found = shown.get(name).or_else(|| match name.as_str() {
+            "application" => shown.get("app_name"),
+            "name" => shown.get("app_name").filter(|_| what.starts_with("applications.")).or(shown.get("build_name")),
+            _ => None,
+        });
+        let Some(found) = found else { panic!("{what}: `{name}` is not in {shown:#}") };
+        // Packages are a list in WIT and an object over REST.
+        let packages = value.as_array().filter(|_| found.is_object());
+        match packages {
+            Some(items) => assert_eq!(items.len(), found.as_object().unwrap().len(), "{what}: {name}"),
+            None => assert_eq!(value, found, "{what}: {name}"),
+        }
+    }
+}
