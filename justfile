@@ -79,6 +79,11 @@ sqlx-check: _postgres
 plugins: _setup
     @scripts/plugins
 
+# Build the example plugins in Python, JavaScript and C, or some of them: `just polyglot python`
+[group('develop')]
+polyglot *languages:
+    @scripts/polyglot {{ languages }}
+
 # Start a private Postgres for development and print its URL; `just db stop` stops it
 [group('develop')]
 db *command: _postgres

@@ -34,6 +34,8 @@ pub struct GitRepo {
     pub uri: String,
     /// The git provider that it is at; none where its URI says all.
     pub gitprovider: Option<String>,
+    /// The keypair that it is reached with, by its name. Plugins cannot give it one.
+    pub keypair: Option<String>,
     /// The build that was last committed to it.
     pub last_build: Option<String>,
     /// The commit of that build.
@@ -122,6 +124,7 @@ fn from_wit(repo: wit::GitRepo) -> Result<GitRepo> {
         name,
         uri,
         gitprovider,
+        keypair,
         last_build,
         last_commit,
         attributes,
@@ -133,6 +136,7 @@ fn from_wit(repo: wit::GitRepo) -> Result<GitRepo> {
         name,
         uri,
         gitprovider,
+        keypair,
         last_build,
         last_commit,
         attributes: serde_json::from_str(&attributes)?,

@@ -10,6 +10,7 @@ use elita::data_dir::DataDir;
 use elita::datasvc::DataSvc;
 use elita::postgres::Embedded;
 use reqwest::Method;
+use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
@@ -89,6 +90,41 @@ async fn a_request_takes_as_few_statements_as_can_be() {
     metered.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_documents_is_one_statement_however_long_it_is() {
+    let metered = Metered::start(Setup::default()).await;
+    for n in 0..5 {
+        metered.fill(n).await;
+    }
+    for (method, path, statements) in [
+        (Method::GET, "/app/hostile/builds", 1),
+        (Method::GET, "/app/hostile/builds/1", 1),
+        (Method::GET, "/app/hostile/packagemaps", 1),
+        (Method::GET, "/app/hostile/gitrepos", 1),
+        (Method::GET, "/app/hostile/gitdeploys", 1),
+        (Method::GET, "/app/hostile/gitdeploys/1", 1),
+        (Method::GET, "/app/hostile/groups", 1),
+        (Method::GET, "/app/hostile/groups/1", 1),
+        (Method::GET, "/server", 1),
+        (Method::GET, "/server/environments", 1),
+        (Method::GET, "/global/gitproviders", 1),
+        (Method::GET, "/global/users", 1),
+        // Reading under a lock, writing, and the transaction around them.
+        (Method::PATCH, "/app/hostile/builds/1", 4),
+    ] {
+        metered.request(&method, path).await;
+        let (before, began) = (metered.statements(), Instant::now());
+        for _ in 0..JOBS {
+            metered.request(&method, path).await;
+        }
+        let used = metered.statements() - before;
+        let least = statements * JOBS;
+        let most = least + 4 * by_itself(began);
+        assert!((least..=most).contains(&used), "{JOBS} times {method} {path} took {used} statements");
+    }
+    metered.stop().await;
+}
+
 /// How often a server may have done something by itself since then, each with a few statements.
 fn by_itself(since: Instant) -> u64 {
     2 + since.elapsed().as_secs()
@@ -153,8 +189,28 @@ impl Metered {
     }
 
     async fn request(&self, method: &Method, path: &str) {
-        let reply = self.host.client.send(self.host.client.request(method.clone(), path)).await;
+        let request = self.host.client.request(method.clone(), path);
+        let request = if method == Method::PATCH { request.json(&json!({})) } else { request };
+        let reply = self.host.client.send(request).await;
         assert!((200..300).contains(&reply.status), "{reply}");
+    }
+
+    /// Makes one more document of each kind.
+    async fn fill(&self, n: u32) {
+        let name = n.to_string();
+        let location = json!({ "path": format!("/srv/{n}"), "gitrepo": name, "default_branch": "master" });
+        for (path, new) in [
+            ("/app/hostile/builds", json!({ "build_name": name })),
+            ("/app/hostile/packagemaps", json!({ "name": name, "packages": { "web": { "patterns": ["web/**"] } } })),
+            ("/app/hostile/gitrepos", json!({ "name": name, "existing": true, "uri": "https://git.example/shop.git" })),
+            ("/app/hostile/gitdeploys", json!({ "name": name, "package": "master", "location": location })),
+            ("/app/hostile/groups", json!({ "name": name, "gitdeploys": [name] })),
+            ("/server", json!({ "name": name, "environment": "test", "driver": "local" })),
+            ("/global/gitproviders", json!({ "name": name, "type": "github" })),
+        ] {
+            let reply = self.host.client.post(path, &new).await;
+            assert_eq!(reply.status, 201, "{path}: {reply}");
+        }
     }
 
     /// Asks for many jobs and waits until all have ended.

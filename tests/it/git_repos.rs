@@ -27,6 +27,7 @@ async fn a_git_repository_that_exists_is_taken_in_and_shown() {
       "application": "shop",
       "uri": "git@git.example.com:shop/site.git",
       "gitprovider": "hub",
+      "keypair": null,
       "last_build": null,
       "last_commit": null,
       "attributes": {

@@ -84,6 +84,23 @@ async fn only_the_attributes_of_a_keypair_change() {
 }
 
 #[tokio::test]
+async fn a_keypair_stays_while_git_repositories_use_it() {
+    let host = with_keypair().await;
+    host.create_application("shop").await;
+    let new = json!({ "name": "site", "existing": true, "uri": "git@git.example.com:shop.git", "keypair": "deploy" });
+    let created = host.client.post("/app/shop/gitrepos", &new).await;
+    assert_eq!((created.status, &created.body["keypair"]), (201, &json!("deploy")), "{created}");
+    let refused = host.client.delete("/global/keypairs/deploy").await;
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("conflict")), "{refused}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("`shop/site`"), "{refused}");
+    let unknown = host.client.patch("/app/shop/gitrepos/site", &json!({ "keypair": "nowhere" })).await;
+    assert_eq!(unknown.fault(), (422, "/keypair"), "{unknown}");
+    let freed = host.client.patch("/app/shop/gitrepos/site", &json!({ "keypair": null })).await;
+    assert_eq!((freed.status, &freed.body["keypair"]), (200, &json!(null)), "{freed}");
+    assert_eq!(host.client.delete("/global/keypairs/deploy").await.status, 204);
+}
+
+#[tokio::test]
 async fn a_private_key_is_in_the_database_sealed_only() {
     let host = with_keypair().await;
     let mut connection = host.database.connect().await;

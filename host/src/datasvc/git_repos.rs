@@ -8,7 +8,7 @@ use super::attributes::Attributes;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
 use super::git_uri::GitUri;
-use super::ids::{AppName, BuildName, GitProviderName, GitRepoName};
+use super::ids::{AppName, BuildName, GitProviderName, GitRepoName, KeypairName};
 use super::page::{Listed, Page};
 use super::patch::Patch;
 use super::referrers::{NAMED, Referrer, named};
@@ -26,6 +26,8 @@ pub struct GitRepo {
     pub uri: GitUri,
     /// The git provider that it is at; null where its URI says all.
     pub gitprovider: Option<GitProviderName>,
+    /// The keypair that it is reached with.
+    pub keypair: Option<KeypairName>,
     /// The build that was last committed to it.
     pub last_build: Option<BuildName>,
     /// The commit of that build.
@@ -50,6 +52,8 @@ pub struct NewGitRepo {
     pub name: GitRepoName,
     /// The git provider that it is at.
     pub gitprovider: Option<GitProviderName>,
+    /// The keypair that it is reached with.
+    pub keypair: Option<KeypairName>,
     /// Whether it is at its provider already. Nothing is made there yet.
     pub existing: bool,
     /// Where git clones it from.
@@ -64,6 +68,8 @@ struct Change {
     uri: Option<GitUri>,
     gitprovider: Option<GitProviderName>,
     #[serde(default)]
+    keypair: Option<KeypairName>,
+    #[serde(default)]
     attributes: Attributes,
 }
 
@@ -76,7 +82,8 @@ impl DataSvc {
     /// permission on it.
     pub async fn create_git_repo(&self, caller: &Caller, application: &AppName, new: &NewGitRepo) -> Result<GitRepo> {
         caller.require(Permission::Write, application)?;
-        let NewGitRepo { name, gitprovider, existing, uri, attributes } = new;
+        let NewGitRepo { name, gitprovider, keypair, existing, uri, attributes } = new;
+        may_use_keypair(caller, keypair.as_ref())?;
         if !existing {
             let todo = "repositories are not made at their provider yet; create it there, and give its `uri` with \
                         `existing` as true";
@@ -85,15 +92,18 @@ impl DataSvc {
         let uri = uri.as_ref().ok_or_else(|| Error::invalid("uri", "a repository that exists needs its URI"))?;
         let created = sqlx::query_as!(
             GitRepo,
-            r#"insert into git_repos (application, name, git_provider, uri, attributes) values ($1, $2, $3, $4, $5)
+            r#"insert into git_repos (application, name, git_provider, uri, attributes, keypair)
+               values ($1, $2, $3, $4, $5, $6)
                returning name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-                   git_provider as "gitprovider: GitProviderName", last_build as "last_build: BuildName", last_commit,
+                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+                   last_build as "last_build: BuildName", last_commit,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
             application.as_str(),
             name.as_str(),
             gitprovider.as_ref().map(GitProviderName::as_str),
             uri.as_str(),
-            attributes as _
+            attributes as _,
+            keypair.as_ref().map(KeypairName::as_str)
         )
         .fetch_one(&self.pool)
         .await;
@@ -101,6 +111,7 @@ impl DataSvc {
             ("git_repos_pkey", &|| Error::already_exists(Kind::GitRepo, name)),
             ("git_repos_application_fkey", &|| Error::not_found(Kind::Application, application)),
             ("git_repos_git_provider_fkey", &|| no_provider(gitprovider.as_ref())),
+            ("git_repos_keypair_fkey", &|| no_keypair(keypair.as_ref())),
         ])
     }
 
@@ -113,7 +124,8 @@ impl DataSvc {
         sqlx::query_as!(
             GitRepo,
             r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-                   git_provider as "gitprovider: GitProviderName", last_build as "last_build: BuildName", last_commit,
+                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+                   last_build as "last_build: BuildName", last_commit,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
                from git_repos where application = $1 and name = $2"#,
             application.as_str(),
@@ -133,7 +145,8 @@ impl DataSvc {
         let rows = sqlx::query_as!(
             GitRepo,
             r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-                   git_provider as "gitprovider: GitProviderName", last_build as "last_build: BuildName", last_commit,
+                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+                   last_build as "last_build: BuildName", last_commit,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
                from git_repos where application = $1 and ($2::text is null or name > $2) order by name limit $3"#,
             application.as_str(),
@@ -166,7 +179,8 @@ impl DataSvc {
         let repo = sqlx::query_as!(
             GitRepo,
             r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-                   git_provider as "gitprovider: GitProviderName", last_build as "last_build: BuildName", last_commit,
+                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+                   last_build as "last_build: BuildName", last_commit,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
                from git_repos where application = $1 and name = $2 for no key update"#,
             application.as_str(),
@@ -179,27 +193,36 @@ impl DataSvc {
         let changeable = Change {
             uri: Some(repo.uri.clone()),
             gitprovider: repo.gitprovider.clone(),
+            keypair: repo.keypair.clone(),
             attributes: repo.attributes.clone(),
         };
-        let Change { uri, gitprovider, attributes } = patch.apply(&repo, &changeable)?;
+        let Change { uri, gitprovider, keypair, attributes } = patch.apply(&repo, &changeable)?;
+        if keypair != repo.keypair {
+            may_use_keypair(caller, keypair.as_ref())?;
+        }
         let uri = uri.ok_or_else(|| Error::invalid("uri", "a repository has a URI; it cannot be removed"))?;
         let updated = sqlx::query_as!(
             GitRepo,
             r#"update git_repos
-               set git_provider = $3, uri = $4, attributes = $5, revision = nextval('revisions'), updated_at = now()
+               set git_provider = $3, uri = $4, attributes = $5, keypair = $6, revision = nextval('revisions'), updated_at = now()
                where application = $1 and name = $2
                returning name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-                   git_provider as "gitprovider: GitProviderName", last_build as "last_build: BuildName", last_commit,
+                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+                   last_build as "last_build: BuildName", last_commit,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
             application.as_str(),
             name.as_str(),
             gitprovider.as_ref().map(GitProviderName::as_str),
             uri.as_str(),
-            attributes as _
+            attributes as _,
+            keypair.as_ref().map(KeypairName::as_str)
         )
         .fetch_one(&mut *transaction)
         .await
-        .on_constraint("git_repos_git_provider_fkey", || no_provider(gitprovider.as_ref()))?;
+        .on_constraints(&[
+            ("git_repos_git_provider_fkey", &|| no_provider(gitprovider.as_ref())),
+            ("git_repos_keypair_fkey", &|| no_keypair(keypair.as_ref())),
+        ])?;
         transaction.commit().await?;
         Ok(updated)
     }
@@ -259,6 +282,19 @@ impl DataSvc {
 fn no_provider(name: Option<&GitProviderName>) -> Error {
     let name = name.map_or("", GitProviderName::as_str);
     Error::invalid("gitprovider", format!("git provider `{name}` does not exist; create it first"))
+}
+
+fn no_keypair(name: Option<&KeypairName>) -> Error {
+    let name = name.map_or("", KeypairName::as_str);
+    Error::invalid("keypair", format!("keypair `{name}` does not exist; create it first"))
+}
+
+/// Who may not even see keypairs has none to use.
+///
+/// # Errors
+/// [`Error::Denied`].
+fn may_use_keypair(caller: &Caller, keypair: Option<&KeypairName>) -> Result<()> {
+    if keypair.is_some() { caller.require_global(Permission::Read) } else { Ok(()) }
 }
 
 fn in_use(name: &GitRepoName, users: &str) -> Error {

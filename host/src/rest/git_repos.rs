@@ -14,7 +14,9 @@ use super::page::{ListReply, PageQuery, in_parameter};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
-use crate::datasvc::{self, AppName, Attributes, Caller, GitProviderName, GitRepo, GitRepoName, GitUri, Listed};
+use crate::datasvc::{
+    self, AppName, Attributes, Caller, GitProviderName, GitRepo, GitRepoName, GitUri, KeypairName, Listed,
+};
 
 /// What a new git repository needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
@@ -24,6 +26,8 @@ struct NewGitRepo {
     name: GitRepoName,
     /// The git provider that it is at.
     gitprovider: Option<GitProviderName>,
+    /// The keypair that it is reached with. To name one takes read permission on `_global`.
+    keypair: Option<KeypairName>,
     /// Whether it exists already. It has to be true: none is made at a provider yet.
     #[serde(default)]
     existing: bool,
@@ -77,8 +81,8 @@ async fn create(
     Path(app): Path<AppName>,
     Args(new): Args<NewGitRepo>,
 ) -> Result<Created<GitRepo>, Problem> {
-    let NewGitRepo { name, gitprovider, existing, uri, attributes } = new;
-    let new = datasvc::NewGitRepo { name, gitprovider, existing, uri, attributes };
+    let NewGitRepo { name, gitprovider, keypair, existing, uri, attributes } = new;
+    let new = datasvc::NewGitRepo { name, gitprovider, keypair, existing, uri, attributes };
     let repo = rest.svc.create_git_repo(&caller, &app, &new).await?;
     let revision = repo.revision;
     Ok(Created::at(format!("/app/{app}/gitrepos/{}", repo.name), repo).with_revision(revision))

@@ -35,6 +35,8 @@ impl git_repos::Host for GuestState {
         let new = NewGitRepo {
             name: GitRepoName::parse(repo)?,
             gitprovider: gitprovider.map(GitProviderName::parse).transpose()?,
+            // Keypairs are not for plugins.
+            keypair: None,
             existing,
             uri: uri.map(GitUri::parse).transpose().map_err(|reason| Error::invalid("uri", reason))?,
             attributes: attributes(kept)?,
@@ -73,6 +75,7 @@ impl TryFrom<GitRepo> for git_repos::GitRepo {
             application,
             uri,
             gitprovider,
+            keypair,
             last_build,
             last_commit,
             attributes,
@@ -85,6 +88,7 @@ impl TryFrom<GitRepo> for git_repos::GitRepo {
             name: name.to_string(),
             uri: uri.to_string(),
             gitprovider: gitprovider.map(|provider| provider.to_string()),
+            keypair: keypair.map(|keypair| keypair.to_string()),
             last_build: last_build.map(|build| build.to_string()),
             last_commit,
             attributes: json(&attributes)?,
