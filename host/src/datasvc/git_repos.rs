@@ -65,7 +65,7 @@ pub struct NewGitRepo {
 /// What can be changed of a git repository.
 #[derive(Serialize, Deserialize)]
 struct Change {
-    uri: Option<GitUri>,
+    uri: GitUri,
     gitprovider: Option<GitProviderName>,
     #[serde(default)]
     keypair: Option<KeypairName>,
@@ -191,7 +191,7 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::GitRepo, name))?;
         expected.check(repo.revision, Kind::GitRepo, name)?;
         let changeable = Change {
-            uri: Some(repo.uri.clone()),
+            uri: repo.uri.clone(),
             gitprovider: repo.gitprovider.clone(),
             keypair: repo.keypair.clone(),
             attributes: repo.attributes.clone(),
@@ -200,7 +200,6 @@ impl DataSvc {
         if keypair != repo.keypair {
             may_use_keypair(caller, keypair.as_ref())?;
         }
-        let uri = uri.ok_or_else(|| Error::invalid("uri", "a repository has a URI; it cannot be removed"))?;
         let updated = sqlx::query_as!(
             GitRepo,
             r#"update git_repos

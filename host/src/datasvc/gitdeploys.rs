@@ -89,8 +89,8 @@ pub struct NewGitdeploy {
 /// What can be changed of a gitdeploy.
 #[derive(Serialize, Deserialize)]
 struct Change {
-    package: Option<PackageName>,
-    location: Option<GitdeployLocation>,
+    package: PackageName,
+    location: GitdeployLocation,
     #[serde(default)]
     options: GitdeployOptions,
     #[serde(default)]
@@ -210,12 +210,9 @@ impl DataSvc {
                    package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
                    options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
                    attributes as "attributes: Attributes",
-                   coalesce((
-                       select json_agg(json_build_object(
-                           'server', server, 'deployed_build', deployed_build, 'initialized_at', initialized_at
-                       ) order by server)
-                       from gitdeploy_servers s where s.application = g.application and s.gitdeploy = g.name
-                   ), '[]') as "servers!: InitializedServers",
+                   coalesce((select servers from initialized_servers s
+                             where s.application = g.application and s.gitdeploy = g.name), '[]')
+                       as "servers!: InitializedServers",
                    created_at, updated_at, revision as "revision: Revision"
                from gitdeploys g where application = $1 and name = $2"#,
             application.as_str(),
@@ -238,12 +235,9 @@ impl DataSvc {
                    package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
                    options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
                    attributes as "attributes: Attributes",
-                   coalesce((
-                       select json_agg(json_build_object(
-                           'server', server, 'deployed_build', deployed_build, 'initialized_at', initialized_at
-                       ) order by server)
-                       from gitdeploy_servers s where s.application = g.application and s.gitdeploy = g.name
-                   ), '[]') as "servers!: InitializedServers",
+                   coalesce((select servers from initialized_servers s
+                             where s.application = g.application and s.gitdeploy = g.name), '[]')
+                       as "servers!: InitializedServers",
                    created_at, updated_at, revision as "revision: Revision"
                from gitdeploys g where application = $1 and ($2::text is null or name > $2) order by name limit $3"#,
             application.as_str(),
@@ -280,12 +274,9 @@ impl DataSvc {
                    package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
                    options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
                    attributes as "attributes: Attributes",
-                   coalesce((
-                       select json_agg(json_build_object(
-                           'server', server, 'deployed_build', deployed_build, 'initialized_at', initialized_at
-                       ) order by server)
-                       from gitdeploy_servers s where s.application = g.application and s.gitdeploy = g.name
-                   ), '[]') as "servers!: InitializedServers",
+                   coalesce((select servers from initialized_servers s
+                             where s.application = g.application and s.gitdeploy = g.name), '[]')
+                       as "servers!: InitializedServers",
                    created_at, updated_at, revision as "revision: Revision"
                from gitdeploys g where application = $1 and name = $2 for update"#,
             application.as_str(),
@@ -295,8 +286,18 @@ impl DataSvc {
         .await?;
         let gitdeploy = found.map(Gitdeploy::from).ok_or_else(|| Error::not_found(Kind::Gitdeploy, name))?;
         expected.check(gitdeploy.revision, Kind::Gitdeploy, name)?;
-        let changed = Change::of(&gitdeploy, patch)?;
-        let (before, location) = (&gitdeploy.location, &changed.location);
+        let changeable = Change {
+            package: gitdeploy.package.clone(),
+            location: gitdeploy.location.clone(),
+            options: gitdeploy.options.clone(),
+            actions: gitdeploy.actions.clone(),
+            attributes: gitdeploy.attributes.clone(),
+        };
+        let Change { package, location, options, actions, attributes } = patch.apply(&gitdeploy, &changeable)?;
+        location.check()?;
+        options.check()?;
+        actions.check()?;
+        let before = &gitdeploy.location;
         if (&before.path, &before.gitrepo) != (&location.path, &location.gitrepo) {
             let servers = initialized_on(&mut transaction, application, name).await?;
             if let Some(servers) = named("server", &servers) {
@@ -316,22 +317,19 @@ impl DataSvc {
                    package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
                    options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
                    attributes as "attributes: Attributes",
-                   coalesce((
-                       select json_agg(json_build_object(
-                           'server', server, 'deployed_build', deployed_build, 'initialized_at', initialized_at
-                       ) order by server)
-                       from gitdeploy_servers s where s.application = g.application and s.gitdeploy = g.name
-                   ), '[]') as "servers!: InitializedServers",
+                   coalesce((select servers from initialized_servers s
+                             where s.application = g.application and s.gitdeploy = g.name), '[]')
+                       as "servers!: InitializedServers",
                    created_at, updated_at, revision as "revision: Revision""#,
             application.as_str(),
             name.as_str(),
-            changed.package.as_str(),
+            package.as_str(),
             location.path,
             location.gitrepo.as_str(),
             location.default_branch,
-            &changed.options as _,
-            &changed.actions as _,
-            &changed.attributes as _
+            options as _,
+            actions as _,
+            attributes as _
         )
         .fetch_one(&mut *transaction)
         .await
@@ -395,37 +393,6 @@ impl DataSvc {
         .on_constraint("group_gitdeploys_gitdeploy_fkey", || in_groups(name, "a group"))?;
         transaction.commit().await?;
         Ok(())
-    }
-}
-
-/// What a patch makes of a gitdeploy.
-struct Changed {
-    package: PackageName,
-    location: GitdeployLocation,
-    options: GitdeployOptions,
-    actions: GitdeployActions,
-    attributes: Attributes,
-}
-
-impl Change {
-    /// # Errors
-    /// [`Error::Invalid`] and [`Error::Conflict`] for what the patch cannot do.
-    fn of(gitdeploy: &Gitdeploy, patch: &Patch) -> Result<Changed> {
-        let changeable = Self {
-            package: Some(gitdeploy.package.clone()),
-            location: Some(gitdeploy.location.clone()),
-            options: gitdeploy.options.clone(),
-            actions: gitdeploy.actions.clone(),
-            attributes: gitdeploy.attributes.clone(),
-        };
-        let Self { package, location, options, actions, attributes } = patch.apply(gitdeploy, &changeable)?;
-        let needed = |field| move || Error::invalid(field, "a gitdeploy needs it; it cannot be removed");
-        let package = package.ok_or_else(needed("package"))?;
-        let location = location.ok_or_else(needed("location"))?;
-        location.check()?;
-        options.check()?;
-        actions.check()?;
-        Ok(Changed { package, location, options, actions, attributes })
     }
 }
 

@@ -71,7 +71,7 @@ pub struct NewGroup {
 /// What can be changed of a group.
 #[derive(Serialize, Deserialize)]
 struct Change {
-    gitdeploys: Option<GroupGitdeploys>,
+    gitdeploys: GroupGitdeploys,
     #[serde(default)]
     rolling_deploy: bool,
     #[serde(default)]
@@ -201,14 +201,12 @@ impl DataSvc {
         let group = read(&mut transaction, application, name, None).await?;
         expected.check(group.revision, Kind::Group, name)?;
         let changeable = Change {
-            gitdeploys: Some(group.gitdeploys.clone()),
+            gitdeploys: group.gitdeploys.clone(),
             rolling_deploy: group.rolling_deploy,
             description: group.description.clone(),
             attributes: group.attributes.clone(),
         };
         let Change { gitdeploys, rolling_deploy, description, attributes } = patch.apply(&group, &changeable)?;
-        let needed = || Error::invalid("gitdeploys", "a group needs it; it cannot be removed");
-        let gitdeploys = gitdeploys.ok_or_else(needed)?;
         gitdeploys.check()?;
         check_description(&description)?;
         sqlx::query!(

@@ -12,14 +12,13 @@ use super::error::{Error, Kind, Result};
 use super::ids::KeypairName;
 use super::page::{Listed, Page};
 use super::patch::Patch;
+use super::referrers::{NAMED, Referrer, named};
 use super::revision::{Expected, Revision};
 use super::secrets::Sealed;
 use super::sql::OnConstraint as _;
 
 /// The longest key that is taken, in bytes.
 const MAX_KEY_BYTES: usize = 32 * 1024;
-/// How many of those that refer to a keypair are named when it cannot be removed.
-const NAMED: i64 = 5;
 
 /// A keypair, without its private half.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -245,27 +244,28 @@ impl DataSvc {
         .await?
         .ok_or_else(|| Error::not_found(Kind::Keypair, name))?;
         expected.check(revision, Kind::Keypair, name)?;
-        let users = sqlx::query_scalar!(
-            r#"select application || '/' || name as "user!" from git_repos where keypair = $1
-               order by application, name limit $2"#,
+        let users = sqlx::query_as!(
+            Referrer,
+            r#"select application || '/' || name as "name!", count(*) over () as "count!"
+               from git_repos where keypair = $1 order by application, name limit $2"#,
             name.as_str(),
             NAMED
         )
         .fetch_all(&mut *transaction)
         .await?;
-        if !users.is_empty() {
-            return Err(in_use(name, &users.join("`, `")));
+        if let Some(users) = named("git repo", &users) {
+            return Err(in_use(name, &users));
         }
         let removed = sqlx::query!("delete from keypairs where name = $1", name.as_str());
         let removed = removed.execute(&mut *transaction).await;
-        removed.on_constraint("git_repos_keypair_fkey", || in_use(name, "…"))?;
+        removed.on_constraint("git_repos_keypair_fkey", || in_use(name, "a git repo"))?;
         transaction.commit().await?;
         Ok(())
     }
 
     /// Seals under the newest key what is under an older one, one after the other.
     pub(super) async fn seal_keypairs_anew(&self) -> Result<()> {
-        let newest = self.newest_secret_version()?;
+        let newest = self.secrets()?.newest;
         let old = sqlx::query!(
             r#"select name as "name: KeypairName", private_key, secret_version from keypairs where secret_version <> $1"#,
             newest
@@ -291,5 +291,5 @@ impl DataSvc {
 }
 
 fn in_use(name: &KeypairName, users: &str) -> Error {
-    Error::conflict(format!("keypair `{name}` is used by git repositories (`{users}`); change these first"))
+    Error::conflict(format!("keypair `{name}` is used by {users}; change what uses it first"))
 }

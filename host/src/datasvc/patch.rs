@@ -71,9 +71,14 @@ impl Patch {
         if let Some(name) = after.keys().next() {
             return Err(at(name, "this is not known here"));
         }
+        let removed: Vec<_> = can_change.keys().filter(|name| !changed.contains_key(*name)).collect();
         serde_path_to_error::deserialize(Value::Object(changed)).map_err(|error| {
-            let path: Vec<_> = error.path().iter().map(segment).collect();
-            Error::Invalid { field: path.join("/").into(), reason: error.inner().to_string() }
+            let (path, reason) = (error.path(), error.inner().to_string());
+            // What is missing has no path of its own.
+            if let Some(name) = removed.iter().find(|name| reason == format!("missing field `{name}`")) {
+                return at(name, "it is needed, and cannot be removed");
+            }
+            Error::Invalid { field: path.iter().map(segment).collect::<Vec<_>>().join("/").into(), reason }
         })
     }
 

@@ -8,10 +8,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use sha2::{Digest as _, Sha256};
 
 use super::DataSvc;
 use super::error::{Error, Result};
+use super::ids::{Digest, hex};
 
 /// The length of a key in bytes.
 const KEY_BYTES: usize = 32;
@@ -19,12 +19,12 @@ const KEY_BYTES: usize = 32;
 /// The keys of this installation, by version; new secrets are sealed with the newest.
 pub struct SecretKeys {
     keys: BTreeMap<i32, Key>,
-    newest: i32,
+    pub(super) newest: i32,
 }
 
 struct Key {
     key: LessSafeKey,
-    fingerprint: [u8; 32],
+    fingerprint: Digest,
 }
 
 /// A secret that only who has the key can read.
@@ -85,7 +85,7 @@ impl SecretKeys {
                 let version = version.parse().ok().filter(|version| *version > 0)?;
                 let bytes = unhex(digits.trim())?;
                 let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).ok()?;
-                Some((version, Key { key: LessSafeKey::new(key), fingerprint: Sha256::digest(bytes).into() }))
+                Some((version, Key { key: LessSafeKey::new(key), fingerprint: Digest::of(&bytes) }))
             };
             let (version, key) = read().ok_or(SecretKeyError::Malformed { line: number + 1 })?;
             keys.insert(version, key);
@@ -140,7 +140,7 @@ impl DataSvc {
             .map_err(Error::from)?;
         for row in &used {
             match keys.keys.get(&row.version) {
-                Some(key) if key.fingerprint[..] == row.fingerprint[..] => {}
+                Some(key) if key.fingerprint.as_bytes() == row.fingerprint => {}
                 Some(_) => return Err(SecretKeyError::Other { version: row.version }),
                 None => return Err(SecretKeyError::Missing { version: row.version }),
             }
@@ -150,13 +150,13 @@ impl DataSvc {
                 "insert into secret_keys (version, fingerprint) values ($1, $2)
                  on conflict (version) do update set version = excluded.version returning fingerprint",
                 version,
-                &key.fingerprint[..]
+                key.fingerprint.as_bytes()
             )
             .fetch_one(&self.pool)
             .await
             .map_err(Error::from)?;
             // Another server may have been first.
-            if fingerprint != key.fingerprint {
+            if fingerprint != key.fingerprint.as_bytes() {
                 return Err(SecretKeyError::Other { version: *version });
             }
         }
@@ -180,18 +180,12 @@ impl DataSvc {
     }
 
     /// The keys in use.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there are none.
     pub(super) fn secrets(&self) -> Result<&SecretKeys> {
         self.secrets.as_deref().ok_or_else(|| Error::internal("no secret keys were taken into use"))
     }
-
-    /// The newest version of the keys in use.
-    pub(super) fn newest_secret_version(&self) -> Result<i32> {
-        Ok(self.secrets()?.newest)
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(digits: &str) -> Option<[u8; KEY_BYTES]> {

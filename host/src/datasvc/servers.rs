@@ -72,8 +72,8 @@ pub type Environments = BTreeMap<EnvironmentName, Vec<ServerName>>;
 /// What can be changed of a server.
 #[derive(Serialize, Deserialize)]
 struct Change {
-    environment: Option<EnvironmentName>,
-    driver: Option<Driver>,
+    environment: EnvironmentName,
+    driver: Driver,
     #[serde(default)]
     connection: Map<String, Value>,
     #[serde(default)]
@@ -196,7 +196,15 @@ impl DataSvc {
         .await?
         .ok_or_else(|| Error::not_found(Kind::Server, name))?;
         expected.check(server.revision, Kind::Server, name)?;
-        let Changed { environment, driver, connection, attributes } = Change::of(&server, patch)?;
+        let changeable = Change {
+            environment: server.environment.clone(),
+            driver: server.driver,
+            connection: server.connection.members()?,
+            attributes: server.attributes.clone(),
+        };
+        let Change { environment, driver, connection, attributes } = patch.apply(&server, &changeable)?;
+        let connection = Connection::read(driver, connection, &server.name)
+            .map_err(|error| if driver == server.driver { error } else { of_another_driver(error) })?;
         let server = sqlx::query_as!(
             Server,
             r#"update servers set environment = $2, driver = $3, connection = $4, attributes = $5,
@@ -253,34 +261,6 @@ impl DataSvc {
             .on_constraint("gitdeploy_servers_server_fkey", || in_use(name, "a gitdeploy"))?;
         transaction.commit().await?;
         Ok(())
-    }
-}
-
-/// What a patch makes of a server.
-struct Changed {
-    environment: EnvironmentName,
-    driver: Driver,
-    connection: Connection,
-    attributes: Attributes,
-}
-
-impl Change {
-    /// # Errors
-    /// [`Error::Invalid`] and [`Error::Conflict`] for what the patch cannot do.
-    fn of(server: &Server, patch: &Patch) -> Result<Changed> {
-        let changeable = Self {
-            environment: Some(server.environment.clone()),
-            driver: Some(server.driver),
-            connection: server.connection.members()?,
-            attributes: server.attributes.clone(),
-        };
-        let Self { environment, driver, connection, attributes } = patch.apply(server, &changeable)?;
-        let needed = |field| move || Error::invalid(field, "a server needs it; it cannot be removed");
-        let environment = environment.ok_or_else(needed("environment"))?;
-        let driver = driver.ok_or_else(needed("driver"))?;
-        let connection = Connection::read(driver, connection, &server.name)
-            .map_err(|error| if driver == server.driver { error } else { of_another_driver(error) })?;
-        Ok(Changed { environment, driver, connection, attributes })
     }
 }
 

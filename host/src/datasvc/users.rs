@@ -79,13 +79,12 @@ impl DataSvc {
             return Ok(false);
         }
         let hash = self.passwords.hash(password.to_owned()).await?;
-        let permissions = serde_json::to_value(Permissions::administrator()).map_err(Error::internal)?;
         // Several servers may start on a new database at once: the first one's password holds.
         let made = sqlx::query!(
             "insert into users (name, password_hash, permissions) values ($1, $2, $3) on conflict (name) do nothing",
             ADMINISTRATOR,
             hash,
-            permissions
+            Permissions::administrator() as _
         )
         .execute(&self.pool)
         .await?;

@@ -22,18 +22,18 @@ impl jobs::Host for GuestState {
 
     async fn append(&mut self, data: String) -> Result<u64, HostError> {
         let run = self.run("jobs.append")?;
-        let data = json::parse(data).map_err(|reason| invalid("data", &reason))?;
+        let data = json::parse(data).map_err(|reason| Error::invalid("data", reason))?;
         append(run, "jobs.append", data).await
     }
 
     async fn progress(&mut self, percent: u8, status: String) -> Result<u64, HostError> {
         let run = self.run("jobs.progress")?;
         if percent > 100 {
-            return Err(invalid("percent", &format!("{percent} is more than 100")).into());
+            return Err(Error::invalid("percent", format!("{percent} is more than 100")).into());
         }
         let data = serde_json::to_string(&Progress { status, progress: percent })
             .map_err(|error| Error::Internal(error.into()))?;
-        let data = json::parse(data).map_err(|reason| invalid("status", &reason))?;
+        let data = json::parse(data).map_err(|reason| Error::invalid("status", reason))?;
         append(run, "jobs.progress", data).await
     }
 
@@ -66,8 +66,4 @@ impl jobs::Host for GuestState {
 async fn append(run: &Run, op: &'static str, data: Json) -> Result<u64, HostError> {
     let seq = run.timed(op, run.log.append(&run.plugin, data)).await?;
     Ok(seq.cast_unsigned())
-}
-
-fn invalid(argument: &'static str, reason: &dyn std::fmt::Display) -> Error {
-    Error::Invalid { field: argument.into(), reason: reason.to_string() }
 }
