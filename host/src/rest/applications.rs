@@ -101,10 +101,10 @@ async fn create(
     State(rest): State<Rest>,
     caller: Caller,
     Args(new): Args<NewApplication>,
-) -> Result<Created<ApplicationDocument>, Problem> {
+) -> Result<Created<Document<ApplicationDocument>>, Problem> {
     let application = rest.svc.create_application(&caller, &new.app_name, &new.attributes).await?;
-    let (location, revision) = (format!("/app/{}", application.app_name), application.revision);
-    Ok(Created::at(location, application.into()).with_revision(revision))
+    let location = format!("/app/{}", application.app_name);
+    Ok(Created::at(location, Document::new(application.revision, application.into())))
 }
 
 /// Creates an application, with its arguments in the query string
@@ -119,7 +119,7 @@ async fn put(
     rest: State<Rest>,
     caller: Caller,
     new: Args<NewApplication>,
-) -> Result<Created<ApplicationDocument>, Problem> {
+) -> Result<Created<Document<ApplicationDocument>>, Problem> {
     create(rest, caller, new).await
 }
 

@@ -96,6 +96,18 @@ impl<T: DeserializeOwned> FromRequest<Rest> for JsonBody<T> {
     }
 }
 
+/// Refuses an argument in a URL that is a secret.
+///
+/// # Errors
+/// 400 if it is there.
+pub(super) fn refuse_in_url(uri: &Uri, name: &str) -> Result<(), Problem> {
+    if form::pairs(uri.query().unwrap_or_default())?.iter().all(|(given, _)| given != name) {
+        return Ok(());
+    }
+    let detail = format!("`{name}` is taken in the body only: a URL is kept in logs and histories");
+    Err(Problem::malformed(detail).with([Fault::in_parameter(name, "belongs in the body")]))
+}
+
 /// The arguments in a URL, without [`PRETTY`].
 fn of_query(uri: &Uri) -> Result<Vec<Argument>, Problem> {
     let (pretty, others): (Vec<_>, Vec<_>) =

@@ -59,11 +59,10 @@ async fn create(
     caller: Caller,
     Path(app): Path<AppName>,
     Args(new): Args<NewBuild>,
-) -> Result<Created<Build>, Problem> {
+) -> Result<Created<Document<Build>>, Problem> {
     let NewBuild { build_name, attributes } = new;
     let build = rest.svc.create_build(&caller, &app, &build_name, &attributes).await?;
-    let revision = build.revision;
-    Ok(Created::at(format!("/app/{app}/builds/{build_name}"), build).with_revision(revision))
+    Ok(Created::at(format!("/app/{app}/builds/{build_name}"), Document::new(build.revision, build)))
 }
 
 /// Creates a build, with its arguments in the query string
@@ -80,7 +79,7 @@ async fn put(
     caller: Caller,
     app: Path<AppName>,
     new: Args<NewBuild>,
-) -> Result<Created<Build>, Problem> {
+) -> Result<Created<Document<Build>>, Problem> {
     create(rest, caller, app, new).await
 }
 

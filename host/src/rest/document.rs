@@ -14,7 +14,7 @@ use super::body;
 use super::problem::Problem;
 use crate::datasvc::{Expected, Patch, Revision};
 
-/// 200: a document, with its version as `ETag`.
+/// A document, with its version as `ETag`.
 pub(super) struct Document<T> {
     revision: Revision,
     body: T,
@@ -28,13 +28,8 @@ impl<T> Document<T> {
 
 impl<T: Serialize> IntoResponse for Document<T> {
     fn into_response(self) -> Response {
-        ([(header::ETAG, etag(self.revision))], Json(self.body)).into_response()
+        ([(header::ETAG, format!("\"{}\"", self.revision))], Json(self.body)).into_response()
     }
-}
-
-/// A version as `ETag`.
-pub(super) fn etag(revision: Revision) -> String {
-    format!("\"{revision}\"")
 }
 
 /// The versions that `If-Match` names.

@@ -59,11 +59,10 @@ async fn create(
     State(rest): State<Rest>,
     caller: Caller,
     Args(new): Args<NewGitProvider>,
-) -> Result<Created<GitProvider>, Problem> {
+) -> Result<Created<Document<GitProvider>>, Problem> {
     let NewGitProvider { name, r#type, base_url, attributes } = new;
     let provider = rest.svc.create_git_provider(&caller, &name, r#type, base_url.as_ref(), &attributes).await?;
-    let revision = provider.revision;
-    Ok(Created::at(format!("/global/gitproviders/{name}"), provider).with_revision(revision))
+    Ok(Created::at(format!("/global/gitproviders/{name}"), Document::new(provider.revision, provider)))
 }
 
 /// Creates a git provider, with its arguments in the query string
@@ -74,7 +73,11 @@ async fn create(
         (status = 409, description = "The name is taken"),
         (status = 422, description = "The name is none, or the URL does not fit the type"),
     ))]
-async fn put(rest: State<Rest>, caller: Caller, new: Args<NewGitProvider>) -> Result<Created<GitProvider>, Problem> {
+async fn put(
+    rest: State<Rest>,
+    caller: Caller,
+    new: Args<NewGitProvider>,
+) -> Result<Created<Document<GitProvider>>, Problem> {
     create(rest, caller, new).await
 }
 

@@ -80,12 +80,11 @@ async fn create(
     caller: Caller,
     Path(app): Path<AppName>,
     Args(new): Args<NewGitRepo>,
-) -> Result<Created<GitRepo>, Problem> {
+) -> Result<Created<Document<GitRepo>>, Problem> {
     let NewGitRepo { name, gitprovider, keypair, existing, uri, attributes } = new;
     let new = datasvc::NewGitRepo { name, gitprovider, keypair, existing, uri, attributes };
     let repo = rest.svc.create_git_repo(&caller, &app, &new).await?;
-    let revision = repo.revision;
-    Ok(Created::at(format!("/app/{app}/gitrepos/{}", repo.name), repo).with_revision(revision))
+    Ok(Created::at(format!("/app/{app}/gitrepos/{}", repo.name), Document::new(repo.revision, repo)))
 }
 
 /// Takes in a git repository that exists, with the arguments in the query string
@@ -102,7 +101,7 @@ async fn put(
     caller: Caller,
     app: Path<AppName>,
     new: Args<NewGitRepo>,
-) -> Result<Created<GitRepo>, Problem> {
+) -> Result<Created<Document<GitRepo>>, Problem> {
     create(rest, caller, app, new).await
 }
 

@@ -77,12 +77,11 @@ async fn create(
     caller: Caller,
     Path(app): Path<AppName>,
     Args(new): Args<NewGitdeploy>,
-) -> Result<Created<Gitdeploy>, Problem> {
+) -> Result<Created<Document<Gitdeploy>>, Problem> {
     let NewGitdeploy { name, package, location, options, actions, attributes } = new;
     let new = datasvc::NewGitdeploy { name, package, location, options, actions, attributes };
     let gitdeploy = rest.svc.create_gitdeploy(&caller, &app, &new).await?;
-    let revision = gitdeploy.revision;
-    Ok(Created::at(format!("/app/{app}/gitdeploys/{}", gitdeploy.name), gitdeploy).with_revision(revision))
+    Ok(Created::at(format!("/app/{app}/gitdeploys/{}", gitdeploy.name), Document::new(gitdeploy.revision, gitdeploy)))
 }
 
 /// Creates a gitdeploy, with its arguments in the query string
@@ -99,7 +98,7 @@ async fn put(
     caller: Caller,
     app: Path<AppName>,
     new: Args<NewGitdeploy>,
-) -> Result<Created<Gitdeploy>, Problem> {
+) -> Result<Created<Document<Gitdeploy>>, Problem> {
     create(rest, caller, app, new).await
 }
 

@@ -112,12 +112,11 @@ async fn create(
     caller: Caller,
     Path(app): Path<AppName>,
     Args(new): Args<NewGroup>,
-) -> Result<Created<Group>, Problem> {
+) -> Result<Created<Document<Group>>, Problem> {
     let NewGroup { name, gitdeploys, rolling_deploy, description, attributes } = new;
     let new = datasvc::NewGroup { name, gitdeploys, rolling_deploy, description, attributes };
     let group = rest.svc.create_group(&caller, &app, &new).await?;
-    let revision = group.revision;
-    Ok(Created::at(format!("/app/{app}/groups/{}", new.name), group).with_revision(revision))
+    Ok(Created::at(format!("/app/{app}/groups/{}", new.name), Document::new(group.revision, group)))
 }
 
 /// Creates a group, with its arguments in the query string
@@ -134,7 +133,7 @@ async fn put(
     caller: Caller,
     app: Path<AppName>,
     new: Args<NewGroup>,
-) -> Result<Created<Group>, Problem> {
+) -> Result<Created<Document<Group>>, Problem> {
     create(rest, caller, app, new).await
 }
 

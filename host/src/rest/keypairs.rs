@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
-use super::args::{Args, NoQuery, Query};
+use super::args::{Args, NoQuery, Query, refuse_in_url};
 use super::document::{Change, Document, IfMatch};
 use super::page::{ListReply, PageQuery, in_parameter};
 use super::path::Path;
@@ -77,12 +77,9 @@ async fn create(
     caller: Caller,
     uri: Uri,
     Args(new): Args<NewKeypair>,
-) -> Result<Created<Keypair>, Problem> {
+) -> Result<Created<Document<Keypair>>, Problem> {
     let NewKeypair { name, key_type, private_key, public_key, generate, attributes } = new;
-    if super::form::pairs(uri.query().unwrap_or_default())?.iter().any(|(name, _)| name == "private_key") {
-        let fault = Fault::in_parameter("private_key", "belongs in the body");
-        return Err(Problem::malformed("a private key in a URL is kept in logs and histories").with([fault]));
-    }
+    refuse_in_url(&uri, "private_key")?;
     let keys = match (private_key, generate) {
         (Some(private), false) => NewKeys::Given { private, public: public_key },
         (None, true) if public_key.is_none() => NewKeys::Generated,
@@ -92,8 +89,7 @@ async fn create(
         }
     };
     let keypair = rest.svc.create_keypair(&caller, &name, key_type.as_deref(), keys, &attributes).await?;
-    let revision = keypair.revision;
-    Ok(Created::at(format!("/global/keypairs/{name}"), keypair).with_revision(revision))
+    Ok(Created::at(format!("/global/keypairs/{name}"), Document::new(keypair.revision, keypair)))
 }
 
 /// Makes a keypair, with its arguments in the query string
@@ -104,7 +100,12 @@ async fn create(
         (status = 409, description = "The name is taken"),
         (status = 422, description = "The keys cannot be used"),
     ))]
-async fn put(rest: State<Rest>, caller: Caller, uri: Uri, new: Args<NewKeypair>) -> Result<Created<Keypair>, Problem> {
+async fn put(
+    rest: State<Rest>,
+    caller: Caller,
+    uri: Uri,
+    new: Args<NewKeypair>,
+) -> Result<Created<Document<Keypair>>, Problem> {
     create(rest, caller, uri, new).await
 }
 

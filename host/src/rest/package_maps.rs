@@ -64,11 +64,10 @@ async fn create(
     caller: Caller,
     Path(app): Path<AppName>,
     Args(new): Args<NewPackageMap>,
-) -> Result<Created<PackageMap>, Problem> {
+) -> Result<Created<Document<PackageMap>>, Problem> {
     let NewPackageMap { name, packages, attributes } = new;
     let map = rest.svc.create_package_map(&caller, &app, &name, &packages, &attributes).await?;
-    let revision = map.revision;
-    Ok(Created::at(format!("/app/{app}/packagemaps/{name}"), map).with_revision(revision))
+    Ok(Created::at(format!("/app/{app}/packagemaps/{name}"), Document::new(map.revision, map)))
 }
 
 /// Creates a package map, with its arguments in the query string
@@ -85,7 +84,7 @@ async fn put(
     caller: Caller,
     app: Path<AppName>,
     new: Args<NewPackageMap>,
-) -> Result<Created<PackageMap>, Problem> {
+) -> Result<Created<Document<PackageMap>>, Problem> {
     create(rest, caller, app, new).await
 }
 

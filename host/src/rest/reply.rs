@@ -6,35 +6,23 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::document::etag;
-use crate::datasvc::{Enqueued, Job, JobId, JobStatus, Revision};
+use crate::datasvc::{Enqueued, Job, JobId, JobStatus};
 
 /// 201: something new, and where it is.
 pub(super) struct Created<T> {
     location: String,
-    etag: Option<String>,
-    document: T,
+    reply: T,
 }
 
 impl<T> Created<T> {
-    pub(super) fn at(location: String, document: T) -> Self {
-        Self { location, etag: None, document }
-    }
-
-    /// The same, with the version of the document.
-    pub(super) fn with_revision(self, revision: Revision) -> Self {
-        Self { etag: Some(etag(revision)), ..self }
+    pub(super) fn at(location: String, reply: T) -> Self {
+        Self { location, reply }
     }
 }
 
-impl<T: Serialize> IntoResponse for Created<T> {
+impl<T: IntoResponse> IntoResponse for Created<T> {
     fn into_response(self) -> Response {
-        let etag = self.etag.map(|etag| [(header::ETAG, etag)]);
-        let location = [(header::LOCATION, self.location)];
-        match etag {
-            Some(etag) => (StatusCode::CREATED, location, etag, Json(self.document)).into_response(),
-            None => (StatusCode::CREATED, location, Json(self.document)).into_response(),
-        }
+        (StatusCode::CREATED, [(header::LOCATION, self.location)], self.reply).into_response()
     }
 }
 

@@ -66,12 +66,11 @@ async fn create(
     State(rest): State<Rest>,
     caller: Caller,
     Args(new): Args<NewServer>,
-) -> Result<Created<Server>, Problem> {
+) -> Result<Created<Document<Server>>, Problem> {
     let NewServer { name, environment, driver, connection, attributes } = new;
     let new = datasvc::NewServer { name, environment, driver, connection, attributes };
     let server = rest.svc.create_server(&caller, &new).await?;
-    let revision = server.revision;
-    Ok(Created::at(format!("/server/{}", new.name), server).with_revision(revision))
+    Ok(Created::at(format!("/server/{}", new.name), Document::new(server.revision, server)))
 }
 
 /// Creates a server, with its arguments in the query string
@@ -82,7 +81,7 @@ async fn create(
         (status = 409, description = "The name is taken"),
         (status = 422, description = "The name is none, or the connection does not fit the driver"),
     ))]
-async fn put(rest: State<Rest>, caller: Caller, new: Args<NewServer>) -> Result<Created<Server>, Problem> {
+async fn put(rest: State<Rest>, caller: Caller, new: Args<NewServer>) -> Result<Created<Document<Server>>, Problem> {
     create(rest, caller, new).await
 }
 

@@ -46,9 +46,9 @@ struct LogIn {
 async fn create(
     State(rest): State<Rest>,
     JsonBody(LogIn { username, password, expires_in, scope }): JsonBody<LogIn>,
-) -> Result<([(HeaderName, &'static str); 1], Created<NewToken>), Problem> {
+) -> Result<([(HeaderName, &'static str); 1], Created<Json<NewToken>>), Problem> {
     let token = rest.svc.log_in(&username, password, expires_in.map(Duration::from_secs), scope.as_ref()).await?;
-    let created = Created::at(format!("/global/tokens/{}", token.stored.token_id), token);
+    let created = Created::at(format!("/global/tokens/{}", token.stored.token_id), Json(token));
     Ok(([(header::CACHE_CONTROL, "no-store")], created))
 }
 

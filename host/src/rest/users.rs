@@ -9,12 +9,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
-use super::args::{Args, NoQuery, Query};
+use super::args::{Args, NoQuery, Query, refuse_in_url};
 use super::document::{Change, Document, IfMatch};
-use super::form;
 use super::page::{ListReply, PageQuery, in_parameter};
 use super::path::Path;
-use super::problem::{Fault, Problem};
+use super::problem::Problem;
 use super::reply::Created;
 use crate::datasvc::{Attributes, Caller, EffectivePermissions, Listed, Permissions, User, UserName};
 
@@ -63,15 +62,11 @@ async fn create(
     caller: Caller,
     uri: Uri,
     Args(new): Args<NewUser>,
-) -> Result<Created<User>, Problem> {
+) -> Result<Created<Document<User>>, Problem> {
     let NewUser { username, password, permissions, attributes } = new;
-    if form::pairs(uri.query().unwrap_or_default())?.iter().any(|(name, _)| name == "password") {
-        let fault = Fault::in_parameter("password", "belongs in the body");
-        return Err(Problem::malformed("a password in a URL is kept in logs and histories").with([fault]));
-    }
+    refuse_in_url(&uri, "password")?;
     let user = rest.svc.create_user(&caller, &username, password, &permissions, &attributes).await?;
-    let revision = user.revision;
-    Ok(Created::at(format!("/global/users/{username}"), user).with_revision(revision))
+    Ok(Created::at(format!("/global/users/{username}"), Document::new(user.revision, user)))
 }
 
 /// Creates a user, with arguments in the query string, too; the password is taken in the body only
@@ -83,7 +78,12 @@ async fn create(
         (status = 409, description = "The name is taken"),
         (status = 422, description = "The name, the password or the permissions are none"),
     ))]
-async fn put(rest: State<Rest>, caller: Caller, uri: Uri, new: Args<NewUser>) -> Result<Created<User>, Problem> {
+async fn put(
+    rest: State<Rest>,
+    caller: Caller,
+    uri: Uri,
+    new: Args<NewUser>,
+) -> Result<Created<Document<User>>, Problem> {
     create(rest, caller, uri, new).await
 }
 
