@@ -77,15 +77,7 @@ async fn a_request_takes_as_few_statements_as_can_be() {
         (Method::GET, "/app/hostile", 1),
         (Method::GET, "/app", 1),
     ] {
-        metered.request(&method, path).await;
-        let (before, began) = (metered.statements(), Instant::now());
-        for _ in 0..JOBS {
-            metered.request(&method, path).await;
-        }
-        let used = metered.statements() - before;
-        let least = statements * JOBS;
-        let most = least + 4 * by_itself(began);
-        assert!((least..=most).contains(&used), "{JOBS} times {method} {path} took {used} statements");
+        metered.assert_takes(statements, &method, path).await;
     }
     metered.stop().await;
 }
@@ -112,15 +104,7 @@ async fn a_list_of_documents_is_one_statement_however_long_it_is() {
         // Reading under a lock, writing, and the transaction around them.
         (Method::PATCH, "/app/hostile/builds/1", 4),
     ] {
-        metered.request(&method, path).await;
-        let (before, began) = (metered.statements(), Instant::now());
-        for _ in 0..JOBS {
-            metered.request(&method, path).await;
-        }
-        let used = metered.statements() - before;
-        let least = statements * JOBS;
-        let most = least + 4 * by_itself(began);
-        assert!((least..=most).contains(&used), "{JOBS} times {method} {path} took {used} statements");
+        metered.assert_takes(statements, &method, path).await;
     }
     metered.stop().await;
 }
@@ -193,6 +177,19 @@ impl Metered {
         let request = if method == Method::PATCH { request.json(&json!({})) } else { request };
         let reply = self.host.client.send(request).await;
         assert!((200..300).contains(&reply.status), "{reply}");
+    }
+
+    /// Fails unless each such request takes so many statements.
+    async fn assert_takes(&self, statements: u64, method: &Method, path: &str) {
+        self.request(method, path).await;
+        let (before, began) = (self.statements(), Instant::now());
+        for _ in 0..JOBS {
+            self.request(method, path).await;
+        }
+        let used = self.statements() - before;
+        let least = statements * JOBS;
+        let most = least + 4 * by_itself(began);
+        assert!((least..=most).contains(&used), "{JOBS} times {method} {path} took {used} statements");
     }
 
     /// Makes one more document of each kind.
