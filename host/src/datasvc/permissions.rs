@@ -153,23 +153,20 @@ impl Permissions {
 
 /// The values of the matching patterns with the most literal characters; `None` if no pattern matches.
 fn deciding<'a, T>(patterns: &'a BTreeMap<String, T>, name: &str) -> Option<Vec<&'a T>> {
-    let all: Vec<(&String, &T)> = patterns.iter().collect();
-    let matched: Vec<bool> = all.iter().map(|(pattern, _)| matches(pattern.as_bytes(), name.as_bytes())).collect();
-    deciding_of(&all, &matched)
+    most_specific(patterns.iter().filter(|(pattern, _)| matches(pattern.as_bytes(), name.as_bytes())))
 }
 
 /// The same where it is known which patterns match. `_global` is no name's pattern.
-fn deciding_of<'a, T>(patterns: &[(&String, &'a T)], matched: &[bool]) -> Option<Vec<&'a T>> {
+fn deciding_of<'a, T>(patterns: &[(&'a String, &'a T)], matched: &[bool]) -> Option<Vec<&'a T>> {
+    let named = patterns.iter().zip(matched).filter(|((pattern, _), matched)| **matched && *pattern != GLOBAL);
+    most_specific(named.map(|(one, _)| *one))
+}
+
+/// Of these patterns with their values.
+fn most_specific<'a, T: 'a>(matching: impl Iterator<Item = (&'a String, &'a T)> + Clone) -> Option<Vec<&'a T>> {
     let literals = |pattern: &str| pattern.chars().filter(|c| !matches!(c, '*' | '?')).count();
-    let matching = || {
-        patterns
-            .iter()
-            .zip(matched)
-            .filter(|((pattern, _), matched)| **matched && *pattern != GLOBAL)
-            .map(|(one, _)| one)
-    };
-    let most = matching().map(|(pattern, _)| literals(pattern)).max()?;
-    Some(matching().filter(|(pattern, _)| literals(pattern) == most).map(|(_, value)| *value).collect())
+    let most = matching.clone().map(|(pattern, _)| literals(pattern)).max()?;
+    Some(matching.filter(|(pattern, _)| literals(pattern) == most).map(|(_, value)| value).collect())
 }
 
 /// Whether each action that all of `theirs` let execute is one that all of `mine` do.
