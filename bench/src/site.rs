@@ -63,7 +63,7 @@ impl Site {
         let url = self.empty_database(name).await?;
         let svc = DataSvc::connect(&url, 1).await?;
         svc.ensure_administrator(PASSWORD).await?;
-        let token = svc.log_in("admin", PASSWORD.into(), None, None).await?.token;
+        let token = svc.log_in("admin", PASSWORD.into(), None, None, None).await?.token;
         let caller = svc.caller_of(&token).await?;
         svc.create_application(&caller, &AppName::parse(APPLICATION)?, &Attributes::default()).await?;
         svc.close().await;

@@ -101,8 +101,8 @@ async fn a_list_of_documents_is_one_statement_however_long_it_is() {
         (Method::GET, "/server/environments", 1),
         (Method::GET, "/global/gitproviders", 1),
         (Method::GET, "/global/users", 1),
-        // Reading under a lock, writing, and the transaction around them.
-        (Method::PATCH, "/app/hostile/builds/1", 4),
+        // Reading under a lock, writing, putting it on record, and the transaction around them.
+        (Method::PATCH, "/app/hostile/builds/1", 5),
     ] {
         metered.assert_takes(statements, &method, path).await;
     }
@@ -145,7 +145,7 @@ impl Metered {
         let postgres = Embedded::start(&DataDir::open(directory.path()).unwrap()).await.unwrap();
         let svc = DataSvc::connect(postgres.url(), 1).await.unwrap();
         svc.ensure_administrator(PASSWORD).await.unwrap();
-        let token = svc.log_in("admin", PASSWORD.into(), None, None).await.unwrap().token;
+        let token = svc.log_in("admin", PASSWORD.into(), None, None, None).await.unwrap().token;
         svc.close().await;
         let mut connection = PgConnection::connect(postgres.url()).await.unwrap();
         // Nothing is to be counted that depends on the time.

@@ -5,8 +5,10 @@
 mod harness;
 
 mod about;
+mod access;
 mod actions;
 mod applications;
+mod audit;
 mod builds;
 mod cancel;
 mod chaos;
@@ -34,4 +36,5 @@ mod servers;
 mod state_machine;
 mod surface;
 mod tokens;
+mod trace;
 mod users;

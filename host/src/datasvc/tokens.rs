@@ -2,6 +2,7 @@
 //!
 //! A token is 256 random bits with a prefix. Only its SHA-256 is stored; the token is shown once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::DataSvc;
+use super::audit::Author;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
 use super::ids::{Digest, TokenId, UserName};
@@ -53,7 +55,7 @@ pub struct NewToken {
 }
 
 impl DataSvc {
-    /// Logs a user in.
+    /// Logs a user in, whose request came from `address`.
     ///
     /// # Errors
     /// [`Error::WrongPassword`], the same for an unknown user; [`Error::Invalid`] if `expires_in` is over a year.
@@ -63,6 +65,7 @@ impl DataSvc {
         password: String,
         expires_in: Option<Duration>,
         scope: Option<&Permissions>,
+        address: Option<IpAddr>,
     ) -> Result<NewToken> {
         let lifetime = expires_in.unwrap_or(DEFAULT_LIFETIME);
         if lifetime.is_zero() || lifetime > MAX_LIFETIME {
@@ -76,25 +79,28 @@ impl DataSvc {
             return Err(Error::WrongPassword);
         }
         let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
-        let digest = Digest::of(token.as_bytes());
+        let (id, digest) = (TokenId::new(), Digest::of(token.as_bytes()));
+        let author = Author::User { name: &username, token: id, address };
+        let mut transaction = self.change(author, "tokens.create").await?;
         let stored = sqlx::query_as!(
             Token,
             r#"insert into tokens (id, username, secret_sha256, expires_at, scope)
                values ($1, $2, $3, now() + make_interval(secs => $4), $5)
                returning id as "token_id: TokenId", username as "username: UserName", scope as "scope: Permissions",
                    created_at, expires_at"#,
-            TokenId::new() as _,
+            id as _,
             username.as_str(),
             digest.as_bytes(),
             lifetime.as_secs_f64(),
             scope as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await?;
+        transaction.created(None, &id, &stored).await?;
         Ok(NewToken { token, stored })
     }
 
-    /// Who holds this token.
+    /// Who holds this token; where the request comes from is for the door to add.
     ///
     /// # Errors
     /// [`Error::InvalidToken`] if it is unknown or has expired.
@@ -113,6 +119,7 @@ impl DataSvc {
         Ok(Caller::User {
             name: found.name,
             token: found.id,
+            address: None,
             permissions: Arc::new(found.permissions.narrowed_by(found.scope)),
         })
     }
@@ -162,17 +169,19 @@ impl DataSvc {
     /// # Errors
     /// [`Error::NotFound`], also for another user's token without write permission on `_global`.
     pub async fn delete_token(&self, caller: &Caller, id: TokenId) -> Result<()> {
-        let deleted = sqlx::query!(
-            "delete from tokens where id = $1 and ($2::text is null or username = $2)",
+        let mut transaction = self.change(caller, "tokens.delete").await?;
+        let token = sqlx::query_as!(
+            Token,
+            r#"delete from tokens where id = $1 and ($2::text is null or username = $2)
+               returning id as "token_id: TokenId", username as "username: UserName", scope as "scope: Permissions",
+                   created_at, expires_at"#,
             id as _,
             visible_to(caller, Permission::Write)?
         )
-        .execute(&self.pool)
-        .await?;
-        if deleted.rows_affected() == 0 {
-            return Err(Error::not_found(Kind::Token, id));
-        }
-        Ok(())
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Token, id))?;
+        transaction.deleted(None, &id, &token).await
     }
 }
 

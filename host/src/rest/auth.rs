@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Rest;
+use super::client::ClientAddress;
 use super::problem::Problem;
 use crate::datasvc::{Caller, DataSvc, Digest};
 
@@ -28,7 +29,9 @@ impl FromRequestParts<Rest> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, rest: &Rest) -> Result<Self, Response> {
         let token = token(&parts.headers).map_err(Problem::into_response)?;
-        rest.tokens.caller_of(&rest.svc, token).await.map_err(Problem::into_response)
+        let caller = rest.tokens.caller_of(&rest.svc, token).await.map_err(Problem::into_response)?;
+        let client = ClientAddress::from_request_parts(parts, rest).await.map_err(Problem::into_response)?;
+        Ok(caller.at(client.ip()))
     }
 }
 

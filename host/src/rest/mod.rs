@@ -15,10 +15,12 @@ mod actions;
 mod api;
 mod applications;
 mod args;
+mod audit;
 mod auth;
 mod body;
 mod builds;
 mod census;
+mod client;
 mod document;
 mod events;
 mod form;
@@ -75,6 +77,7 @@ pub fn router(rest: Rest) -> Router {
         .merge(about::router())
         .merge(applications::router())
         .merge(actions::router())
+        .merge(audit::router())
         .merge(builds::router())
         .merge(census::router())
         .merge(git_providers::router())

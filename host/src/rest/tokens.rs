@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::args::{JsonBody, NoQuery, Query};
+use super::client::ClientAddress;
 use super::page::{ListReply, PageQuery, in_parameter};
 use super::path::Path;
 use super::problem::Problem;
@@ -45,9 +46,11 @@ struct LogIn {
     ))]
 async fn create(
     State(rest): State<Rest>,
+    client: ClientAddress,
     JsonBody(LogIn { username, password, expires_in, scope }): JsonBody<LogIn>,
 ) -> Result<([(HeaderName, &'static str); 1], Created<Json<NewToken>>), Problem> {
-    let token = rest.svc.log_in(&username, password, expires_in.map(Duration::from_secs), scope.as_ref()).await?;
+    let (lifetime, address) = (expires_in.map(Duration::from_secs), Some(client.ip()));
+    let token = rest.svc.log_in(&username, password, lifetime, scope.as_ref(), address).await?;
     let created = Created::at(format!("/global/tokens/{}", token.stored.token_id), Json(token));
     Ok(([(header::CACHE_CONTROL, "no-store")], created))
 }

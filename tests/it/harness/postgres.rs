@@ -61,7 +61,7 @@ impl Shared {
         let svc = DataSvc::connect(&template, 2).await.unwrap();
         svc.ensure_administrator(PASSWORD).await.unwrap();
         let lifetime = Some(Duration::from_secs(3600));
-        shared.token = svc.log_in("admin", PASSWORD.into(), lifetime, None).await.unwrap().token;
+        shared.token = svc.log_in("admin", PASSWORD.into(), lifetime, None, None).await.unwrap().token;
         svc.close().await;
         shared.template = PgConnectOptions::from_str(&template).unwrap().get_database().unwrap().to_owned();
         shared
