@@ -11,10 +11,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
+use tracing::field::display;
 use tracing::{Instrument, debug, info_span};
 use uuid::Uuid;
 
 use super::api::Api;
+use super::client::ClientAddress;
 use super::form;
 use super::json;
 use super::problem::{Fault, PROBLEM_JSON, Problem};
@@ -38,7 +40,9 @@ pub(super) async fn front(State(api): State<Arc<Api>>, request: Request, next: N
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let op = route.and_then(|route| api.operation_id(request.method(), route)).unwrap_or("none");
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = info_span!("request", request.id = %id, op, http.method = %method, http.path = path);
+    let client = request.extensions().get::<ClientAddress>().copied().map(display);
+    let span =
+        info_span!("request", request.id = %id, op, http.method = %method, http.path = path, client.address = client);
     async {
         let started = Instant::now();
         let pretty = wants_pretty(request.uri());

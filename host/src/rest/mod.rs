@@ -4,7 +4,7 @@
 //! it, reply. Around them:
 //!
 //! - [`server`] accepts connections, [`front`] is what every request passes, [`api`] is the OpenAPI document;
-//! - [`auth`] gives a handler its caller, [`path`], [`args`] and [`parameters`] what is asked, read from the URL and
+//! - [`auth`] gives a handler its caller, [`client`] the address, [`path`], [`args`] and [`parameters`] what is asked, read from the URL and
 //!   the body by [`form`], [`body`] and [`json`];
 //! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers when something is wrong.
 //!
@@ -19,6 +19,7 @@ mod auth;
 mod body;
 mod builds;
 mod census;
+mod client;
 mod document;
 mod events;
 mod form;

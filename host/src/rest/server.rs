@@ -21,6 +21,8 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 use tracing::{debug, info, warn};
 
+use super::client::ClientAddress;
+
 /// How many connections are open at a time; further ones wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 2000;
 /// How long a request's head may take to arrive, and how long a connection may be idle.
@@ -69,8 +71,8 @@ async fn accept_all(
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // The semaphore is never closed, so that this ends with the task.
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        let stream = accepted(listener).await;
-        let connection = connection(stream, router.clone(), stop.clone());
+        let (stream, client) = accepted(listener).await;
+        let connection = connection(stream, client, router.clone(), stop.clone());
         connections.spawn(async move {
             connection.await;
             drop(slot);
@@ -84,11 +86,11 @@ fn reap(connections: &mut JoinSet<()>) {
     while connections.try_join_next().is_some() {}
 }
 
-/// The next connection. What keeps the process from accepting is waited out.
-async fn accepted(listener: &TcpListener) -> TcpStream {
+/// The next connection, and whose it is. What keeps the process from accepting is waited out.
+async fn accepted(listener: &TcpListener) -> (TcpStream, ClientAddress) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, peer)) => return (stream, ClientAddress::of(peer)),
             Err(error) if is_of_the_client(&error) => {}
             Err(error) => {
                 warn!(error = %error, "connections cannot be accepted for now");
@@ -105,12 +107,13 @@ fn is_of_the_client(error: &io::Error) -> bool {
 }
 
 /// Serves one connection until it ends, or until it is idle once the server stops.
-async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, client: ClientAddress, router: Router, mut stop: watch::Receiver<bool>) {
     // Without it small replies wait for the client's acknowledgement of the one before; a socket that cannot do it
     // is only slower.
     let _ = stream.set_nodelay(true);
     let asked = AtomicBool::new(false);
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(client);
         asked.store(true, Ordering::Relaxed);
         let reply = router.clone().oneshot(request.map(Body::new));
         async move { Ok::<_, Infallible>(reply.await.unwrap_or_else(|never| match never {})) }
