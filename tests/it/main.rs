@@ -24,6 +24,7 @@ mod jobs;
 mod keypairs;
 mod layering;
 mod limits;
+mod logins;
 mod openapi;
 mod package_maps;
 mod plugins;

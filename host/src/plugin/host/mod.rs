@@ -69,7 +69,7 @@ impl types::Host for GuestState {
             Error::NotFound { .. } => types::Error::NotFound(message),
             Error::AlreadyExists { .. } => types::Error::AlreadyExists(message),
             Error::Invalid { .. } | Error::MissingParameters { .. } => types::Error::Invalid(message),
-            Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } => {
+            Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } | Error::Throttled { .. } => {
                 types::Error::LimitExceeded(message)
             }
             Error::Conflict { .. } | Error::Changed { .. } | Error::KeyReused { .. } => types::Error::Conflict(message),
