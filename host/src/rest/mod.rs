@@ -3,7 +3,7 @@
 //! Knows no rule and no query. Each noun has a file with its handlers, which have four steps: who asks, what for, do
 //! it, reply. Around them:
 //!
-//! - [`server`] accepts connections, [`front`] is what every request passes, [`api`] is the OpenAPI document;
+//! - [`server`] accepts connections, [`tls`] encrypts them, [`connection`] answers on one, [`front`] is what every request passes, [`api`] is the OpenAPI document;
 //! - [`auth`] gives a handler its caller, [`client`] the address, [`path`], [`args`] and [`parameters`] what is asked, read from the URL and
 //!   the body by [`form`], [`body`] and [`json`];
 //! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers when something is wrong.
@@ -20,6 +20,7 @@ mod body;
 mod builds;
 mod census;
 mod client;
+mod connection;
 mod document;
 mod events;
 mod form;
@@ -40,20 +41,26 @@ mod problem;
 mod reply;
 mod server;
 mod servers;
+mod tls;
 mod tokens;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{Extension, Router, middleware};
 use utoipa_axum::router::OpenApiRouter;
 
 use self::api::Api;
 use self::auth::TokenCache;
+use self::body::Bodies;
+use self::front::Front;
 use crate::datasvc::DataSvc;
 use crate::jobs::Jobs;
 
-pub use server::serve;
+pub use client::TrustedProxies;
+pub use server::{ServerSettings, serve};
+pub use tls::{Tls, TlsError};
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -61,12 +68,24 @@ pub struct Rest {
     svc: DataSvc,
     jobs: Jobs,
     tokens: Arc<TokenCache>,
+    bodies: Arc<Bodies>,
+    /// For operations that need no token, so that who has none is in nobody's way.
+    strangers_bodies: Arc<Bodies>,
+    body_within: Duration,
 }
 
 impl Rest {
-    /// A door to these services.
-    pub fn new(svc: DataSvc, jobs: Jobs) -> Self {
-        Self { svc, jobs, tokens: Arc::default() }
+    /// A door to these services, for clients that send the body of a request within this time.
+    pub fn new(svc: DataSvc, jobs: Jobs, body_within: Duration) -> Self {
+        let bodies = || Arc::new(Bodies::new(body_within));
+        Self {
+            svc,
+            jobs,
+            tokens: Arc::default(),
+            bodies: bodies(),
+            strangers_bodies: bodies(),
+            body_within,
+        }
     }
 }
 
@@ -100,10 +119,11 @@ pub fn health_router(rest: Rest) -> Router {
 fn fronted(rest: Rest, routes: OpenApiRouter<Rest>) -> Router {
     let (routes, document) = routes.split_for_parts();
     let api = Arc::new(Api::new(document));
+    let front = Arc::new(Front::new(Arc::clone(&api), rest.body_within));
     routes
         .fallback(front::nothing_there)
         .method_not_allowed_fallback(front::not_allowed)
-        .layer(Extension(Arc::clone(&api)))
-        .layer(middleware::from_fn_with_state(api, front::front))
+        .layer(Extension(api))
+        .layer(middleware::from_fn_with_state(front, front::front))
         .with_state(rest)
 }
