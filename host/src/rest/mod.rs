@@ -4,7 +4,7 @@
 //! it, reply. Around them:
 //!
 //! - [`server`] accepts connections, [`tls`] encrypts them, [`connection`] answers on one, [`front`] is what every request passes, [`api`] is the OpenAPI document;
-//! - [`auth`] gives a handler its caller, [`client`] the address, [`path`], [`args`] and [`parameters`] what is asked, read from the URL and
+//! - [`auth`] gives a handler its caller, [`session`] one that goes on for long, [`client`] the address, [`path`], [`args`] and [`parameters`] what is asked, read from the URL and
 //!   the body by [`form`], [`body`] and [`json`];
 //! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers when something is wrong.
 //!
@@ -41,6 +41,7 @@ mod problem;
 mod reply;
 mod server;
 mod servers;
+mod session;
 mod tls;
 mod tokens;
 mod users;
@@ -55,6 +56,7 @@ use self::api::Api;
 use self::auth::TokenCache;
 use self::body::Bodies;
 use self::front::Front;
+use self::session::Sessions;
 use crate::datasvc::DataSvc;
 use crate::jobs::Jobs;
 
@@ -68,6 +70,7 @@ pub struct Rest {
     svc: DataSvc,
     jobs: Jobs,
     tokens: Arc<TokenCache>,
+    sessions: Sessions,
     bodies: Arc<Bodies>,
     /// For operations that need no token, so that who has none is in nobody's way.
     strangers_bodies: Arc<Bodies>,
@@ -77,11 +80,13 @@ pub struct Rest {
 impl Rest {
     /// A door to these services, for clients that send the body of a request within this time.
     pub fn new(svc: DataSvc, jobs: Jobs, body_within: Duration) -> Self {
+        let tokens = Arc::<TokenCache>::default();
         let bodies = || Arc::new(Bodies::new(body_within));
         Self {
+            sessions: Sessions::new(svc.clone(), Arc::clone(&tokens)),
             svc,
             jobs,
-            tokens: Arc::default(),
+            tokens,
             bodies: bodies(),
             strangers_bodies: bodies(),
             body_within,
