@@ -1,6 +1,8 @@
 //! Every setting: a flag of `elita serve`, a variable, and a key in an optional TOML file; in this order the first
 //! one given holds.
 
+mod http;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+pub use http::HttpSettings;
 
 use crate::datasvc::{Grants, PluginName};
 use crate::plugin::Limits;
@@ -101,6 +105,9 @@ pub struct Settings {
     /// For trying things out: the log is for people, not for machines.
     #[arg(long, env = "ELITA_DEV")]
     pub dev: bool,
+    /// What the HTTP server takes, and for how long.
+    #[command(flatten)]
+    pub http: HttpSettings,
     /// What plugins may use.
     #[command(flatten)]
     pub limits: Limits,

@@ -2,6 +2,7 @@
 //! statements. The Postgres is one of its own, in which nothing else happens; what a server does from time to time by
 //! itself, such as its heartbeat, is allowed for.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -145,7 +146,7 @@ impl Metered {
         let postgres = Embedded::start(&DataDir::open(directory.path()).unwrap()).await.unwrap();
         let svc = DataSvc::connect(postgres.url(), 1).await.unwrap();
         svc.ensure_administrator(PASSWORD).await.unwrap();
-        let token = svc.log_in("admin", PASSWORD.into(), None, None, None).await.unwrap().token;
+        let token = svc.log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), None, None).await.unwrap().token;
         svc.close().await;
         let mut connection = PgConnection::connect(postgres.url()).await.unwrap();
         // Nothing is to be counted that depends on the time.

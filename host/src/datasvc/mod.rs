@@ -24,6 +24,7 @@ mod job_trace;
 mod jobs;
 mod keypairs;
 mod lease;
+mod logins;
 mod package_maps;
 mod page;
 mod passwords;
@@ -89,7 +90,7 @@ pub use servers::{
     Connection, Driver, Environments, LocalConnection, NewServer, SaltConnection, Server, SshConnection,
 };
 pub use storage::Files;
-pub use tokens::{NewToken, Token};
+pub use tokens::{NewToken, Token, holds_token};
 pub use users::{EffectivePermissions, User};
 pub use wakes::{Wake, Wakes};
 

@@ -307,14 +307,6 @@ impl DataSvc {
         effective.apps.retain(|_, words| !words.is_empty());
         Ok(effective)
     }
-
-    /// Whether this is the user's password. Says no, and takes as long, when there is no such user.
-    pub(super) async fn password_is_right(&self, username: &UserName, password: String) -> Result<bool> {
-        let hash = sqlx::query_scalar!("select password_hash from users where name = $1", username.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
-        self.passwords.verify(password, hash).await
-    }
 }
 
 /// The user's row, locked. All changes of users wait for each other, so that of two administrators who remove each

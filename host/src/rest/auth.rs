@@ -9,6 +9,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Notify;
 
 use super::Rest;
 use super::client::ClientAddress;
@@ -67,6 +68,7 @@ fn text(value: &HeaderValue) -> Result<&str, Problem> {
 #[derive(Default)]
 pub(super) struct TokenCache {
     remembered: Mutex<Remembered>,
+    revoked: Notify,
 }
 
 #[derive(Default)]
@@ -104,6 +106,12 @@ impl TokenCache {
         let mut remembered = self.lock();
         remembered.revocations += 1;
         remembered.callers.clear();
+        self.revoked.notify_one();
+    }
+
+    /// Waits until a token was revoked here. One waits at a time.
+    pub(super) async fn revoked(&self) {
+        self.revoked.notified().await;
     }
 
     /// Nothing that holds the lock can leave a half-made change behind: a panic elsewhere does not matter.

@@ -210,12 +210,15 @@ async fn entries(
     let until = Instant::now() + Duration::from_secs(u64::from(wait));
     let limit = limit.unwrap_or(Page::DEFAULT_LIMIT);
     let mut follower = rest.jobs.follow(id);
+    let mut session = rest.sessions.begin(caller);
     loop {
+        let caller = session.caller()?;
         let entries =
             rest.svc.job_entries(&caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await.map_err(in_parameter)?;
         if entries.items.is_empty() && !entries.status.is_final() && Instant::now() < until {
             tokio::select! {
                 news = follower.news() => if news == News::Perhaps { continue },
+                () = session.changed() => continue,
                 () = tokio::time::sleep_until(until) => {}
             }
         }

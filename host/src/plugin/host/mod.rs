@@ -69,7 +69,9 @@ impl HostError {
                 Error::NotFound { .. } => "not-found",
                 Error::AlreadyExists { .. } => "already-exists",
                 Error::Invalid { .. } | Error::MissingParameters { .. } => INVALID,
-                Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } => "limit-exceeded",
+                Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } | Error::Throttled { .. } => {
+                    "limit-exceeded"
+                }
                 Error::Conflict { .. } | Error::Changed { .. } | Error::KeyReused { .. } => "conflict",
                 Error::Denied { .. } | Error::WrongPassword | Error::InvalidToken => "denied",
                 Error::Unavailable(_) => "unavailable",
@@ -93,7 +95,7 @@ impl types::Host for GuestState {
             Error::NotFound { .. } => types::Error::NotFound(message),
             Error::AlreadyExists { .. } => types::Error::AlreadyExists(message),
             Error::Invalid { .. } | Error::MissingParameters { .. } => types::Error::Invalid(message),
-            Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } => {
+            Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } | Error::Throttled { .. } => {
                 types::Error::LimitExceeded(message)
             }
             Error::Conflict { .. } | Error::Changed { .. } | Error::KeyReused { .. } => types::Error::Conflict(message),
