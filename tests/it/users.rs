@@ -1,6 +1,7 @@
 //! Users, what they may do, and what nobody may do to them.
 
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 
 use crate::harness::{Client, PASSWORD, TestHost};
 
@@ -163,4 +164,34 @@ async fn try_log_in(host: &TestHost, user: &str, password: &str) -> Option<Strin
     let log_in = json!({ "username": user, "password": password });
     let reply = host.client.anonymous().post("/global/tokens", &log_in).await;
     (reply.status == 201).then(|| reply.body["token"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_the_hash_of_anothers_password() {
+    let host = TestHost::start().await;
+    host.client.post("/global/users", &ada(&json!({}))).await;
+    let changes: Vec<_> = (0..16)
+        .map(|n| {
+            let (client, change) = (host.client.clone(), json!({ "password": format!("her secret number {n}") }));
+            tokio::spawn(async move { client.patch("/global/users/ada", &change).await.status })
+        })
+        .collect();
+    let (mut connection, mut held, mut seen) = (host.database.connect().await, 0, 0);
+    while changes.iter().any(|change| !change.is_finished()) {
+        held += u32::from(users_are_locked_by_one_who_does_something_else(&mut connection).await);
+        seen += 1;
+    }
+    for change in changes {
+        assert_eq!(change.await.unwrap(), 200);
+    }
+    // Between two statements of a change it is seen now and then.
+    assert!(2 * held < seen, "the users were locked in {held} of {seen} looks");
+}
+
+async fn users_are_locked_by_one_who_does_something_else(connection: &mut PgConnection) -> bool {
+    let locked = "select exists (
+        select from pg_locks l join pg_stat_activity a using (pid)
+        where l.relation = 'users'::regclass and l.mode = 'ShareRowExclusiveLock' and l.granted
+            and a.state = 'idle in transaction')";
+    sqlx::query_scalar(locked).fetch_one(connection).await.unwrap()
 }
