@@ -94,7 +94,7 @@ async fn a_version_that_has_changed_since_is_neither_changed_nor_removed() {
     assert_ne!(first.header("etag"), old);
 
     let weak = format!("W/{}", first.header("etag"));
-    for etag in [&old, "\"none\"", &weak] {
+    for etag in [&old, "\"none\"", &weak, "\"a,b\", W/\",\""] {
         let second = host.client.patch_if(BUILD, etag, &json!({ "attributes": { "by": "second" } })).await;
         assert_eq!((second.status, &second.body["code"]), (412, &json!("changed")), "{second}");
         assert_eq!(host.client.delete_if(BUILD, etag).await.status, 412);
@@ -145,8 +145,10 @@ async fn a_patch_that_is_none_is_refused() {
         let refused = send_patch(&host, content_type, body).await;
         assert_eq!(refused.status, status, "{content_type} {body}: {refused}");
     }
-    let without_quotes = host.client.patch_if(BUILD, "7", &json!({})).await;
-    assert_eq!(without_quotes.status, 400, "{without_quotes}");
+    for none in ["7", "\"7", "\"7\" \"8\"", "W/7", "\"7\", 8"] {
+        let refused = host.client.patch_if(BUILD, none, &json!({})).await;
+        assert_eq!(refused.status, 400, "{none}: {refused}");
+    }
     assert_eq!(host.client.get(BUILD).await.body["attributes"], json!({ "a": 1 }));
 }
 

@@ -142,7 +142,7 @@ async fn what_is_no_user_is_refused_where_it_is_wrong() {
         (json!({ "username": "ada", "password": "short" }), (422, "/password")),
         (ada(&json!({ "apps": { "*": "reed" } })), (422, "/permissions/apps")),
         (ada(&json!({ "actions": { "*": { "*": "read" } } })), (422, "/permissions/actions")),
-        (ada(&json!({ "app": {} })), (422, "/permissions")),
+        (ada(&json!({ "app": {} })), (422, "/permissions/app")),
     ] {
         let refused = host.client.post("/global/users", &new).await;
         assert_eq!(refused.fault(), fault, "{refused}");

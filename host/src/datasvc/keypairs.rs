@@ -60,8 +60,10 @@ pub enum NewKeys {
 }
 
 /// What can be changed of a keypair.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = KeypairChange)]
+pub struct Change {
     #[serde(default)]
     attributes: Attributes,
 }
@@ -274,12 +276,11 @@ impl DataSvc {
         .await?;
         for row in old {
             let sealed = Sealed { version: row.secret_version, bytes: row.private_key };
-            let identity = identity(&row.name);
-            let fresh = self.secrets()?.seal(&identity, &self.secrets()?.open(&identity, &sealed)?)?;
+            let fresh = self.secrets()?.seal_anew(&identity(&row.name), &sealed)?;
             sqlx::query!(
-                "update keypairs set private_key = $3, secret_version = $4 where name = $1 and secret_version = $2",
+                "update keypairs set private_key = $3, secret_version = $4 where name = $1 and private_key = $2",
                 row.name.as_str(),
-                sealed.version,
+                sealed.bytes,
                 fresh.bytes,
                 fresh.version
             )

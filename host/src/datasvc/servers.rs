@@ -70,11 +70,14 @@ pub struct NewServer {
 pub type Environments = BTreeMap<EnvironmentName, Vec<ServerName>>;
 
 /// What can be changed of a server.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ServerChange)]
+pub struct Change {
     environment: EnvironmentName,
     driver: Driver,
     #[serde(default)]
+    #[schema(value_type = Connection, required = false)]
     connection: Map<String, Value>,
     #[serde(default)]
     attributes: Attributes,

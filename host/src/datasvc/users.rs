@@ -46,13 +46,17 @@ pub struct User {
 json_column!(Permissions);
 
 /// What can be changed of a user. The password is never shown, and can be set.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = UserChange)]
+pub struct Change {
     #[serde(default)]
     permissions: Permissions,
     #[serde(default)]
     attributes: Attributes,
+    /// A new one.
     #[serde(default)]
+    #[schema(format = Password, min_length = 8, max_length = 1024, write_only)]
     password: Option<String>,
 }
 
