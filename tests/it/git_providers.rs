@@ -263,6 +263,12 @@ async fn a_git_provider_stays_while_git_repositories_use_it() {
     assert!(refused.body["detail"].as_str().unwrap().contains(named), "{refused}");
     assert_eq!(host.client.get(HUB).await.status, 200);
 
+    let operator = host.guest(&json!({ "apps": { "_global": "read/write", "shop": "read" } })).await;
+    let refused = operator.delete(HUB).await;
+    let detail = refused.body["detail"].as_str().unwrap();
+    let named = "`shop/a`, `shop/b`, `shop/c`, `shop/d`, `shop/e` and 2 more";
+    assert!(refused.status == 409 && detail.contains(named) && !detail.contains("blog"), "{refused}");
+
     assert_eq!(host.client.delete("/app/shop").await.status, 204);
     let refused = host.client.delete(HUB).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("`blog/api`, `blog/web`;"), "{refused}");

@@ -13,10 +13,10 @@ use super::DataSvc;
 use super::attributes::Attributes;
 use super::caller::{Caller, Interface, Permission};
 use super::error::{Error, Kind, Result};
-use super::ids::GitProviderName;
+use super::ids::{AppName, GitProviderName};
 use super::page::{Listed, Page};
 use super::patch::Patch;
-use super::referrers::{NAMED, Referrer, named};
+use super::referrers::{AppReferrer, named_to};
 use super::revision::{Expected, Revision};
 use super::secrets::Sealed;
 use super::sql::OnConstraint as _;
@@ -340,8 +340,8 @@ impl DataSvc {
     /// Removes a git provider that no git repository uses.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] naming git repositories that use it; [`Error::Denied`] without write
-    /// permission on `_global`; [`Error::Changed`] if it is another version than expected.
+    /// [`Error::NotFound`]; [`Error::Conflict`] naming git repositories that use it, as far as the caller may read
+    /// them; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_git_provider(
         &self,
         caller: &Caller,
@@ -360,15 +360,13 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::GitProvider, name))?;
         expected.check(revision, Kind::GitProvider, name)?;
         let repos = sqlx::query_as!(
-            Referrer,
-            r#"select application || '/' || name as "name!", count(*) over () as "count!"
-               from git_repos where git_provider = $1 order by application, name limit $2"#,
-            name.as_str(),
-            NAMED
+            AppReferrer,
+            r#"select application as "application: AppName", name, count(*) over () as "count!"
+               from git_repos where git_provider = $1 order by application, name"#,
+            name.as_str()
         )
-        .fetch_all(&mut *transaction)
-        .await?;
-        if let Some(users) = named("git repo", &repos) {
+        .fetch(&mut *transaction);
+        if let Some(users) = named_to(caller, "git repo", repos).await? {
             return Err(in_use(name, &users));
         }
         sqlx::query!("delete from git_providers where name = $1", name.as_str())

@@ -9,10 +9,10 @@ use super::DataSvc;
 use super::attributes::Attributes;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
-use super::ids::KeypairName;
+use super::ids::{AppName, KeypairName};
 use super::page::{Listed, Page};
 use super::patch::Patch;
-use super::referrers::{NAMED, Referrer, named};
+use super::referrers::{AppReferrer, named_to};
 use super::revision::{Expected, Revision};
 use super::secrets::Sealed;
 use super::sql::OnConstraint as _;
@@ -233,8 +233,8 @@ impl DataSvc {
     /// Removes a keypair.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] while git repositories use it, which are named; [`Error::Denied`]
-    /// without write permission on `_global`; [`Error::Changed`] if it is another version than expected.
+    /// [`Error::NotFound`]; [`Error::Conflict`] while git repositories use it, which are named as far as the caller
+    /// may read them; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_keypair(&self, caller: &Caller, name: &KeypairName, expected: &Expected) -> Result<()> {
         caller.require_global(Permission::Write)?;
         let mut transaction = self.pool.begin().await?;
@@ -247,15 +247,13 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::Keypair, name))?;
         expected.check(revision, Kind::Keypair, name)?;
         let users = sqlx::query_as!(
-            Referrer,
-            r#"select application || '/' || name as "name!", count(*) over () as "count!"
-               from git_repos where keypair = $1 order by application, name limit $2"#,
-            name.as_str(),
-            NAMED
+            AppReferrer,
+            r#"select application as "application: AppName", name, count(*) over () as "count!"
+               from git_repos where keypair = $1 order by application, name"#,
+            name.as_str()
         )
-        .fetch_all(&mut *transaction)
-        .await?;
-        if let Some(users) = named("git repo", &users) {
+        .fetch(&mut *transaction);
+        if let Some(users) = named_to(caller, "git repo", users).await? {
             return Err(in_use(name, &users));
         }
         let removed = sqlx::query!("delete from keypairs where name = $1", name.as_str());

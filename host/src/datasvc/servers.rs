@@ -14,10 +14,10 @@ use super::DataSvc;
 use super::attributes::Attributes;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
-use super::ids::{EnvironmentName, ServerName};
+use super::ids::{AppName, EnvironmentName, ServerName};
 use super::page::{Listed, Page};
 use super::patch::Patch;
-use super::referrers::{NAMED, Referrer, named};
+use super::referrers::{AppReferrer, named_to};
 use super::revision::{Expected, Revision};
 use super::sql::OnConstraint as _;
 
@@ -231,9 +231,9 @@ impl DataSvc {
     /// Removes a server on which no gitdeploy is initialized.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] naming gitdeploys that are initialized on it; [`Error::Denied`]
-    /// without write permission on `_global`, or to a plugin that was not granted `servers` and the name;
-    /// [`Error::Changed`] if it is another version than expected.
+    /// [`Error::NotFound`]; [`Error::Conflict`] naming gitdeploys that are initialized on it, as far as the caller may
+    /// read them; [`Error::Denied`] without write permission on `_global`, or to a plugin that was not granted
+    /// `servers` and the name; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_server(&self, caller: &Caller, name: &ServerName, expected: &Expected) -> Result<()> {
         caller.require_server(Permission::Write, name)?;
         let mut transaction = self.pool.begin().await?;
@@ -247,16 +247,14 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::Server, name))?;
         expected.check(revision, Kind::Server, name)?;
         let gitdeploys = sqlx::query_as!(
-            Referrer,
-            r#"select application || '/' || gitdeploy as "name!", count(*) over () as "count!"
-               from gitdeploy_servers where server = $1 order by application, gitdeploy limit $2"#,
-            name.as_str(),
-            NAMED
+            AppReferrer,
+            r#"select application as "application: AppName", gitdeploy as name, count(*) over () as "count!"
+               from gitdeploy_servers where server = $1 order by application, gitdeploy"#,
+            name.as_str()
         )
-        .fetch_all(&mut *transaction)
-        .await?;
-        if let Some(gitdeploys) = named("gitdeploy", &gitdeploys) {
-            return Err(in_use(name, &gitdeploys));
+        .fetch(&mut *transaction);
+        if let Some(users) = named_to(caller, "gitdeploy", gitdeploys).await? {
+            return Err(in_use(name, &users));
         }
         sqlx::query!("delete from servers where name = $1", name.as_str())
             .execute(&mut *transaction)

@@ -15,7 +15,9 @@ use super::body;
 use super::problem::Problem;
 use crate::datasvc::{Expected, Patch, Revision};
 
-/// A document, with its version as `ETag`.
+/// A document, with its version as `ETag`: for `If-Match`, which keeps a change from overwriting another one. What others
+/// do elsewhere, such as initializing a gitdeploy on a server, shows in it without a new version, so that it is nothing for
+/// caches to go by; `If-None-Match` is not taken.
 pub(super) struct Document<T> {
     revision: Revision,
     body: T,
