@@ -20,8 +20,8 @@ use super::sql::{OnConstraint as _, json_column};
 /// The first user's name.
 const ADMINISTRATOR: &str = "admin";
 
-/// How long a password is, in bytes.
-const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
+/// How long a password is, in characters.
+const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=1024;
 
 /// A user.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -351,9 +351,9 @@ async fn another_administrator(connection: &mut PgConnection, name: &UserName) -
 }
 
 fn check_password(password: &str) -> Result<()> {
-    if PASSWORD_BYTES.contains(&password.len()) {
+    if PASSWORD_LENGTH.contains(&password.chars().count()) {
         return Ok(());
     }
-    let (least, most) = (PASSWORD_BYTES.start(), PASSWORD_BYTES.end());
-    Err(Error::invalid("password", format!("a password has {least} to {most} bytes")))
+    let (least, most) = (PASSWORD_LENGTH.start(), PASSWORD_LENGTH.end());
+    Err(Error::invalid("password", format!("a password has {least} to {most} characters")))
 }

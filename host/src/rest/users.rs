@@ -23,7 +23,7 @@ use crate::datasvc::{Attributes, Caller, EffectivePermissions, Listed, Permissio
 struct NewUser {
     /// The name to log in with, unique in this installation.
     username: UserName,
-    /// 8 to 1024 bytes. It is taken in a body only.
+    /// 8 to 1024 characters. It is taken in a body only.
     #[schema(format = Password, min_length = 8, max_length = 1024)]
     password: String,
     /// What the user may do; nothing unless it is given.
