@@ -284,6 +284,22 @@ async fn the_bodies_of_patches_and_the_rules_between_members_are_described() {
         assert_eq!(schemas[name].get("required"), None, "{name}: no member of a patch is needed");
         assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
     }
+    for operation in api.operations() {
+        let replies = &operation.description["responses"];
+        let id = operation.description["operationId"].as_str().unwrap();
+        if let "keypairs.get" | "keypairs.update" = id {
+            assert!(replies["200"]["headers"]["ETag"].is_object(), "{id}: {replies}");
+        }
+        if let "keypairs.create" | "keypairs.put" = id {
+            let headers = &replies["201"]["headers"];
+            assert!(headers["ETag"].is_object() && headers["Location"].is_object(), "{id}: {replies}");
+        }
+        assert_eq!(
+            id.ends_with(".list"),
+            replies["200"]["headers"]["Link"].is_object() && id != "jobs.entries",
+            "{id}"
+        );
+    }
     // What is nested is patched as well; what cannot go is not set to null; what is never shown comes as a whole.
     let location = &schemas["GitdeployChange"]["properties"]["location"];
     assert_eq!((location.get("required"), location.get("anyOf")), (None, None), "{location}");

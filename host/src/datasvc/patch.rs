@@ -14,8 +14,8 @@ const MAX_OPERATIONS: usize = 256;
 /// How long a document may become while it is changed, as JSON.
 const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
 
-/// How a document is to be changed.
-#[derive(Clone, Debug)]
+/// How a document is to be changed. It may hold secrets, and so is not for logs.
+#[derive(Clone)]
 pub enum Patch {
     /// Members to set, and to remove by null.
     Merge(Map<String, Value>),

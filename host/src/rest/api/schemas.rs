@@ -1,11 +1,15 @@
 //! What the document has to say beyond what the derives can: arguments that are written as JSON, the bodies of patches,
-//! and what members of a body have to do with each other.
+//! what members of a body have to do with each other, and the headers that all replies of one kind have.
 
 use serde_json::{Map, Value, json};
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
+
+/// Headers, and what they say.
+const ETAG: (&str, &str) = ("ETag", "The version of the document, for `If-Match`");
+const LINK: (&str, &str) = ("Link", "The next page, as `rel=\"next\"`, if there is one");
 
 /// Components by name.
 type Schemas = Map<String, Value>;
@@ -16,8 +20,21 @@ pub(super) fn complete(document: &mut Value) {
         Value::Object(schemas) => schemas,
         _ => Schemas::new(),
     };
-    for (_, item) in members(document.get_mut("paths")) {
+    let documents: Vec<String> = members(document.get_mut("paths"))
+        .filter(|(_, item)| item.get("patch").is_some())
+        .map(|(path, _)| path.clone())
+        .collect();
+    for (path, item) in members(document.get_mut("paths")) {
+        let is_document = documents.contains(path);
+        let has_documents =
+            documents.iter().any(|document| document.rsplit_once('/').is_some_and(|(of, _)| of == path));
         for (method, operation) in members(Some(item)) {
+            match method.as_str() {
+                "get" | "patch" if is_document => describe_header(operation, "200", ETAG),
+                "post" | "put" if has_documents => describe_header(operation, "201", ETAG),
+                "get" if takes(operation, "after") => describe_header(operation, "200", LINK),
+                _ => {}
+            }
             for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
                 describe_argument(&schemas, parameter);
             }
@@ -30,6 +47,15 @@ pub(super) fn complete(document: &mut Value) {
     relate(&mut schemas, "NewGitProvider", of_git_providers);
     relate(&mut schemas, "NewKeypair", of_keypairs);
     document["components"]["schemas"] = schemas.into();
+}
+
+fn takes(operation: &Value, name: &str) -> bool {
+    operation["parameters"].as_array().is_some_and(|all| all.iter().any(|parameter| parameter["name"] == name))
+}
+
+fn describe_header(operation: &mut Value, status: &str, (name, description): (&str, &str)) {
+    let reply = &mut operation["responses"][status]["headers"][name];
+    *reply = json!({ "description": description, "schema": { "type": "string" } });
 }
 
 /// An argument is given or not, and never null. What is no text, number or flag stands in a query string as JSON.
