@@ -1,19 +1,24 @@
-//! The peer of GET /job/{id}: hyper and a pool, one prepared SELECT, the row as the same document.
+//! The least that a server can do: hyper and a pool. For a GET one prepared SELECT, and the row as the same document as
+//! Elita's GET /job/{id}; for a POST one prepared INSERT, and its id.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::types::Json;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use uuid::Uuid;
+
+use crate::pgbench;
 
 /// As many as Elita has by default.
 const CONNECTIONS: u32 = 16;
@@ -92,7 +97,11 @@ pub(crate) async fn serve(url: &str) -> anyhow::Result<()> {
 
 async fn answer(pool: PgPool, request: Request<Incoming>) -> Result<Response<String>, Infallible> {
     let mut response = Response::new(String::new());
-    match document(&pool, request.uri().path()).await {
+    let reply = match *request.method() {
+        Method::POST => insert(&pool).await,
+        _ => document(&pool, request.uri().path()).await,
+    };
+    match reply {
         Ok(document) => *response.body_mut() = document,
         Err(problem) => {
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -100,6 +109,13 @@ async fn answer(pool: PgPool, request: Request<Incoming>) -> Result<Response<Str
         }
     }
     Ok(response)
+}
+
+async fn insert(pool: &PgPool) -> anyhow::Result<String> {
+    // As pgbench has it.
+    static INSERT: LazyLock<String> = LazyLock::new(pgbench::insert);
+    let id: Uuid = sqlx::query_scalar(AssertSqlSafe(INSERT.as_str())).fetch_one(pool).await?;
+    Ok(format!(r#"{{"job_id":"{id}"}}"#))
 }
 
 async fn document(pool: &PgPool, path: &str) -> anyhow::Result<String> {

@@ -23,7 +23,7 @@ pub(crate) async fn empty(url: &str) -> anyhow::Result<()> {
 /// Runs the INSERT of a request for an action, prepared, with so many clients.
 pub(crate) fn run(url: &str, directory: &Path, clients: usize, seconds: u64) -> anyhow::Result<Figures> {
     let script = directory.join("insert.sql");
-    std::fs::write(&script, insert())?;
+    std::fs::write(&script, insert() + ";\n")?;
     let prefix = directory.join("pgbench_log");
     let output = Command::new(program()?)
         .args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string(), "-T", &seconds.to_string(), "-l"])
@@ -41,7 +41,7 @@ pub(crate) fn run(url: &str, directory: &Path, clients: usize, seconds: u64) -> 
 }
 
 /// What Elita's INSERT of a queued job does for one of them, with ids that grow like its own.
-fn insert() -> String {
+pub(crate) fn insert() -> String {
     format!(
         "insert into jobs (id, job_type, name, application, username, data, plugin, component_digest, idempotent, \
              timeout_ms, idempotency_key, idempotency_fingerprint) \
@@ -50,7 +50,7 @@ fn insert() -> String {
              'action', '{ACTION}', name, 'admin', '{{\"parameters\":[]}}', '{PLUGIN}', \
              decode(repeat('00', 32), 'hex'), false, 300000, null, null \
          from applications where name = '{APPLICATION}' for key share \
-         on conflict (username, idempotency_key) where idempotency_key is not null do nothing returning id;\n"
+         on conflict (username, idempotency_key) where idempotency_key is not null do nothing returning id"
     )
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn measure(site: &Site, rounds: usize, seconds: u64, report: &m
 }
 
 /// Starts this program as the bare server.
-async fn bare(url: &str) -> anyhow::Result<(Child, std::net::SocketAddr)> {
+pub(crate) async fn bare(url: &str) -> anyhow::Result<(Child, std::net::SocketAddr)> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bare-server", "--database-url", url]).stdout(Stdio::piped()).kill_on_drop(true);
     let mut process = command.spawn()?;
