@@ -18,7 +18,7 @@ use super::page::{Listed, Page};
 use super::patch::Patch;
 use super::referrers::{AppReferrer, named_to};
 use super::revision::{Expected, Revision};
-use super::secrets::Sealed;
+use super::secrets::{Sealed, outdated_key};
 use super::sql::OnConstraint as _;
 
 pub use auth::{GitProviderAuth, PasswordAuth, TokenAuth};
@@ -222,7 +222,10 @@ impl DataSvc {
         )
         .fetch_one(&self.pool)
         .await
-        .on_constraint("git_providers_pkey", || Error::already_exists(Kind::GitProvider, name))
+        .on_constraints(&[
+            ("git_providers_pkey", &|| Error::already_exists(Kind::GitProvider, name)),
+            ("git_providers_secret_version_fkey", &outdated_key),
+        ])
     }
 
     /// One git provider.
@@ -332,7 +335,8 @@ impl DataSvc {
             sealed.as_ref().map(|sealed| sealed.version)
         )
         .fetch_one(&mut *transaction)
-        .await?;
+        .await
+        .on_constraint("git_providers_secret_version_fkey", outdated_key)?;
         transaction.commit().await?;
         Ok(provider)
     }

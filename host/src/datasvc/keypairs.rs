@@ -14,7 +14,7 @@ use super::page::{Listed, Page};
 use super::patch::Patch;
 use super::referrers::{AppReferrer, named_to};
 use super::revision::{Expected, Revision};
-use super::secrets::Sealed;
+use super::secrets::{Sealed, outdated_key};
 use super::sql::OnConstraint as _;
 
 /// The longest key that is taken, in bytes.
@@ -151,7 +151,10 @@ impl DataSvc {
         )
         .fetch_one(&self.pool)
         .await;
-        created.on_constraint("keypairs_pkey", || Error::already_exists(Kind::Keypair, name))
+        created.on_constraints(&[
+            ("keypairs_pkey", &|| Error::already_exists(Kind::Keypair, name)),
+            ("keypairs_secret_version_fkey", &outdated_key),
+        ])
     }
 
     /// One keypair.
