@@ -145,6 +145,13 @@ async fn a_patch_that_is_none_is_refused() {
         let refused = send_patch(&host, content_type, body).await;
         assert_eq!(refused.status, status, "{content_type} {body}: {refused}");
     }
+    for (body, pointer) in [
+        (r#"[{"op": "test", "path": "/a", "value": 1}, {"op": "add", "path": "a", "value": 1}]"#, "/1"),
+        (r#"[{"op": "move", "path": "/attributes"}]"#, "/0"),
+    ] {
+        let refused = send_patch(&host, "application/json-patch+json", body).await;
+        assert_eq!(refused.fault(), (422, pointer), "{body}: {refused}");
+    }
     for none in ["7", "\"7", "\"7\" \"8\"", "W/7", "\"7\", 8"] {
         let refused = host.client.patch_if(BUILD, none, &json!({})).await;
         assert_eq!(refused.status, 400, "{none}: {refused}");

@@ -164,6 +164,24 @@ async fn secrets_are_sealed_anew_under_a_newer_key() {
     assert_eq!(host.client.get("/global/keypairs/deploy").await.body["fingerprint"], created.body["fingerprint"]);
 }
 
+#[tokio::test]
+async fn a_server_with_a_key_that_was_replaced_keeps_no_secrets_and_says_why() {
+    let host = TestHost::start().await;
+    let mut connection = host.database.connect().await;
+    // As another server does that has started with a newer key.
+    sqlx::query("delete from secret_keys").execute(&mut connection).await.unwrap();
+    let auth = json!({ "token": "a-token" });
+    let keypair = host.client.put("/global/keypairs?name=deploy&generate=true").await;
+    let provider = json!({ "name": "hub", "type": "github", "auth": auth });
+    let created = host.client.post("/global/gitproviders", &provider).await;
+    host.client.put("/global/gitproviders?name=other&type=github").await;
+    let changed = host.client.patch("/global/gitproviders/other", &json!({ "auth": auth })).await;
+    for refused in [keypair, created, changed] {
+        assert_eq!((refused.status, &refused.body["code"]), (409, &json!("conflict")), "{refused}");
+        assert!(refused.body["detail"].as_str().unwrap().contains("has been replaced"), "{refused}");
+    }
+}
+
 async fn versions(host: &TestHost) -> Vec<i32> {
     let mut connection = host.database.connect().await;
     sqlx::query_scalar("select secret_version from keypairs").fetch_all(&mut connection).await.unwrap()

@@ -301,6 +301,9 @@ async fn the_bodies_of_patches_and_the_rules_between_members_are_described() {
             "{id}"
         );
     }
+    let put = &api.document["paths"]["/global/gitproviders"]["put"]["requestBody"];
+    assert_ne!(put["required"], true, "{put}");
+    assert!(put["content"]["application/json"]["schema"]["$ref"].is_string(), "{put}");
     // What is nested is patched as well; what cannot go is not set to null; what is never shown comes as a whole.
     let location = &schemas["GitdeployChange"]["properties"]["location"];
     assert_eq!((location.get("required"), location.get("anyOf")), (None, None), "{location}");

@@ -28,9 +28,10 @@ pub enum Error {
         name: String,
     },
     /// An argument that cannot be right, whatever the state of the system.
-    #[error("{field}: {reason}")]
+    #[error("{}{reason}", if field.is_empty() { String::new() } else { format!("{field}: ") })]
     Invalid {
-        /// The argument, by its name in the documents; where it is in another one, by its path: `location/path`.
+        /// The argument, by its name in the documents; where it is in another one, by its path: `location/path`. Empty:
+        /// what came as a whole.
         field: Cow<'static, str>,
         /// What is wrong with it.
         reason: String,

@@ -19,7 +19,7 @@ use super::page::{Listed, Page};
 use super::patch::Patch;
 use super::referrers::{AppReferrer, named_to};
 use super::revision::{Expected, Revision};
-use super::secrets::Sealed;
+use super::secrets::{Sealed, outdated_key};
 use super::sql::OnConstraint as _;
 
 pub use auth::{GitProviderAuth, PasswordAuth, TokenAuth};
@@ -232,7 +232,10 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await
-        .on_constraint("git_providers_pkey", || Error::already_exists(Kind::GitProvider, name))?;
+        .on_constraints(&[
+            ("git_providers_pkey", &|| Error::already_exists(Kind::GitProvider, name)),
+            ("git_providers_secret_version_fkey", &outdated_key),
+        ])?;
         transaction.created(None, name, &provider).await?;
         Ok(provider)
     }
@@ -332,7 +335,8 @@ impl DataSvc {
             sealed.as_ref().map(|sealed| sealed.version)
         )
         .fetch_one(&mut *transaction)
-        .await?;
+        .await
+        .on_constraint("git_providers_secret_version_fkey", outdated_key)?;
         let after = Audited { provider: &updated, auth_changed: sealed.is_some() };
         transaction.updated(None, name, &provider, &after).await?;
         Ok(updated)

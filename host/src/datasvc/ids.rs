@@ -13,14 +13,13 @@ use super::error::{Error, Result};
 /// to 253.
 ///
 /// That leaves out `.`, `..`, `_global` and whatever would need escaping in a URL or a path.
-fn check_name(field: &'static str, name: &str, max_bytes: usize) -> Result<()> {
+fn check_name(name: &str, max_bytes: usize) -> Result<(), String> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     let known = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     if starts_well && known && name.len() <= max_bytes {
         return Ok(());
     }
-    let rule = format!("a name is 1 to {max_bytes} of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit");
-    Err(Error::invalid(field, rule))
+    Err(format!("a name is 1 to {max_bytes} of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit"))
 }
 
 macro_rules! names {
@@ -38,9 +37,7 @@ macro_rules! names {
             /// # Errors
             /// [`Error::Invalid`] if it is no name.
             pub fn parse(name: impl Into<String>) -> Result<Self> {
-                let name = name.into();
-                check_name($field, &name, $max)?;
-                Ok(Self(name))
+                Self::try_from(name.into()).map_err(|rule| Error::invalid($field, rule))
             }
 
             /// The name as text.
@@ -50,10 +47,10 @@ macro_rules! names {
         }
 
         impl TryFrom<String> for $name {
-            type Error = Error;
+            type Error = String;
 
-            fn try_from(name: String) -> Result<Self> {
-                Self::parse(name)
+            fn try_from(name: String) -> Result<Self, String> {
+                check_name(&name, $max).map(|()| Self(name))
             }
         }
 

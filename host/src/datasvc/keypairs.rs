@@ -15,7 +15,7 @@ use super::page::{Listed, Page};
 use super::patch::Patch;
 use super::referrers::{AppReferrer, named_to};
 use super::revision::{Expected, Revision};
-use super::secrets::Sealed;
+use super::secrets::{Sealed, outdated_key};
 use super::sql::OnConstraint as _;
 
 /// The longest key that is taken, in bytes.
@@ -153,7 +153,10 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await;
-        let keypair = created.on_constraint("keypairs_pkey", || Error::already_exists(Kind::Keypair, name))?;
+        let keypair = created.on_constraints(&[
+            ("keypairs_pkey", &|| Error::already_exists(Kind::Keypair, name)),
+            ("keypairs_secret_version_fkey", &outdated_key),
+        ])?;
         transaction.created(None, name, &keypair).await?;
         Ok(keypair)
     }

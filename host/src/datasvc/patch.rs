@@ -29,7 +29,7 @@ impl Patch {
     /// # Errors
     /// [`Error::Invalid`] if it is no object.
     pub fn merge(text: &str) -> Result<Self> {
-        let members = serde_json::from_str(text).map_err(|error| Error::invalid("change", error.to_string()))?;
+        let members = parsed(text)?;
         Ok(Self::Merge(members))
     }
 
@@ -38,8 +38,7 @@ impl Patch {
     /// # Errors
     /// [`Error::Invalid`] if it is no list of operations.
     pub fn operations(text: &str) -> Result<Self> {
-        let operations: json_patch::Patch =
-            serde_json::from_str(text).map_err(|error| Error::invalid("", error.to_string()))?;
+        let operations: json_patch::Patch = parsed(text)?;
         if operations.0.len() > MAX_OPERATIONS {
             return Err(Error::invalid("", format!("a patch has at most {MAX_OPERATIONS} operations")));
         }
@@ -114,6 +113,17 @@ fn operate(document: &mut Value, number: usize, operation: &json_patch::PatchOpe
         return Err(Error::invalid(number.to_string(), reason));
     }
     Ok(())
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Result<T> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let reason = error.inner().to_string();
+        let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
+        Error::invalid(pointer(error.path()).trim_start_matches('/').to_owned(), reason)
+    })?;
+    json.end().map_err(|error| Error::invalid("", error.to_string()))?;
+    Ok(parsed)
 }
 
 fn object(document: &impl Serialize) -> Result<Map<String, Value>> {

@@ -195,6 +195,13 @@ impl DataSvc {
     }
 }
 
+/// Why a secret cannot be kept that was sealed with a key of which no other server knows any more.
+pub(super) fn outdated_key() -> Error {
+    let reason = "the secret key of this server has been replaced; give it the file of --secret-key-file of the other \
+                  servers, and restart it";
+    Error::conflict(reason)
+}
+
 fn unhex(digits: &str) -> Option<[u8; KEY_BYTES]> {
     let mut bytes = [0; KEY_BYTES];
     if digits.len() != 2 * KEY_BYTES || !digits.is_ascii() {

@@ -15,7 +15,7 @@ use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
 use crate::datasvc::{
-    self, AppName, Attributes, Caller, EnvironmentName, Error, Group, GroupChange, GroupGitdeploys, GroupName, Listed,
+    self, AppName, Attributes, Caller, EnvironmentName, Group, GroupChange, GroupGitdeploys, GroupName, Listed,
 };
 
 /// What a new group needs.
@@ -49,11 +49,11 @@ struct NewGroup {
 struct EnvironmentNames(Vec<EnvironmentName>);
 
 impl TryFrom<String> for EnvironmentNames {
-    type Error = Error;
+    type Error = String;
 
-    fn try_from(text: String) -> Result<Self, Error> {
-        let names: Vec<_> = text.split([' ', ',']).map(EnvironmentName::parse).collect::<Result<_, _>>()?;
-        Ok(Self(names))
+    fn try_from(text: String) -> Result<Self, String> {
+        let names = text.split([' ', ',']).map(|name| EnvironmentName::try_from(name.to_owned()));
+        names.collect::<Result<_, _>>().map(Self)
     }
 }
 

@@ -41,6 +41,9 @@ pub(super) struct Fault {
     parameter: Option<String>,
     /// What is wrong with it.
     detail: String,
+    /// Whether the pointer is that of an argument, which may have come in the body or in the query string.
+    #[serde(skip)]
+    may_be_parameter: bool,
 }
 
 impl Fault {
@@ -52,23 +55,23 @@ impl Fault {
     /// In the member `name` of the body, at the JSON pointer `below` in it.
     pub(super) fn in_body_at(name: &str, below: &str, detail: impl Into<String>) -> Self {
         let pointer = format!("/{}{below}", datasvc::escaped(name));
-        Self { pointer: Some(pointer), parameter: None, detail: detail.into() }
+        Self { pointer: Some(pointer), parameter: None, detail: detail.into(), may_be_parameter: false }
     }
 
-    /// In the body at this path, such as `location/path`.
+    /// In an argument, at this path such as `location/path`.
     pub(super) fn at(path: &str, detail: impl Into<String>) -> Self {
         let pointer = if path.is_empty() { String::new() } else { format!("/{path}") };
-        Self { pointer: Some(pointer), parameter: None, detail: detail.into() }
+        Self { pointer: Some(pointer), parameter: None, detail: detail.into(), may_be_parameter: true }
     }
 
     /// In the body as a whole.
     pub(super) fn at_body(detail: impl Into<String>) -> Self {
-        Self { pointer: Some(String::new()), parameter: None, detail: detail.into() }
+        Self { pointer: Some(String::new()), parameter: None, detail: detail.into(), may_be_parameter: false }
     }
 
     /// In the parameter `name`.
     pub(super) fn in_parameter(name: &str, detail: impl Into<String>) -> Self {
-        Self { pointer: None, parameter: Some(name.into()), detail: detail.into() }
+        Self { pointer: None, parameter: Some(name.into()), detail: detail.into(), may_be_parameter: false }
     }
 
     /// In the parameter `name`, at the JSON pointer `below` in the JSON that it holds.
@@ -79,6 +82,9 @@ impl Fault {
 
     /// The same fault, in the parameter if it is about an argument that stood in the query string.
     fn where_it_stood(self, in_query: &[(String, String)]) -> Self {
+        if !self.may_be_parameter {
+            return self;
+        }
         let argument = self.pointer.as_deref().and_then(|pointer| pointer.strip_prefix('/'));
         let argument = argument.map(|argument| argument.split_once('/').unwrap_or((argument, "")));
         match argument.filter(|(name, _)| in_query.iter().any(|(given, _)| given == name)) {

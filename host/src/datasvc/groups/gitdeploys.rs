@@ -83,7 +83,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Item, E> {
-        GitdeployName::parse(name).map(Item::Name).map_err(E::custom)
+        GitdeployName::try_from(name.to_owned()).map(Item::Name).map_err(E::custom)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item, A::Error> {

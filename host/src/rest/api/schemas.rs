@@ -38,6 +38,10 @@ pub(super) fn complete(document: &mut Value) {
             for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
                 describe_argument(&schemas, parameter);
             }
+            // A body that may be left out is not null instead.
+            for (_, content) in members(operation.pointer_mut("/requestBody/content")) {
+                content["schema"] = not_null(content["schema"].take());
+            }
             if method == "patch" {
                 describe_patch(&mut schemas, &mut operation["requestBody"]["content"]);
             }

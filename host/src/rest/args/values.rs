@@ -188,11 +188,7 @@ impl Misfit {
     /// The same, once it is known which field it is about.
     fn of(self, field: &str) -> Self {
         match self {
-            Self::Wrong { below, reason, .. } => {
-                // What a name's own type says begins with the field already.
-                let rest = reason.strip_prefix(field).and_then(|rest| rest.strip_prefix(": "));
-                Self::Wrong { name: field.to_owned(), below, reason: rest.unwrap_or(&reason).to_owned() }
-            }
+            Self::Wrong { below, reason, .. } => Self::Wrong { name: field.to_owned(), below, reason },
             other => other,
         }
     }
