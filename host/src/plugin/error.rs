@@ -129,8 +129,12 @@ fn passed_limit(error: &wasmtime::Error) -> Option<Exceeded> {
     if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
         return Some(Exceeded::Handles);
     }
-    // wasmtime keeps this error's type to itself.
-    error.chain().any(|cause| cause.to_string().contains("fuel allocated for hostcalls")).then_some(Exceeded::HostCall)
+    // wasmtime keeps the types of these errors to itself.
+    error.chain().find_map(|cause| match cause.to_string() {
+        text if text.contains("fuel allocated for hostcalls") => Some(Exceeded::HostCall),
+        text if text.contains("store handle limit exceeded") => Some(Exceeded::Handles),
+        _ => None,
+    })
 }
 
 /// The message of a Rust panic: what follows the line `thread '…' panicked at src/lib.rs:1:2:`.
