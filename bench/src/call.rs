@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Parser as _;
 use elita::config::{Cli, Commands};
 use elita::datasvc::{ActionName, AppName, Claim, DataSvc, Digest, JobId, Lease, PluginName};
+use elita::outbound::Outbound;
 use elita::plugin::{ActionRun, Plugins};
 use elita::storage::Storage;
 use serde_json::value::RawValue;
@@ -25,8 +26,14 @@ pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> 
     storage.put_component(&digest.hex(), component.into()).await?;
     let Cli { command: Commands::Serve(settings) } = Cli::parse_from(["elita", "serve"]);
     let svc = DataSvc::connect(&site.database("calling").await?.url, 2).await?;
-    let plugins =
-        Plugins::new(svc.clone(), storage, &site.directory.path().join("cache"), settings.limits, BTreeMap::new())?;
+    let plugins = Plugins::new(
+        svc.clone(),
+        storage,
+        Outbound::new(None)?,
+        &site.directory.path().join("cache"),
+        settings.limits,
+        BTreeMap::new(),
+    )?;
 
     // Both on the threads that guests run on, as a worker would.
     let threads = plugins.guest_threads().clone();

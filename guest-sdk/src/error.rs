@@ -42,6 +42,11 @@ impl Error {
         Self { message: message.into(), details: None, code: None }
     }
 
+    /// A failure that is an answer of the host.
+    pub(crate) fn coded(code: Code, message: impl Into<String>) -> Self {
+        Self { code: Some(code), ..Self::new(message) }
+    }
+
     /// Adds details, which are kept in the job's error.
     #[must_use]
     pub fn with_details(mut self, details: Value) -> Self {
@@ -145,7 +150,7 @@ impl Error {
             WitError::LimitExceeded(message) => (Code::LimitExceeded, message),
             WitError::Other(message) => (Code::Other, message),
         };
-        Self { message, details: None, code: Some(code) }
+        Self::coded(code, message)
     }
 }
 

@@ -42,7 +42,7 @@
 //! memory between two of them. A panic ends the job as failed, and its message is in the log.
 //!
 //! Off the host, in `cargo test` on the author's machine, everything works but the host's functions ([`jobs`],
-//! [`log`](mod@log)), which panic.
+//! [`log`](mod@log), [`http`]), which panic.
 
 #![warn(missing_docs)]
 
@@ -58,6 +58,7 @@ pub mod git_repos;
 pub mod gitdeploys;
 pub mod groups;
 pub mod hooks;
+pub mod http;
 pub mod jobs;
 pub mod log;
 mod names;
@@ -80,7 +81,7 @@ pub use plugin::{Action, Plugin, action};
 pub mod prelude {
     pub use crate::{
         ActionCall, Error, HookCall, Result, action, actions, applications, builds, git_providers, git_repos,
-        gitdeploys, groups, hooks, jobs, log, package_maps, servers,
+        gitdeploys, groups, hooks, http, jobs, log, package_maps, servers,
     };
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};

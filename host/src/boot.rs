@@ -13,6 +13,7 @@ use crate::config::{HttpSettings, Role, Settings};
 use crate::data_dir::{self, DataDir};
 use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
 use crate::jobs::{JobSettings, Jobs, Retention};
+use crate::outbound::Outbound;
 use crate::plugin::{Loader, Plugins};
 use crate::postgres::Embedded;
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
@@ -141,7 +142,9 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         None => Storage::in_directory(&data_dir.path().join("storage"))?,
     };
     let cache = data_dir.path().join("cache");
-    let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, settings.limits.clone(), settings.grants.clone())?;
+    let outbound = Outbound::new(settings.outbound_ca_file.as_deref())?;
+    let (limits, grants) = (settings.limits.clone(), settings.grants.clone());
+    let plugins = Plugins::new(svc.clone(), storage.clone(), outbound, &cache, limits, grants)?;
     plugins.refresh().await?;
     let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;

@@ -99,6 +99,9 @@ pub struct Settings {
     /// How long running jobs may go on when the server is told to stop, in seconds.
     #[arg(long, env = "ELITA_DRAIN_SECONDS", default_value_t = 20, value_name = "SECONDS")]
     pub drain_seconds: u64,
+    /// PEM file with certificate authorities that servers outside are trusted by, beside those of this machine.
+    #[arg(long, env = "ELITA_OUTBOUND_CA_FILE", value_name = "FILE")]
+    pub outbound_ca_file: Option<PathBuf>,
     /// What to log, such as `info,elita::jobs=debug`.
     #[arg(long, env = "ELITA_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
     pub log: String,

@@ -2,13 +2,14 @@
 //!
 //! Calls go down, results travel through Postgres: [`boot`] puts the parts together, [`rest`] is the HTTP door,
 //! [`jobs`] turns rows into runs, [`plugin`] is the wasm door and its sandbox, [`datasvc`] holds every rule and
-//! query, and [`postgres`] and [`storage`] are what it all stands on. Start reading in `boot`.
+//! query, [`outbound`] is the way out, and [`postgres`] and [`storage`] are what it all stands on. Start reading in `boot`.
 
 pub mod boot;
 pub mod config;
 pub mod data_dir;
 pub mod datasvc;
 pub mod jobs;
+pub mod outbound;
 pub mod plugin;
 pub mod postgres;
 pub mod rest;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use crate::harness::project_root;
 
 /// What each room may name beside itself. What is not listed here, such as `boot`, may name everything.
-const MAY_NAME: [(&str, &[&str]); 9] = [
+const MAY_NAME: [(&str, &[&str]); 10] = [
     ("rest", &["jobs", "datasvc"]),
     ("jobs", &["plugin", "datasvc", "storage"]),
-    ("plugin", &["datasvc", "storage"]),
-    ("datasvc", &[]),
+    ("plugin", &["datasvc", "outbound", "storage"]),
+    ("datasvc", &["outbound"]),
+    ("outbound", &[]),
     ("storage", &[]),
     ("postgres", &["data_dir"]),
     ("data_dir", &[]),
@@ -18,10 +19,11 @@ const MAY_NAME: [(&str, &[&str]); 9] = [
 ];
 
 /// Words that may stand in some rooms only.
-const ONLY_IN: [(&str, &[&str]); 5] = [
+const ONLY_IN: [(&str, &[&str]); 6] = [
     ("sqlx::", &["datasvc"]),
     ("axum::", &["rest"]),
-    ("hyper::", &["rest"]),
+    ("hyper::", &["rest", "outbound"]),
+    ("tokio_rustls::", &["rest", "outbound"]),
     ("wasmtime::", &["plugin"]),
     ("object_store::", &["storage"]),
 ];

@@ -29,6 +29,7 @@ mod layering;
 mod limits;
 mod logins;
 mod openapi;
+mod outbound;
 mod package_maps;
 mod plugins;
 mod postgres;

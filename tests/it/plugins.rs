@@ -59,8 +59,8 @@ async fn an_import_that_nobody_offers_is_named() {
     insta::assert_snapshot!(reason, @"it imports `acme:database/query@1.0.0`, which this host does not offer");
     let reason = refusal(&host, "of-ours", of_text(r#"(import "elita:plugin/secrets@0.1.0" (instance))"#)).await;
     insta::assert_snapshot!(reason, @"it imports `elita:plugin/secrets@0.1.0`, which this host does not offer");
-    let reason = refusal(&host, "of-wasi", of_text(r#"(import "wasi:http/types@0.2.3" (instance))"#)).await;
-    insta::assert_snapshot!(reason, @"it imports `wasi:http/types@0.2.3`, which this host does not offer");
+    let reason = refusal(&host, "of-wasi", of_text(r#"(import "wasi:http/incoming-handler@0.2.3" (instance))"#)).await;
+    insta::assert_snapshot!(reason, @"it imports `wasi:http/incoming-handler@0.2.3`, which this host does not offer");
 }
 
 #[tokio::test]
@@ -193,6 +193,13 @@ async fn a_plugin_that_calls_the_host_while_it_registers_is_refused() {
     let host = start(hostile()).await;
     let reason = refusal(&host, "suspect", bytes_of("register-calls-jobs")).await;
     insta::assert_snapshot!(reason, @"registering failed (trap): the plugin was stopped: it called jobs.append while it was registering; only WASI may be called then");
+}
+
+#[tokio::test]
+async fn a_plugin_that_sends_a_request_while_it_registers_is_refused() {
+    let host = start(hostile().granting("suspect", r#"http = ["127.0.0.1:1"]"#)).await;
+    let reason = refusal(&host, "suspect", bytes_of("register-calls-http")).await;
+    insta::assert_snapshot!(reason, @"registering failed (trap): the plugin was stopped: it called wasi:http/outgoing-handler.handle while it was registering; only WASI may be called then");
 }
 
 #[tokio::test]
@@ -445,6 +452,7 @@ async fn a_plugins_document_shows_what_it_registers_and_imports() {
     ]
     "#);
     assert_eq!(widgets["hooks"], json!([]));
+    assert!(!widgets["imports"].to_string().contains("wasi:http"), "what is not used is not imported: {widgets:#}");
 }
 
 /// The hostile plugin, to be started with [`start`].

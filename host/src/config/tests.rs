@@ -39,6 +39,30 @@ fn a_wrong_value_is_refused_by_its_flag() {
 }
 
 #[test]
+fn what_is_granted_to_a_plugin_is_read_from_the_file() {
+    let guide = include_str!("../../../docs/operating.md");
+    let example = guide.split("```").find_map(|block| block.strip_prefix("toml\n[plugins.")).unwrap();
+    let settings = read(&["--config", &file("grants", &format!("[plugins.{example}"))]).unwrap();
+    let (plugin, grants) = settings.grants.iter().next().unwrap();
+    let http: Vec<_> = grants.http().iter().map(ToString::to_string).collect();
+    assert_eq!(plugin.as_str(), "widgets");
+    assert_eq!(http, ["api.example.org:443", "10.0.0.5:8080", "ci.example.org:8080 at 10.1.0.0/16"]);
+}
+
+#[test]
+fn a_grant_that_is_written_wrongly_is_refused_with_the_reason() {
+    for (http, reason) in [
+        (r#"["api.example.org"]"#, "`api.example.org` has no port, as in `api.example.org:443`"),
+        (r#"["0177.0.0.1:80"]"#, "`0177.0.0.1` is to be written as `127.0.0.1`"),
+        ("[443]", "a destination is written"),
+    ] {
+        let refused = read(&["--config", &file("bad-grant", &format!("[plugins.widgets]\nhttp = {http}\n"))]);
+        let told = refused.unwrap_err();
+        assert!(told.contains("[plugins]") && told.contains(reason), "{told}");
+    }
+}
+
+#[test]
 fn plugins_are_in_the_data_directory_unless_said_otherwise() {
     assert_eq!(read(&["--data-dir", "/srv/elita"]).unwrap().plugin_dir(), PathBuf::from("/srv/elita/plugins"));
     assert_eq!(read(&["--plugin-dir", "/opt/plugins"]).unwrap().plugin_dir(), PathBuf::from("/opt/plugins"));

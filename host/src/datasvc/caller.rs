@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Error, Result};
 use super::ids::{ActionName, AppName, JobId, PluginName, ServerName, TokenId, UserName};
 use super::permissions::{Permissions, matches};
+use crate::outbound::Destination;
 
 /// Who asks for an operation. Every operation that a door offers takes one and asks it first.
 #[derive(Clone, Debug)]
@@ -47,6 +48,15 @@ pub struct Grants {
     pub(super) servers: Vec<String>,
     /// Interfaces that are no application's, and are denied without it.
     pub(super) interfaces: BTreeSet<Interface>,
+    /// Servers outside that it may send HTTP requests to.
+    pub(super) http: Vec<Destination>,
+}
+
+impl Grants {
+    /// Servers outside that the plugin may send HTTP requests to.
+    pub fn http(&self) -> &[Destination] {
+        &self.http
+    }
 }
 
 /// An interface that has to be granted.
@@ -199,6 +209,14 @@ impl Caller {
             return Ok(());
         }
         Err(denied(format!("this needs the permission `execute` on action `{action}` of application `{application}`")))
+    }
+
+    /// Where the caller's own code may send HTTP requests; a user has none here.
+    pub fn http_destinations(&self) -> &[Destination] {
+        match self {
+            Self::User { .. } => &[],
+            Self::Plugin { grants, .. } => grants.http(),
+        }
     }
 
     /// The user's name; none for a plugin.

@@ -35,16 +35,16 @@ pub struct TraceLine {
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum TraceEvent {
-    /// A call of the data services.
+    /// A call of the data services, or a request to a server outside.
     Call {
-        /// The function.
+        /// The function, or `http.` and the method.
         #[schema(example = "builds.get")]
         call: String,
-        /// What it was about: the names it was given, split by `/`.
+        /// What it was about: the names it was given, split by `/`, or the server that was asked.
         #[schema(example = "my_application/123-master")]
         target: String,
         /// `ok`, or the case of the error that the plugin got: `not-found`, `denied` and so on; `interrupted` where
-        /// the run ended before the call.
+        /// the run ended before the call. Of a request that was answered, the status.
         outcome: String,
         /// How long it took, in milliseconds.
         duration_ms: f64,

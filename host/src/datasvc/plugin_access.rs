@@ -19,6 +19,10 @@ pub struct PluginAccess {
     pub granted_servers: Vec<String>,
     /// The interfaces that have to be granted.
     pub interfaces: Vec<InterfaceAccess>,
+    /// Whether the plugin imports what sends HTTP requests to servers outside.
+    pub requests_http: bool,
+    /// The servers outside that it may send them to, each with the networks its name may lead to if they are given.
+    pub granted_http: Vec<String>,
 }
 
 /// Where a plugin stands with an interface that has to be granted.
@@ -42,6 +46,8 @@ impl Grants {
             granted_applications: self.applications.clone(),
             granted_servers: self.servers.clone(),
             interfaces: Interface::ALL.map(|interface| self.interface(interface, plugin)).to_vec(),
+            requests_http: plugin.imports.iter().any(|imported| imported.starts_with("wasi:http/outgoing-handler@")),
+            granted_http: self.http().iter().map(ToString::to_string).collect(),
         }
     }
 

@@ -8,6 +8,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
 use super::bindings::Plugin;
+use super::host::http;
 use super::instance::{GuestState, HasGuestState};
 use super::limits::Limits;
 
@@ -72,6 +73,7 @@ fn tick(engine: &Engine) -> wasmtime::Result<()> {
 pub(super) fn new_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    http::add_to_linker(&mut linker)?;
     Plugin::add_to_linker::<_, HasGuestState>(&mut linker, |state| state)?;
     Ok(linker)
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
+use wasmtime_wasi_http::FieldMapError;
 
+use super::host::http::MAX_FIELDS_BYTES;
 use super::limits::Limits;
 
 /// How many frames of a backtrace are kept.
@@ -23,6 +25,7 @@ pub(super) enum Exceeded {
     Handles,
     HostCall,
     Log,
+    Fields,
     Stack,
 }
 
@@ -35,6 +38,7 @@ impl Exceeded {
             Self::Handles => "handle-limit-exceeded",
             Self::HostCall => "host-call-limit-exceeded",
             Self::Log => "log-limit-exceeded",
+            Self::Fields => "http-fields-limit-exceeded",
             Self::Stack => "stack-limit-exceeded",
         }
     }
@@ -53,6 +57,9 @@ impl Exceeded {
                 "the plugin wrote more than {} KiB or {} lines to the log, stdout and stderr",
                 limits.log_kib, limits.log_lines
             ),
+            Self::Fields => {
+                format!("the plugin made HTTP headers of more than {} KiB", MAX_FIELDS_BYTES / 1024)
+            }
             Self::Stack => format!("the plugin's calls went deeper than {} KiB of stack", limits.stack_kib),
         }
     }
@@ -129,8 +136,15 @@ fn passed_limit(error: &wasmtime::Error) -> Option<Exceeded> {
     if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
         return Some(Exceeded::Handles);
     }
-    // wasmtime keeps this error's type to itself.
-    error.chain().any(|cause| cause.to_string().contains("fuel allocated for hostcalls")).then_some(Exceeded::HostCall)
+    if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) = error.downcast_ref::<FieldMapError>() {
+        return Some(Exceeded::Fields);
+    }
+    // wasmtime keeps the types of these errors to itself.
+    error.chain().find_map(|cause| match cause.to_string() {
+        text if text.contains("fuel allocated for hostcalls") => Some(Exceeded::HostCall),
+        text if text.contains("store handle limit exceeded") => Some(Exceeded::Handles),
+        _ => None,
+    })
 }
 
 /// The message of a Rust panic: what follows the line `thread '…' panicked at src/lib.rs:1:2:`.

@@ -25,6 +25,8 @@ const OFFERED: [&str; 12] = [
 const REQUIRED: [&str; 2] = ["registration", "handler"];
 /// The packages of WASI 0.2 that are linked; what the sandbox withholds is denied when it is called.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+/// The interfaces of `wasi:http` that are linked: a plugin is no server.
+const WASI_HTTP: [&str; 2] = ["types", "outgoing-handler"];
 
 /// A page of linear memory.
 const PAGE_BYTES: u64 = 64 * 1024;
@@ -224,7 +226,7 @@ fn check_import(import: &str) -> Result<(), Refusal> {
             check_version(version)?;
             if OFFERED.contains(&interface) { Ok(()) } else { Err(not_offered()) }
         }
-        ("wasi", package) if WASI.contains(&package) => {
+        ("wasi", package) if WASI.contains(&package) || package == "http" && WASI_HTTP.contains(&interface) => {
             if version.starts_with("0.2.") {
                 return Ok(());
             }

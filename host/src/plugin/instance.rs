@@ -7,11 +7,13 @@ use std::time::Duration;
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::Plugins;
 use super::bindings::{Plugin, PluginPre};
 use super::cpu::CpuMeter;
 use super::error::{Exceeded, RunError};
+use super::host::http::Http;
 use super::limits::{Growth, Limits};
 use super::output::Output;
 use crate::datasvc::{Caller, DataSvc, JobLog, Lease, Parent, PluginName};
@@ -19,6 +21,7 @@ use crate::datasvc::{Caller, DataSvc, JobLog, Lease, Parent, PluginName};
 /// What the host knows of a guest while it runs.
 pub(crate) struct GuestState {
     wasi: WasiCtx,
+    http: Http,
     table: ResourceTable,
     growth: Growth,
     cpu: Arc<CpuMeter>,
@@ -57,6 +60,12 @@ impl Run {
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.view(&mut self.table)
     }
 }
 
@@ -111,6 +120,7 @@ fn new_store(
             .stdout(output.stdout())
             .stderr(output.stderr())
             .build(),
+        http: Http::new(limits, run.as_ref()),
         table,
         growth: Growth::new(limits),
         cpu,

@@ -6,6 +6,7 @@ use wasmtime::ResourceLimiter;
 
 use super::error::Exceeded;
 use crate::datasvc::LogLimits;
+use crate::outbound::RequestLimits;
 
 /// The limits of every plugin, as settings of `elita serve`.
 #[derive(Clone, Debug, clap::Args)]
@@ -79,6 +80,38 @@ pub struct Limits {
         value_name = "MS"
     )]
     pub host_call_ms: u64,
+    /// Outbound HTTP requests that a run may have under way at the same time.
+    #[arg(
+        long = "plugin-http-requests",
+        env = "ELITA_PLUGIN_HTTP_REQUESTS",
+        default_value_t = 8,
+        value_name = "COUNT"
+    )]
+    pub http_requests: u32,
+    /// How long an outbound HTTP request may take, to the last byte of its response, in milliseconds.
+    #[arg(long = "plugin-http-ms", env = "ELITA_PLUGIN_HTTP_MS", default_value_t = 60_000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(1..=24 * 3600 * 1000))]
+    pub http_ms: u64,
+    /// How long an outbound HTTP request may take to be connected, in milliseconds.
+    #[arg(long = "plugin-http-connect-ms", env = "ELITA_PLUGIN_HTTP_CONNECT_MS", default_value_t = 10_000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(1..=24 * 3600 * 1000))]
+    pub http_connect_ms: u64,
+    /// What the body of an outbound HTTP request may have, in KiB.
+    #[arg(
+        long = "plugin-http-request-kib",
+        env = "ELITA_PLUGIN_HTTP_REQUEST_KIB",
+        default_value_t = 65_536,
+        value_name = "KIB"
+    )]
+    pub http_request_kib: u32,
+    /// What the body of the response to one may have, in KiB.
+    #[arg(
+        long = "plugin-http-response-kib",
+        env = "ELITA_PLUGIN_HTTP_RESPONSE_KIB",
+        default_value_t = 65_536,
+        value_name = "KIB"
+    )]
+    pub http_response_kib: u32,
     /// How long registering may take, in milliseconds.
     #[arg(
         long = "plugin-registration-ms",
@@ -140,6 +173,19 @@ impl Limits {
 
     pub(super) fn host_call(&self) -> Duration {
         Duration::from_millis(self.host_call_ms)
+    }
+
+    /// What one outbound HTTP request may cost.
+    pub(super) fn http(&self) -> RequestLimits {
+        let total = Duration::from_millis(self.http_ms);
+        RequestLimits {
+            connect: Duration::from_millis(self.http_connect_ms),
+            first_byte: total,
+            between_bytes: total,
+            total,
+            request_bytes: kib(self.http_request_kib) as u64,
+            response_bytes: kib(self.http_response_kib) as u64,
+        }
     }
 
     pub(super) fn registration(&self) -> Duration {

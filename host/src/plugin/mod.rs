@@ -41,6 +41,7 @@ use self::instance::{GuestState, Run};
 use crate::datasvc::{
     ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobLog, Json, Lease, Plugin, PluginAccess, PluginName,
 };
+use crate::outbound::Outbound;
 use crate::storage::Storage;
 
 pub use self::actions::Asked;
@@ -56,6 +57,7 @@ pub struct Plugins(Arc<Inner>);
 struct Inner {
     svc: DataSvc,
     storage: Storage,
+    outbound: Outbound,
     components: Components,
     guests: Guests,
     limits: Limits,
@@ -88,6 +90,7 @@ impl Plugins {
     pub fn new(
         svc: DataSvc,
         storage: Storage,
+        outbound: Outbound,
         cache: &Path,
         limits: Limits,
         grants: BTreeMap<PluginName, Grants>,
@@ -97,6 +100,7 @@ impl Plugins {
             svc,
             components: Components::new(&engine, storage.clone(), cache)?,
             storage,
+            outbound,
             guests: Guests::new()?,
             limits,
             grants: grants.into_iter().map(|(plugin, grants)| (plugin, Arc::new(grants))).collect(),
@@ -116,6 +120,11 @@ impl Plugins {
 
     fn grants(&self, plugin: &PluginName) -> Arc<Grants> {
         self.0.grants.get(plugin).cloned().unwrap_or_default()
+    }
+
+    /// What requests of plugins are sent with.
+    fn outbound(&self) -> &Outbound {
+        &self.0.outbound
     }
 
     /// Reads what the active plugins register, if that has changed since; and says of which revision it is.

@@ -5,6 +5,7 @@ mod cable;
 mod client;
 mod components;
 mod host;
+mod outside;
 mod postgres;
 mod program;
 
@@ -13,6 +14,7 @@ pub(crate) use self::cable::Cable;
 pub(crate) use self::client::{Client, Reply};
 pub(crate) use self::components::{component, core_module, plugin_file};
 pub(crate) use self::host::{Setup, StoppedHost, TestHost};
+pub(crate) use self::outside::{Answer, Authority, Outside};
 pub(crate) use self::postgres::{Database, PASSWORD};
 pub(crate) use self::program::{Program, project_root};
 

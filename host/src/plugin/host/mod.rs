@@ -7,6 +7,7 @@ mod git_providers;
 mod git_repos;
 mod gitdeploys;
 mod groups;
+pub(super) mod http;
 mod jobs;
 mod log;
 mod package_maps;

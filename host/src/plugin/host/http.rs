@@ -1,0 +1,243 @@
+//! The imported `wasi:http`: requests to the servers that are granted to the plugin, through the guarded connector.
+//!
+//! The resources are wasmtime's; who may be asked, and what it may cost, is decided here. Whatever is denied or fails
+//! is a value, with one of the error codes of `wasi:http`.
+
+mod trace;
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use tokio::sync::Semaphore;
+use tracing::Instrument as _;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime_wasi::p2::bindings::io::error::Error as IoError;
+use wasmtime_wasi_http::p2::bindings::LinkOptions;
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::{self, ErrorCode};
+use wasmtime_wasi_http::p2::bindings::http::types;
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpHooks};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView as _};
+
+use self::trace::RequestTrace;
+use crate::datasvc::{Caller, Lease};
+use crate::outbound::{Error, Outbound, Reach, Request, RequestLimits, Response, ResponseBody};
+use crate::plugin::instance::{GuestState, Run};
+use crate::plugin::limits::Limits;
+
+/// The interfaces in the version that wasmtime links; guests of any 0.2 get them.
+const TYPES: &str = "wasi:http/types@0.2.12";
+const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
+
+/// What the headers of one request may take. A guest may have as many of them as handles.
+pub(in crate::plugin) const MAX_FIELDS_BYTES: usize = 32 * 1024;
+/// How much of a request's body waits to be sent, for each of a guest's requests.
+const BODY_CHUNK_BYTES: usize = 64 * 1024;
+
+type SentRequest = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), WasiError>> + Send>), WasiError>;
+
+/// What a run has of `wasi:http`.
+pub(in crate::plugin) struct Http {
+    context: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+/// What wasmtime asks us to do. There is no sender while the plugin is asked what it registers.
+struct Hooks(Option<Sender>);
+
+/// Who sends a run's requests.
+struct Sender {
+    outbound: Outbound,
+    caller: Caller,
+    lease: Lease,
+    limits: RequestLimits,
+    /// One permit for each request that may be under way.
+    room: Arc<Semaphore>,
+    trace: Arc<RequestTrace>,
+}
+
+/// Adds `types` and `outgoing-handler`; no other interface of the package is offered.
+pub(in crate::plugin) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    types::add_to_linker::<_, WasiHttp>(linker, &LinkOptions::default().into(), GuestState::http)?;
+    // wasmtime's own knows no code for what goes wrong while a response is read.
+    linker.allow_shadowing(true);
+    linker.instance(TYPES)?.func_wrap("http-error-code", error_code)?;
+    linker.allow_shadowing(false);
+    linker.instance(OUTGOING_HANDLER)?.func_wrap("handle", handle)
+}
+
+/// `outgoing-handler.handle`, for a run only.
+fn handle(
+    mut store: StoreContextMut<'_, GuestState>,
+    (request, options): (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>),
+) -> wasmtime::Result<(Result<Resource<HostFutureIncomingResponse>, ErrorCode>,)> {
+    let state = store.data_mut();
+    state.run("wasi:http/outgoing-handler.handle")?;
+    // The WIT allows a request without a path, and wasmtime does not.
+    state.http().table.get_mut(&request)?.path_with_query.get_or_insert_with(|| "/".into());
+    match outgoing_handler::Host::handle(&mut state.http(), request, options) {
+        Ok(response) => Ok((Ok(response),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+/// `types.http-error-code`.
+fn error_code(
+    mut store: StoreContextMut<'_, GuestState>,
+    (error,): (Resource<IoError>,),
+) -> wasmtime::Result<(Option<ErrorCode>,)> {
+    let state = store.data_mut();
+    let error = state.http().table.get(&error)?;
+    let code = match (error.downcast_ref::<ErrorCode>(), error.downcast_ref::<WasiError>()) {
+        (Some(code), _) => Some(code.clone()),
+        (None, Some(error)) => Some(body_error_code(error)),
+        (None, None) => None,
+    };
+    Ok((code,))
+}
+
+impl Http {
+    pub(in crate::plugin) fn new(limits: &Limits, run: Option<&Run>) -> Self {
+        let mut context = WasiHttpCtx::new();
+        context.set_field_size_limit(MAX_FIELDS_BYTES);
+        let sender = run.map(|run| Sender {
+            outbound: run.plugins.outbound().clone(),
+            caller: run.caller.clone(),
+            lease: run.lease.clone(),
+            limits: limits.http(),
+            room: Arc::new(Semaphore::new(limits.http_requests as usize)),
+            trace: Arc::new(RequestTrace::new(run.log.clone())),
+        });
+        Self { context, hooks: Hooks(sender) }
+    }
+
+    /// What wasmtime does its part with.
+    pub(in crate::plugin) fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
+        WasiHttpCtxView { ctx: &mut self.context, table, hooks: &mut self.hooks }
+    }
+}
+
+impl WasiHttpHooks for Hooks {
+    /// The connector does that.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), WasiError>> + Send>,
+    ) -> Box<dyn Future<Output = SentRequest> + Send> {
+        match &self.0 {
+            Some(sender) => Box::new(sender.send(request, options.unwrap_or_default())),
+            None => Box::new(async { Err(WasiError::HttpRequestDenied) }),
+        }
+    }
+}
+
+impl Sender {
+    fn send(
+        &self,
+        request: Request<WasiBody>,
+        options: RequestOptions,
+    ) -> impl Future<Output = SentRequest> + Send + use<> {
+        let limits = within(self.limits, options);
+        let place = self.room.clone().try_acquire_owned();
+        let (outbound, caller, lease) = (self.outbound.clone(), self.caller.clone(), self.lease.clone());
+        let (trace, number) = (self.trace.clone(), self.trace.begin(&request));
+        let send = async move {
+            let place = place.map_err(|_| ("limit-exceeded", WasiError::ConnectionLimitReached))?;
+            let held = tokio::time::timeout(limits.total, lease.confirmed()).await;
+            held.map_err(|_| ("unavailable", WasiError::ConnectionTimeout))?;
+            let sent = outbound.send(request, Reach::Granted(caller.http_destinations()), limits).await;
+            let response = sent.map_err(|error| (trace::case(&error), for_guest(&error)))?;
+            // The place is taken until the body is no longer held.
+            Ok(response.map(|body: ResponseBody| {
+                body.map_err(move |error| {
+                    let _held = &place;
+                    for_guest(&error)
+                })
+                .boxed_unsync()
+            }))
+        };
+        let traced = async move {
+            match send.await {
+                Ok(response) => {
+                    trace.end(number, response.status().as_str());
+                    let nothing_left_to_do: Box<dyn Future<Output = _> + Send> = Box::new(async { Ok(()) });
+                    Ok((response, nothing_left_to_do))
+                }
+                Err((outcome, error)) => {
+                    trace.end(number, outcome);
+                    Err(error)
+                }
+            }
+        };
+        traced.in_current_span()
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.trace.interrupt();
+    }
+}
+
+/// What the guest asks for, where that is less than it may.
+fn within(limits: RequestLimits, options: RequestOptions) -> RequestLimits {
+    let RequestOptions { connect_timeout, first_byte_timeout, between_bytes_timeout } = options;
+    let at_most = |asked: Option<Duration>, limit: Duration| asked.map_or(limit, |asked| asked.min(limit));
+    RequestLimits {
+        connect: at_most(connect_timeout, limits.connect),
+        first_byte: at_most(first_byte_timeout, limits.first_byte),
+        between_bytes: at_most(between_bytes_timeout, limits.between_bytes),
+        ..limits
+    }
+}
+
+/// What a guest is told, in the words of `wasi:http`. The sentence goes to the server's log.
+fn for_guest(error: &Error) -> WasiError {
+    tracing::debug!("a plugin's request failed: {error}");
+    match error {
+        Error::BadUrl(_) => WasiError::HttpRequestUriInvalid,
+        Error::Tunnel => WasiError::HttpRequestMethodInvalid,
+        Error::NotGranted { .. } => WasiError::HttpRequestDenied,
+        Error::Prohibited { .. } => WasiError::DestinationIpProhibited,
+        Error::NotFound { .. } => WasiError::DnsError { rcode: None, info_code: None },
+        Error::LookupTimedOut { .. } => WasiError::DnsTimeout,
+        Error::Unreachable { cause, .. } if cause.kind() == ErrorKind::ConnectionRefused => {
+            WasiError::ConnectionRefused
+        }
+        Error::Unreachable { .. } => WasiError::DestinationUnavailable,
+        Error::ConnectTimedOut { .. } => WasiError::ConnectionTimeout,
+        Error::Certificate { .. } => WasiError::TlsCertificateError,
+        Error::Tls { .. } => WasiError::TlsProtocolError,
+        Error::TimedOut(_) => WasiError::HttpResponseTimeout,
+        Error::NoAnswer(_) | Error::Stalled(_) => WasiError::ConnectionReadTimeout,
+        Error::RequestTooLarge(limit) => WasiError::HttpRequestBodySize(Some(*limit)),
+        Error::ResponseTooLarge(limit) => WasiError::HttpResponseBodySize(Some(*limit)),
+        Error::HeadTooLarge => WasiError::HttpResponseHeaderSectionSize(None),
+        Error::Incomplete => WasiError::HttpResponseIncomplete,
+        Error::RequestBody(_) | Error::Protocol(_) => WasiError::HttpProtocolError,
+    }
+}
+
+/// The same for what can go wrong while a response's body is read, which wasmtime passes on as it is.
+fn body_error_code(error: &WasiError) -> ErrorCode {
+    match error {
+        WasiError::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
+        WasiError::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
+        WasiError::HttpResponseBodySize(limit) => ErrorCode::HttpResponseBodySize(*limit),
+        WasiError::HttpResponseHeaderSectionSize(limit) => ErrorCode::HttpResponseHeaderSectionSize(*limit),
+        WasiError::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
+        _ => ErrorCode::HttpProtocolError,
+    }
+}
