@@ -335,3 +335,20 @@ fn in_query(document: &Value) -> String {
     let url = reqwest::Url::parse_with_params("http://elita", pairs).unwrap();
     format!("?{}", url.query().unwrap())
 }
+
+#[tokio::test]
+async fn what_a_plugin_asks_for_is_shown_against_what_it_is_granted() {
+    let grants = "applications = ['blog-*']\nservers = ['web*']\ninterfaces = ['servers']";
+    let setup = Setup::default().plugins(&["exercise-all", "misbehave"]).granting("exercise-all", grants);
+    let host = setup.start().await;
+    let shown = host.client.get("/global/plugins/exercise-all").await.body["access"].clone();
+    assert_eq!(shown["registered_applications"], json!(["exercise"]), "{shown:#}");
+    assert_eq!(shown["granted_applications"], json!(["blog-*"]), "{shown:#}");
+    assert_eq!(shown["granted_servers"], json!(["web*"]), "{shown:#}");
+    let interface = |name: &str, requested: bool, granted: bool| json!({ "name": name, "requested": requested, "granted": granted });
+    let expected = [interface("git-providers", true, false), interface("servers", true, true)];
+    assert_eq!(shown["interfaces"], json!(expected), "{shown:#}");
+    let other = host.client.get("/global/plugins/misbehave").await.body["access"].clone();
+    let expected = [interface("git-providers", false, false), interface("servers", false, false)];
+    assert_eq!(other["interfaces"], json!(expected), "{other:#}");
+}
