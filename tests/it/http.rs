@@ -1,12 +1,15 @@
 //! The manners of HTTP: problems, limits, malformed requests, and what is the same for all paths.
 
 use reqwest::header::CONTENT_TYPE;
+use reqwest::multipart::Form;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Cable, Client, Database, PATIENCE, Program, Reply, TestHost, eventually};
+use crate::harness::{
+    Api, Cable, Client, Database, Operation, PATIENCE, Program, Reply, TestHost, eventually, filled_in,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -112,6 +115,42 @@ async fn a_nul_in_a_url_is_malformed() {
     for path in ["/app/%00", "/app/sh%00op/actions", "/app?after=%00", "/%00", "/app?%00=1"] {
         assert_problem(&host.client.get(path).await, 400, "malformed");
     }
+}
+
+#[tokio::test]
+async fn a_nul_in_any_text_of_any_operation_is_malformed() {
+    let host = TestHost::start().await;
+    let api = Api::of(&host.client).await;
+    let form = Form::new().text("name", "a\0b");
+    let multipart = host.client.request(Method::POST, "/global/keypairs").multipart(form);
+    assert_problem(&host.client.send(multipart).await, 400, "malformed");
+    let (mut bodies, mut paths) = (0, 0);
+    for Operation { method, path, description } in api.operations() {
+        if path.contains('{') {
+            paths += 1;
+            let request = host.client.request(method.clone(), &filled_in(path).replace("anything", "any%00thing"));
+            assert_problem(&host.client.send(request).await, 400, "malformed");
+        }
+        let request = host.client.request(method.clone(), &format!("{}?a=%00", filled_in(path)));
+        if method != Method::HEAD {
+            assert_problem(&host.client.send(request).await, 400, "malformed");
+        }
+        for content_type in description["requestBody"]["content"].as_object().into_iter().flat_map(|types| types.keys())
+        {
+            let body = match &**content_type {
+                "application/x-www-form-urlencoded" => "a=%00",
+                "application/json-patch+json" => {
+                    r#"[{"op": "add", "path": "/attributes/a", "value": {"b": ["\u0000"]}}]"#
+                }
+                _ => r#"{"a": {"b": ["\u0000"]}}"#,
+            };
+            bodies += 1;
+            let request = host.client.request(method.clone(), &filled_in(path));
+            let reply = host.client.send(request.header(CONTENT_TYPE, content_type).body(body)).await;
+            assert_problem(&reply, 400, "malformed");
+        }
+    }
+    assert!(bodies > 30 && paths > 50, "{bodies} bodies and {paths} paths are too few");
 }
 
 #[tokio::test]
