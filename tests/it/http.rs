@@ -199,6 +199,23 @@ async fn a_request_with_two_lengths_is_refused() {
 }
 
 #[tokio::test]
+async fn nothing_is_smuggled_in_behind_a_request_with_two_kinds_of_length() {
+    let host = TestHost::start().await;
+    let body = r#"{"app_name": "shop"}"#;
+    let token = &host.database.token;
+    let smuggled = format!("PUT /app?app_name=smuggled HTTP/1.1\r\nHost: elita\r\nAuth-Token: {token}\r\n\r\n");
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n{smuggled}", body.len());
+    for lengths in
+        ["Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"]
+    {
+        let head = format!("POST /app HTTP/1.1\r\nHost: elita\r\nAuth-Token: {token}\r\n{lengths}\r\n");
+        let reply = exchange(&host.client, (head + &chunked).as_bytes()).await;
+        assert_eq!(reply.matches("HTTP/1.1 ").count(), 1, "{reply}");
+    }
+    assert!(!host.client.get("/app").await.items("app_name").contains(&"smuggled"));
+}
+
+#[tokio::test]
 async fn what_no_server_should_read_to_its_end_is_refused() {
     let host = TestHost::start().await;
     let giant_uri = format!("GET /{} HTTP/1.1\r\nHost: elita\r\n\r\n", "x".repeat(MIB));
