@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::config::{HttpSettings, Role, Settings};
 use crate::data_dir::{self, DataDir};
 use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
-use crate::jobs::{JobSettings, Jobs};
+use crate::jobs::{JobSettings, Jobs, Retention};
 use crate::plugin::{Loader, Plugins};
 use crate::postgres::Embedded;
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
@@ -188,7 +188,7 @@ async fn server_settings(settings: &HttpSettings) -> anyhow::Result<ServerSettin
 fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
     let runs = settings.limits.runs as usize;
     let at_most = |limit: Option<u32>| limit.map_or(runs, |limit| limit as usize);
-    let retention = settings.job_retention_seconds;
+    let kept = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
     JobSettings {
         host,
         runs_jobs: settings.role != Role::Api,
@@ -198,7 +198,10 @@ fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
         log: settings.limits.job_log(),
         drain: Duration::from_secs(settings.drain_seconds),
         cancel_grace: Duration::from_secs(settings.cancel_grace_seconds),
-        retention: (retention > 0).then(|| Duration::from_secs(retention)),
+        retention: Retention {
+            jobs: kept(settings.job_retention_seconds),
+            audit: kept(settings.audit_retention_seconds),
+        },
         notify: !settings.no_notify,
     }
 }

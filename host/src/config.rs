@@ -89,6 +89,10 @@ pub struct Settings {
     #[arg(long, env = "ELITA_JOB_RETENTION_SECONDS", default_value_t = 90 * 24 * 3600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(..=100 * 366 * 24 * 3600))]
     pub job_retention_seconds: u64,
+    /// How long the record of who changed what is kept, in seconds; 0 keeps it for ever.
+    #[arg(long, env = "ELITA_AUDIT_RETENTION_SECONDS", default_value_t = 0, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(..=100 * 366 * 24 * 3600))]
+    pub audit_retention_seconds: u64,
     /// Password of the user `admin`, for the first start only; without one a random one is made and printed.
     #[arg(long, env = "ELITA_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     pub admin_password: Option<String>,

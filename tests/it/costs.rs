@@ -102,8 +102,8 @@ async fn a_list_of_documents_is_one_statement_however_long_it_is() {
         (Method::GET, "/server/environments", 1),
         (Method::GET, "/global/gitproviders", 1),
         (Method::GET, "/global/users", 1),
-        // Reading under a lock, writing, and the transaction around them.
-        (Method::PATCH, "/app/hostile/builds/1", 4),
+        // Reading under a lock, writing, putting it on record, and the transaction around them.
+        (Method::PATCH, "/app/hostile/builds/1", 5),
     ] {
         metered.assert_takes(statements, &method, path).await;
     }

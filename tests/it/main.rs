@@ -5,8 +5,10 @@
 mod harness;
 
 mod about;
+mod access;
 mod actions;
 mod applications;
+mod audit;
 mod builds;
 mod cancel;
 mod chaos;
@@ -37,4 +39,5 @@ mod state_machine;
 mod surface;
 mod tls;
 mod tokens;
+mod trace;
 mod users;

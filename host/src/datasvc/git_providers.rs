@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use url::Url;
 
@@ -166,7 +167,8 @@ impl DataSvc {
     ) -> Result<GitProvider> {
         caller.require_interface(Permission::Write, Interface::GitProviders)?;
         r#type.check(base_url)?;
-        sqlx::query_as!(
+        let mut transaction = self.change(caller, "git-providers.create").await?;
+        let provider = sqlx::query_as!(
             GitProvider,
             r#"insert into git_providers (name, type, base_url, attributes) values ($1, $2, $3, $4)
                returning name as "name: GitProviderName", type as "type: GitProviderType",
@@ -177,9 +179,11 @@ impl DataSvc {
             base_url.map(BaseUrl::as_str),
             attributes as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
-        .on_constraint("git_providers_pkey", || Error::already_exists(Kind::GitProvider, name))
+        .on_constraint("git_providers_pkey", || Error::already_exists(Kind::GitProvider, name))?;
+        transaction.created(None, name, &provider).await?;
+        Ok(provider)
     }
 
     /// One git provider.
@@ -234,24 +238,13 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<GitProvider> {
         caller.require_interface(Permission::Write, Interface::GitProviders)?;
-        let mut transaction = self.pool.begin().await?;
-        // Repositories may be given this provider meanwhile.
-        let provider = sqlx::query_as!(
-            GitProvider,
-            r#"select name as "name: GitProviderName", type as "type: GitProviderType",
-                   base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
-                   revision as "revision: Revision"
-               from git_providers where name = $1 for no key update"#,
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::GitProvider, name))?;
+        let mut transaction = self.change(caller, "git-providers.update").await?;
+        let provider = locked(&mut transaction, name).await?;
         expected.check(provider.revision, Kind::GitProvider, name)?;
         let changeable = Change { base_url: provider.base_url.clone(), attributes: provider.attributes.clone() };
         let Change { base_url, attributes } = patch.apply(&provider, &changeable)?;
         provider.r#type.check(base_url.as_ref())?;
-        let provider = sqlx::query_as!(
+        let updated = sqlx::query_as!(
             GitProvider,
             r#"update git_providers
                set base_url = $2, attributes = $3, revision = nextval('revisions'), updated_at = now()
@@ -265,8 +258,8 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.commit().await?;
-        Ok(provider)
+        transaction.updated(None, name, &provider, &updated).await?;
+        Ok(updated)
     }
 
     /// Removes a git provider that no git repository uses.
@@ -281,16 +274,13 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<()> {
         caller.require_interface(Permission::Write, Interface::GitProviders)?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.change(caller, "git-providers.delete").await?;
         // The lock keeps repositories from being given this provider, so that what is found below holds.
-        let revision = sqlx::query_scalar!(
-            r#"select revision as "revision: Revision" from git_providers where name = $1 for update"#,
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::GitProvider, name))?;
-        expected.check(revision, Kind::GitProvider, name)?;
+        sqlx::query!("select from git_providers where name = $1 for update", name.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        let provider = locked(&mut transaction, name).await?;
+        expected.check(provider.revision, Kind::GitProvider, name)?;
         let repos = sqlx::query_as!(
             Referrer,
             r#"select application || '/' || name as "name!", count(*) over () as "count!"
@@ -307,9 +297,23 @@ impl DataSvc {
             .execute(&mut *transaction)
             .await
             .on_constraint("git_repos_git_provider_fkey", || in_use(name, "a git repo"))?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.deleted(None, name, &provider).await
     }
+}
+
+/// One git provider, locked against changes. Repositories may be given it meanwhile.
+async fn locked(connection: &mut PgConnection, name: &GitProviderName) -> Result<GitProvider> {
+    sqlx::query_as!(
+        GitProvider,
+        r#"select name as "name: GitProviderName", type as "type: GitProviderType",
+               base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
+               revision as "revision: Revision"
+           from git_providers where name = $1 for no key update"#,
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::GitProvider, name))
 }
 
 fn in_use(name: &GitProviderName, users: &str) -> Error {

@@ -6,6 +6,7 @@
 
 mod applications;
 mod attributes;
+mod audit;
 mod builds;
 mod caller;
 mod census;
@@ -19,6 +20,7 @@ mod groups;
 mod ids;
 mod intake;
 mod job_log;
+mod job_trace;
 mod jobs;
 mod keypairs;
 mod lease;
@@ -28,6 +30,7 @@ mod page;
 mod passwords;
 mod patch;
 mod permissions;
+mod plugin_access;
 mod plugins;
 mod pool;
 mod queue;
@@ -45,6 +48,7 @@ mod wakes;
 
 pub use applications::Application;
 pub use attributes::Attributes;
+pub use audit::{AuditEntry, AuditFilter, AuditedDocument};
 pub use builds::{Build, PackageFile};
 pub use caller::{Caller, Grants, Interface, Permission};
 pub use census::{Census, CensusEntry};
@@ -64,6 +68,7 @@ pub use intake::Taker;
 pub use job_log::{
     JobEntries, JobEntry, JobLog, LogLimits, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES, SOURCE_HOST,
 };
+pub use job_trace::{JobTrace, TraceEvent, TraceLine};
 pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
 pub use keypairs::{Keypair, NewKeys};
 pub use lease::{Lease, LeaseKeeper};
@@ -71,6 +76,7 @@ pub use package_maps::{PackageMap, PackageRule, PackageRules};
 pub use page::{Listed, Page};
 pub use patch::Patch;
 pub use permissions::Permissions;
+pub use plugin_access::{InterfaceAccess, PluginAccess};
 pub use plugins::{
     ActivePlugin, FedPlugin, Plugin, PluginAction, PluginHooks, PluginState, RegisteredAction, RegisteredParameter,
     Registration,

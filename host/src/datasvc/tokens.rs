@@ -12,6 +12,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::DataSvc;
+use super::audit::Author;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
 use super::ids::{Digest, TokenId, UserName};
@@ -105,7 +106,9 @@ impl DataSvc {
             return Err(Error::WrongPassword);
         };
         let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
-        let digest = Digest::of(token.as_bytes());
+        let (id, digest) = (TokenId::new(), Digest::of(token.as_bytes()));
+        let author = Author::User { name: &username, token: id, address: Some(from) };
+        let mut transaction = self.change(author, "tokens.create").await?;
         let stored = sqlx::query_as!(
             Token,
             r#"with own as (
@@ -116,15 +119,16 @@ impl DataSvc {
                values ($1, $2, $3, now() + make_interval(secs => $4), $5)
                returning id as "token_id: TokenId", username as "username: UserName", scope as "scope: Permissions",
                    created_at, expires_at"#,
-            TokenId::new() as _,
+            id as _,
             username.as_str(),
             digest.as_bytes(),
             lifetime.as_secs_f64(),
             scope as _,
             attempt.address()
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await?;
+        transaction.created(None, &id, &stored).await?;
         Ok(NewToken { token, stored })
     }
 
@@ -210,17 +214,19 @@ impl DataSvc {
     /// # Errors
     /// [`Error::NotFound`], also for another user's token without write permission on `_global`.
     pub async fn delete_token(&self, caller: &Caller, id: TokenId) -> Result<()> {
-        let deleted = sqlx::query!(
-            "delete from tokens where id = $1 and ($2::text is null or username = $2)",
+        let mut transaction = self.change(caller, "tokens.delete").await?;
+        let token = sqlx::query_as!(
+            Token,
+            r#"delete from tokens where id = $1 and ($2::text is null or username = $2)
+               returning id as "token_id: TokenId", username as "username: UserName", scope as "scope: Permissions",
+                   created_at, expires_at"#,
             id as _,
             visible_to(caller, Permission::Write)?
         )
-        .execute(&self.pool)
-        .await?;
-        if deleted.rows_affected() == 0 {
-            return Err(Error::not_found(Kind::Token, id));
-        }
-        Ok(())
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Token, id))?;
+        transaction.deleted(None, &id, &token).await
     }
 }
 
@@ -235,7 +241,9 @@ struct Held {
 impl Held {
     fn into_caller(self) -> Caller {
         let Self { id, name, permissions, scope } = self;
-        Caller::User { name, token: id, permissions: Arc::new(permissions.narrowed_by(scope)) }
+        // Where a request comes from is for the door to add.
+        let permissions = Arc::new(permissions.narrowed_by(scope));
+        Caller::User { name, token: id, address: None, permissions }
     }
 }
 

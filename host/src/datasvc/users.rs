@@ -56,6 +56,14 @@ struct Change {
     password: Option<String>,
 }
 
+/// A user after a change, and whether the password is another one.
+#[derive(Serialize)]
+struct Audited<'u> {
+    #[serde(flatten)]
+    user: &'u User,
+    password_changed: bool,
+}
+
 /// What a user may do with what there is now.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct EffectivePermissions {
@@ -117,6 +125,7 @@ impl DataSvc {
         permissions.check()?;
         caller.require_cover(permissions)?;
         let hash = self.passwords.hash(password).await?;
+        let mut transaction = self.change(caller, "users.create").await?;
         let created = sqlx::query_as!(
             User,
             r#"insert into users (name, password_hash, permissions, attributes) values ($1, $2, $3, $4)
@@ -127,9 +136,11 @@ impl DataSvc {
             permissions as _,
             attributes as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await;
-        created.on_constraint("users_pkey", || Error::already_exists(Kind::User, name))
+        let user = created.on_constraint("users_pkey", || Error::already_exists(Kind::User, name))?;
+        transaction.created(None, name, &user).await?;
+        Ok(user)
     }
 
     /// One user. Everybody may see themselves.
@@ -188,7 +199,7 @@ impl DataSvc {
         if !is_own {
             caller.require_global(Permission::Write)?;
         }
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.change(caller, "users.update").await?;
         let user = locked(&mut transaction, name).await?;
         expected.check(user.revision, Kind::User, name)?;
         let shown =
@@ -212,7 +223,7 @@ impl DataSvc {
             }
             None => None,
         };
-        let user = sqlx::query_as!(
+        let updated = sqlx::query_as!(
             User,
             r#"update users set permissions = $2, attributes = $3, password_hash = coalesce($4, password_hash),
                    revision = nextval('revisions'), updated_at = now()
@@ -235,8 +246,9 @@ impl DataSvc {
                 .execute(&mut *transaction)
                 .await?;
         }
-        transaction.commit().await?;
-        Ok(user)
+        let after = Audited { user: &updated, password_changed: hash.is_some() };
+        transaction.updated(None, name, &user, &after).await?;
+        Ok(updated)
     }
 
     /// Removes a user, with all of the user's tokens.
@@ -247,7 +259,7 @@ impl DataSvc {
     /// left who may manage users.
     pub async fn delete_user(&self, caller: &Caller, name: &UserName, expected: &Expected) -> Result<()> {
         caller.require_global(Permission::Write)?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.change(caller, "users.delete").await?;
         let user = locked(&mut transaction, name).await?;
         expected.check(user.revision, Kind::User, name)?;
         caller.require_cover(&user.permissions)?;
@@ -255,8 +267,7 @@ impl DataSvc {
             another_administrator(&mut transaction, name).await?;
         }
         sqlx::query!("delete from users where name = $1", name.as_str()).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.deleted(None, name, &user).await
     }
 
     /// What a user may do with the applications, actions and servers that there are now.

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Notify;
 
 use super::Rest;
+use super::client::ClientAddress;
 use super::problem::Problem;
 use crate::datasvc::{Caller, DataSvc, Digest};
 
@@ -29,7 +30,9 @@ impl FromRequestParts<Rest> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, rest: &Rest) -> Result<Self, Response> {
         let token = token(&parts.headers).map_err(Problem::into_response)?;
-        rest.tokens.caller_of(&rest.svc, token).await.map_err(Problem::into_response)
+        let caller = rest.tokens.caller_of(&rest.svc, token).await.map_err(Problem::into_response)?;
+        let client = ClientAddress::from_request_parts(parts, rest).await.map_err(Problem::into_response)?;
+        Ok(caller.at(client.ip()))
     }
 }
 

@@ -15,6 +15,7 @@ mod actions;
 mod api;
 mod applications;
 mod args;
+mod audit;
 mod auth;
 mod body;
 mod builds;
@@ -100,6 +101,7 @@ pub fn router(rest: Rest) -> Router {
         .merge(about::router())
         .merge(applications::router())
         .merge(actions::router())
+        .merge(audit::router())
         .merge(builds::router())
         .merge(census::router())
         .merge(git_providers::router())
