@@ -85,25 +85,38 @@ async fn a_request_takes_as_few_statements_as_can_be() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_documents_is_one_statement_however_long_it_is() {
-    let metered = Metered::start(Setup::default()).await;
+    let mut metered = Metered::start(Setup::default()).await;
     for n in 0..5 {
         metered.fill(n).await;
     }
+    let everywhere = "insert into gitdeploy_servers (application, gitdeploy, server)
+        select application, gitdeploys.name, servers.name from gitdeploys, servers";
+    metered.connection.execute(everywhere).await.unwrap();
     for (method, path, statements) in [
         (Method::GET, "/app/hostile/builds", 1),
         (Method::GET, "/app/hostile/builds/1", 1),
         (Method::GET, "/app/hostile/packagemaps", 1),
+        (Method::GET, "/app/hostile/packagemaps/1", 1),
         (Method::GET, "/app/hostile/gitrepos", 1),
+        (Method::GET, "/app/hostile/gitrepos/1", 1),
         (Method::GET, "/app/hostile/gitdeploys", 1),
         (Method::GET, "/app/hostile/gitdeploys/1", 1),
         (Method::GET, "/app/hostile/groups", 1),
         (Method::GET, "/app/hostile/groups/1", 1),
+        (Method::GET, "/app/hostile/groups?environments=test", 1),
+        (Method::GET, "/app/hostile/census", 1),
         (Method::GET, "/server", 1),
+        (Method::GET, "/server/1", 1),
         (Method::GET, "/server/environments", 1),
         (Method::GET, "/global/gitproviders", 1),
+        (Method::GET, "/global/gitproviders/1", 1),
+        (Method::GET, "/global/keypairs", 1),
         (Method::GET, "/global/users", 1),
         // Reading under a lock, writing, putting it on record, and the transaction around them.
         (Method::PATCH, "/app/hostile/builds/1", 5),
+        (Method::PATCH, "/app/hostile/gitdeploys/1", 5),
+        (Method::PATCH, "/server/1", 5),
+        (Method::PATCH, "/global/gitproviders/1", 5),
     ] {
         metered.assert_takes(statements, &method, path).await;
     }

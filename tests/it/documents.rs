@@ -94,7 +94,7 @@ async fn a_version_that_has_changed_since_is_neither_changed_nor_removed() {
     assert_ne!(first.header("etag"), old);
 
     let weak = format!("W/{}", first.header("etag"));
-    for etag in [&old, "\"none\"", &weak] {
+    for etag in [&old, "\"none\"", &weak, "\"a,b\", W/\",\""] {
         let second = host.client.patch_if(BUILD, etag, &json!({ "attributes": { "by": "second" } })).await;
         assert_eq!((second.status, &second.body["code"]), (412, &json!("changed")), "{second}");
         assert_eq!(host.client.delete_if(BUILD, etag).await.status, 412);
@@ -145,8 +145,10 @@ async fn a_patch_that_is_none_is_refused() {
         let refused = send_patch(&host, content_type, body).await;
         assert_eq!(refused.status, status, "{content_type} {body}: {refused}");
     }
-    let without_quotes = host.client.patch_if(BUILD, "7", &json!({})).await;
-    assert_eq!(without_quotes.status, 400, "{without_quotes}");
+    for none in ["7", "\"7", "\"7\" \"8\"", "W/7", "\"7\", 8"] {
+        let refused = host.client.patch_if(BUILD, none, &json!({})).await;
+        assert_eq!(refused.status, 400, "{none}: {refused}");
+    }
     assert_eq!(host.client.get(BUILD).await.body["attributes"], json!({ "a": 1 }));
 }
 
@@ -217,6 +219,70 @@ async fn what_would_be_a_pattern_a_path_or_everything_is_no_name_of_anything() {
         }
     }
     assert_eq!(host.client.get(BUILD).await.status, 200);
+}
+
+#[tokio::test]
+async fn every_noun_is_created_read_listed_changed_and_removed() {
+    let host = TestHost::start().await;
+    let location = json!({ "path": "/srv/a", "gitrepo": "a" });
+    let rules = json!({ "web": { "patterns": ["web/**"] } });
+    let nouns = [
+        ("/app", "app_name", json!({}), json!({})),
+        ("/global/gitproviders", "name", json!({ "type": "github" }), json!({ "base_url": "https://git.example.com" })),
+        ("/global/keypairs", "name", json!({ "generate": true }), json!({})),
+        (
+            "/global/users",
+            "username",
+            json!({ "password": "long enough" }),
+            json!({ "permissions": { "servers": ["*"] } }),
+        ),
+        ("/server", "name", json!({ "environment": "a", "driver": "salt" }), json!({ "environment": "b" })),
+        ("/app/a/builds", "build_name", json!({}), json!({})),
+        (
+            "/app/a/packagemaps",
+            "name",
+            json!({ "packages": rules }),
+            json!({ "packages": { "web": { "prefix": "a/" } } }),
+        ),
+        ("/app/a/gitrepos", "name", json!({ "existing": true, "uri": "/srv/a.git" }), json!({ "uri": "/srv/b.git" })),
+        (
+            "/app/a/gitdeploys",
+            "name",
+            json!({ "package": "web", "location": location }),
+            json!({ "package": "master" }),
+        ),
+        ("/app/a/groups", "name", json!({ "gitdeploys": ["a"] }), json!({ "gitdeploys": [["a"]] })),
+    ];
+    for (container, name, more, change) in &nouns {
+        let mut new = json!({ *name: "a", "attributes": { "kept": true } });
+        new.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let created = host.client.post(container, &new).await;
+        let at = format!("{container}/a");
+        assert_eq!((created.status, created.header("location")), (201, at.as_str()), "{created}");
+        let shown = host.client.get(&at).await;
+        assert_eq!((&shown.body, shown.header("etag")), (&created.body, created.header("etag")), "{shown}");
+        let listed = host.client.get(container).await;
+        assert!(listed.items(name).contains(&"a"), "{listed}");
+        let again = host.client.post(container, &new).await;
+        assert_eq!((again.status, &again.body["code"]), (409, &json!("already-exists")), "{again}");
+
+        let mut change = change.clone();
+        change["attributes"] = json!({ "kept": null, "more": 1 });
+        let changed = host.client.patch_if(&at, created.header("etag"), &change).await;
+        let expected = (200, &json!({ "more": 1 }), true);
+        assert_eq!((changed.status, &changed.body["attributes"], changed.body != created.body), expected, "{changed}");
+        assert_eq!(host.client.get(&at).await.body, changed.body);
+        assert_eq!(host.client.patch_if(&at, created.header("etag"), &change).await.status, 412);
+        assert_eq!(host.client.delete_if(&at, created.header("etag")).await.status, 412);
+        let fixed = host.client.patch(&at, &json!({ *name: "b" })).await;
+        assert_eq!(fixed.fault(), (422, format!("/{name}").as_str()), "{fixed}");
+    }
+    for (container, ..) in nouns.iter().rev() {
+        let at = format!("{container}/a");
+        assert_eq!(host.client.delete(&at).await.status, 204, "{at}");
+        assert_eq!(host.client.get(&at).await.status, 404, "{at}");
+        assert_eq!(host.client.delete(&at).await.status, 404, "{at}");
+    }
 }
 
 async fn with_build() -> TestHost {

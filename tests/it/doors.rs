@@ -71,6 +71,59 @@ async fn no_function_answered_with_an_error() {
 }
 
 #[tokio::test]
+async fn both_doors_refuse_the_same_for_the_same_reason() {
+    let (host, _) = exercised().await;
+    let job = host.run_action("exercise", "Refused", "").await;
+    let (answers, of) = (job["result"].as_object().unwrap(), |path: &str| format!("/app/exercise/{path}"));
+    let fixed = json!({ "created_at": "2026-11-25T00:00:00Z" });
+    let uri = "https://git.example.com/exercise/site.git";
+    let location = json!({ "path": "/srv/exercise", "gitrepo": "exercised" });
+    let calls = [
+        ("applications.create", "/app".to_owned(), json!({ "app_name": "exercise-made" })),
+        ("applications.update", "/app/exercise-made".to_owned(), fixed.clone()),
+        ("builds.create", of("builds"), json!({ "build_name": "exercised" })),
+        ("builds.update", of("builds/exercised"), fixed.clone()),
+        ("builds.get", of("builds/gone"), Value::Null),
+        (
+            "package-maps.create",
+            of("packagemaps"),
+            json!({ "name": "exercised", "packages": { "web": { "patterns": ["web/**"] } } }),
+        ),
+        ("package-maps.update", of("packagemaps/exercised"), fixed),
+        ("package-maps.get", of("packagemaps/gone"), Value::Null),
+        ("git-providers.get", "/global/gitproviders/gone".to_owned(), Value::Null),
+        ("git-repos.create", of("gitrepos"), json!({ "name": "exercised", "existing": true, "uri": uri })),
+        ("git-repos.update", of("gitrepos/exercised"), json!({ "uri": "ext::sh" })),
+        ("git-repos.delete", of("gitrepos/exercised"), Value::Null),
+        ("gitdeploys.create", of("gitdeploys"), json!({ "name": "exercised", "package": "web", "location": location })),
+        ("gitdeploys.update", of("gitdeploys/exercised"), json!({ "location": null })),
+        ("gitdeploys.delete", of("gitdeploys/exercised"), Value::Null),
+        ("groups.create", of("groups"), json!({ "name": "exercised", "gitdeploys": ["exercised"] })),
+        ("groups.update", of("groups/exercised"), json!({ "gitdeploys": ["gone"] })),
+        ("groups.delete", of("groups/gone"), Value::Null),
+        (
+            "servers.create",
+            "/server".to_owned(),
+            json!({ "name": "exercise-exercised", "environment": "testing", "driver": "ssh" }),
+        ),
+        ("servers.update", "/server/exercise-exercised".to_owned(), json!({ "connection": { "port": 0 } })),
+        ("servers.delete", "/server/exercise-gone".to_owned(), Value::Null),
+    ];
+    assert_eq!(answers.len(), calls.len(), "{job:#}");
+    for (function, path, body) in calls {
+        let refused = match function.rsplit_once('.').unwrap().1 {
+            "create" => host.client.post(&path, &body).await,
+            "update" => host.client.patch(&path, &body).await,
+            "delete" => host.client.delete(&path).await,
+            _ => host.client.get(&path).await,
+        };
+        let (error, detail) = (&answers[function]["error"], refused.body["detail"].as_str().unwrap());
+        assert_eq!(error["code"], refused.body["code"], "{function}: {error}\n{refused}");
+        assert!(error["message"].as_str().unwrap().contains(detail), "{function}: {error}\n{refused}");
+    }
+}
+
+#[tokio::test]
 async fn an_action_that_a_plugin_starts_is_a_job_of_its_own() {
     let (host, job) = exercised().await;
     let started = host.ended_job(job["result"]["actions.run"].as_str().unwrap()).await;

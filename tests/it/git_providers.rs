@@ -1,9 +1,11 @@
 //! Git providers over HTTP.
 
 use insta::assert_json_snapshot;
+use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Row as _;
 
-use crate::harness::{Reply, TestHost};
+use crate::harness::{Reply, Setup, TestHost};
 
 const PROVIDERS: &str = "/global/gitproviders";
 const HUB: &str = "/global/gitproviders/hub";
@@ -24,6 +26,7 @@ async fn a_git_provider_is_created_and_shown() {
       "name": "hub",
       "type": "gitea",
       "base_url": "https://git.example.com/gitea",
+      "has_auth": false,
       "attributes": {
         "team": "red"
       },
@@ -107,12 +110,10 @@ async fn what_is_no_git_provider_is_refused_where_it_is_wrong() {
         (json!({ "name": "hub", "type": "svn" }), (422, "/type")),
         (json!({ "name": "hub", "type": "github", "attributes": [] }), (422, "/attributes")),
         (json!({ "name": "hub", "type": "github", "created_at": null }), (400, "/created_at")),
-        // There is nowhere to keep a secret, so that none is taken.
-        (json!({ "name": "hub", "type": "github", "auth": { "token": "secret" } }), (400, "/auth")),
+        (json!({ "name": "hub", "type": "github", "has_auth": true }), (400, "/has_auth")),
     ] {
         let reply = host.client.post(PROVIDERS, &new).await;
         assert_eq!(reply.fault(), fault, "{reply}");
-        assert!(!reply.body.to_string().contains("secret"), "{reply}");
     }
     assert_eq!(host.client.get(PROVIDERS).await.items("name"), [""; 0]);
 }
@@ -194,7 +195,7 @@ async fn a_patch_of_what_is_fixed_or_unknown_changes_nothing() {
         (json!({ "name": "other" }), "/name"),
         (json!({ "type": "gitlab" }), "/type"),
         (json!({ "updated_at": null }), "/updated_at"),
-        (json!({ "auth": { "token": "secret" } }), "/auth"),
+        (json!({ "has_auth": true }), "/has_auth"),
         (json!({ "base_url": 7 }), "/base_url"),
         (json!({ "attributes": "red" }), "/attributes"),
     ] {
@@ -262,11 +263,212 @@ async fn a_git_provider_stays_while_git_repositories_use_it() {
     assert!(refused.body["detail"].as_str().unwrap().contains(named), "{refused}");
     assert_eq!(host.client.get(HUB).await.status, 200);
 
+    let operator = host.guest(&json!({ "apps": { "_global": "read/write", "shop": "read" } })).await;
+    let refused = operator.delete(HUB).await;
+    let detail = refused.body["detail"].as_str().unwrap();
+    let named = "`shop/a`, `shop/b`, `shop/c`, `shop/d`, `shop/e` and 2 more";
+    assert!(refused.status == 409 && detail.contains(named) && !detail.contains("blog"), "{refused}");
+
     assert_eq!(host.client.delete("/app/shop").await.status, 204);
     let refused = host.client.delete(HUB).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("`blog/api`, `blog/web`;"), "{refused}");
     assert_eq!(host.client.delete("/app/blog").await.status, 204);
     assert_eq!(host.client.delete(HUB).await.status, 204);
+}
+
+/// A token, a username and a password that are nowhere else.
+const TOKEN: &str = "ghp_canaryTokenOfTheseTests";
+const USERNAME: &str = "canary@example.com";
+const PASSWORD: &str = "canary-app-password";
+
+#[tokio::test]
+async fn each_type_takes_its_credentials_and_nothing_shows_them() {
+    let host = TestHost::start().await;
+    let token = json!({ "token": TOKEN });
+    let password = json!({ "username": USERNAME, "password": PASSWORD });
+    for (kind, auth, status) in [
+        ("github", &token, 201),
+        ("gitlab", &token, 201),
+        ("gitea", &token, 201),
+        ("bitbucket", &token, 201),
+        ("other", &token, 422),
+        ("local", &token, 422),
+        ("github", &password, 422),
+        ("gitlab", &password, 422),
+        ("gitea", &password, 422),
+        ("bitbucket", &password, 201),
+        ("other", &password, 201),
+        ("local", &password, 422),
+    ] {
+        let url = ["gitea", "other"].contains(&kind).then_some("https://git.example.com");
+        let name = format!("{kind}-{}", auth.as_object().unwrap().len());
+        let new = json!({ "name": name, "type": kind, "base_url": url, "auth": auth });
+        let created = host.client.post(PROVIDERS, &new).await;
+        assert_eq!(created.status, status, "{created}");
+        assert_shows_no_secret(&created);
+        if status == 201 {
+            assert_eq!(created.body["has_auth"], true, "{created}");
+            let shown = host.client.get(&format!("{PROVIDERS}/{name}")).await;
+            assert_eq!(shown.body, created.body);
+        } else {
+            assert_eq!(created.fault().1, "/auth", "{created}");
+        }
+    }
+    assert_shows_no_secret(&host.client.get(PROVIDERS).await);
+}
+
+#[tokio::test]
+async fn credentials_that_are_none_are_refused_where_they_are_wrong_and_not_repeated() {
+    let host = TestHost::start().await;
+    create(&host, json!({ "name": "hub", "type": "bitbucket" })).await;
+    let long = TOKEN.repeat(200);
+    for (auth, pointer) in [
+        (json!(TOKEN), "/auth"),
+        (json!([TOKEN]), "/auth"),
+        (json!({}), "/auth"),
+        (json!({ "token": TOKEN, "username": USERNAME, "password": PASSWORD }), "/auth"),
+        (json!({ "token": [TOKEN] }), "/auth/token"),
+        (json!({ "token": "" }), "/auth/token"),
+        (json!({ "token": format!("{TOKEN}\r\nHost: elsewhere") }), "/auth/token"),
+        (json!({ "token": long }), "/auth/token"),
+        (json!({ "username": USERNAME }), "/auth/password"),
+        (json!({ "password": PASSWORD }), "/auth/username"),
+        (json!({ "username": "a:b", "password": PASSWORD }), "/auth/username"),
+        (json!({ "token": TOKEN, "a/b": 1 }), "/auth/a~1b"),
+    ] {
+        let created = host.client.post(PROVIDERS, &json!({ "name": "new", "type": "bitbucket", "auth": auth })).await;
+        let changed = host.client.patch(HUB, &json!({ "auth": auth })).await;
+        for refused in [created, changed] {
+            assert_eq!(refused.fault(), (422, pointer), "{auth}: {refused}");
+            assert_shows_no_secret(&refused);
+        }
+    }
+    assert_eq!(host.client.get(HUB).await.body["has_auth"], false);
+}
+
+#[tokio::test]
+async fn credentials_stand_in_no_url() {
+    let host = TestHost::start().await;
+    let in_url =
+        host.client.put(&format!("{PROVIDERS}?name=hub&type=github&auth=%7B%22token%22%3A%22{TOKEN}%22%7D")).await;
+    assert_eq!(in_url.fault(), (400, "auth"), "{in_url}");
+    assert_shows_no_secret(&in_url);
+    let request = host.client.request(Method::PUT, &format!("{PROVIDERS}?name=hub&type=github"));
+    let created = host.client.send(request.json(&json!({ "auth": { "token": TOKEN } }))).await;
+    assert_eq!((created.status, &created.body["has_auth"]), (201, &json!(true)), "{created}");
+}
+
+#[tokio::test]
+async fn credentials_are_replaced_kept_and_taken_away_by_patches() {
+    let host = TestHost::start().await;
+    let new = json!({ "name": "hub", "type": "github", "auth": { "token": TOKEN } });
+    let before = create(&host, new).await;
+    let first = sealed(&host).await;
+    assert_eq!(host.client.patch(HUB, &before.body).await.status, 200);
+    assert_eq!(host.client.patch(HUB, &json!({ "attributes": { "a": 1 } })).await.status, 200);
+    assert_eq!(sealed(&host).await, first);
+
+    let replaced = host.client.patch(HUB, &json!({ "auth": { "token": "another" } })).await;
+    assert_eq!((replaced.status, &replaced.body["has_auth"]), (200, &json!(true)), "{replaced}");
+    assert_ne!(replaced.header("etag"), before.header("etag"));
+    let second = sealed(&host).await;
+    assert!(second.is_some() && second != first);
+
+    let removed = host.client.patch(HUB, &json!({ "auth": null })).await;
+    assert_eq!((removed.status, &removed.body["has_auth"]), (200, &json!(false)), "{removed}");
+    assert_eq!(sealed(&host).await, None);
+    let added =
+        host.client.patch_by(HUB, &json!([{ "op": "add", "path": "/auth", "value": { "token": TOKEN } }])).await;
+    assert_eq!((added.status, &added.body["has_auth"]), (200, &json!(true)), "{added}");
+    let copied = host.client.patch_by(HUB, &json!([{ "op": "copy", "from": "/auth", "path": "/attributes/b" }])).await;
+    assert_shows_no_secret(&copied);
+    let removed = host.client.patch_by(HUB, &json!([{ "op": "remove", "path": "/auth" }])).await;
+    assert_eq!((removed.status, &removed.body["has_auth"]), (200, &json!(false)), "{removed}");
+    assert_eq!(host.client.patch(HUB, &json!({ "auth": true })).await.fault(), (422, "/auth"));
+}
+
+#[tokio::test]
+async fn credentials_are_not_for_another_url() {
+    let host = TestHost::start().await;
+    let old = "https://git.example.com";
+    create(&host, json!({ "name": "hub", "type": "gitea", "base_url": old, "auth": { "token": TOKEN } })).await;
+    let elsewhere = "https://elsewhere.example";
+    let refused = host.client.patch(HUB, &json!({ "base_url": elsewhere })).await;
+    assert_eq!(refused.fault(), (422, "/auth"), "{refused}");
+    let shown = host.client.get(HUB).await;
+    assert_eq!((&shown.body["base_url"], &shown.body["has_auth"]), (&json!(old), &json!(true)));
+    let anew = host.client.patch(HUB, &json!({ "base_url": elsewhere, "auth": { "token": "another" } })).await;
+    assert_eq!((anew.status, &anew.body["base_url"]), (200, &json!(elsewhere)), "{anew}");
+    let without = host.client.patch(HUB, &json!({ "base_url": old, "auth": null })).await;
+    assert_eq!((without.status, &without.body["has_auth"]), (200, &json!(false)), "{without}");
+}
+
+#[tokio::test]
+async fn credentials_are_in_the_database_sealed_only_and_for_their_provider() {
+    let host = TestHost::start().await;
+    for name in ["one", "two"] {
+        create(&host, json!({ "name": name, "type": "github", "auth": { "token": TOKEN } })).await;
+    }
+    let mut connection = host.database.connect().await;
+    let rows =
+        sqlx::query("select git_providers::text as text, auth from git_providers").fetch_all(&mut connection).await;
+    let sealed: Vec<Vec<u8>> = rows
+        .unwrap()
+        .iter()
+        .map(|row| {
+            assert!(!row.get::<String, _>("text").contains(TOKEN));
+            row.get("auth")
+        })
+        .collect();
+    assert_ne!(sealed[0], sealed[1]);
+    for bytes in &sealed {
+        assert!(!bytes.windows(8).any(|bytes| TOKEN.as_bytes().windows(8).any(|part| part == bytes)));
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_sealed_anew_under_a_newer_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("secret.key");
+    let host = Setup::default().flag("--secret-key-file", key.display()).start().await;
+    create(&host, json!({ "name": "hub", "type": "github", "auth": { "token": TOKEN } })).await;
+    let first = (version(&host).await, sealed(&host).await);
+    let stopped = host.stop().await;
+
+    // As long as credentials are under the old key, no server goes without it.
+    let old = std::fs::read_to_string(&key).unwrap();
+    let newer = "2 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
+    std::fs::write(&key, newer).unwrap();
+    let (code, stderr) = stopped.start_program().ended().await;
+    assert!(code != Some(0) && stderr.contains("version 1 of the secret key"), "{stderr}");
+
+    std::fs::write(&key, format!("{newer}{old}")).unwrap();
+    let host = stopped.start().await;
+    let second = (version(&host).await, sealed(&host).await);
+    assert_eq!((first.0, second.0), (Some(1), Some(2)));
+    assert_ne!(first.1, second.1);
+    let stopped = host.stop().await;
+
+    std::fs::write(&key, newer).unwrap();
+    let host = stopped.start().await;
+    assert_eq!(host.client.get(HUB).await.body["has_auth"], true);
+}
+
+/// The credentials of the only git provider, as they are kept.
+async fn sealed(host: &TestHost) -> Option<Vec<u8>> {
+    let mut connection = host.database.connect().await;
+    sqlx::query_scalar("select auth from git_providers").fetch_one(&mut connection).await.unwrap()
+}
+
+async fn version(host: &TestHost) -> Option<i32> {
+    let mut connection = host.database.connect().await;
+    sqlx::query_scalar("select secret_version from git_providers").fetch_one(&mut connection).await.unwrap()
+}
+
+fn assert_shows_no_secret(reply: &Reply) {
+    for secret in [TOKEN, PASSWORD] {
+        assert!(!reply.to_string().contains(secret), "{reply}");
+    }
 }
 
 async fn create(host: &TestHost, new: Value) -> Reply {

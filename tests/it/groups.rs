@@ -115,10 +115,10 @@ async fn what_is_no_group_is_refused_where_it_is_wrong() {
         (of(json!([[]])), (422, "/gitdeploys")),
         (of(json!([["web"], []])), (422, "/gitdeploys")),
         (of(json!(["web", ["api"]])), (422, "/gitdeploys")),
-        (of(json!([["web", ["api"]]])), (422, "/gitdeploys")),
-        (of(json!(["web", 7])), (422, "/gitdeploys")),
+        (of(json!([["web", ["api"]]])), (422, "/gitdeploys/0/1")),
+        (of(json!(["web", 7])), (422, "/gitdeploys/1")),
         (of(json!("web")), (422, "/gitdeploys")),
-        (of(json!(["a/b"])), (422, "/gitdeploys")),
+        (of(json!(["a/b"])), (422, "/gitdeploys/0")),
         (of(json!(["web", "web"])), (422, "/gitdeploys")),
         (of(json!([["web"], ["api", "web"]])), (422, "/gitdeploys")),
         (of(json!(many)), (422, "/gitdeploys")),
@@ -372,6 +372,22 @@ async fn the_census_shows_what_runs_where() {
         },
     });
     assert_eq!(census.body, expected, "{census}");
+}
+
+#[tokio::test]
+async fn whoever_may_read_an_application_sees_the_names_of_its_servers_and_no_more_of_them() {
+    let host = with_members().await;
+    let reader = host.guest(&json!({ "apps": { "shop": "read" } })).await;
+    assert_eq!(reader.get(FRONT).await.body["servers"], json!(["web1", "web2", "web3"]));
+    let gitdeploy = reader.get("/app/shop/gitdeploys/db").await;
+    assert_eq!(gitdeploy.body["servers"][0]["server"], "db1", "{gitdeploy}");
+    let census = reader.get("/app/shop/census").await;
+    assert!(census.body["staging"]["front"]["web3"].is_object(), "{census}");
+    for server in ["web1", "web2", "web3", "db1"] {
+        assert_eq!(reader.get(&format!("/server/{server}")).await.status, 403);
+    }
+    assert_eq!(reader.get("/server").await.items("name"), [""; 0]);
+    assert_eq!(reader.get("/server/environments").await.body, json!({}));
 }
 
 #[tokio::test]

@@ -93,6 +93,10 @@ async fn a_keypair_stays_while_git_repositories_use_it() {
     let refused = host.client.delete("/global/keypairs/deploy").await;
     assert_eq!((refused.status, &refused.body["code"]), (409, &json!("conflict")), "{refused}");
     assert!(refused.body["detail"].as_str().unwrap().contains("`shop/site`"), "{refused}");
+    let operator = host.guest(&json!({ "apps": { "_global": "read/write" } })).await;
+    let refused = operator.delete("/global/keypairs/deploy").await;
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(refused.status == 409 && detail.contains("1 git repo that you may not see"), "{refused}");
     let unknown = host.client.patch("/app/shop/gitrepos/site", &json!({ "keypair": "nowhere" })).await;
     assert_eq!(unknown.fault(), (422, "/keypair"), "{unknown}");
     let freed = host.client.patch("/app/shop/gitrepos/site", &json!({ "keypair": null })).await;

@@ -34,6 +34,7 @@ mod plugins;
 mod postgres;
 mod queue;
 mod readme;
+mod secrets;
 mod servers;
 mod state_machine;
 mod surface;

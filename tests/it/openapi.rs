@@ -158,7 +158,10 @@ async fn every_operation_is_described() {
         assert_eq!(all.len(), parameters.len(), "{what}: a parameter is declared twice");
         for parameter in parameters {
             let described = parameter["description"].as_str().is_some_and(|text| !text.is_empty());
-            assert!(described && parameter["schema"].is_object(), "{what}: {parameter}");
+            // What is no word stands in a query string as JSON.
+            let schemas = [&parameter["schema"], &parameter["content"]["application/json"]["schema"]];
+            let known = schemas.iter().filter(|schema| schema.is_object()).count() == 1;
+            assert!(described && known, "{what}: {parameter}");
         }
     }
 }
@@ -266,6 +269,78 @@ async fn replies_have_the_members_that_are_declared() {
     let problem = host.client.post("/app", &json!({})).await;
     assert_eq!(problem.status, 400, "{problem}");
     assert_fits(&api.document, &api.document["components"]["schemas"]["Problem"], &problem.body, "a problem");
+}
+
+#[tokio::test]
+async fn the_bodies_of_patches_and_the_rules_between_members_are_described() {
+    let host = TestHost::start().await;
+    let api = Api::of(&host.client).await;
+    let schemas = &api.document["components"]["schemas"];
+    for operation in api.operations().filter(|operation| operation.method == Method::PATCH) {
+        let content = operation.description["requestBody"]["content"].as_object().unwrap();
+        let types: Vec<_> = content.keys().map(String::as_str).collect();
+        let known = ["application/merge-patch+json", "application/json", "application/json-patch+json"];
+        assert_eq!(types, known, "{}", operation.path);
+        let name = content["application/json"]["schema"]["$ref"].as_str().unwrap().rsplit_once('/').unwrap().1;
+        assert_eq!(schemas[name].get("required"), None, "{name}: no member of a patch is needed");
+        assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
+    }
+    for operation in api.operations() {
+        let replies = &operation.description["responses"];
+        let id = operation.description["operationId"].as_str().unwrap();
+        if let "keypairs.get" | "keypairs.update" = id {
+            assert!(replies["200"]["headers"]["ETag"].is_object(), "{id}: {replies}");
+        }
+        if let "keypairs.create" | "keypairs.put" = id {
+            let headers = &replies["201"]["headers"];
+            assert!(headers["ETag"].is_object() && headers["Location"].is_object(), "{id}: {replies}");
+        }
+        assert_eq!(
+            id.ends_with(".list"),
+            replies["200"]["headers"]["Link"].is_object() && id != "jobs.entries",
+            "{id}"
+        );
+    }
+    // What is nested is patched as well; what cannot go is not set to null; what is never shown comes as a whole.
+    let location = &schemas["GitdeployChange"]["properties"]["location"];
+    assert_eq!((location.get("required"), location.get("anyOf")), (None, None), "{location}");
+    let auth = &schemas["GitProviderChange"]["properties"]["auth"];
+    assert!(auth.to_string().contains("GitProviderAuth"), "{auth}");
+    let name = &schemas["ServerName"];
+    assert_eq!((&name["maxLength"], &schemas["AppName"]["maxLength"]), (&json!(253), &json!(128)), "{name}");
+    for (name, rules) in [("NewServer", 3), ("NewGitProvider", 5), ("NewKeypair", 2)] {
+        assert_eq!(schemas[name]["oneOf"].as_array().unwrap().len(), rules, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_the_query_string_is_pointed_at_there() {
+    let host = TestHost::start().await;
+    host.create_application("shop").await;
+    let location = "%7B%22path%22%3A%22srv%22%2C%22gitrepo%22%3A%22site%22%7D";
+    let unknown = "%7B%22path%22%3A%22/srv%22%2C%22gitrepo%22%3A%22site%22%2C%22a%22%3A1%7D";
+    for (put, parameter, detail) in [
+        ("/server?name=command&environment=test&driver=ssh".into(), "name", "no server is called"),
+        (
+            "/server?name=a&environment=test&driver=ssh&connection=%7B%22port%22%3A0%7D".into(),
+            "connection",
+            "at `/port`: ",
+        ),
+        (format!("/app/shop/gitdeploys?name=web&package=web&location={location}"), "location", "at `/path`: "),
+        (format!("/app/shop/gitdeploys?name=web&package=web&location={unknown}"), "location", "at `/a`: "),
+        ("/global/gitproviders?name=hub&type=gitea".into(), "", ""),
+    ] {
+        let refused = host.client.put(&put).await;
+        let error = &refused.body["errors"][0];
+        assert_eq!(refused.status, 422, "{refused}");
+        if parameter.is_empty() {
+            // What is missing may be given in either place.
+            assert_eq!(error["pointer"], "/base_url", "{refused}");
+        } else {
+            assert_eq!((&error["parameter"], error.get("pointer")), (&json!(parameter), None), "{refused}");
+            assert!(error["detail"].as_str().unwrap().starts_with(detail), "{refused}");
+        }
+    }
 }
 
 /// The names that a path leaves open.

@@ -4,7 +4,7 @@ use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
-use crate::harness::{Client, PASSWORD, Reply, TestHost};
+use crate::harness::{Reply, TestHost};
 
 const SERVERS: &str = "/server";
 const WEB: &str = "/server/web1.example.com";
@@ -275,6 +275,12 @@ async fn a_server_stays_while_gitdeploys_are_initialized_on_it() {
     assert!(detail.contains("`shop/g1`") && detail.contains("`shop/g5` and 2 more"), "{detail}");
     assert_eq!(host.client.get("/server/web").await.status, 200);
 
+    let operator = host.guest(&json!({ "apps": { "_global": "read/write", "blog": "read" } })).await;
+    let refused = operator.delete("/server/web").await;
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("conflict")), "{refused}");
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("7 gitdeploys that you may not see") && !detail.contains("shop"), "{detail}");
+
     sqlx::query("delete from gitdeploy_servers").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     assert_eq!(host.client.delete("/server/web").await.status, 204);
@@ -287,7 +293,7 @@ async fn a_user_sees_the_servers_that_are_granted_and_changes_none() {
     {
         create(&host, name, environment).await;
     }
-    let client = user(&host, &json!({ "servers": ["web*"] })).await;
+    let client = host.guest(&json!({ "servers": ["web*"] })).await;
     assert_eq!(client.get(&format!("{SERVERS}?limit=2")).await.items("name"), ["web1", "web2"]);
     let environments = client.get("/server/environments").await;
     assert_eq!(environments.body, json!({ "production": ["web1"], "staging": ["web2"] }), "{environments}");
@@ -307,16 +313,4 @@ async fn create(host: &TestHost, name: &str, environment: &str) -> Reply {
     let created = host.client.post(SERVERS, &new).await;
     assert_eq!(created.status, 201, "{created}");
     created
-}
-
-/// Someone with these permissions, and the administrator's password.
-async fn user(host: &TestHost, permissions: &Value) -> Client {
-    let mut connection = host.database.connect().await;
-    let same_password = "insert into users (name, password_hash, permissions)
-        select 'guest', password_hash, $1 from users where name = 'admin'";
-    sqlx::query(same_password).bind(permissions).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-    let logged_in = host.client.post("/global/tokens", &json!({ "username": "guest", "password": PASSWORD })).await;
-    assert_eq!(logged_in.status, 201, "{logged_in}");
-    host.client.with_token(logged_in.body["token"].as_str().unwrap())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, PASSWORD, TestHost};
+use crate::harness::{Client, PASSWORD, TestHost, eventually};
 
 #[tokio::test]
 async fn a_user_is_created_logs_in_and_does_what_was_granted() {
@@ -163,9 +163,10 @@ async fn what_is_no_user_is_refused_where_it_is_wrong() {
         (json!({ "username": "ada" }), (400, "/password")),
         (json!({ "username": "a/b", "password": "long enough" }), (422, "/username")),
         (json!({ "username": "ada", "password": "short" }), (422, "/password")),
+        (json!({ "username": "ada", "password": "\u{1f511}\u{1f511}" }), (422, "/password")),
         (ada(&json!({ "apps": { "*": "reed" } })), (422, "/permissions/apps")),
         (ada(&json!({ "actions": { "*": { "*": "read" } } })), (422, "/permissions/actions")),
-        (ada(&json!({ "app": {} })), (422, "/permissions")),
+        (ada(&json!({ "app": {} })), (422, "/permissions/app")),
     ] {
         let refused = host.client.post("/global/users", &new).await;
         assert_eq!(refused.fault(), fault, "{refused}");
@@ -187,4 +188,27 @@ async fn try_log_in(host: &TestHost, user: &str, password: &str) -> Option<Strin
     let log_in = json!({ "username": user, "password": password });
     let reply = host.client.anonymous().post("/global/tokens", &log_in).await;
     (reply.status == 201).then(|| reply.body["token"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_the_hashes_of_others_passwords() {
+    let host = TestHost::start().await;
+    for name in ["ada", "bob"] {
+        let new = json!({ "username": name, "password": "her own secret" });
+        assert_eq!(host.client.post("/global/users", &new).await.status, 201);
+    }
+    let changes: Vec<_> = (0..40)
+        .map(|n| {
+            let (client, change) = (host.client.clone(), json!({ "password": format!("her secret number {n}") }));
+            tokio::spawn(async move { client.patch("/global/users/ada", &change).await.status })
+        })
+        .collect();
+    let finished = || changes.iter().filter(|change| change.is_finished()).count();
+    eventually("the first password to be changed", async || (finished() > 0).then_some(())).await;
+    let other = host.client.patch("/global/users/bob", &json!({ "attributes": { "a": 1 } })).await;
+    assert_eq!(other.status, 200, "{other}");
+    assert!(finished() < 30, "the change of another user was made after {} changes of passwords", finished());
+    for change in changes {
+        assert_eq!(change.await.unwrap(), 200);
+    }
 }

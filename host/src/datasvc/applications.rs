@@ -36,8 +36,10 @@ pub struct Application {
 }
 
 /// What can be changed of an application.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ApplicationChange)]
+pub struct Change {
     #[serde(default)]
     attributes: Attributes,
 }

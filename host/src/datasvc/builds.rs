@@ -72,8 +72,10 @@ json_column!(Packages);
 json_column!(Files);
 
 /// What can be changed of a build.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BuildChange)]
+pub struct Change {
     #[serde(default)]
     attributes: Attributes,
 }

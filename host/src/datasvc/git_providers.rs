@@ -1,8 +1,11 @@
-//! Git providers: where git repositories are. Their credentials are not here.
+//! Git providers: where git repositories are, and with what credentials Elita works there.
+
+mod auth;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use url::Url;
@@ -11,12 +14,15 @@ use super::DataSvc;
 use super::attributes::Attributes;
 use super::caller::{Caller, Interface, Permission};
 use super::error::{Error, Kind, Result};
-use super::ids::GitProviderName;
+use super::ids::{AppName, GitProviderName};
 use super::page::{Listed, Page};
 use super::patch::Patch;
-use super::referrers::{NAMED, Referrer, named};
+use super::referrers::{AppReferrer, named_to};
 use super::revision::{Expected, Revision};
+use super::secrets::Sealed;
 use super::sql::OnConstraint as _;
+
+pub use auth::{GitProviderAuth, PasswordAuth, TokenAuth};
 
 /// The longest base URL, in bytes.
 const MAX_URL_BYTES: usize = 2048;
@@ -30,6 +36,8 @@ pub struct GitProvider {
     pub r#type: GitProviderType,
     /// Where the service is; null where the type says so already.
     pub base_url: Option<BaseUrl>,
+    /// Whether there are credentials for it, which are never shown.
+    pub has_auth: bool,
     /// What users keep with it.
     pub attributes: Attributes,
     /// When it was created.
@@ -99,7 +107,8 @@ impl GitProviderType {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[sqlx(transparent)]
-#[schema(value_type = String, format = "uri", example = "https://git.example.com")]
+#[schema(value_type = String, format = "uri", max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+$",
+    example = "https://git.example.com")]
 pub struct BaseUrl(String);
 
 impl BaseUrl {
@@ -142,41 +151,83 @@ impl fmt::Display for BaseUrl {
     }
 }
 
+/// A git provider to be made.
+pub struct NewGitProvider {
+    /// Unique in this installation.
+    pub name: GitProviderName,
+    /// What kind of service it is.
+    pub r#type: GitProviderType,
+    /// Where the service is.
+    pub base_url: Option<BaseUrl>,
+    /// A [`GitProviderAuth`] as it came.
+    pub auth: Option<Value>,
+    /// What to keep with it.
+    pub attributes: Attributes,
+}
+
 /// What can be changed of a git provider.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = GitProviderChange)]
+pub struct Change {
     #[serde(default)]
     base_url: Option<BaseUrl>,
+    /// Other credentials; true: those that are there.
+    #[serde(default)]
+    #[schema(value_type = Option<GitProviderAuth>, write_only)]
+    auth: Option<Value>,
     #[serde(default)]
     attributes: Attributes,
+}
+
+/// A git provider as patches see it: what stands for its credentials is there to be replaced or removed.
+#[derive(Serialize)]
+struct Changeable<'a> {
+    #[serde(flatten)]
+    provider: &'a GitProvider,
+    auth: &'a Option<Value>,
+}
+
+/// A git provider after a change, and whether its credentials are other ones.
+#[derive(Serialize)]
+struct Audited<'p> {
+    #[serde(flatten)]
+    provider: &'p GitProvider,
+    auth_changed: bool,
+}
+
+/// What the credentials of a git provider are sealed for.
+fn identity(name: &GitProviderName) -> String {
+    format!("git provider {name}")
 }
 
 impl DataSvc {
     /// Makes a git provider.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if its type needs a base URL and there is none, or the other way round;
-    /// [`Error::AlreadyExists`]; [`Error::Denied`] without write permission on `_global`.
-    pub async fn create_git_provider(
-        &self,
-        caller: &Caller,
-        name: &GitProviderName,
-        r#type: GitProviderType,
-        base_url: Option<&BaseUrl>,
-        attributes: &Attributes,
-    ) -> Result<GitProvider> {
+    /// [`Error::Invalid`] if its type needs a base URL and there is none, or the other way round, and with the path of
+    /// what is wrong with its credentials; [`Error::AlreadyExists`]; [`Error::Denied`] without write permission on
+    /// `_global`.
+    pub async fn create_git_provider(&self, caller: &Caller, new: &NewGitProvider) -> Result<GitProvider> {
         caller.require_interface(Permission::Write, Interface::GitProviders)?;
-        r#type.check(base_url)?;
+        let NewGitProvider { name, r#type, base_url, auth, attributes } = new;
+        r#type.check(base_url.as_ref())?;
+        let auth = auth.as_ref().map(|auth| GitProviderAuth::read(auth, *r#type)).transpose()?;
+        let sealed = auth.map(|auth| self.seal_auth(name, &auth)).transpose()?;
         let mut transaction = self.change(caller, "git-providers.create").await?;
         let provider = sqlx::query_as!(
             GitProvider,
-            r#"insert into git_providers (name, type, base_url, attributes) values ($1, $2, $3, $4)
+            r#"insert into git_providers (name, type, base_url, auth, secret_version, attributes)
+               values ($1, $2, $3, $4, $5, $6)
                returning name as "name: GitProviderName", type as "type: GitProviderType",
-                   base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
+                   base_url as "base_url: BaseUrl", auth is not null as "has_auth!",
+                   attributes as "attributes: Attributes", created_at, updated_at,
                    revision as "revision: Revision""#,
             name.as_str(),
             r#type.as_str(),
-            base_url.map(BaseUrl::as_str),
+            base_url.as_ref().map(BaseUrl::as_str),
+            sealed.as_ref().map(|sealed| &sealed.bytes[..]),
+            sealed.as_ref().map(|sealed| sealed.version),
             attributes as _
         )
         .fetch_one(&mut *transaction)
@@ -196,7 +247,8 @@ impl DataSvc {
         sqlx::query_as!(
             GitProvider,
             r#"select name as "name: GitProviderName", type as "type: GitProviderType",
-                   base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
+                   base_url as "base_url: BaseUrl", auth is not null as "has_auth!",
+                   attributes as "attributes: Attributes", created_at, updated_at,
                    revision as "revision: Revision"
                from git_providers where name = $1"#,
             name.as_str()
@@ -215,7 +267,8 @@ impl DataSvc {
         let rows = sqlx::query_as!(
             GitProvider,
             r#"select name as "name: GitProviderName", type as "type: GitProviderType",
-                   base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
+                   base_url as "base_url: BaseUrl", auth is not null as "has_auth!",
+                   attributes as "attributes: Attributes", created_at, updated_at,
                    revision as "revision: Revision"
                from git_providers where $1::text is null or name > $1 order by name limit $2"#,
             page.after(),
@@ -225,7 +278,8 @@ impl DataSvc {
         page.gather(rows, |provider| provider.name.to_string()).await
     }
 
-    /// Changes the base URL and the attributes of a git provider.
+    /// Changes the base URL, the credentials and the attributes of a git provider. With another base URL the
+    /// credentials have to be given anew: they are not for whoever answers there.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is
@@ -241,32 +295,54 @@ impl DataSvc {
         let mut transaction = self.change(caller, "git-providers.update").await?;
         let provider = locked(&mut transaction, name).await?;
         expected.check(provider.revision, Kind::GitProvider, name)?;
-        let changeable = Change { base_url: provider.base_url.clone(), attributes: provider.attributes.clone() };
-        let Change { base_url, attributes } = patch.apply(&provider, &changeable)?;
+        let shown = provider.has_auth.then_some(Value::Bool(true));
+        let changeable = Change {
+            base_url: provider.base_url.clone(),
+            auth: shown.clone(),
+            attributes: provider.attributes.clone(),
+        };
+        let Change { base_url, auth, attributes } =
+            patch.apply(&Changeable { provider: &provider, auth: &shown }, &changeable)?;
         provider.r#type.check(base_url.as_ref())?;
+        let is_kept = auth.is_some() && auth == shown;
+        if is_kept && base_url != provider.base_url {
+            let rule = "the credentials were given for the URL that was; give them for the new one, or null";
+            return Err(Error::invalid("auth", rule));
+        }
+        let sealed = match auth.filter(|_| !is_kept) {
+            Some(auth) => Some(self.seal_auth(name, &GitProviderAuth::read(&auth, provider.r#type)?)?),
+            None => None,
+        };
         let updated = sqlx::query_as!(
             GitProvider,
             r#"update git_providers
-               set base_url = $2, attributes = $3, revision = nextval('revisions'), updated_at = now()
+               set base_url = $2, attributes = $3, auth = case when $4 then auth else $5 end,
+                   secret_version = case when $4 then secret_version else $6 end,
+                   revision = nextval('revisions'), updated_at = now()
                where name = $1
                returning name as "name: GitProviderName", type as "type: GitProviderType",
-                   base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
+                   base_url as "base_url: BaseUrl", auth is not null as "has_auth!",
+                   attributes as "attributes: Attributes", created_at, updated_at,
                    revision as "revision: Revision""#,
             name.as_str(),
             base_url.as_ref().map(BaseUrl::as_str),
-            attributes as _
+            attributes as _,
+            is_kept,
+            sealed.as_ref().map(|sealed| &sealed.bytes[..]),
+            sealed.as_ref().map(|sealed| sealed.version)
         )
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.updated(None, name, &provider, &updated).await?;
+        let after = Audited { provider: &updated, auth_changed: sealed.is_some() };
+        transaction.updated(None, name, &provider, &after).await?;
         Ok(updated)
     }
 
     /// Removes a git provider that no git repository uses.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] naming git repositories that use it; [`Error::Denied`] without write
-    /// permission on `_global`; [`Error::Changed`] if it is another version than expected.
+    /// [`Error::NotFound`]; [`Error::Conflict`] naming git repositories that use it, as far as the caller may read
+    /// them; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_git_provider(
         &self,
         caller: &Caller,
@@ -282,15 +358,13 @@ impl DataSvc {
         let provider = locked(&mut transaction, name).await?;
         expected.check(provider.revision, Kind::GitProvider, name)?;
         let repos = sqlx::query_as!(
-            Referrer,
-            r#"select application || '/' || name as "name!", count(*) over () as "count!"
-               from git_repos where git_provider = $1 order by application, name limit $2"#,
-            name.as_str(),
-            NAMED
+            AppReferrer,
+            r#"select application as "application: AppName", name, count(*) over () as "count!"
+               from git_repos where git_provider = $1 order by application, name"#,
+            name.as_str()
         )
-        .fetch_all(&mut *transaction)
-        .await?;
-        if let Some(users) = named("git repo", &repos) {
+        .fetch(&mut *transaction);
+        if let Some(users) = named_to(caller, "git repo", repos).await? {
             return Err(in_use(name, &users));
         }
         sqlx::query!("delete from git_providers where name = $1", name.as_str())
@@ -299,6 +373,38 @@ impl DataSvc {
             .on_constraint("git_repos_git_provider_fkey", || in_use(name, "a git repo"))?;
         transaction.deleted(None, name, &provider).await
     }
+
+    fn seal_auth(&self, name: &GitProviderName, auth: &GitProviderAuth) -> Result<Sealed> {
+        let text = serde_json::to_vec(auth).map_err(Error::internal)?;
+        self.secrets()?.seal(&identity(name), &text)
+    }
+
+    /// Seals under the newest key what is under an older one, one after the other.
+    pub(super) async fn seal_git_providers_anew(&self) -> Result<()> {
+        let newest = self.secrets()?.newest;
+        let old = sqlx::query!(
+            r#"select name as "name: GitProviderName", auth as "auth!", secret_version as "secret_version!"
+               from git_providers where secret_version <> $1"#,
+            newest
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for row in old {
+            let sealed = Sealed { version: row.secret_version, bytes: row.auth };
+            let fresh = self.secrets()?.seal_anew(&identity(&row.name), &sealed)?;
+            // Another one may have been given meanwhile, under whatever version.
+            sqlx::query!(
+                "update git_providers set auth = $3, secret_version = $4 where name = $1 and auth = $2",
+                row.name.as_str(),
+                sealed.bytes,
+                fresh.bytes,
+                fresh.version
+            )
+            .execute(&self.pool)
+            .await?;
+        }
+        Ok(())
+    }
 }
 
 /// One git provider, locked against changes. Repositories may be given it meanwhile.
@@ -306,8 +412,8 @@ async fn locked(connection: &mut PgConnection, name: &GitProviderName) -> Result
     sqlx::query_as!(
         GitProvider,
         r#"select name as "name: GitProviderName", type as "type: GitProviderType",
-               base_url as "base_url: BaseUrl", attributes as "attributes: Attributes", created_at, updated_at,
-               revision as "revision: Revision"
+               base_url as "base_url: BaseUrl", auth is not null as "has_auth!",
+               attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
            from git_providers where name = $1 for no key update"#,
         name.as_str()
     )

@@ -64,8 +64,10 @@ pub struct NewGitRepo {
 }
 
 /// What can be changed of a git repository.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = GitRepoChange)]
+pub struct Change {
     uri: GitUri,
     gitprovider: Option<GitProviderName>,
     #[serde(default)]

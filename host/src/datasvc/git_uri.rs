@@ -14,7 +14,7 @@ const SCHEMES: [&str; 5] = ["https", "http", "ssh", "git", "file"];
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[sqlx(transparent)]
-#[schema(value_type = String, max_length = 2048, example = "git@git.example.com:shop/site.git")]
+#[schema(value_type = String, format = "git-uri", max_length = 2048, example = "git@git.example.com:shop/site.git")]
 pub struct GitUri(String);
 
 impl GitUri {

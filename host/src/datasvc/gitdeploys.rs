@@ -87,8 +87,10 @@ pub struct NewGitdeploy {
 }
 
 /// What can be changed of a gitdeploy.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = GitdeployChange)]
+pub struct Change {
     package: PackageName,
     location: GitdeployLocation,
     #[serde(default)]

@@ -69,8 +69,10 @@ pub struct NewGroup {
 }
 
 /// What can be changed of a group.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = GroupChange)]
+pub struct Change {
     gitdeploys: GroupGitdeploys,
     #[serde(default)]
     rolling_deploy: bool,

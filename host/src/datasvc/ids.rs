@@ -9,12 +9,8 @@ use uuid::Uuid;
 
 use super::error::{Error, Result};
 
-/// The longest name, in bytes.
-const MAX_NAME_BYTES: usize = 128;
-/// The same for what may be a host name.
-const MAX_HOST_NAME_BYTES: usize = 253;
-
-/// A name is 1 to 128 of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit.
+/// A name is 1 to 128 of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit; one that may be that of a host has up
+/// to 253.
 ///
 /// That leaves out `.`, `..`, `_global` and whatever would need escaping in a URL or a path.
 fn check_name(field: &'static str, name: &str, max_bytes: usize) -> Result<()> {
@@ -28,12 +24,12 @@ fn check_name(field: &'static str, name: &str, max_bytes: usize) -> Result<()> {
 }
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident: $field:literal, up to $max:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $field:literal, up to $max:tt;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
         #[serde(try_from = "String")]
         #[sqlx(transparent)]
-        #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", example = "my_application")]
+        #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = $max, example = "my_application")]
         pub struct $name(String);
 
         impl $name {
@@ -71,33 +67,33 @@ macro_rules! names {
 
 names! {
     /// An application's name.
-    AppName: "app_name", up to MAX_NAME_BYTES;
+    AppName: "app_name", up to 128;
     /// An action's name, unique within its application.
-    ActionName: "action", up to MAX_NAME_BYTES;
+    ActionName: "action", up to 128;
     /// A user's name.
-    UserName: "username", up to MAX_NAME_BYTES;
+    UserName: "username", up to 128;
     /// A plugin's name: that of its file without `.wasm`.
-    PluginName: "plugin", up to MAX_NAME_BYTES;
+    PluginName: "plugin", up to 128;
     /// A build's name, unique within its application.
-    BuildName: "build_name", up to MAX_NAME_BYTES;
+    BuildName: "build_name", up to 128;
     /// A package's name, unique within its build.
-    PackageName: "package", up to MAX_NAME_BYTES;
+    PackageName: "package", up to 128;
     /// A package map's name, unique within its application.
-    PackageMapName: "name", up to MAX_NAME_BYTES;
+    PackageMapName: "name", up to 128;
     /// A git provider's name, unique in this installation.
-    GitProviderName: "name", up to MAX_NAME_BYTES;
+    GitProviderName: "name", up to 128;
     /// A keypair's name, unique in this installation.
-    KeypairName: "name", up to MAX_NAME_BYTES;
+    KeypairName: "name", up to 128;
     /// A git repository's name, unique within its application.
-    GitRepoName: "name", up to MAX_NAME_BYTES;
+    GitRepoName: "name", up to 128;
     /// A gitdeploy's name, unique within its application.
-    GitdeployName: "name", up to MAX_NAME_BYTES;
+    GitdeployName: "name", up to 128;
     /// A group's name, unique within its application.
-    GroupName: "name", up to MAX_NAME_BYTES;
+    GroupName: "name", up to 128;
     /// A server's name, unique in this installation. It may be a host name.
-    ServerName: "name", up to MAX_HOST_NAME_BYTES;
+    ServerName: "name", up to 253;
     /// An environment's name, such as `production`.
-    EnvironmentName: "environment", up to MAX_NAME_BYTES;
+    EnvironmentName: "environment", up to 128;
 }
 
 macro_rules! uuids {

@@ -10,10 +10,10 @@ use super::DataSvc;
 use super::attributes::Attributes;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
-use super::ids::KeypairName;
+use super::ids::{AppName, KeypairName};
 use super::page::{Listed, Page};
 use super::patch::Patch;
-use super::referrers::{NAMED, Referrer, named};
+use super::referrers::{AppReferrer, named_to};
 use super::revision::{Expected, Revision};
 use super::secrets::Sealed;
 use super::sql::OnConstraint as _;
@@ -61,8 +61,10 @@ pub enum NewKeys {
 }
 
 /// What can be changed of a keypair.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = KeypairChange)]
+pub struct Change {
     #[serde(default)]
     attributes: Attributes,
 }
@@ -226,23 +228,21 @@ impl DataSvc {
     /// Removes a keypair.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] while git repositories use it, which are named; [`Error::Denied`]
-    /// without write permission on `_global`; [`Error::Changed`] if it is another version than expected.
+    /// [`Error::NotFound`]; [`Error::Conflict`] while git repositories use it, which are named as far as the caller
+    /// may read them; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_keypair(&self, caller: &Caller, name: &KeypairName, expected: &Expected) -> Result<()> {
         caller.require_global(Permission::Write)?;
         let mut transaction = self.change(caller, "keypairs.delete").await?;
         let keypair = locked(&mut transaction, name).await?;
         expected.check(keypair.revision, Kind::Keypair, name)?;
         let users = sqlx::query_as!(
-            Referrer,
-            r#"select application || '/' || name as "name!", count(*) over () as "count!"
-               from git_repos where keypair = $1 order by application, name limit $2"#,
-            name.as_str(),
-            NAMED
+            AppReferrer,
+            r#"select application as "application: AppName", name, count(*) over () as "count!"
+               from git_repos where keypair = $1 order by application, name"#,
+            name.as_str()
         )
-        .fetch_all(&mut *transaction)
-        .await?;
-        if let Some(users) = named("git repo", &users) {
+        .fetch(&mut *transaction);
+        if let Some(users) = named_to(caller, "git repo", users).await? {
             return Err(in_use(name, &users));
         }
         let removed = sqlx::query!("delete from keypairs where name = $1", name.as_str());
@@ -262,12 +262,11 @@ impl DataSvc {
         .await?;
         for row in old {
             let sealed = Sealed { version: row.secret_version, bytes: row.private_key };
-            let identity = identity(&row.name);
-            let fresh = self.secrets()?.seal(&identity, &self.secrets()?.open(&identity, &sealed)?)?;
+            let fresh = self.secrets()?.seal_anew(&identity(&row.name), &sealed)?;
             sqlx::query!(
-                "update keypairs set private_key = $3, secret_version = $4 where name = $1 and secret_version = $2",
+                "update keypairs set private_key = $3, secret_version = $4 where name = $1 and private_key = $2",
                 row.name.as_str(),
-                sealed.version,
+                sealed.bytes,
                 fresh.bytes,
                 fresh.version
             )

@@ -32,6 +32,7 @@ mod patch;
 mod permissions;
 mod plugin_access;
 mod plugins;
+mod pointer;
 mod pool;
 mod queue;
 mod recorder;
@@ -46,20 +47,24 @@ mod tokens;
 mod users;
 mod wakes;
 
-pub use applications::Application;
+pub use applications::{Application, Change as ApplicationChange};
 pub use attributes::Attributes;
 pub use audit::{AuditEntry, AuditFilter, AuditedDocument};
-pub use builds::{Build, PackageFile};
+pub use builds::{Build, Change as BuildChange, PackageFile};
 pub use caller::{Caller, Grants, Interface, Permission};
 pub use census::{Census, CensusEntry};
 pub use error::{Error, Kind, Result};
-pub use git_providers::{BaseUrl, GitProvider, GitProviderType};
-pub use git_repos::{GitRepo, NewGitRepo};
+pub use git_providers::{
+    BaseUrl, Change as GitProviderChange, GitProvider, GitProviderAuth, GitProviderType, NewGitProvider, PasswordAuth,
+    TokenAuth,
+};
+pub use git_repos::{Change as GitRepoChange, GitRepo, NewGitRepo};
 pub use git_uri::GitUri;
 pub use gitdeploys::{
-    Favor, Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployOptions, InitializedServer, NewGitdeploy,
+    Change as GitdeployChange, Favor, Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployOptions,
+    InitializedServer, NewGitdeploy,
 };
-pub use groups::{Group, GroupGitdeploys, NewGroup};
+pub use groups::{Change as GroupChange, Group, GroupGitdeploys, NewGroup};
 pub use ids::{
     ActionName, AppName, BuildName, Digest, EnvironmentName, GitProviderName, GitRepoName, GitdeployName, GroupName,
     HostId, JobId, KeypairName, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,
@@ -70,9 +75,9 @@ pub use job_log::{
 };
 pub use job_trace::{JobTrace, TraceEvent, TraceLine};
 pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
-pub use keypairs::{Keypair, NewKeys};
+pub use keypairs::{Change as KeypairChange, Keypair, NewKeys};
 pub use lease::{Lease, LeaseKeeper};
-pub use package_maps::{PackageMap, PackageRule, PackageRules};
+pub use package_maps::{Change as PackageMapChange, PackageMap, PackageRule, PackageRules};
 pub use page::{Listed, Page};
 pub use patch::Patch;
 pub use permissions::Permissions;
@@ -81,17 +86,19 @@ pub use plugins::{
     ActivePlugin, FedPlugin, Plugin, PluginAction, PluginHooks, PluginState, RegisteredAction, RegisteredParameter,
     Registration,
 };
+pub use pointer::{escaped, pointer};
 pub use pool::SchemaError;
 pub use queue::{Claim, HandedOn, Held, Outcome, Room, RunningAction, Served, TIME_TO_LIVE};
 pub use recorder::Changed;
 pub use revision::{Expected, Revision};
 pub use secrets::{SecretKeyError, SecretKeys};
 pub use servers::{
-    Connection, Driver, Environments, LocalConnection, NewServer, SaltConnection, Server, SshConnection,
+    Change as ServerChange, Connection, Driver, Environments, LocalConnection, NewServer, SaltConnection, Server,
+    SshConnection,
 };
 pub use storage::Files;
 pub use tokens::{NewToken, Token, holds_token};
-pub use users::{EffectivePermissions, User};
+pub use users::{Change as UserChange, EffectivePermissions, User};
 pub use wakes::{Wake, Wakes};
 
 use sqlx::PgPool;

@@ -6,6 +6,8 @@ use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use utoipa::openapi::{Object, Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::DataSvc;
 use super::attributes::Attributes;
@@ -36,7 +38,6 @@ pub struct PackageMap {
     /// The application it is of.
     pub app_name: AppName,
     /// The packages that it makes of an upload.
-    #[schema(value_type = BTreeMap<String, PackageRule>)]
     pub packages: PackageRules,
     /// What users keep with it.
     pub attributes: Attributes,
@@ -51,32 +52,56 @@ pub struct PackageMap {
     pub revision: Revision,
 }
 
-/// What is in each package, by the packages' names.
+/// What is in each package, by the packages' names: 1 to 100 packages, 64 KiB together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PackageRules(pub BTreeMap<PackageName, PackageRule>);
+
+impl PartialSchema for PackageRules {
+    fn schema() -> RefOr<Schema> {
+        let rules = Object::builder().additional_properties(Some(Ref::from_schema_name(PackageRule::name())));
+        let names = PackageName::schema();
+        let rules = if let RefOr::T(names) = names { rules.property_names(Some(names)) } else { rules };
+        rules.min_properties(Some(1)).max_properties(Some(MAX_PACKAGES)).into()
+    }
+}
+
+impl ToSchema for PackageRules {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((PackageRule::name().into_owned(), PackageRule::schema()));
+        PackageRule::schemas(schemas);
+    }
+}
 
 /// What is in a package, and under which paths.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PackageRule {
     /// Globs of the paths in the uploaded file, from its root on. `*` stays within a directory, `**` does not.
-    #[schema(example = json!(["web/**", "LICENSE"]))]
+    #[schema(min_items = 1, max_items = 100, value_type = Vec<Pattern>, example = json!(["web/**", "LICENSE"]))]
     pub patterns: Vec<String>,
     /// What is removed, once, from the beginning of each path that begins with it.
     #[serde(default)]
-    #[schema(example = "web/")]
+    #[schema(format = "path-prefix", max_length = 512, example = "web/")]
     pub remove_prefix: Option<String>,
     /// What is put before each path after that.
     #[serde(default)]
-    #[schema(example = "htdocs/")]
+    #[schema(format = "path-prefix", max_length = 512, example = "htdocs/")]
     pub prefix: Option<String>,
 }
+
+/// A glob of paths.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = "glob", max_length = 512)]
+#[expect(dead_code, reason = "it describes a pattern; what is read is a text")]
+struct Pattern(String);
 
 json_column!(PackageRules);
 
 /// What can be changed of a package map.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PackageMapChange)]
+pub struct Change {
     #[serde(default)]
     packages: PackageRules,
     #[serde(default)]

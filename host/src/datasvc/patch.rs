@@ -7,14 +7,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
+use super::pointer::{escaped, pointer};
 
 /// How many operations a JSON Patch has at most.
 const MAX_OPERATIONS: usize = 256;
 /// How long a document may become while it is changed, as JSON.
 const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
 
-/// How a document is to be changed.
-#[derive(Clone, Debug)]
+/// How a document is to be changed. It may hold secrets, and so is not for logs.
+#[derive(Clone)]
 pub enum Patch {
     /// Members to set, and to remove by null.
     Merge(Map<String, Value>),
@@ -78,7 +79,7 @@ impl Patch {
             if let Some(name) = removed.iter().find(|name| reason == format!("missing field `{name}`")) {
                 return at(name, "it is needed, and cannot be removed");
             }
-            Error::Invalid { field: path.iter().map(segment).collect::<Vec<_>>().join("/").into(), reason }
+            Error::invalid(pointer(path).trim_start_matches('/').to_owned(), reason)
         })
     }
 
@@ -124,17 +125,4 @@ fn object(document: &impl Serialize) -> Result<Map<String, Value>> {
 
 fn at(name: &str, reason: impl Display) -> Error {
     Error::Invalid { field: escaped(name).into(), reason: reason.to_string() }
-}
-
-/// A step into a document as a segment of a JSON pointer.
-fn segment(step: &serde_path_to_error::Segment) -> String {
-    match step {
-        serde_path_to_error::Segment::Seq { index } => index.to_string(),
-        other => escaped(&other.to_string()),
-    }
-}
-
-/// A name as a segment of a JSON pointer.
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }

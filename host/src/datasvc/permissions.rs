@@ -16,17 +16,38 @@ use super::error::{Error, Result};
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Permissions {
+    #[schema(value_type = BTreeMap<NamePattern, AppWords>)]
     apps: BTreeMap<String, String>,
+    #[schema(value_type = BTreeMap<NamePattern, BTreeMap<NamePattern, ActionWords>>)]
     actions: BTreeMap<String, BTreeMap<String, String>>,
+    #[schema(value_type = Vec<NamePattern>)]
     servers: Vec<String>,
     /// What narrows them further: the scope of the token in use.
     #[serde(skip)]
     scope: Option<Box<Permissions>>,
 }
 
+/// A pattern of names, in which `*` is any run of characters and `?` is one.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, max_length = 128, example = "shop-*")]
+#[expect(dead_code, reason = "it describes a pattern; what is read is a text")]
+struct NamePattern(String);
+
+/// What may be done with an application: nothing, `read`, `write` or `read/write`.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, pattern = "^((read|write)(/(read|write))*)?$", example = "read/write")]
+#[expect(dead_code, reason = "it describes words; what is read is a text")]
+struct AppWords(String);
+
+/// Whether an action may be run: with `execute`.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, pattern = "^(execute(/execute)*)?$", example = "execute")]
+#[expect(dead_code, reason = "it describes words; what is read is a text")]
+struct ActionWords(String);
+
 /// How many patterns permissions have at most, and how long each is.
 const MAX_PATTERNS: usize = 256;
-const MAX_PATTERN_BYTES: usize = 128;
+const MAX_PATTERN_LENGTH: usize = 128;
 
 /// What is no application, but has its permissions: users, tokens, plugins, all jobs. Only its literal name matches.
 const GLOBAL: &str = "_global";
@@ -55,8 +76,10 @@ impl Permissions {
     pub(super) fn check(&self) -> Result<()> {
         let actions = self.actions.iter().flat_map(|(app, actions)| std::iter::once(app).chain(actions.keys()));
         let patterns: Vec<&String> = self.apps.keys().chain(actions).chain(&self.servers).collect();
-        if patterns.len() > MAX_PATTERNS || patterns.iter().any(|pattern| pattern.len() > MAX_PATTERN_BYTES) {
-            let reason = format!("at most {MAX_PATTERNS} patterns of at most {MAX_PATTERN_BYTES} bytes are taken");
+        if patterns.len() > MAX_PATTERNS || patterns.iter().any(|pattern| pattern.chars().count() > MAX_PATTERN_LENGTH)
+        {
+            let reason =
+                format!("at most {MAX_PATTERNS} patterns of at most {MAX_PATTERN_LENGTH} characters are taken");
             return Err(Error::invalid("permissions", reason));
         }
         check_words("permissions/apps", self.apps.values(), &["read", "write"])?;

@@ -115,6 +115,11 @@ impl SecretKeys {
         Ok(opened.to_vec())
     }
 
+    /// The same secret of this record under the newest key.
+    pub(super) fn seal_anew(&self, identity: &str, sealed: &Sealed) -> Result<Sealed> {
+        self.seal(identity, &self.open(identity, sealed)?)
+    }
+
     fn key(&self, version: i32) -> Result<&Key> {
         self.keys.get(&version).ok_or_else(|| Error::internal(format!("there is no secret key of version {version}")))
     }
@@ -162,6 +167,7 @@ impl DataSvc {
         }
         self.secrets = Some(Arc::new(keys));
         self.seal_keypairs_anew().await?;
+        self.seal_git_providers_anew().await?;
         self.forget_unused_keys().await?;
         Ok(self)
     }
@@ -171,7 +177,8 @@ impl DataSvc {
         let newest = self.secrets()?.newest;
         sqlx::query!(
             "delete from secret_keys where version < $1
-                 and not exists (select from keypairs where secret_version = secret_keys.version)",
+                 and not exists (select from keypairs where secret_version = secret_keys.version)
+                 and not exists (select from git_providers where secret_version = secret_keys.version)",
             newest
         )
         .execute(&self.pool)

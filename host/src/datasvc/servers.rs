@@ -15,10 +15,10 @@ use super::DataSvc;
 use super::attributes::Attributes;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
-use super::ids::{EnvironmentName, ServerName};
+use super::ids::{AppName, EnvironmentName, ServerName};
 use super::page::{Listed, Page};
 use super::patch::Patch;
-use super::referrers::{NAMED, Referrer, named};
+use super::referrers::{AppReferrer, named_to};
 use super::revision::{Expected, Revision};
 use super::sql::OnConstraint as _;
 
@@ -71,11 +71,14 @@ pub struct NewServer {
 pub type Environments = BTreeMap<EnvironmentName, Vec<ServerName>>;
 
 /// What can be changed of a server.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ServerChange)]
+pub struct Change {
     environment: EnvironmentName,
     driver: Driver,
     #[serde(default)]
+    #[schema(value_type = Connection, required = false)]
     connection: Map<String, Value>,
     #[serde(default)]
     attributes: Attributes,
@@ -221,9 +224,9 @@ impl DataSvc {
     /// Removes a server on which no gitdeploy is initialized.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] naming gitdeploys that are initialized on it; [`Error::Denied`]
-    /// without write permission on `_global`, or to a plugin that was not granted `servers` and the name;
-    /// [`Error::Changed`] if it is another version than expected.
+    /// [`Error::NotFound`]; [`Error::Conflict`] naming gitdeploys that are initialized on it, as far as the caller may
+    /// read them; [`Error::Denied`] without write permission on `_global`, or to a plugin that was not granted
+    /// `servers` and the name; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_server(&self, caller: &Caller, name: &ServerName, expected: &Expected) -> Result<()> {
         caller.require_server(Permission::Write, name)?;
         let mut transaction = self.change(caller, "servers.delete").await?;
@@ -234,16 +237,14 @@ impl DataSvc {
         let server = locked(&mut transaction, name).await?;
         expected.check(server.revision, Kind::Server, name)?;
         let gitdeploys = sqlx::query_as!(
-            Referrer,
-            r#"select application || '/' || gitdeploy as "name!", count(*) over () as "count!"
-               from gitdeploy_servers where server = $1 order by application, gitdeploy limit $2"#,
-            name.as_str(),
-            NAMED
+            AppReferrer,
+            r#"select application as "application: AppName", gitdeploy as name, count(*) over () as "count!"
+               from gitdeploy_servers where server = $1 order by application, gitdeploy"#,
+            name.as_str()
         )
-        .fetch_all(&mut *transaction)
-        .await?;
-        if let Some(gitdeploys) = named("gitdeploy", &gitdeploys) {
-            return Err(in_use(name, &gitdeploys));
+        .fetch(&mut *transaction);
+        if let Some(users) = named_to(caller, "gitdeploy", gitdeploys).await? {
+            return Err(in_use(name, &users));
         }
         sqlx::query!("delete from servers where name = $1", name.as_str())
             .execute(&mut *transaction)

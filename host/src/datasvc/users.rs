@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 use super::DataSvc;
@@ -20,8 +20,8 @@ use super::sql::{OnConstraint as _, json_column};
 /// The first user's name.
 const ADMINISTRATOR: &str = "admin";
 
-/// How long a password is, in bytes.
-const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
+/// How long a password is, in characters.
+const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=1024;
 
 /// A user.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -46,13 +46,17 @@ pub struct User {
 json_column!(Permissions);
 
 /// What can be changed of a user. The password is never shown, and can be set.
-#[derive(Serialize, Deserialize)]
-struct Change {
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = UserChange)]
+pub struct Change {
     #[serde(default)]
     permissions: Permissions,
     #[serde(default)]
     attributes: Attributes,
+    /// A new one.
     #[serde(default)]
+    #[schema(format = Password, min_length = 8, max_length = 1024, write_only)]
     password: Option<String>,
 }
 
@@ -151,16 +155,7 @@ impl DataSvc {
         if caller.username() != Some(name) {
             caller.require_global(Permission::Read)?;
         }
-        sqlx::query_as!(
-            User,
-            r#"select name as "username: UserName", permissions as "permissions: Permissions",
-                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
-               from users where name = $1"#,
-            name.as_str()
-        )
-        .fetch_optional(&self.pool)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::User, name))
+        found(&self.pool, name).await
     }
 
     /// The users, by name.
@@ -195,34 +190,26 @@ impl DataSvc {
         patch: &Patch,
         expected: &Expected,
     ) -> Result<User> {
-        let is_own = caller.username() == Some(name);
-        if !is_own {
+        if caller.username() != Some(name) {
             caller.require_global(Permission::Write)?;
         }
+        // To hash a password takes long, and all changes of users wait for each other: so it is done before the lock is
+        // taken, for those who may do it.
+        let planned = plan(caller, &found(&self.pool, name).await?, patch, expected)?;
+        let hash = match &planned.password {
+            Some(password) => Some(self.passwords.hash(password.clone()).await?),
+            None => None,
+        };
         let mut transaction = self.change(caller, "users.update").await?;
         let user = locked(&mut transaction, name).await?;
-        expected.check(user.revision, Kind::User, name)?;
-        let shown =
-            Change { permissions: user.permissions.clone(), attributes: user.attributes.clone(), password: None };
-        let Change { permissions, attributes, password } = patch.apply(&user, &shown)?;
-        if permissions != user.permissions {
-            caller.require_global(Permission::Write)?;
-            permissions.check()?;
-            caller.require_cover(&permissions)?;
-        }
-        if !is_own {
-            caller.require_cover(&user.permissions)?;
+        let Change { permissions, attributes, password } = plan(caller, &user, patch, expected)?;
+        if password != planned.password {
+            // A JSON Patch can copy it from what has changed.
+            return Err(Error::conflict(format!("user `{name}` has changed meanwhile; try again")));
         }
         if user.permissions.on_global("write") && !permissions.on_global("write") {
             another_administrator(&mut transaction, name).await?;
         }
-        let hash = match password {
-            Some(password) => {
-                check_password(&password)?;
-                Some(self.passwords.hash(password).await?)
-            }
-            None => None,
-        };
         let updated = sqlx::query_as!(
             User,
             r#"update users set permissions = $2, attributes = $3, password_hash = coalesce($4, password_hash),
@@ -309,10 +296,31 @@ impl DataSvc {
     }
 }
 
+/// What the patch makes of a user, if the caller may do that.
+fn plan(caller: &Caller, user: &User, patch: &Patch, expected: &Expected) -> Result<Change> {
+    expected.check(user.revision, Kind::User, &user.username)?;
+    let shown = Change { permissions: user.permissions.clone(), attributes: user.attributes.clone(), password: None };
+    let change: Change = patch.apply(user, &shown)?;
+    if change.permissions != user.permissions {
+        caller.require_global(Permission::Write)?;
+        change.permissions.check()?;
+        caller.require_cover(&change.permissions)?;
+    }
+    if caller.username() != Some(&user.username) {
+        caller.require_cover(&user.permissions)?;
+    }
+    change.password.as_deref().map_or(Ok(()), check_password)?;
+    Ok(change)
+}
+
 /// The user's row, locked. All changes of users wait for each other, so that of two administrators who remove each
 /// other at the same time one stays.
 async fn locked(connection: &mut PgConnection, name: &UserName) -> Result<User> {
     sqlx::query!("lock table users in share row exclusive mode").execute(&mut *connection).await?;
+    found(connection, name).await
+}
+
+async fn found(executor: impl PgExecutor<'_>, name: &UserName) -> Result<User> {
     sqlx::query_as!(
         User,
         r#"select name as "username: UserName", permissions as "permissions: Permissions",
@@ -320,7 +328,7 @@ async fn locked(connection: &mut PgConnection, name: &UserName) -> Result<User> 
            from users where name = $1"#,
         name.as_str()
     )
-    .fetch_optional(connection)
+    .fetch_optional(executor)
     .await?
     .ok_or_else(|| Error::not_found(Kind::User, name))
 }
@@ -346,9 +354,9 @@ async fn another_administrator(connection: &mut PgConnection, name: &UserName) -
 }
 
 fn check_password(password: &str) -> Result<()> {
-    if PASSWORD_BYTES.contains(&password.len()) {
+    if PASSWORD_LENGTH.contains(&password.chars().count()) {
         return Ok(());
     }
-    let (least, most) = (PASSWORD_BYTES.start(), PASSWORD_BYTES.end());
-    Err(Error::invalid("password", format!("a password has {least} to {most} bytes")))
+    let (least, most) = (PASSWORD_LENGTH.start(), PASSWORD_LENGTH.end());
+    Err(Error::invalid("password", format!("a password has {least} to {most} characters")))
 }

@@ -1,27 +1,74 @@
 //! The OpenAPI document, made of the handlers' own descriptions, and what is read off it: each route's operation.
 
+mod schemas;
+
 use std::collections::HashMap;
 
 use axum::http::{Method, StatusCode};
-use utoipa::OpenApi as _;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
+use utoipa::openapi::{Content, Object, OpenApi, Ref, RefOr, Response, Schema, Type};
+use utoipa::{OpenApi as _, PartialSchema, ToSchema};
 
 use super::auth::AUTH_TOKEN;
+use super::document::JsonPatch;
 use super::problem::{Document, PROBLEM_JSON};
+use crate::datasvc::{BaseUrl, GitProviderAuth, PasswordAuth, TokenAuth};
 
 /// The frame that the handlers' descriptions are put into.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "Elita",
-        description = "A WebAssembly plugin host for deployment automation",
+        description = DESCRIPTION,
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(Document))
+    components(schemas(Document, JsonPatch, True, False, GitProviderAuth, TokenAuth, PasswordAuth, BaseUrl))
 )]
 struct Frame;
+
+/// What holds for all operations.
+const DESCRIPTION: &str = "\
+A WebAssembly plugin host for deployment automation.
+
+Every operation takes `pretty=true`, which indents the reply. A creation takes its arguments in the body, in the query \
+string, or in both, if they agree; what is no text, number or flag stands in a query string as JSON. No text holds a NUL.
+
+Formats of texts, beside those of JSON Schema:
+
+- `absolute-path`: a directory below the root, as Unix or Windows write it, without `.`, `..` and control characters
+- `git-branch`: what git takes as the name of a branch
+- `git-uri`: an `https`, `http`, `ssh`, `git` or `file` URL, `user@host:path`, or an absolute path; without a password
+- `glob`: a pattern of paths, in which `*` stays within a directory and `**` does not, without `/` at its beginning and `..`
+- `path-prefix`: the beginning of such a path
+- `ssh-private-key`: in OpenSSH's format, without a passphrase
+- `ssh-public-key`: a line of `authorized_keys`
+- `ssh-key-type`: the first word of such a line, also without `ssh-`";
+
+/// A flag that has to be set.
+pub(super) struct True;
+
+/// A flag that cannot be set yet.
+pub(super) struct False;
+
+fn only(value: bool) -> RefOr<Schema> {
+    Object::builder().schema_type(Type::Boolean).enum_values(Some([value])).into()
+}
+
+impl PartialSchema for True {
+    fn schema() -> RefOr<Schema> {
+        only(true)
+    }
+}
+
+impl PartialSchema for False {
+    fn schema() -> RefOr<Schema> {
+        only(false)
+    }
+}
+
+impl ToSchema for True {}
+impl ToSchema for False {}
 
 /// The document to begin with, without any operation.
 pub(super) fn frame() -> OpenApi {
@@ -52,12 +99,18 @@ impl Api {
         for (route, item) in &mut document.paths.paths {
             let of_route: &mut Vec<_> = operation_ids.entry(route.clone()).or_default();
             for (method, operation) in operations(item) {
+                if method == Method::PATCH {
+                    let failed = || Response::new("A test in a JSON Patch fails").into();
+                    operation.responses.responses.entry("409".into()).or_insert_with(failed);
+                }
                 describe_replies(operation);
                 of_route.extend(operation.operation_id.clone().map(|id| (method, id)));
             }
         }
-        let document = document.to_json().expect("the document is made of strings, lists and maps with string keys");
-        Self { document, operation_ids }
+        let mut document =
+            serde_json::to_value(document).expect("the document is made of strings, lists and maps with string keys");
+        schemas::complete(&mut document);
+        Self { document: document.to_string(), operation_ids }
     }
 
     /// The operation that a request to this route asks for.

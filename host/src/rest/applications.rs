@@ -10,21 +10,22 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::args::{Args, NoQuery, Query};
 use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
-use crate::datasvc::{AppName, Application, Attributes, Caller, Listed};
+use crate::datasvc::{AppName, Application, ApplicationChange, Attributes, Caller, Listed};
 
 /// What a new application needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct NewApplication {
     /// Its name, unique in this installation.
     app_name: AppName,
     /// What to keep with it.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(required = false)]
     #[schema(required = false)]
     attributes: Attributes,
 }
@@ -85,7 +86,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Application>>, Problem> {
-    let listed = rest.svc.applications(&caller, &query.page()?).await.map_err(in_parameter)?;
+    let listed = rest.svc.applications(&caller, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -140,7 +141,7 @@ async fn get(
 /// Changes the attributes of an application
 #[utoipa::path(patch, path = "/app/{app}", operation_id = "applications.update", tag = "applications",
     params(("app" = AppName, Path, description = "The application"), IfMatch),
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content = ApplicationChange, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = ApplicationDocument),
         (status = 404, description = "No such application"),

@@ -177,13 +177,14 @@ impl Value {
 
 /// Fills a struct. What is missing is reported as if it belonged to `home`.
 fn read<T: DeserializeOwned>(arguments: &[Argument], home: Source) -> Result<T, Problem> {
-    let fault = |name: &str, detail: &str| {
+    let fault_below = |name: &str, below: &str, detail: &str| {
         let given = arguments.iter().find(|argument| argument.name == name);
         match given.map_or(home, |argument| argument.source) {
-            Source::Query => Fault::in_parameter(name, detail),
-            Source::Body => Fault::in_body(name, detail),
+            Source::Query => Fault::in_parameter_at(name, below, detail),
+            Source::Body => Fault::in_body_at(name, below, detail),
         }
     };
+    let fault = |name: &str, detail: &str| fault_below(name, "", detail);
     T::deserialize(Fields(arguments)).map_err(|misfit| match misfit {
         Misfit::Unknown { names, known } => {
             let detail = format!("not known here: {}; known are {}", quoted(&names), quoted(known));
@@ -193,7 +194,9 @@ fn read<T: DeserializeOwned>(arguments: &[Argument], home: Source) -> Result<T, 
             Problem::malformed(format!("`{name}` is given twice")).with([fault(&name, "is given twice")])
         }
         Misfit::Missing(name) => Problem::malformed(format!("`{name}` is missing")).with([fault(name, "is missing")]),
-        Misfit::Wrong { name, reason } => Problem::invalid(format!("{name}: {reason}")).with([fault(&name, &reason)]),
+        Misfit::Wrong { name, below, reason } => {
+            Problem::invalid(format!("{name}{below}: {reason}")).with([fault_below(&name, &below, &reason)])
+        }
     })
 }
 

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::args::Query;
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::problem::Problem;
 use crate::datasvc::{AppName, AuditEntry, AuditFilter, Caller, Listed, PluginName, UserName};
 
@@ -35,6 +35,7 @@ struct AuditQuery {
     #[serde(default, with = "time::serde::rfc3339::option")]
     until: Option<OffsetDateTime>,
     /// The cursor that the page before gave as `next`.
+    #[param(pattern = "^[0-9]{1,18}$")]
     after: Option<String>,
     /// How many items a page has, 1 to 1000; 100 unless it is given.
     #[param(minimum = 1, maximum = 1000)]
@@ -56,7 +57,7 @@ async fn list(
     let AuditQuery { operation, app, name, user, plugin, since, until, after, limit } = query;
     let filter = AuditFilter { operation, application: app, name, username: user, plugin, since, until };
     let page = PageQuery::new(after, limit).page()?;
-    let listed = rest.svc.audit(&caller, &filter, &page).await.map_err(in_parameter)?;
+    let listed = rest.svc.audit(&caller, &filter, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }
 

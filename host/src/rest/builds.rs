@@ -10,21 +10,22 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::args::{Args, NoQuery, Query};
 use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
-use crate::datasvc::{AppName, Attributes, Build, BuildName, Caller, Listed};
+use crate::datasvc::{AppName, Attributes, Build, BuildChange, BuildName, Caller, Listed};
 
 /// What a new build needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct NewBuild {
     /// Its name, unique within the application.
     build_name: BuildName,
     /// What to keep with it.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(required = false)]
     #[schema(required = false)]
     attributes: Attributes,
 }
@@ -40,7 +41,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Build>>, Problem> {
-    let listed = rest.svc.builds(&caller, &app, &query.page()?).await.map_err(in_parameter)?;
+    let listed = rest.svc.builds(&caller, &app, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -107,7 +108,7 @@ async fn get(
         ("build" = BuildName, Path, description = "The build"),
         IfMatch,
     ),
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content = BuildChange, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = Build),
         (status = 404, description = "No such build"),

@@ -69,12 +69,12 @@ pub(super) async fn front(State(front): State<Arc<Front>>, request: Request, nex
     );
     async {
         let started = Instant::now();
-        let pretty = wants_pretty(request.uri());
+        let uri = request.uri().clone();
         let reply = match admitted {
             Ok(()) => front.answered(op, next.run(request)).await,
             Err(problem) => problem.into_response(),
         };
-        let reply = finished(reply, &id, pretty).await;
+        let reply = finished(reply, &id, &uri).await;
         let elapsed_ms = started.elapsed().as_micros() as f64 / 1000.0;
         debug!(http.status = reply.status().as_u16(), elapsed_ms, "answered");
         reply
@@ -85,7 +85,7 @@ pub(super) async fn front(State(front): State<Arc<Front>>, request: Request, nex
 
 /// The reply to a request that is not looked at any further.
 pub(super) async fn refuse(headers: &HeaderMap, problem: Problem) -> Response {
-    finished(problem.into_response(), &RequestId::of(headers), false).await
+    finished(problem.into_response(), &RequestId::of(headers), &Uri::default()).await
 }
 
 impl Front {
@@ -155,10 +155,13 @@ fn wants_pretty(uri: &Uri) -> bool {
 }
 
 /// Gives a reply what all replies have: the indentation, the document if it is a problem, the headers.
-async fn finished(reply: Response, id: &RequestId, pretty: bool) -> Response {
+async fn finished(reply: Response, id: &RequestId, uri: &Uri) -> Response {
+    let pretty = wants_pretty(uri);
     let mut reply = if pretty { indented(reply).await } else { reply };
     if let Some(problem) = reply.extensions_mut().remove::<Problem>() {
-        let document = serde_json::to_vec(&problem.into_document(id.to_string()));
+        // What cannot be read has been refused, and is not in the way of saying so.
+        let parameters = form::pairs(uri.query().unwrap_or_default()).unwrap_or_default();
+        let document = serde_json::to_vec(&problem.of_request(&parameters).into_document(id.to_string()));
         let document = document.expect("a problem document is made of strings and numbers");
         *reply.body_mut() = Body::from(if pretty { json::indented(&document) } else { document });
         reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -8,19 +8,22 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::{False, True};
 use super::args::{Args, NoQuery, Query};
 use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
 use crate::datasvc::{
-    self, AppName, Attributes, Caller, GitProviderName, GitRepo, GitRepoName, GitUri, KeypairName, Listed,
+    self, AppName, Attributes, Caller, GitProviderName, GitRepo, GitRepoChange, GitRepoName, GitUri, KeypairName,
+    Listed,
 };
 
 /// What a new git repository needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct NewGitRepo {
     /// Its name, unique within the application.
     name: GitRepoName,
@@ -30,13 +33,17 @@ struct NewGitRepo {
     keypair: Option<KeypairName>,
     /// Whether it exists already. It has to be true: none is made at a provider yet.
     #[serde(default)]
+    #[param(value_type = True)]
+    #[schema(value_type = True)]
     existing: bool,
     /// Where git clones it from: an `https`, `http`, `ssh`, `git` or `file` URL, `user@host:path`, or an absolute
     /// path; without a password. One that exists needs it.
+    #[param(value_type = GitUri)]
+    #[schema(value_type = GitUri)]
     uri: Option<GitUri>,
     /// What to keep with it.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(required = false)]
     #[schema(required = false)]
     attributes: Attributes,
 }
@@ -47,6 +54,7 @@ struct NewGitRepo {
 struct Removal {
     /// Whether it is to be removed at its provider, too, which cannot be done yet.
     #[serde(default)]
+    #[param(value_type = Option<False>)]
     delete: bool,
 }
 
@@ -61,7 +69,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<GitRepo>>, Problem> {
-    let listed = rest.svc.git_repos(&caller, &app, &query.page()?).await.map_err(in_parameter)?;
+    let listed = rest.svc.git_repos(&caller, &app, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -129,7 +137,7 @@ async fn get(
         ("repo" = GitRepoName, Path, description = "The git repository"),
         IfMatch,
     ),
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content = GitRepoChange, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = GitRepo),
         (status = 404, description = "No such git repository"),
@@ -169,7 +177,7 @@ async fn delete(
     Query(Removal { delete: at_provider }): Query<Removal>,
     IfMatch(expected): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    rest.svc.delete_git_repo(&caller, &app, &repo, at_provider, &expected).await.map_err(in_parameter)?;
+    rest.svc.delete_git_repo(&caller, &app, &repo, at_provider, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

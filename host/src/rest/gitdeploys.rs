@@ -10,39 +10,39 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::args::{Args, NoQuery, Query};
 use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
 use crate::datasvc::{
-    self, AppName, Attributes, Caller, Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployName, GitdeployOptions,
-    Listed, PackageName,
+    self, AppName, Attributes, Caller, Gitdeploy, GitdeployActions, GitdeployChange, GitdeployLocation, GitdeployName,
+    GitdeployOptions, Listed, PackageName,
 };
 
-/// What a new gitdeploy needs. In a query string, what is no text is written as JSON.
+/// What a new gitdeploy needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct NewGitdeploy {
     /// Its name, unique within the application.
     name: GitdeployName,
     /// The package of a build that is deployed.
     package: PackageName,
     /// Where it goes.
-    #[param(value_type = String, example = r#"{"path": "/srv/shop", "gitrepo": "site"}"#)]
     location: GitdeployLocation,
     /// How it is committed and pulled.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(required = false)]
     #[schema(required = false)]
     options: GitdeployOptions,
     /// What runs on each server around a pull.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(required = false)]
     #[schema(required = false)]
     actions: GitdeployActions,
     /// What to keep with it.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(required = false)]
     #[schema(required = false)]
     attributes: Attributes,
 }
@@ -58,7 +58,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Gitdeploy>>, Problem> {
-    let listed = rest.svc.gitdeploys(&caller, &app, &query.page()?).await.map_err(in_parameter)?;
+    let listed = rest.svc.gitdeploys(&caller, &app, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -127,7 +127,7 @@ async fn get(
         ("gitdeploy" = GitdeployName, Path, description = "The gitdeploy"),
         IfMatch,
     ),
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content = GitdeployChange, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = Gitdeploy),
         (status = 404, description = "No such gitdeploy"),

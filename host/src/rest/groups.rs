@@ -10,33 +10,35 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::args::{Args, NoQuery, Query};
 use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
 use crate::datasvc::{
-    self, AppName, Attributes, Caller, EnvironmentName, Error, Group, GroupGitdeploys, GroupName, Listed,
+    self, AppName, Attributes, Caller, EnvironmentName, Error, Group, GroupChange, GroupGitdeploys, GroupName, Listed,
 };
 
 /// What a new group needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct NewGroup {
     /// Its name, unique within the application.
     name: GroupName,
     /// Its gitdeploys: a list of names, which are deployed at once, or a list of stages in their order, which are
     /// lists of names.
-    #[param(value_type = String, example = r#"["web", "api"]"#)]
     gitdeploys: GroupGitdeploys,
     /// Whether a deployment goes through its servers part by part.
     #[serde(default)]
     rolling_deploy: bool,
     /// What it is for, at most 4 KiB.
     #[serde(default)]
+    #[param(max_length = 4096)]
+    #[schema(max_length = 4096)]
     description: String,
     /// What to keep with it.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(required = false)]
     #[schema(required = false)]
     attributes: Attributes,
 }
@@ -61,7 +63,8 @@ impl TryFrom<String> for EnvironmentNames {
 struct GroupQuery {
     /// Show the servers of these environments only: names, separated by `+` or commas.
     #[serde(default)]
-    #[param(value_type = Option<String>, example = "staging,production")]
+    #[param(value_type = Option<String>, example = "staging,production",
+        pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}([ ,][A-Za-z0-9][A-Za-z0-9._-]{0,127})*$")]
     environments: EnvironmentNames,
 }
 
@@ -71,7 +74,8 @@ struct GroupQuery {
 struct GroupsQuery {
     /// Show the servers of these environments only: names, separated by `+` or commas.
     #[serde(default)]
-    #[param(value_type = Option<String>, example = "staging,production")]
+    #[param(value_type = Option<String>, example = "staging,production",
+        pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}([ ,][A-Za-z0-9][A-Za-z0-9._-]{0,127})*$")]
     environments: EnvironmentNames,
     /// The cursor that the page before gave as `next`.
     after: Option<String>,
@@ -93,7 +97,7 @@ async fn list(
 ) -> Result<ListReply<Listed<Group>>, Problem> {
     let GroupsQuery { environments: EnvironmentNames(environments), after, limit } = query;
     let page = PageQuery::new(after, limit).page()?;
-    let listed = rest.svc.groups(&caller, &app, &environments, &page).await.map_err(in_parameter)?;
+    let listed = rest.svc.groups(&caller, &app, &environments, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -162,11 +166,10 @@ async fn get(
         ("group" = GroupName, Path, description = "The group"),
         IfMatch,
     ),
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content = GroupChange, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = Group),
         (status = 404, description = "No such group"),
-        (status = 409, description = "A test in the patch fails"),
         (status = 412, description = "It has changed since"),
         (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
     ))]

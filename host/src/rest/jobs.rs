@@ -14,9 +14,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::True;
 use super::args::Query;
 use super::events::{self, Wants};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::{Accepted, SubmittedJob};
@@ -45,6 +46,7 @@ struct JobsQuery {
     #[serde(default, with = "time::serde::rfc3339::option")]
     since: Option<OffsetDateTime>,
     /// The cursor that the page before gave as `next`.
+    #[param(format = Uuid)]
     after: Option<String>,
     /// How many items a page has, 1 to 1000; 100 unless it is given.
     #[param(minimum = 1, maximum = 1000)]
@@ -84,6 +86,7 @@ struct EntriesQuery {
 #[into_params(parameter_in = Query)]
 struct ChangeQuery {
     /// `true`: stop it.
+    #[param(value_type = True)]
     cancel: bool,
 }
 
@@ -121,7 +124,7 @@ async fn list(
     let JobsQuery { active, status, app, name, since, after, limit } = query;
     let filter = JobFilter { active, status, application: app, name, since };
     let page = PageQuery::new(after, limit).page()?;
-    let listed = rest.svc.jobs(&caller, &filter, &page).await.map_err(in_parameter)?;
+    let listed = rest.svc.jobs(&caller, &filter, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -205,7 +208,7 @@ async fn entries(
         return Ok(events::stream(rest, caller, id, last_id.unwrap_or(after)).await?.into_response());
     }
     if wait > MAX_WAIT_SECONDS {
-        return Err(in_parameter(Error::invalid("wait", format!("at most {MAX_WAIT_SECONDS} seconds are waited"))));
+        return Err(Error::invalid("wait", format!("at most {MAX_WAIT_SECONDS} seconds are waited")).into());
     }
     let until = Instant::now() + Duration::from_secs(u64::from(wait));
     let limit = limit.unwrap_or(Page::DEFAULT_LIMIT);
@@ -213,8 +216,7 @@ async fn entries(
     let mut session = rest.sessions.begin(caller);
     loop {
         let caller = session.caller()?;
-        let entries =
-            rest.svc.job_entries(&caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await.map_err(in_parameter)?;
+        let entries = rest.svc.job_entries(&caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await?;
         if entries.items.is_empty() && !entries.status.is_final() && Instant::now() < until {
             tokio::select! {
                 news = follower.news() => if news == News::Perhaps { continue },

@@ -8,25 +8,29 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::True;
 use super::args::{Args, NoQuery, Query, refuse_in_url};
 use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::{Fault, Problem};
 use super::reply::Created;
-use crate::datasvc::{Attributes, Caller, Keypair, KeypairName, Listed, NewKeys};
+use crate::datasvc::{Attributes, Caller, Keypair, KeypairChange, KeypairName, Listed, NewKeys};
 
 /// What a new keypair needs: `generate`, or a private key.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct NewKeypair {
     /// Its name, unique in this installation.
     name: KeypairName,
-    /// What type its key is said to have; that of the key itself counts.
+    /// The type that its key has, such as `ed25519` or `ssh-ed25519`.
+    #[schema(format = "ssh-key-type", nullable = false)]
     key_type: Option<String>,
     /// In OpenSSH's format, without a passphrase.
-    #[schema(format = Password)]
+    #[schema(format = "ssh-private-key", nullable = false, max_length = 32768)]
     private_key: Option<String>,
     /// As a line of `authorized_keys`; it is that of the private key, which needs none.
+    #[schema(format = "ssh-public-key", nullable = false, max_length = 32768)]
     public_key: Option<String>,
     /// Makes a new ed25519 key.
     #[serde(default)]
@@ -45,9 +49,10 @@ struct GeneratedKeypair {
     /// Its name, unique in this installation.
     name: KeypairName,
     /// `true`: makes a new ed25519 key. Keys themselves are taken in a body only.
+    #[param(value_type = True)]
     generate: bool,
     /// What to keep with it.
-    #[param(value_type = Option<String>)]
+    #[param(required = false)]
     attributes: Attributes,
 }
 
@@ -60,7 +65,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Keypair>>, Problem> {
-    let listed = rest.svc.keypairs(&caller, &query.page()?).await.map_err(in_parameter)?;
+    let listed = rest.svc.keypairs(&caller, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -126,7 +131,7 @@ async fn get(
 /// Changes the attributes of a keypair
 #[utoipa::path(patch, path = "/global/keypairs/{keypair}", operation_id = "keypairs.update", tag = "keypairs",
     params(("keypair" = KeypairName, Path, description = "The keypair"), IfMatch),
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content = KeypairChange, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = Keypair),
         (status = 404, description = "No such keypair"),

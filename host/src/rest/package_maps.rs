@@ -10,26 +10,25 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::args::{Args, NoQuery, Query};
 use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
-use crate::datasvc::{AppName, Attributes, Caller, Listed, PackageMap, PackageMapName, PackageRule, PackageRules};
+use crate::datasvc::{AppName, Attributes, Caller, Listed, PackageMap, PackageMapChange, PackageMapName, PackageRules};
 
 /// What a new package map needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct NewPackageMap {
     /// Its name, unique within the application.
     name: PackageMapName,
-    /// The packages that it makes of an upload; in a query string, as JSON. None of them is `master`, which is the
+    /// The packages that it makes of an upload. None of them is `master`, which is the
     /// uploaded file.
-    #[param(value_type = String, example = json!(r#"{"web": {"patterns": ["web/**"]}}"#))]
-    #[schema(value_type = BTreeMap<String, PackageRule>)]
     packages: PackageRules,
     /// What to keep with it.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(required = false)]
     #[schema(required = false)]
     attributes: Attributes,
 }
@@ -45,7 +44,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<PackageMap>>, Problem> {
-    let listed = rest.svc.package_maps(&caller, &app, &query.page()?).await.map_err(in_parameter)?;
+    let listed = rest.svc.package_maps(&caller, &app, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -113,11 +112,10 @@ async fn get(
         ("map" = PackageMapName, Path, description = "The package map"),
         IfMatch,
     ),
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content = PackageMapChange, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = PackageMap),
         (status = 404, description = "No such package map"),
-        (status = 409, description = "A test in the patch fails"),
         (status = 412, description = "It has changed since"),
         (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
     ))]

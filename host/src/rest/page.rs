@@ -8,8 +8,8 @@ use url::form_urlencoded;
 use utoipa::IntoParams;
 
 use super::form;
-use super::problem::{Fault, Problem};
-use crate::datasvc::{Error, Listed, Page};
+use super::problem::Problem;
+use crate::datasvc::{Listed, Page};
 
 /// What every list takes.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -32,17 +32,7 @@ impl PageQuery {
     /// # Errors
     /// 422 if `limit` is out of its range.
     pub(super) fn page(self) -> Result<Page, Problem> {
-        Page::new(self.after, self.limit).map_err(in_parameter)
-    }
-}
-
-/// A problem with an argument that came as a parameter of the URL.
-pub(super) fn in_parameter(error: Error) -> Problem {
-    match error {
-        Error::Invalid { field, reason } => {
-            Problem::invalid(format!("{field}: {reason}")).with([Fault::in_parameter(&field, reason)])
-        }
-        other => other.into(),
+        Ok(Page::new(self.after, self.limit)?)
     }
 }
 

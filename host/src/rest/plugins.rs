@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::args::{NoQuery, Query};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use crate::datasvc::{Caller, Listed, Plugin, PluginAccess, PluginName};
@@ -32,7 +32,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Plugin>>, Problem> {
-    let listed = rest.svc.plugins(&caller, &query.page()?).await.map_err(in_parameter)?;
+    let listed = rest.svc.plugins(&caller, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 

@@ -46,7 +46,12 @@ pub(super) struct Fault {
 impl Fault {
     /// In the member `name` of the body.
     pub(super) fn in_body(name: &str, detail: impl Into<String>) -> Self {
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        Self::in_body_at(name, "", detail)
+    }
+
+    /// In the member `name` of the body, at the JSON pointer `below` in it.
+    pub(super) fn in_body_at(name: &str, below: &str, detail: impl Into<String>) -> Self {
+        let pointer = format!("/{}{below}", datasvc::escaped(name));
         Self { pointer: Some(pointer), parameter: None, detail: detail.into() }
     }
 
@@ -64,6 +69,23 @@ impl Fault {
     /// In the parameter `name`.
     pub(super) fn in_parameter(name: &str, detail: impl Into<String>) -> Self {
         Self { pointer: None, parameter: Some(name.into()), detail: detail.into() }
+    }
+
+    /// In the parameter `name`, at the JSON pointer `below` in the JSON that it holds.
+    pub(super) fn in_parameter_at(name: &str, below: &str, detail: &str) -> Self {
+        let detail = if below.is_empty() { detail.to_owned() } else { format!("at `{below}`: {detail}") };
+        Self::in_parameter(name, detail)
+    }
+
+    /// The same fault, in the parameter if it is about an argument that stood in the query string.
+    fn where_it_stood(self, in_query: &[(String, String)]) -> Self {
+        let argument = self.pointer.as_deref().and_then(|pointer| pointer.strip_prefix('/'));
+        let argument = argument.map(|argument| argument.split_once('/').unwrap_or((argument, "")));
+        match argument.filter(|(name, _)| in_query.iter().any(|(given, _)| given == name)) {
+            Some((name, "")) => Self::in_parameter(name, self.detail),
+            Some((name, below)) => Self::in_parameter_at(name, &format!("/{below}"), &self.detail),
+            None => self,
+        }
     }
 }
 
@@ -104,6 +126,13 @@ impl Problem {
     /// The same problem, for so long.
     fn lasting(mut self, retry_after: Duration) -> Self {
         self.retry_after = Some(retry_after);
+        self
+    }
+
+    /// The same problem of a request with these parameters: the rules of the data services know of arguments, and not
+    /// whether they came in the query string or in the body.
+    pub(super) fn of_request(mut self, in_query: &[(String, String)]) -> Self {
+        self.faults = self.faults.into_iter().map(|fault| fault.where_it_stood(in_query)).collect();
         self
     }
 

@@ -12,15 +12,18 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::args::{Args, NoQuery, Query};
 use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
-use crate::datasvc::{self, Attributes, Caller, Driver, EnvironmentName, Environments, Listed, Server, ServerName};
+use crate::datasvc::{
+    self, Attributes, Caller, Driver, EnvironmentName, Environments, Listed, Server, ServerChange, ServerName,
+};
 
 /// What a new server needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct NewServer {
     /// Its name, unique in this installation; it may be a host name. `command` and `environments` are none.
     name: ServerName,
@@ -31,12 +34,12 @@ struct NewServer {
     /// How the driver reaches it, an object: for `ssh` `host` (the server's name, unless it is given), `port` (22),
     /// `user` (root) and `host_key` (none); for `salt` `minion` (the server's name); for `local` nothing.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Object, required = false)]
     #[schema(value_type = Object, required = false)]
     connection: Map<String, Value>,
     /// What to keep with it.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
+    #[param(required = false)]
     #[schema(required = false)]
     attributes: Attributes,
 }
@@ -50,7 +53,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Server>>, Problem> {
-    let listed = rest.svc.servers(&caller, &query.page()?).await.map_err(in_parameter)?;
+    let listed = rest.svc.servers(&caller, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -113,11 +116,10 @@ async fn get(
 /// Changes the environment, the driver with its connection and the attributes of a server
 #[utoipa::path(patch, path = "/server/{server}", operation_id = "servers.update", tag = "servers",
     params(("server" = ServerName, Path, description = "The server"), IfMatch),
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content = ServerChange, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = Server),
         (status = 404, description = "No such server"),
-        (status = 409, description = "A test in the patch fails"),
         (status = 412, description = "It has changed since"),
         (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
     ))]

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::args::{JsonBody, NoQuery, Query};
 use super::client::ClientAddress;
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
@@ -66,7 +66,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Token>>, Problem> {
-    let listed = rest.svc.tokens(&caller, &query.page()?).await.map_err(in_parameter)?;
+    let listed = rest.svc.tokens(&caller, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 

@@ -11,19 +11,20 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::args::{Args, NoQuery, Query, refuse_in_url};
 use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery, in_parameter};
+use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::Created;
-use crate::datasvc::{Attributes, Caller, EffectivePermissions, Listed, Permissions, User, UserName};
+use crate::datasvc::{Attributes, Caller, EffectivePermissions, Listed, Permissions, User, UserChange, UserName};
 
 /// What a new user needs.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct NewUser {
     /// The name to log in with, unique in this installation.
     username: UserName,
-    /// 8 to 1024 bytes. It is taken in a body only.
-    #[schema(format = Password)]
+    /// 8 to 1024 characters. It is taken in a body only.
+    #[schema(format = Password, min_length = 8, max_length = 1024)]
     password: String,
     /// What the user may do; nothing unless it is given.
     #[serde(default)]
@@ -44,7 +45,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<User>>, Problem> {
-    let listed = rest.svc.users(&caller, &query.page()?).await.map_err(in_parameter)?;
+    let listed = rest.svc.users(&caller, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -107,7 +108,7 @@ async fn get(
 /// permission on `_global` you change your own password and attributes.
 #[utoipa::path(patch, path = "/global/users/{user}", operation_id = "users.update", tag = "users",
     params(("user" = UserName, Path, description = "The user"), IfMatch),
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content = UserChange, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = User),
         (status = 404, description = "No such user"),

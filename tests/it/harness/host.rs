@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use elita::boot::Server;
 use elita::config::{Cli, Commands, Settings};
 use serde_json::Value;
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::client::{Client, Reply};
 use super::components::{place, plugin_file};
-use super::postgres::Database;
+use super::postgres::{Database, PASSWORD};
 use super::program::{Program, secret_key_file};
 use super::{eventually, project_root};
 
@@ -151,6 +152,19 @@ impl TestHost {
     pub(crate) async fn create_application(&self, name: &str) {
         let reply = self.client.post("/app", &serde_json::json!({ "app_name": name })).await;
         assert_eq!(reply.status, 201, "{reply}");
+    }
+
+    /// A client of somebody else, with these permissions.
+    pub(crate) async fn guest(&self, permissions: &Value) -> Client {
+        let mut connection = self.database.connect().await;
+        let same_password = "insert into users (name, password_hash, permissions)
+            select 'guest', password_hash, $1 from users where name = 'admin'";
+        sqlx::query(same_password).bind(permissions).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let log_in = serde_json::json!({ "username": "guest", "password": PASSWORD });
+        let logged_in = self.client.anonymous().post("/global/tokens", &log_in).await;
+        assert_eq!(logged_in.status, 201, "{logged_in}");
+        self.client.with_token(logged_in.body["token"].as_str().unwrap())
     }
 
     /// A plugin's document, once it is active or refused.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{Array, Object, RefOr, Schema, Type};
 
 use crate::datasvc::error::{Error, Result};
 use crate::datasvc::ids::GitRepoName;
@@ -31,13 +32,13 @@ const MAX_BYTES: usize = 64 * 1024;
 #[serde(deny_unknown_fields)]
 pub struct GitdeployLocation {
     /// The directory on each server: an absolute path of Unix or of Windows, `/srv/shop` or `C:\shop`.
-    #[schema(max_length = 1024, example = "/srv/shop")]
+    #[schema(format = "absolute-path", max_length = 1024, example = "/srv/shop")]
     pub path: String,
     /// The git repository of the application that it is committed to and pulled from.
     pub gitrepo: GitRepoName,
     /// The branch that it is committed to; `master` unless it is given.
     #[serde(default = "default_branch")]
-    #[schema(max_length = 250, example = "master")]
+    #[schema(format = "git-branch", max_length = 250, example = "master")]
     pub default_branch: String,
 }
 
@@ -55,7 +56,8 @@ pub struct GitdeployOptions {
     /// taken, too.
     #[serde(rename = "ignore-whitespace", deserialize_with = "flag")]
     pub ignore_whitespace: bool,
-    /// Lines for the `.gitignore` of what is committed.
+    /// Lines for the `.gitignore` of what is committed, at most 1000 of 1 KiB.
+    #[schema(max_items = 1000, value_type = Vec<Line>)]
     pub gitignore: Vec<String>,
 }
 
@@ -75,12 +77,32 @@ pub enum Favor {
 #[serde(deny_unknown_fields, default)]
 pub struct GitdeployActions {
     /// Before it.
-    #[schema(example = json!([["systemctl", "stop", "shop"]]))]
+    #[schema(max_items = 50, value_type = Vec<Command>, example = json!([["systemctl", "stop", "shop"]]))]
     pub prepull: Vec<Vec<String>>,
     /// After it.
-    #[schema(example = json!([["systemctl", "start", "shop"]]))]
+    #[schema(max_items = 50, value_type = Vec<Command>, example = json!([["systemctl", "start", "shop"]]))]
     pub postpull: Vec<Vec<String>>,
 }
+
+/// A line of a file: without control characters other than tabs.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, max_length = 1024, pattern = "^[^\\u0000-\\u0008\\u000a-\\u001f\\u007f-\\u009f]*$")]
+#[expect(dead_code, reason = "it describes a line; what is read is a text")]
+struct Line(String);
+
+/// A program, which has a name, and its arguments: 1 to 200, each of at most 8 KiB.
+struct Command;
+
+impl utoipa::PartialSchema for Command {
+    fn schema() -> RefOr<Schema> {
+        let argument = || Object::builder().schema_type(Type::String).max_length(Some(MAX_ARGUMENT_BYTES));
+        let program = argument().pattern(Some("\\S")).build();
+        let command = Array::builder().prefix_items([program]).items(argument()).min_items(Some(1));
+        command.max_items(Some(MAX_ARGUMENTS)).build().into()
+    }
+}
+
+impl utoipa::ToSchema for Command {}
 
 json_column!(GitdeployOptions);
 json_column!(GitdeployActions);

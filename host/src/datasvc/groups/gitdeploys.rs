@@ -1,10 +1,13 @@
 //! Which gitdeploys a group deploys, and in which order.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use serde::de::Error as _;
+use serde::de::{self, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use utoipa::openapi::schema::AnyOf;
+use utoipa::openapi::{Array, Ref, RefOr, Schema};
+use utoipa::{PartialSchema as _, ToSchema};
 
 use crate::datasvc::error::{Error, Result};
 use crate::datasvc::ids::GitdeployName;
@@ -14,7 +17,7 @@ use crate::datasvc::sql::json_column;
 const MAX_GITDEPLOYS: usize = 100;
 
 /// The gitdeploys of a group.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum GroupGitdeploys {
     /// All at once.
@@ -25,18 +28,70 @@ pub enum GroupGitdeploys {
 
 json_column!(GroupGitdeploys);
 
+impl utoipa::PartialSchema for GroupGitdeploys {
+    fn schema() -> RefOr<Schema> {
+        let list = || Array::builder().min_items(Some(1)).max_items(Some(MAX_GITDEPLOYS)).unique_items(true);
+        let names = || list().items(Ref::from_schema_name(GitdeployName::name()));
+        let description = "A list of names, which are deployed at once, or a list of stages in their order, which are \
+                           lists of names; each name once";
+        AnyOf::builder().item(names()).item(list().items(names())).description(Some(description)).into()
+    }
+}
+
+impl ToSchema for GroupGitdeploys {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((GitdeployName::name().into_owned(), GitdeployName::schema()));
+    }
+}
+
 impl<'de> Deserialize<'de> for GroupGitdeploys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let items = Vec::<Value>::deserialize(deserializer)?;
-        if items.iter().all(Value::is_string) {
-            serde_json::from_value(Value::Array(items)).map(Self::Unordered).map_err(D::Error::custom)
-        } else if items.iter().all(Value::is_array) {
-            serde_json::from_value(Value::Array(items)).map(Self::Ordered).map_err(D::Error::custom)
-        } else {
-            Err(D::Error::custom(
-                "this is a list of names, or a list of stages, which are lists of names; it cannot mix them",
-            ))
+        let (mut names, mut stages) = (Vec::new(), Vec::new());
+        for item in Vec::<Item>::deserialize(deserializer)? {
+            match item {
+                Item::Name(name) => names.push(name),
+                Item::Stage(stage) => stages.push(stage),
+            }
         }
+        match (names, stages) {
+            (names, stages) if stages.is_empty() => Ok(Self::Unordered(names)),
+            (names, stages) if names.is_empty() => Ok(Self::Ordered(stages)),
+            _ => Err(D::Error::custom("this is a list of names or a list of stages; it cannot mix them")),
+        }
+    }
+}
+
+/// What is in the list that a client gives.
+enum Item {
+    Name(GitdeployName),
+    Stage(Vec<GitdeployName>),
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ItemVisitor)
+    }
+}
+
+struct ItemVisitor;
+
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = Item;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name, or a stage, which is a list of names")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Item, E> {
+        GitdeployName::parse(name).map(Item::Name).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item, A::Error> {
+        let mut names = Vec::new();
+        while let Some(name) = items.next_element()? {
+            names.push(name);
+        }
+        Ok(Item::Stage(names))
     }
 }
 

@@ -7,6 +7,7 @@ use ssh_key::PublicKey;
 
 use crate::datasvc::error::{Error, Result};
 use crate::datasvc::ids::ServerName;
+use crate::datasvc::pointer::pointer;
 use crate::datasvc::sql::json_column;
 
 /// The longest host, user and minion id, in bytes.
@@ -55,15 +56,16 @@ pub enum Connection {
 #[serde(deny_unknown_fields)]
 pub struct SshConnection {
     /// Its host name or address: the server's name, unless it is given.
-    #[schema(example = "web1.example.com")]
+    #[schema(max_length = 253, pattern = "^[A-Za-z0-9._:%][A-Za-z0-9._:%-]*$", example = "web1.example.com")]
     pub host: String,
     /// Its port, from 1 on: 22, unless it is given.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 65535)]
     pub port: u16,
     /// Who logs in: `root`, unless it is given.
-    #[schema(example = "root")]
+    #[schema(max_length = 253, pattern = "^[A-Za-z0-9._@][A-Za-z0-9._@-]*$", example = "root")]
     pub user: String,
     /// The public half of the only key that the host may show, as `ssh-keyscan` prints it behind the host's name.
+    #[schema(format = "ssh-public-key", max_length = 16384)]
     pub host_key: Option<String>,
 }
 
@@ -72,7 +74,7 @@ pub struct SshConnection {
 #[serde(deny_unknown_fields)]
 pub struct SaltConnection {
     /// Its id: the server's name, unless it is given.
-    #[schema(example = "web1.example.com")]
+    #[schema(max_length = 253, pattern = "^[A-Za-z0-9._:@][A-Za-z0-9._:@-]*$", example = "web1.example.com")]
     pub minion: String,
 }
 
@@ -137,9 +139,7 @@ impl SshConnection {
 /// Members as what they have to be.
 fn parse<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T> {
     serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
-        // No known member has members of its own.
-        let member = error.path().iter().next().map(|member| member.to_string().replace('~', "~0").replace('/', "~1"));
-        let field = member.map_or("connection".to_owned(), |member| format!("connection/{member}"));
+        let field = format!("connection{}", pointer(error.path()));
         Error::invalid(field, error.inner().to_string())
     })
 }

@@ -27,7 +27,8 @@ impl TryFrom<GitProvider> for git_providers::GitProvider {
     type Error = Error;
 
     fn try_from(provider: GitProvider) -> Result<Self, Error> {
-        let GitProvider { name, r#type, base_url, attributes, created_at, updated_at, revision: _ } = provider;
+        let GitProvider { name, r#type, base_url, has_auth: _, attributes, created_at, updated_at, revision: _ } =
+            provider;
         Ok(Self {
             name: name.to_string(),
             type_: r#type.as_str().into(),

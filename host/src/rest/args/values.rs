@@ -6,8 +6,10 @@ use serde::Deserializer;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
+use serde_json::de::StrRead;
 
 use super::{Argument, Value};
+use crate::datasvc::pointer;
 use crate::rest::json;
 
 /// How arguments do not fit a struct.
@@ -28,6 +30,8 @@ pub(super) enum Misfit {
     Wrong {
         /// The field's name.
         name: String,
+        /// Where in the value, as a JSON pointer; empty: the value itself.
+        below: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -85,18 +89,27 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         let argument = self.value.take().ok_or_else(|| Misfit::custom("a value without a name"))?;
         let read = match &argument.value {
             Value::Text(text) => seed.deserialize(Text(text)),
-            Value::Json(json) => {
-                seed.deserialize(&mut serde_json::Deserializer::from_str(json.get())).map_err(without_position)
-            }
+            Value::Json(json) => from_json(json.get(), |json| seed.deserialize(json)),
         };
         read.map_err(|misfit| misfit.of(&argument.name))
     }
 }
 
-/// What is wrong with a JSON value. Where in the value would be taken for where in the body.
-fn without_position(error: serde_json::Error) -> Misfit {
-    let reason = error.to_string();
-    Misfit::custom(reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason))
+/// What `read` makes of a JSON text; the error says where in it.
+fn from_json<'de, T>(
+    text: &'de str,
+    read: impl FnOnce(
+        serde_path_to_error::Deserializer<'_, '_, &mut serde_json::Deserializer<StrRead<'de>>>,
+    ) -> serde_json::Result<T>,
+) -> Result<T, Misfit> {
+    let mut track = serde_path_to_error::Track::new();
+    let mut json = serde_json::Deserializer::from_str(text);
+    read(serde_path_to_error::Deserializer::new(&mut json, &mut track)).map_err(|error| {
+        // The line and the column are those in this value, and would be taken for those in the body.
+        let reason = error.to_string();
+        let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason).to_owned();
+        Misfit::Wrong { name: String::new(), below: pointer(&track.path()), reason }
+    })
 }
 
 /// One value from a query string or a form.
@@ -109,7 +122,7 @@ macro_rules! json {
             if json::text(self.0.as_bytes()).is_err() {
                 return Err(Misfit::custom("expected JSON"));
             }
-            serde_json::Deserializer::from_str(self.0).$method($($argument,)* visitor).map_err(without_position)
+            from_json(self.0, |json| json.$method($($argument,)* visitor))
         }
     )*};
 }
@@ -175,10 +188,10 @@ impl Misfit {
     /// The same, once it is known which field it is about.
     fn of(self, field: &str) -> Self {
         match self {
-            Self::Wrong { reason, .. } => {
+            Self::Wrong { below, reason, .. } => {
                 // What a name's own type says begins with the field already.
                 let rest = reason.strip_prefix(field).and_then(|rest| rest.strip_prefix(": "));
-                Self::Wrong { name: field.to_owned(), reason: rest.unwrap_or(&reason).to_owned() }
+                Self::Wrong { name: field.to_owned(), below, reason: rest.unwrap_or(&reason).to_owned() }
             }
             other => other,
         }
@@ -187,7 +200,7 @@ impl Misfit {
 
 impl serde::de::Error for Misfit {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Wrong { name: String::new(), reason: message.to_string() }
+        Self::Wrong { name: String::new(), below: String::new(), reason: message.to_string() }
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -203,7 +216,7 @@ impl fmt::Display for Misfit {
             Self::Unknown { names, .. } => write!(f, "unknown: {}", names.join(", ")),
             Self::Repeated(name) => write!(f, "{name} is given twice"),
             Self::Missing(name) => write!(f, "{name} is missing"),
-            Self::Wrong { name, reason } => write!(f, "{name}: {reason}"),
+            Self::Wrong { name, below, reason } => write!(f, "{name}{below}: {reason}"),
         }
     }
 }

@@ -11,6 +11,7 @@ mod git_repos;
 mod gitdeploys;
 mod groups;
 mod package_maps;
+mod refused;
 mod servers;
 
 use elita_plugin::log::Level;
@@ -23,6 +24,7 @@ elita_plugin::plugin! {
     actions: {
         "exercise": [
             action("Everything", everything).description("Calls every function of the host"),
+            action("Refused", refused).description("Calls what the host refuses after that"),
             action("Nothing", nothing).description("Is there to be started").parameter("a", "text", "comes back"),
             action("Again", again).description("Starts itself, until it may not"),
         ],
@@ -56,6 +58,10 @@ fn everything(_: &ActionCall) -> Result<Value> {
         groups::all(),
     ];
     Ok(all.into_iter().flatten().map(|(name, answer)| (name.to_owned(), answer)).collect())
+}
+
+fn refused(_: &ActionCall) -> Result<Value> {
+    Ok(refused::all().into_iter().map(|(name, answer)| (name.to_owned(), answer)).collect())
 }
 
 fn nothing(call: &ActionCall) -> Result<Value> {

@@ -1,0 +1,45 @@
+//! Calls that are refused, because of what the others have made.
+
+use elita_plugin::git_repos::NewGitRepo;
+use elita_plugin::gitdeploys::NewGitdeploy;
+use elita_plugin::groups::NewGroup;
+use elita_plugin::package_maps::PackageRule;
+use elita_plugin::prelude::*;
+use elita_plugin::servers::{Driver, NewServer};
+use elita_plugin::{applications, builds, git_providers, git_repos, gitdeploys, groups, package_maps, servers};
+
+use crate::{APPLICATION, Answers, answer};
+
+/// What each answered, in the order of the calls.
+pub(crate) fn all() -> Answers {
+    let nothing = json!({});
+    let rules = [PackageRule::new("web", ["web/**"])];
+    let repo = NewGitRepo::existing("https://git.example.com/exercise/site.git");
+    let gitdeploy = NewGitdeploy::new("web", "/srv/exercise", "exercised");
+    let group = NewGroup::unordered(["exercised"]);
+    let server = NewServer::new("testing", Driver::Ssh);
+    let fixed = json!({ "created_at": "2026-11-25T00:00:00Z" });
+    vec![
+        ("applications.create", answer(applications::create("exercise-made", &nothing))),
+        ("applications.update", answer(applications::update("exercise-made", &fixed))),
+        ("builds.create", answer(builds::create(APPLICATION, "exercised", &nothing))),
+        ("builds.update", answer(builds::update(APPLICATION, "exercised", &fixed))),
+        ("builds.get", answer(builds::get(APPLICATION, "gone"))),
+        ("package-maps.create", answer(package_maps::create(APPLICATION, "exercised", &rules, &nothing))),
+        ("package-maps.update", answer(package_maps::update(APPLICATION, "exercised", &fixed))),
+        ("package-maps.get", answer(package_maps::get(APPLICATION, "gone"))),
+        ("git-providers.get", answer(git_providers::get("gone"))),
+        ("git-repos.create", answer(git_repos::create(APPLICATION, "exercised", &repo, &nothing))),
+        ("git-repos.update", answer(git_repos::update(APPLICATION, "exercised", &json!({ "uri": "ext::sh" })))),
+        ("git-repos.delete", answer(git_repos::delete(APPLICATION, "exercised"))),
+        ("gitdeploys.create", answer(gitdeploys::create(APPLICATION, "exercised", &gitdeploy, &nothing))),
+        ("gitdeploys.update", answer(gitdeploys::update(APPLICATION, "exercised", &json!({ "location": null })))),
+        ("gitdeploys.delete", answer(gitdeploys::delete(APPLICATION, "exercised"))),
+        ("groups.create", answer(groups::create(APPLICATION, "exercised", &group, &nothing))),
+        ("groups.update", answer(groups::update(APPLICATION, "exercised", &json!({ "gitdeploys": ["gone"] })))),
+        ("groups.delete", answer(groups::delete(APPLICATION, "gone"))),
+        ("servers.create", answer(servers::create("exercise-exercised", &server, &nothing))),
+        ("servers.update", answer(servers::update("exercise-exercised", &json!({ "connection": { "port": 0 } })))),
+        ("servers.delete", answer(servers::delete("exercise-gone"))),
+    ]
+}
