@@ -193,6 +193,42 @@ async fn a_list_of_long_documents_has_short_pages() {
 }
 
 #[tokio::test]
+async fn what_would_be_a_pattern_a_path_or_everything_is_no_name_of_anything() {
+    let host = with_build().await;
+    for (path, member, rest) in [
+        ("/app", "app_name", json!({})),
+        ("/app/shop/builds", "build_name", json!({})),
+        ("/app/shop/packagemaps", "name", json!({ "packages": {} })),
+        ("/app/shop/gitrepos", "name", json!({ "gitprovider": "local" })),
+        (
+            "/app/shop/gitdeploys",
+            "name",
+            json!({ "package": "master", "location": { "path": "/srv", "gitrepo": "r" } }),
+        ),
+        ("/app/shop/groups", "name", json!({ "gitdeploys": [] })),
+        ("/server", "name", json!({ "environment": "test", "driver": "ssh" })),
+        ("/server", "environment", json!({ "name": "web1", "driver": "ssh" })),
+        ("/global/users", "username", json!({ "password": "long enough" })),
+        ("/global/keypairs", "name", json!({ "generate": true })),
+        ("/global/gitproviders", "name", json!({ "type": "github" })),
+    ] {
+        for name in ["*", "?", "web*", "_global", ".", "..", "../b", "a/../b", "a/b", "a\\b", "-x", "a b", "", "G@os:*"]
+        {
+            let mut new = rest.clone();
+            new[member] = json!(name);
+            let refused = host.client.post(path, &new).await;
+            assert_eq!(refused.fault(), (422, &*format!("/{member}")), "{path} {name:?}: {refused}");
+        }
+    }
+    for path in ["/app/*", "/app/_global", "/app/shop/builds/*", "/app/a%2F..%2Fshop", "/server/*", "/global/users/*"] {
+        for reply in [host.client.get(path).await, host.client.delete(path).await] {
+            assert_eq!((reply.status, &reply.body["code"]), (404, &json!("not-found")), "{path}: {reply}");
+        }
+    }
+    assert_eq!(host.client.get(BUILD).await.status, 200);
+}
+
+#[tokio::test]
 async fn every_noun_is_created_read_listed_changed_and_removed() {
     let host = TestHost::start().await;
     let location = json!({ "path": "/srv/a", "gitrepo": "a" });

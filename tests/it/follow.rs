@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::task::JoinHandle;
 
-use crate::harness::{Setup, TestHost};
+use crate::harness::{Client, Reply, Setup, TestHost};
 
 /// An event of a stream.
 #[derive(Debug)]
@@ -25,13 +26,16 @@ struct Events {
 
 impl Events {
     async fn of(host: &TestHost, job: &str, last_id: Option<i64>) -> Self {
+        Self::with_token(host, &host.database.token, job, last_id).await
+    }
+
+    async fn with_token(host: &TestHost, token: &str, job: &str, last_id: Option<i64>) -> Self {
         let address = host.client.base().strip_prefix("http://").unwrap();
         let (read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
         let last_id = last_id.map_or_else(String::new, |id| format!("last-event-id: {id}\r\n"));
         let request = format!(
-            "GET /job/{job}/data HTTP/1.1\r\nhost: elita\r\nauthorization: Bearer {}\r\n\
-             accept: text/event-stream\r\n{last_id}\r\n",
-            host.database.token
+            "GET /job/{job}/data HTTP/1.1\r\nhost: elita\r\nauthorization: Bearer {token}\r\n\
+             accept: text/event-stream\r\n{last_id}\r\n"
         );
         write.write_all(request.as_bytes()).await.unwrap();
         let mut lines = BufReader::new(read).lines();
@@ -206,6 +210,108 @@ async fn streams_end_when_the_server_stops_so_that_clients_go_elsewhere() {
     let mut events = Events::of(&host, &id, Some(1)).await;
     assert_eq!(events.next().await.unwrap().data["data"]["status"], "lost");
     assert_eq!(events.next().await.unwrap().kind, "end");
+}
+
+#[tokio::test]
+async fn who_follows_is_let_go_when_the_token_is_no_longer_valid_on_any_host() {
+    let storage = tempfile::tempdir().unwrap();
+    let host = start(Setup::default().sharing(&storage)).await;
+    let other = Setup::default().sharing(&storage).flag("--role", "api").start_on(host.database.clone()).await;
+    let id = host.post_action("hostile", "UntilCancelled", "").await;
+    host.running_job(&id).await;
+    for end in [End::Revoked, End::Expired, End::Removed, End::LoggedOut] {
+        let reader = json!({ "apps": { "hostile": "read" } });
+        let new = json!({ "username": "ada", "password": "her own secret", "permissions": reader });
+        assert_eq!(host.client.post("/global/users", &new).await.status, 201);
+        let mut watching = Vec::new();
+        for at in [&host, &other] {
+            watching.push(Watching::begin(at, &host, &id).await);
+        }
+        let began = Instant::now();
+        for watching in &watching {
+            watching.end(&host, end).await;
+        }
+        for watching in watching {
+            watching.ended(end).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(6), "{end:?}: it took {:?}", began.elapsed());
+        if end != End::Removed {
+            assert_eq!(host.client.delete("/global/users/ada").await.status, 204);
+        }
+    }
+    // Others go on.
+    let mut events = Events::of(&other, &id, None).await;
+    assert_eq!(events.next().await.unwrap().id, Some(1));
+}
+
+#[tokio::test]
+async fn who_follows_is_let_go_when_the_job_may_no_longer_be_seen() {
+    let host = start(Setup::default()).await;
+    let id = host.post_action("hostile", "UntilCancelled", "").await;
+    host.running_job(&id).await;
+    let reader = json!({ "apps": { "hostile": "read" } });
+    let new = json!({ "username": "ada", "password": "her own secret", "permissions": reader });
+    assert_eq!(host.client.post("/global/users", &new).await.status, 201);
+    let Watching { mut events, waiting, token, .. } = Watching::begin(&host, &host, &id).await;
+    let change = json!({ "permissions": { "apps": { "hostile": null } } });
+    assert_eq!(host.client.patch("/global/users/ada", &change).await.status, 200);
+    assert!(events.next().await.is_none(), "it goes on");
+    assert_eq!(waiting.await.unwrap().status, 404);
+    assert_eq!(host.client.with_token(&token).get("/global/tokens/current").await.status, 200);
+}
+
+/// What ends a token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Revoked,
+    Expired,
+    Removed,
+    LoggedOut,
+}
+
+/// A stream and a request that waits, both with a token of their own of the user `ada`.
+struct Watching {
+    client: Client,
+    token: String,
+    token_id: String,
+    events: Events,
+    waiting: JoinHandle<Reply>,
+}
+
+impl Watching {
+    /// At a host, of a job that has one entry and goes on.
+    async fn begin(at: &TestHost, host: &TestHost, job: &str) -> Self {
+        let log_in = json!({ "username": "ada", "password": "her own secret" });
+        let made = host.client.anonymous().post("/global/tokens", &log_in).await;
+        let text = |member: &str| made.body[member].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+        let (token, token_id) = (text("token"), text("token_id"));
+        let mut events = Events::with_token(at, &token, job, None).await;
+        assert_eq!(events.next().await.unwrap().id, Some(1));
+        let client = at.client.with_token(&token);
+        let (waiter, path) = (client.clone(), format!("/job/{job}/data?after=1&wait=60"));
+        let waiting = tokio::spawn(async move { waiter.get(&path).await });
+        Self { client, token, token_id, events, waiting }
+    }
+
+    async fn end(&self, host: &TestHost, end: End) {
+        let Self { client, token_id, .. } = self;
+        match end {
+            End::Revoked => assert_eq!(host.client.delete(&format!("/global/tokens/{token_id}")).await.status, 204),
+            End::LoggedOut => assert_eq!(client.delete("/global/tokens/current").await.status, 204),
+            // Those of both hosts are gone with the first.
+            End::Removed => drop(host.client.delete("/global/users/ada").await),
+            End::Expired => {
+                let expire = sqlx::query("update tokens set expires_at = now() where id = $1::uuid").bind(token_id);
+                expire.execute(&mut host.database.connect().await).await.unwrap();
+            }
+        }
+    }
+
+    async fn ended(mut self, end: End) {
+        assert!(self.events.next().await.is_none(), "{end:?}: the stream goes on");
+        let waited = self.waiting.await.unwrap();
+        assert_eq!((waited.status, &waited.body["code"]), (401, &json!("invalid-token")), "{end:?}: {waited}");
+    }
 }
 
 /// A host with actions that wait.

@@ -1,12 +1,15 @@
 //! The manners of HTTP: problems, limits, malformed requests, and what is the same for all paths.
 
 use reqwest::header::CONTENT_TYPE;
+use reqwest::multipart::Form;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Cable, Client, Database, PATIENCE, Program, Reply, TestHost, eventually};
+use crate::harness::{
+    Api, Cable, Client, Database, Operation, PATIENCE, Program, Reply, TestHost, eventually, filled_in,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -115,6 +118,42 @@ async fn a_nul_in_a_url_is_malformed() {
 }
 
 #[tokio::test]
+async fn a_nul_in_any_text_of_any_operation_is_malformed() {
+    let host = TestHost::start().await;
+    let api = Api::of(&host.client).await;
+    let form = Form::new().text("name", "a\0b");
+    let multipart = host.client.request(Method::POST, "/global/keypairs").multipart(form);
+    assert_problem(&host.client.send(multipart).await, 400, "malformed");
+    let (mut bodies, mut paths) = (0, 0);
+    for Operation { method, path, description } in api.operations() {
+        if path.contains('{') {
+            paths += 1;
+            let request = host.client.request(method.clone(), &filled_in(path).replace("anything", "any%00thing"));
+            assert_problem(&host.client.send(request).await, 400, "malformed");
+        }
+        let request = host.client.request(method.clone(), &format!("{}?a=%00", filled_in(path)));
+        if method != Method::HEAD {
+            assert_problem(&host.client.send(request).await, 400, "malformed");
+        }
+        for content_type in description["requestBody"]["content"].as_object().into_iter().flat_map(|types| types.keys())
+        {
+            let body = match &**content_type {
+                "application/x-www-form-urlencoded" => "a=%00",
+                "application/json-patch+json" => {
+                    r#"[{"op": "add", "path": "/attributes/a", "value": {"b": ["\u0000"]}}]"#
+                }
+                _ => r#"{"a": {"b": ["\u0000"]}}"#,
+            };
+            bodies += 1;
+            let request = host.client.request(method.clone(), &filled_in(path));
+            let reply = host.client.send(request.header(CONTENT_TYPE, content_type).body(body)).await;
+            assert_problem(&reply, 400, "malformed");
+        }
+    }
+    assert!(bodies > 30 && paths > 50, "{bodies} bodies and {paths} paths are too few");
+}
+
+#[tokio::test]
 async fn a_body_that_says_it_is_too_long_is_refused_before_it_is_sent() {
     let host = TestHost::start().await;
     let head = post_app(&host, &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", MIB + 1));
@@ -157,6 +196,23 @@ async fn a_request_with_two_lengths_is_refused() {
     let reply = exchange(&host.client, request.as_bytes()).await;
     assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
     assert_eq!(host.client.get("/app").await.body["items"], json!([]));
+}
+
+#[tokio::test]
+async fn nothing_is_smuggled_in_behind_a_request_with_two_kinds_of_length() {
+    let host = TestHost::start().await;
+    let body = r#"{"app_name": "shop"}"#;
+    let token = &host.database.token;
+    let smuggled = format!("PUT /app?app_name=smuggled HTTP/1.1\r\nHost: elita\r\nAuth-Token: {token}\r\n\r\n");
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n{smuggled}", body.len());
+    for lengths in
+        ["Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"]
+    {
+        let head = format!("POST /app HTTP/1.1\r\nHost: elita\r\nAuth-Token: {token}\r\n{lengths}\r\n");
+        let reply = exchange(&host.client, (head + &chunked).as_bytes()).await;
+        assert_eq!(reply.matches("HTTP/1.1 ").count(), 1, "{reply}");
+    }
+    assert!(!host.client.get("/app").await.items("app_name").contains(&"smuggled"));
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! Jobs over HTTP: their documents, their logs, their list.
 
 use insta::assert_json_snapshot;
+use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Reply, Setup, TestHost};
+use crate::harness::{Client, Reply, Setup, TestHost};
 
 #[tokio::test]
 async fn a_succeeded_job_says_what_was_asked_and_what_came_of_it() {
@@ -353,6 +354,43 @@ async fn what_names_no_job_is_not_found() {
             assert_eq!((reply.status, &reply.body["code"]), (404, &json!("not-found")), "{path}: {reply}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_job_of_an_application_that_one_may_not_read_is_not_there() {
+    let host = hostile_host().await;
+    host.create_application("shop").await;
+    let id = host.run_action("hostile", "Noop", "").await["job_id"].as_str().unwrap().to_owned();
+    let outsider = json!({ "apps": { "shop": "read/write" }, "actions": { "hostile": { "*": "execute" } } });
+    let outsider = user(&host, "outsider", &outsider).await;
+    let of_nobody = "01990000-0000-7000-8000-000000000000";
+    for path in ["", "?results=true", "/data", "/data?wait=1"] {
+        let [hidden, none] =
+            [outsider.get(&format!("/job/{id}{path}")).await, outsider.get(&format!("/job/{of_nobody}{path}")).await];
+        assert_eq!((hidden.status, &hidden.body["code"]), (404, &json!("not-found")), "{path}: {hidden}");
+        assert_eq!(hidden.body["detail"].as_str().unwrap().replace(&id, of_nobody), none.body["detail"], "{path}");
+    }
+    let events = outsider.request(Method::GET, &format!("/job/{id}/data")).header("Accept", "text/event-stream");
+    assert_eq!(outsider.send(events).await.status, 404);
+    assert_eq!(outsider.post_empty(&format!("/job/{id}?cancel=true")).await.status, 404);
+    assert_eq!(outsider.get("/job").await.body["items"], json!([]));
+    assert_eq!(outsider.get("/job?app=hostile").await.body["items"], json!([]));
+
+    let reader = user(&host, "reader", &json!({ "apps": { "hostile": "read" } })).await;
+    let overseer = user(&host, "overseer", &json!({ "apps": { "_global": "read" } })).await;
+    for client in [reader, overseer] {
+        assert_eq!(client.get(&format!("/job/{id}")).await.status, 200);
+        assert_eq!(client.get("/job").await.items("job_id"), [&*id]);
+    }
+}
+
+/// The client of a new user.
+async fn user(host: &TestHost, name: &str, permissions: &Value) -> Client {
+    let new = json!({ "username": name, "password": "long enough", "permissions": permissions });
+    assert_eq!(host.client.post("/global/users", &new).await.status, 201);
+    let log_in = json!({ "username": name, "password": "long enough" });
+    let reply = host.client.anonymous().post("/global/tokens", &log_in).await;
+    host.client.with_token(reply.body["token"].as_str().unwrap())
 }
 
 async fn hostile_host() -> TestHost {

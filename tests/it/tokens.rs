@@ -177,6 +177,43 @@ async fn a_token_in_a_url_is_refused_even_if_it_is_valid() {
 }
 
 #[tokio::test]
+async fn a_token_in_a_url_is_neither_logged_nor_shown_wherever_it_stands() {
+    let (database, data_dir) = (Database::new().await, tempfile::tempdir().unwrap());
+    let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url, "--log", "debug"];
+    let mut elita = Program::serve(&flags);
+    let (_, client) = elita.ready(&database.token).await;
+    let token = &database.token;
+    let encoded: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let most = &token[..token.len() - 4];
+    for path in [
+        format!("/app?token={token}"),
+        format!("/app?after={token}"),
+        format!("/app?{token}"),
+        format!("/app?{encoded}=%zz"),
+        format!("/app?x={encoded}&%zz"),
+        format!("/app/{token}"),
+        format!("/app/{most}/builds"),
+        format!("/global/tokens/{token}"),
+        format!("/{encoded}/nowhere"),
+        format!("/app/shop/actions/Do?text=the+token+is+{token}"),
+    ] {
+        for (client, method) in [(&client, Method::GET), (&client.anonymous(), Method::POST), (&client, Method::DELETE)]
+        {
+            let reply = client.send(client.request(method, &path)).await;
+            assert_eq!((reply.status, &reply.body["code"]), (400, &json!("token-in-url")), "{path}: {reply}");
+            assert!(![most, &*encoded].iter().any(|secret| reply.to_string().contains(secret)), "{path}: {reply}");
+        }
+    }
+    let named = client.request(Method::GET, "/nowhere").header("X-Request-Id", token);
+    assert!(!client.send(named).await.to_string().contains(most));
+    // What only begins like one is a name like any other.
+    assert_eq!(client.get("/app/elita_frontend").await.status, 404);
+    let log = stop(elita).await;
+    assert!(log.contains("[withheld]") && log.contains("/app/elita_frontend"), "{log}");
+    assert!(![most, &*encoded].iter().any(|secret| log.contains(secret)), "a token is in the log: {log}");
+}
+
+#[tokio::test]
 async fn a_password_in_a_url_is_refused_even_if_it_is_right() {
     let host = TestHost::start().await;
     let stranger = host.client.anonymous();

@@ -118,6 +118,30 @@ async fn the_last_administrator_is_neither_removed_nor_demoted() {
 }
 
 #[tokio::test]
+async fn the_narrower_denial_beats_a_star_for_everything_below() {
+    let host = TestHost::start().await;
+    for application in ["shop", "shop-secret"] {
+        host.create_application(application).await;
+    }
+    let permissions = json!({
+        "apps": { "*": "read/write", "shop-secret": "" },
+        "actions": { "*": { "*": "execute" }, "shop-secret": { "*": "" } },
+    });
+    host.client.post("/global/users", &ada(&permissions)).await;
+    let ada = log_in(&host, "ada", "her own secret").await;
+    assert_eq!(ada.get("/app").await.items("app_name"), ["shop"]);
+    for (path, beside) in [("", 200), ("/builds", 200), ("/packagemaps", 200), ("/groups", 200), ("/census", 200)] {
+        assert_eq!(ada.get(&format!("/app/shop{path}")).await.status, beside, "{path}");
+        assert_eq!(ada.get(&format!("/app/shop-secret{path}")).await.status, 403, "{path}");
+    }
+    let build = json!({ "build_name": "1" });
+    assert_eq!(ada.post("/app/shop/builds", &build).await.status, 201);
+    assert_eq!(ada.post("/app/shop-secret/builds", &build).await.status, 403);
+    assert_eq!(ada.delete("/app/shop-secret").await.status, 403);
+    assert_eq!(ada.get("/global/users").await.status, 403, "a star is not `_global`");
+}
+
+#[tokio::test]
 async fn a_token_does_no_more_than_its_scope() {
     let host = TestHost::start().await;
     host.create_application("shop").await;

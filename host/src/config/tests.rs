@@ -67,3 +67,27 @@ fn plugins_are_in_the_data_directory_unless_said_otherwise() {
     assert_eq!(read(&["--data-dir", "/srv/elita"]).unwrap().plugin_dir(), PathBuf::from("/srv/elita/plugins"));
     assert_eq!(read(&["--plugin-dir", "/opt/plugins"]).unwrap().plugin_dir(), PathBuf::from("/opt/plugins"));
 }
+
+#[test]
+fn proxies_are_addresses_and_networks_wherever_they_are_given() {
+    let path = file("proxies", "trusted-proxies = \"127.0.0.1,10.0.0.0/8\"\nhttp-idle-seconds = 5\n");
+    let settings = read(&["--config", &path]).unwrap();
+    let proxies =
+        |settings: &Settings| settings.http.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!((proxies(&settings), settings.http.idle_seconds), (vec!["127.0.0.1/32".into(), "10.0.0.0/8".into()], 5));
+    let settings = read(&["--config", &path, "--trusted-proxies", "2001:db8::/32"]).unwrap();
+    assert_eq!(proxies(&settings), ["2001:db8::/32"]);
+    assert!(read(&["--trusted-proxies", "proxy.example"]).unwrap_err().contains("--trusted-proxies"));
+}
+
+#[test]
+fn a_certificate_and_its_key_come_from_wherever_each_is_given() {
+    let path = file("tls", "tls-cert = \"cert.pem\"\n");
+    let files = |arguments: &[&str]| read(arguments).unwrap().http.tls_files().map_err(|problem| problem.to_string());
+    assert_eq!(
+        files(&["--config", &path, "--tls-key", "key.pem"]),
+        Ok(Some((PathBuf::from("cert.pem"), PathBuf::from("key.pem"))))
+    );
+    assert!(files(&["--config", &path]).unwrap_err().contains("--tls-cert needs --tls-key"));
+    assert_eq!(files(&[]), Ok(None));
+}

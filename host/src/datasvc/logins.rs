@@ -20,7 +20,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 const OWN_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How many rows of no more use are removed at a time; and of how many failures one sees to it.
 const REMOVED: i64 = 1000;
-const REMOVING: u32 = 100;
+const REMOVING: u32 = 20;
 
 /// How long to wait after how many failures.
 struct Patience {

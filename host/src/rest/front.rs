@@ -57,7 +57,7 @@ pub(super) async fn front(State(front): State<Arc<Front>>, request: Request, nex
     let op = route.and_then(|route| front.api.operation_id(request.method(), route)).unwrap_or("none");
     let spells_token = spells_token(request.uri());
     let admitted = if spells_token { Err(token_in_url()) } else { admit(&request) };
-    let path = if spells_token { "[withheld]" } else { request.uri().path() }.to_owned();
+    let path = if spells_token { "[withheld]" } else { request.uri().path() };
     let client = request.extensions().get::<ClientAddress>().copied().map(display);
     let span = info_span!(
         "request",

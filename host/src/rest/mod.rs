@@ -3,10 +3,12 @@
 //! Knows no rule and no query. Each noun has a file with its handlers, which have four steps: who asks, what for, do
 //! it, reply. Around them:
 //!
-//! - [`server`] accepts connections, [`tls`] encrypts them, [`connection`] answers on one, [`front`] is what every request passes, [`api`] is the OpenAPI document;
-//! - [`auth`] gives a handler its caller, [`session`] one that goes on for long, [`client`] the address, [`path`], [`args`] and [`parameters`] what is asked, read from the URL and
-//!   the body by [`form`], [`body`] and [`json`];
-//! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers when something is wrong.
+//! - [`server`] accepts connections, [`tls`] encrypts them, [`connection`] answers on one; [`front`] is what every
+//!   request passes, [`api`] is the OpenAPI document;
+//! - [`auth`] gives a handler its caller, [`session`] one that goes on for long, [`client`] the address; [`path`],
+//!   [`args`] and [`parameters`] are what is asked, read from the URL and the body by [`form`], [`body`] and [`json`];
+//! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers
+//!   when something is wrong.
 //!
 //! axum's and hyper's types stay in this module.
 

@@ -43,7 +43,8 @@ struct LogIn {
     responses(
         (status = 201, body = NewToken, headers(("Location" = String, description = "The token, without its secret"))),
         (status = 401, description = "The username or the password is wrong"),
-        (status = 429, description = "Too many logins, or too many that failed: `Retry-After` says how long to wait"),
+        (status = 429, description = "Too many logins at once, or too many that failed",
+            headers(("Retry-After" = u64, description = "How long to wait, in seconds"))),
     ))]
 async fn create(
     State(rest): State<Rest>,
