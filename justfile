@@ -18,19 +18,20 @@ up: _setup plugins _host
 
 # Run the tests, or some of those that go through HTTP: `just test jobs::`
 [group('test')]
-test *filter: _setup plugins _host
+test *filter: _setup plugins polyglot _host
     @{{ if filter == "" { just_executable() + " _test-parts" } else { "true" } }}
     cargo test --locked --workspace --test it -- {{ filter }}
 
 # Measure what Elita costs beside Postgres, bare wasmtime and other queues: `just bench --only accept latency`
 [group('test')]
-bench *args: _setup plugins
+bench *args: _setup plugins polyglot
     cargo build --locked --workspace --bins
     target/debug/elita-bench {{ args }}
 
-# Build the other queues that `just bench` measures Elita beside; one of them needs Python and Debian's redis-server
+# Build what `just bench` measures Elita beside: extism, and other queues, of which one needs Python and redis-server
 [group('test')]
 bench-peers:
+    CARGO_TARGET_DIR=target/extism cargo build --release --locked --manifest-path bench/extism/Cargo.toml
     CARGO_TARGET_DIR=target/peers cargo build --release --locked --manifest-path bench/peers/Cargo.toml
     target/peers/release/peers celery --clients 1 --seconds 1
 
@@ -56,6 +57,7 @@ fmt:
     cargo fmt --all --manifest-path example-plugins/Cargo.toml
     cargo fmt --all --manifest-path tests/plugins/Cargo.toml
     cargo fmt --all --manifest-path bench/peers/Cargo.toml
+    cargo fmt --all --manifest-path bench/extism/Cargo.toml
 
 # Run clippy; a warning is an error
 [group('check')]
@@ -79,7 +81,7 @@ sqlx-check: _postgres
 plugins: _setup
     @scripts/plugins
 
-# Build the example plugins in Python, JavaScript and C, or some of them: `just polyglot python`
+# Build the plugins in Python, JavaScript and C, or some: `just polyglot python`; `just polyglot bindings` after wit/ has changed
 [group('develop')]
 polyglot *languages:
     @scripts/polyglot {{ languages }}
@@ -113,6 +115,7 @@ _fmt-check:
     cargo fmt --all --check --manifest-path example-plugins/Cargo.toml
     cargo fmt --all --check --manifest-path tests/plugins/Cargo.toml
     cargo fmt --all --check --manifest-path bench/peers/Cargo.toml
+    cargo fmt --all --check --manifest-path bench/extism/Cargo.toml
 
 # The tests that need no running server.
 _test-parts:

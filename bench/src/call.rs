@@ -1,6 +1,9 @@
-//! A plugin call: instantiate, run an action that does nothing, drop. Beside bare wasmtime on the same component.
+//! A plugin call: instantiate, run an action that does nothing, drop. In every language, beside bare wasmtime on the same
+//! component; and beside extism on the same work.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
@@ -12,52 +15,166 @@ use elita::storage::Storage;
 use serde_json::value::RawValue;
 
 use crate::bare::Bare;
-use crate::report::{Comparison, Goal, Report};
+use crate::report::{Comparison, Goal, Report, median};
 use crate::site::{self, ACTION, APPLICATION, PLUGIN, Site};
+use crate::{memory, peers};
 
-/// Calls of one arm in a round.
-const CALLS: usize = 2000;
+/// A language, its component, and how many calls one arm makes in a round.
+const LANGUAGES: [(&str, &str, usize); 4] = [
+    ("Rust", "tests/misbehave", 2000),
+    ("C", "polyglot/misbehave-c", 2000),
+    ("JavaScript", "polyglot/misbehave-javascript", 200),
+    ("Python", "polyglot/misbehave-python", 200),
+];
+/// An action that calls the host once, so that memory can be looked at while it runs.
+const ASK: &str = "Ask";
+
+/// Both arms of a comparison.
+struct Arms {
+    svc: DataSvc,
+    plugins: Plugins,
+    digest: Digest,
+    bare: Bare,
+}
+
+/// Microseconds that a call takes in Elita and in its peer, for each round.
+type Rounds = Vec<(f64, f64)>;
 
 pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
-    let component = std::fs::read(site::component()?)?;
-    let digest = Digest::of(&component);
-    let bare = Bare::new(&component).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    let storage = Storage::in_directory(&site.directory.path().join("storage"))?;
-    storage.put_component(&digest.hex(), component.into()).await?;
-    let Cli { command: Commands::Serve(settings) } = Cli::parse_from(["elita", "serve"]);
     let svc = DataSvc::connect(&site.database("calling").await?.url, 2).await?;
-    let plugins = Plugins::new(
-        svc.clone(),
-        storage,
-        Outbound::new(None)?,
-        &site.directory.path().join("cache"),
-        settings.limits,
-        BTreeMap::new(),
-    )?;
+    let storage = Storage::in_directory(&site.directory.path().join("storage"))?;
+    let Cli { command: Commands::Serve(settings) } = Cli::parse_from(["elita", "serve"]);
+    let (outbound, cache) = (Outbound::new(None)?, site.directory.path().join("cache"));
+    let plugins =
+        Plugins::new(svc.clone(), storage.clone(), outbound, &cache, settings.limits, BTreeMap::new())?;
 
-    // Both on the threads that guests run on, as a worker would.
-    let threads = plugins.guest_threads().clone();
-    let taking_turns = threads.spawn(async move {
-        elita_calls(&svc, &plugins, digest, CALLS).await?;
-        bare_calls(&bare, CALLS).await?;
-        let mut figures = Vec::new();
-        for _ in 0..rounds {
-            let elita = elita_calls(&svc, &plugins, digest, CALLS).await?;
-            let peer = bare_calls(&bare, CALLS).await?;
-            figures.push((micros(elita) / CALLS as f64, micros(peer) / CALLS as f64));
+    let mut costs = Vec::new();
+    let mut of_rust = None;
+    for (language, component, calls) in LANGUAGES {
+        let component = std::fs::read(site::built(component)?)?;
+        let digest = Digest::of(&component);
+        let bare = Bare::new(&component).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        storage.put_component(&digest.hex(), component.into()).await?;
+        let began = Instant::now();
+        plugins.prepare(digest).await.map_err(|error| anyhow::anyhow!(error.message))?;
+        let compiling = began.elapsed().as_secs_f64();
+
+        let arms = Arms { svc: svc.clone(), plugins: plugins.clone(), digest, bare };
+        // On the threads that guests run on, as a worker would.
+        let (figures, memory) = plugins.guest_threads().spawn(arms.measure(rounds, calls)).await??;
+        let micros = median(figures.iter().map(|(elita, _)| *elita).collect());
+        let of_rust = of_rust.get_or_insert(micros);
+        let [elita, bare] = memory.map(|bytes| bytes / f64::from(1 << 20));
+        costs.push(format!(
+            "    {language:<10} {:>8.1} {elita:>12.2} {bare:>12.2} {compiling:>12.1}",
+            micros / *of_rust
+        ));
+        let (what, beside) = (format!("plugin call in {language}"), "bare wasmtime, same component");
+        report.add(Comparison::new("6", &what, beside, "µs", figures).goal(Goal::AtMost(1.2)));
+        if language == "Rust" {
+            beside_extism(&plugins, &svc, digest, rounds, calls, report).await?;
         }
-        // Given back, because the threads end with it.
-        anyhow::Ok((figures, plugins, svc))
-    });
-    let (figures, _plugins, svc) = taking_turns.await??;
+    }
     svc.close().await;
-    let (what, beside) = ("plugin call: instantiate, run, drop", "bare wasmtime, same component");
-    report.add(Comparison::new("6", what, beside, "µs", figures).goal(Goal::AtMost(1.2)));
+    report.remark(
+        "runs by language: time by Rust's; memory of one run, MiB, in Elita and bare; seconds to compile, once",
+    );
+    for line in costs {
+        report.remark(&line);
+    }
+    Ok(())
+}
+
+impl Arms {
+    /// Both in turns; and what a run of each takes of memory.
+    async fn measure(self, rounds: usize, calls: usize) -> anyhow::Result<(Rounds, [f64; 2])> {
+        let Self { svc, plugins, digest, bare } = self;
+        elita_calls(&svc, &plugins, digest, calls).await?;
+        bare_calls(&bare, calls).await?;
+        let (mut figures, mut elita_memory, mut bare_memory) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let elita = elita_calls(&svc, &plugins, digest, calls).await?;
+            let peer = bare_calls(&bare, calls).await?;
+            figures.push((per_call(elita, calls), per_call(peer, calls)));
+            elita_memory.push(elita_memory_of_a_run(&svc, &plugins, digest).await? as f64);
+            bare_memory.push(bare.memory_of(ASK).await.map_err(|error| anyhow::anyhow!("{error:#}"))? as f64);
+        }
+        Ok((figures, [median(elita_memory), median(bare_memory)]))
+    }
+}
+
+async fn beside_extism(
+    plugins: &Plugins,
+    svc: &DataSvc,
+    digest: Digest,
+    rounds: usize,
+    calls: usize,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    if !peers::extism_is_built() {
+        report.remark("6 without extism: `just bench-peers` builds it");
+        return Ok(());
+    }
+    let mut figures = Vec::new();
+    for _ in 0..rounds {
+        let (svc, of_elita) = (svc.clone(), plugins.clone());
+        let elita = async move { elita_calls(&svc, &of_elita, digest, calls).await };
+        let elita = plugins.guest_threads().spawn(elita).await??;
+        figures.push((per_call(elita, calls), peers::extism(calls).await?));
+    }
+    let comparison = Comparison::new("6", "plugin call in Rust", "extism, a plugin that does as little", "µs", figures);
+    report.add(comparison.goal(Goal::AtMost(1.0)));
     Ok(())
 }
 
 async fn elita_calls(svc: &DataSvc, plugins: &Plugins, digest: Digest, calls: usize) -> anyhow::Result<Duration> {
-    let claim = Claim {
+    let (claim, lease) = (claim(digest, ACTION)?, lease());
+    let began = Instant::now();
+    for _ in 0..calls {
+        elita_call(svc, plugins, &claim, &lease, || {}).await?;
+    }
+    Ok(began.elapsed())
+}
+
+/// What a run has taken of memory that is nobody else's, when it asks whether to stop.
+async fn elita_memory_of_a_run(svc: &DataSvc, plugins: &Plugins, digest: Digest) -> anyhow::Result<u64> {
+    let during = Arc::new(AtomicU64::new(0));
+    let seen = during.clone();
+    let before = memory::private_bytes();
+    let look = move || seen.store(memory::private_bytes(), Ordering::Relaxed);
+    elita_call(svc, plugins, &claim(digest, ASK)?, &lease(), look).await?;
+    Ok(during.load(Ordering::Relaxed).saturating_sub(before))
+}
+
+async fn elita_call(
+    svc: &DataSvc,
+    plugins: &Plugins,
+    claim: &Claim,
+    lease: &Lease,
+    when_it_asks: impl Fn() + Send + Sync + 'static,
+) -> anyhow::Result<()> {
+    let run = ActionRun {
+        log: svc.job_log(claim, plugins.limits().job_log()),
+        lease: lease.clone(),
+        claim: claim.clone(),
+        parameters: Vec::new(),
+        cancel_requested: Box::new(move || {
+            when_it_asks();
+            false
+        }),
+        tell_queued: Box::new(|| {}),
+    };
+    plugins.run_action(run).await.map(drop).map_err(|error| anyhow::anyhow!("{}", error.message))
+}
+
+fn lease() -> Lease {
+    let (keeper, lease) = Lease::new();
+    keeper.confirm(Instant::now());
+    lease
+}
+
+fn claim(digest: Digest, action: &str) -> anyhow::Result<Claim> {
+    Ok(Claim {
         job_id: JobId::new(),
         fence: 1,
         asked_at: Instant::now(),
@@ -68,38 +185,24 @@ async fn elita_calls(svc: &DataSvc, plugins: &Plugins, digest: Digest, calls: us
         plugin_entries: 0,
         plugin_bytes: 0,
         application: AppName::parse(APPLICATION)?,
-        action: ActionName::parse(ACTION)?,
+        action: ActionName::parse(action)?,
         username: None,
         data: RawValue::NULL.to_owned(),
         plugin: PluginName::parse(PLUGIN)?,
         digest,
         timeout: Duration::from_secs(60),
-    };
-    let (keeper, lease) = Lease::new();
-    keeper.confirm(Instant::now());
-    let began = Instant::now();
-    for _ in 0..calls {
-        let run = ActionRun {
-            log: svc.job_log(&claim, plugins.limits().job_log()),
-            lease: lease.clone(),
-            claim: claim.clone(),
-            parameters: Vec::new(),
-            cancel_requested: Box::new(|| false),
-            tell_queued: Box::new(|| {}),
-        };
-        plugins.run_action(run).await.map_err(|error| anyhow::anyhow!("{}", error.message))?;
-    }
-    Ok(began.elapsed())
+    })
 }
 
 async fn bare_calls(bare: &Bare, calls: usize) -> anyhow::Result<Duration> {
     let began = Instant::now();
     for _ in 0..calls {
-        bare.call().await.map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        bare.call(ACTION).await.map_err(|error| anyhow::anyhow!("{error:#}"))?;
     }
     Ok(began.elapsed())
 }
 
-fn micros(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
+/// In microseconds.
+fn per_call(duration: Duration, calls: usize) -> f64 {
+    duration.as_secs_f64() * 1e6 / calls as f64
 }

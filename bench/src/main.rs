@@ -11,6 +11,7 @@ mod entries;
 mod latency;
 mod lists;
 mod load;
+mod memory;
 mod peers;
 mod pgbench;
 mod plans;
@@ -49,7 +50,7 @@ struct Arguments {
 /// What can be measured.
 #[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
 enum Name {
-    /// A plugin call.
+    /// A plugin call, in every language.
     Calls,
     /// Requests for actions, until they are accepted.
     Accept,

@@ -1,4 +1,4 @@
-//! The other queues: the program of `bench/peers`.
+//! The other queues, and the other plugin host: the programs of `bench/peers` and `bench/extism`.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -25,16 +25,38 @@ pub(crate) async fn celery(seconds: u64) -> anyhow::Result<f64> {
     run(&["celery"], seconds).await
 }
 
+pub(crate) fn extism_is_built() -> bool {
+    extism_program().is_file()
+}
+
+/// Microseconds that extism takes for a call.
+pub(crate) async fn extism(calls: usize) -> anyhow::Result<f64> {
+    figure(Command::new(extism_program()).args(["--calls", &calls.to_string()]), "micros_per_call").await
+}
+
 async fn run(arguments: &[&str], seconds: u64) -> anyhow::Result<f64> {
     let mut command = Command::new(program());
     command.args(arguments).args(["--clients", &CLIENTS.to_string(), "--seconds", &seconds.to_string()]);
+    figure(&mut command, "per_second").await
+}
+
+/// One of the figures that a program prints, as JSON.
+async fn figure(command: &mut Command, name: &str) -> anyhow::Result<f64> {
     let output = command.stderr(Stdio::piped()).kill_on_drop(true).output().await?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{} ended with {}: {said}", arguments[0], output.status);
+    ensure!(output.status.success(), "{:?} ended with {}: {said}", command.as_std(), output.status);
     let figures: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    figures["per_second"].as_f64().context("no figure")
+    figures[name].as_f64().context("no figure")
 }
 
 fn program() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/peers/release/peers")
+    target().join("peers/release/peers")
+}
+
+fn extism_program() -> PathBuf {
+    target().join("extism/release/elita-bench-extism")
+}
+
+fn target() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target")
 }

@@ -78,6 +78,12 @@ impl Site {
 
 /// The component's file, as `just plugins` has built it.
 pub(crate) fn component() -> anyhow::Result<PathBuf> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/plugins/tests/{PLUGIN}.wasm"));
-    file.canonicalize().with_context(|| format!("there is no {}; `just plugins` builds it", file.display()))
+    built(&format!("tests/{PLUGIN}"))
+}
+
+/// A component's file, as `just plugins` or `just polyglot` has built it.
+pub(crate) fn built(name: &str) -> anyhow::Result<PathBuf> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/plugins/{name}.wasm"));
+    let built = file.canonicalize();
+    built.with_context(|| format!("there is no {}; `just plugins` and `just polyglot` build it", file.display()))
 }

@@ -128,6 +128,24 @@ bool parameter_integer(const action_call_t *call, const char *name, uint32_t *va
     return good || fail(why, text("parameter `%s`: `%s` is not an integer of 0 to 4294967295", text(name), shown(given)));
 }
 
+// --- the host -----------------------------------------------------------------------------------------
+
+// Each case of the errors carries a sentence, which is in the same place.
+text_t sentence(elita_plugin_types_error_t answer) { return answer.val.other; }
+
+bool append(text_t json, failure_t *why) {
+    uint64_t number;
+    elita_plugin_types_error_t answer;
+    return elita_plugin_jobs_append(&json, &number, &answer) || fail(why, sentence(answer));
+}
+
+bool progress(uint8_t percent, const char *status, failure_t *why) {
+    text_t status_text = text(status);
+    uint64_t number;
+    elita_plugin_types_error_t answer;
+    return elita_plugin_jobs_progress(percent, &status_text, &number, &answer) || fail(why, sentence(answer));
+}
+
 // --- JSON ---------------------------------------------------------------------------------------------
 
 // Where the string that begins at `at` is over.

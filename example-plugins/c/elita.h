@@ -1,4 +1,4 @@
-// What a C plugin wants beside the bindings: texts, parameters, and the parts of JSON.
+// What a C plugin wants beside the bindings: texts, parameters, entries of the job's log, and the parts of JSON.
 //
 // Every call gets a fresh instance, so that nothing has to be freed. What is returned to the host is freed by the
 // bindings: it has to come from `text` or malloc, and be no literal.
@@ -25,6 +25,14 @@ bool fail(failure_t *why, text_t message);
 bool parameter_text(const action_call_t *call, const char *name, text_t *value, failure_t *why);
 bool parameter_boolean(const action_call_t *call, const char *name, bool *value, failure_t *why);
 bool parameter_integer(const action_call_t *call, const char *name, uint32_t *value, failure_t *why);
+
+// The host's answer where it did not do what it was asked, as a sentence.
+text_t sentence(elita_plugin_types_error_t answer);
+
+// Adds an entry to the job's log, for its users to see. False: the host did not take it, and `why` says so.
+bool append(text_t json, failure_t *why);
+// Adds the entry {"status": status, "progress": percent}.
+bool progress(uint8_t percent, const char *status, failure_t *why);
 
 // The JSON of one member of an object. False: there is none by that name.
 bool json_member(text_t object, const char *name, text_t *value);

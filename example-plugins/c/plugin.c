@@ -1,4 +1,4 @@
-// An action that takes its time: it says how far it is, and stops when it is asked to.
+// An action that takes its time: it says how far it is, and stops when it is asked to. And a hook.
 
 #include "elita.h"
 
@@ -6,24 +6,6 @@
 
 // How many widgets there are.
 static const uint32_t STOCK = 1000;
-
-// --- the host's functions -----------------------------------------------------------------------------
-
-// Each case of the host's errors carries a sentence, which is in the same place.
-static text_t sentence(elita_plugin_types_error_t answer) { return answer.val.other; }
-
-static bool progress(uint8_t percent, const char *status, failure_t *why) {
-    text_t status_text = text(status);
-    uint64_t number;
-    elita_plugin_types_error_t answer;
-    return elita_plugin_jobs_progress(percent, &status_text, &number, &answer) || fail(why, sentence(answer));
-}
-
-static bool append(text_t json, failure_t *why) {
-    uint64_t number;
-    elita_plugin_types_error_t answer;
-    return elita_plugin_jobs_append(&json, &number, &answer) || fail(why, sentence(answer));
-}
 
 static bool get_application(text_t name, elita_plugin_applications_application_t *application, failure_t *why) {
     elita_plugin_types_error_t answer;

@@ -1,4 +1,4 @@
-// An action that takes its time: it says how far it is, and stops when it is asked to.
+// An action that takes its time: it says how far it is, and stops when it is asked to. And a hook.
 
 import { Failure, append, plugin } from "elita-plugin";
 import { get as getApplication } from "elita:plugin/applications@0.1.0";

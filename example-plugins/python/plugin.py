@@ -1,4 +1,4 @@
-"""An action that takes its time: it says how far it is, and stops when it is asked to."""
+"""An action that takes its time: it says how far it is, and stops when it is asked to. And a hook."""
 
 from typing import Any
 

@@ -167,6 +167,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { message: error.message, details: error.details.map(|details| details.to_string()) }
+        // A failure that was expected says all by its message; a panic's trace is taken by the host.
+        Self { message: error.message, details: error.details.map(|details| details.to_string()), trace: None }
     }
 }

@@ -26,7 +26,7 @@ async fn the_references_example_runs_from_post_to_finished_job() {
 
     let job = host.ended_job(id).await;
     assert_eq!(job["status"], "succeeded", "{job:#}");
-    assert_eq!(job["result"], json!({ "deleted": 0, "testing": true }));
+    assert_eq!(job["result"], json!({ "application": "my_application", "deleted": 0, "testing": true }));
     let entries = job["job_data"].as_array().unwrap();
     let data: Vec<_> = entries.iter().map(|entry| entry["data"].clone()).collect();
     assert_eq!(
@@ -60,7 +60,10 @@ async fn a_declared_parameter_is_there_wherever_it_stands_and_whatever_it_says()
     let host = widgets_host().await;
     let in_both = host.client.post(&format!("{DELETE_WIDGETS}?testing=true"), &json!({ "count": 2 })).await;
     assert_eq!(in_both.status, 202, "{in_both}");
-    assert_eq!(host.ended_job(job_id(&in_both)).await["result"], json!({ "deleted": 0, "testing": true }));
+    assert_eq!(
+        host.ended_job(job_id(&in_both)).await["result"],
+        json!({ "application": "my_application", "deleted": 0, "testing": true })
+    );
 
     // Types describe, they are not enforced: what is empty is there.
     let empty = host.client.post_empty(&format!("{DELETE_WIDGETS}?testing&count=")).await;

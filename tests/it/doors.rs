@@ -1,13 +1,20 @@
 //! What a plugin did through the host's functions is what REST clients see, and the other way round.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, TestHost};
+use crate::harness::{Setup, TestHost, plugin_file};
 
 /// A server whose plugin `exercise-all` has called every function, and the job in which it did.
 pub(crate) async fn exercised() -> (TestHost, Value) {
+    exercised_by(plugin_file("exercise-all")).await
+}
+
+/// The same with this file.
+pub(crate) async fn exercised_by(file: PathBuf) -> (TestHost, Value) {
     let grants = "applications = ['exercise-*']\nservers = ['exercise-*']\ninterfaces = ['git-providers', 'servers']";
-    let host = Setup::default().plugins(&["exercise-all"]).granting("exercise-all", grants).start().await;
+    let host = Setup::default().plugin("exercise-all", file).granting("exercise-all", grants).start().await;
     host.create_application("exercise").await;
     prepare(&host).await;
     let job = host.run_action("exercise", "Everything", "").await;

@@ -258,7 +258,7 @@ async fn a_trap_ends_the_job_with_the_names_of_the_functions_it_happened_in() {
 async fn a_panic_ends_the_job_with_its_message_and_its_place() {
     let host = start(hostile()).await;
     let job = commit(&host, "Panic").await;
-    insta::assert_snapshot!(why(&job), @"panic: the plugin panicked: the widget press is jammed: 42 (misbehave/src/crash.rs:28:5)");
+    insta::assert_snapshot!(why(&job), @"panic: the plugin panicked: the widget press is jammed: 42 (misbehave/src/crash.rs:13:24)");
     assert!(job["error"]["trace"].to_string().contains("panic_handler"), "{job:#}");
 }
 

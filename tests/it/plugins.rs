@@ -451,7 +451,7 @@ async fn a_plugins_document_shows_what_it_registers_and_imports() {
       }
     ]
     "#);
-    assert_eq!(widgets["hooks"], json!([]));
+    assert_eq!(widgets["hooks"], json!([{ "application": "my_application", "hooks": ["BUILD_UPLOAD_SUCCESS"] }]));
     assert!(!widgets["imports"].to_string().contains("wasi:http"), "what is not used is not imported: {widgets:#}");
 }
 

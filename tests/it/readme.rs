@@ -1,4 +1,5 @@
-//! The README does what it says: each of its commands is run, and what they print is compared with what it shows.
+//! The README and the guide for plugin authors do what they say: each of their commands is run, and what they print is
+//! compared with what is shown.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,20 +13,36 @@ use crate::harness::{Client, eventually, project_root};
 
 #[tokio::test]
 async fn every_command_of_the_readme_works_and_prints_what_it_shows() {
-    let readme = std::fs::read_to_string(project_root().join("README.md")).unwrap();
-    let place = Place::new(&readme);
+    follow("README.md").await;
+}
+
+#[tokio::test]
+async fn every_command_of_the_guide_for_plugin_authors_works_and_prints_what_it_shows() {
+    follow("docs/plugin-authors.md").await;
+}
+
+/// Does what a document says, from its beginning to its end.
+async fn follow(document: &str) {
+    let place = Place::new();
     let up = Up::start(&place).await;
 
     let mut before = String::new();
-    for Example { command, shown } in examples(&readme) {
-        eventually(&format!("`{command}` to print what the README shows"), async || {
+    for step in steps(&std::fs::read_to_string(project_root().join(document)).unwrap()) {
+        let (command, shown) = match step {
+            Step::Write { path, text } => {
+                place.write(&path, &text);
+                continue;
+            }
+            Step::Run { command, shown } => (command, redacted(&shown)),
+        };
+        eventually(&format!("`{command}` to print what {document} shows"), async || {
             let output = place.run(&up, &before, &command).await;
-            let printed = String::from_utf8(output.stdout).unwrap();
-            (output.status.success() && redacted(&printed) == redacted(&shown)).then_some(())
+            let printed = redacted(&String::from_utf8(output.stdout).unwrap());
+            (output.status.success() && printed == shown).then_some(())
         })
         .await;
-        // What later commands build on: a folder, a variable.
-        if command.starts_with("cd ") || command.starts_with("job=") {
+        // What later commands build on: a folder, an environment, a variable.
+        if ["cd ", ". ", "job="].iter().any(|beginning| command.starts_with(beginning)) {
             before = format!("{before}{command}\n");
         }
     }
@@ -34,7 +51,7 @@ async fn every_command_of_the_readme_works_and_prints_what_it_shows() {
 
 #[tokio::test]
 async fn what_up_proposes_to_try_works_when_it_is_pasted() {
-    let place = Place::new("");
+    let place = Place::new();
     let up = Up::start(&place).await;
     let pasted: Vec<_> = up.said.iter().filter_map(|line| line.strip_prefix("    ")).collect();
     assert!(pasted.len() >= 3, "{:?}", up.said);
@@ -45,50 +62,66 @@ async fn what_up_proposes_to_try_works_when_it_is_pasted() {
     up.stop().await;
 }
 
-/// A command of the README and what it shows as its output.
-struct Example {
-    command: String,
-    shown: String,
+/// What a document says is to be done.
+enum Step {
+    /// A file, where the line before a block ends with its path, as in "and `hello/Cargo.toml`:".
+    Write { path: String, text: String },
+    /// A command of a `console` block, and what it shows as its output.
+    Run { command: String, shown: String },
 }
 
-/// The examples of all `console` blocks.
-fn examples(readme: &str) -> Vec<Example> {
-    let mut examples: Vec<Example> = Vec::new();
-    for block in blocks(readme, "console") {
-        for line in block.lines() {
-            match line.strip_prefix("$ ") {
-                Some(command) => examples.push(Example { command: command.into(), shown: String::new() }),
-                None => examples.last_mut().unwrap().shown += &format!("{line}\n"),
-            }
+fn steps(document: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut lines = document.lines();
+    let mut before = "";
+    while let Some(line) = lines.next() {
+        let Some(language) = line.strip_prefix("```") else {
+            before = if line.is_empty() { before } else { line };
+            continue;
+        };
+        let block = lines.by_ref().take_while(|line| *line != "```");
+        if let Some(path) = before.strip_suffix("`:").and_then(|before| before.rsplit('`').next()) {
+            steps.push(Step::Write { path: path.into(), text: block.map(|line| format!("{line}\n")).collect() });
+        } else if language == "console" {
+            steps.extend(commands(block));
+        } else {
+            block.for_each(drop);
+        }
+        before = "";
+    }
+    assert!(steps.iter().any(|step| matches!(step, Step::Run { .. })));
+    steps
+}
+
+fn commands<'a>(block: impl Iterator<Item = &'a str>) -> Vec<Step> {
+    let mut commands: Vec<Step> = Vec::new();
+    for line in block {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push(Step::Run { command: command.into(), shown: String::new() }),
+            (None, Some(Step::Run { shown, .. })) => *shown += &format!("{line}\n"),
+            (None, _) => panic!("no command before {line}"),
         }
     }
-    assert!(!examples.is_empty());
-    examples
+    commands
 }
 
-/// The code blocks of one language.
-fn blocks<'a>(readme: &'a str, language: &str) -> Vec<&'a str> {
-    let opening = format!("```{language}\n");
-    readme.split(&*opening).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
-}
-
-/// A folder with a clone called `elita`, and the README's plugin beside it.
+/// A folder with a clone called `elita`, and beside it what a document says is to be made.
 struct Place {
     directory: tempfile::TempDir,
 }
 
 impl Place {
-    fn new(readme: &str) -> Self {
+    fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(project_root(), directory.path().join("elita")).unwrap();
-        let hello = directory.path().join("hello");
-        std::fs::create_dir_all(hello.join("src")).unwrap();
-        for (language, file) in [("toml", "Cargo.toml"), ("rust", "src/lib.rs")] {
-            if let Some(text) = blocks(readme, language).first() {
-                std::fs::write(hello.join(file), text).unwrap();
-            }
-        }
         Self { directory }
+    }
+
+    /// Writes a file, whose path is below the folder.
+    fn write(&self, path: &str, text: &str) {
+        let path = self.directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -98,8 +131,7 @@ impl Place {
     /// Runs a command as if it were typed in the clone, after `before`. The clone's data directory and port are
     /// those of this test's server.
     async fn run(&self, up: &Up, before: &str, command: &str) -> Output {
-        let script = format!("set -e\n{before}{command}\n").replace("cd hello", "cd ../hello");
-        let script = script.replace("../elita/elita-data", "elita-data");
+        let script = format!("set -e\n{before}{command}\n").replace("../elita/elita-data", "elita-data");
         let script = script.replace("elita-data", self.data_dir().to_str().unwrap());
         self.bash(&script.replace("http://127.0.0.1:2718", &up.url)).await
     }

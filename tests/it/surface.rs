@@ -1,12 +1,14 @@
 //! The two doors and the guests' side are in step: WIT, OpenAPI, and the component that calls everything.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde_json::Value;
+use wit_component::{StringEncoding, WitPrinter, embed_component_metadata, metadata};
 use wit_parser::{Resolve, WorldItem};
 
 use crate::doors;
-use crate::harness::{TestHost, project_root};
+use crate::harness::{TestHost, core_module, project_root};
 
 /// What is offered at one door only, with the reason.
 const ONLY_IN_WIT: [(&str, &str); 5] = [
@@ -21,7 +23,7 @@ const ONLY_IN_WIT: [(&str, &str); 5] = [
 async fn what_plugins_can_call_rest_clients_can_call_by_the_same_name() {
     let host = TestHost::start().await;
     let offered = operations(&host.client.get("/openapi.json").await.body);
-    let missing: Vec<_> = imported_functions()
+    let missing: Vec<_> = imported_functions(&project_root().join("wit"))
         .into_iter()
         .filter(|name| !offered.contains(name) && ONLY_IN_WIT.iter().all(|(only, _)| only != name))
         .collect();
@@ -32,13 +34,38 @@ async fn what_plugins_can_call_rest_clients_can_call_by_the_same_name() {
 async fn one_component_calls_every_imported_function() {
     let (_host, job) = doors::exercised().await;
     let called: BTreeSet<_> = job["result"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(called, imported_functions());
+    assert_eq!(called, imported_functions(&project_root().join("wit")));
 }
 
-/// `interface.function` of all that the world `plugin` imports.
-fn imported_functions() -> BTreeSet<String> {
+#[test]
+fn the_bindings_of_the_example_in_c_are_those_of_this_wit() {
+    let example = project_root().join("example-plugins/c");
+    let bound = std::fs::read(example.join("bindings/widgets_component_type.o")).unwrap();
+
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(project_root().join("wit")).unwrap();
+    let (package, _) = resolve.push_dir(example.join("wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("widgets")).unwrap();
+    let mut module = core_module("(module)");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+
+    let why = "wit/ has changed: make the bindings again with `just polyglot bindings`, and commit them";
+    assert_eq!(world_of(&bound), world_of(&module), "{why}");
+}
+
+/// The world that a module was made for, as a text without comments.
+fn world_of(module: &[u8]) -> String {
+    let (_, bound) = metadata::decode(module).unwrap();
+    let root = bound.resolve.worlds[bound.world].package.unwrap();
+    let others: Vec<_> = bound.resolve.packages.iter().map(|(id, _)| id).filter(|id| *id != root).collect();
+    let mut printer = WitPrinter::default();
+    printer.emit_docs(false).print(&bound.resolve, root, &others).unwrap();
+    printer.output.to_string()
+}
+
+/// `interface.function` of all that the world `plugin` of a folder imports.
+pub(crate) fn imported_functions(wit: &Path) -> BTreeSet<String> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(wit).unwrap();
     let world = resolve.select_world(&[package], Some("plugin")).unwrap();
     let interfaces = resolve.worlds[world].imports.values().filter_map(|item| match item {
         WorldItem::Interface { id, .. } => Some(&resolve.interfaces[*id]),

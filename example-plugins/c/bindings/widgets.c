@@ -153,6 +153,17 @@ void __wasm_export_exports_elita_plugin_handler_run_action_post_return(uint8_t *
           break;
         }
       }
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (6*sizeof(void*))))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (arg0 + (8*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (7*sizeof(void*)))));
+          }
+          break;
+        }
+      }
       break;
     }
   }
@@ -182,6 +193,17 @@ void __wasm_export_exports_elita_plugin_handler_run_hook_post_return(uint8_t * a
           break;
         }
       }
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (6*sizeof(void*))))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (arg0 + (8*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (7*sizeof(void*)))));
+          }
+          break;
+        }
+      }
       break;
     }
   }
@@ -199,7 +221,7 @@ void *cabi_realloc(void *ptr, size_t old_size, size_t align, size_t new_size) {
 }
 
 __attribute__((__aligned__(sizeof(void*))))
-static uint8_t RET_AREA[(6*sizeof(void*))];
+static uint8_t RET_AREA[(9*sizeof(void*))];
 
 // Helper Functions
 
@@ -542,6 +564,7 @@ void exports_elita_plugin_handler_option_json_free(exports_elita_plugin_handler_
 void exports_elita_plugin_handler_failure_free(exports_elita_plugin_handler_failure_t *ptr) {
   widgets_string_free(&ptr->message);
   exports_elita_plugin_handler_option_json_free(&ptr->details);
+  widgets_option_string_free(&ptr->trace);
 }
 
 void exports_elita_plugin_handler_result_json_failure_free(exports_elita_plugin_handler_result_json_failure_t *ptr) {
@@ -1467,6 +1490,14 @@ uint8_t * __wasm_export_exports_elita_plugin_handler_run_action(uint8_t * arg, s
     } else {
       *((int8_t*)(ptr + (3*sizeof(void*)))) = 0;
     }
+    if (((*payload12).trace).is_some) {
+      const widgets_string_t *payload16 = &((*payload12).trace).val;
+      *((int8_t*)(ptr + (6*sizeof(void*)))) = 1;
+      *((size_t*)(ptr + (8*sizeof(void*)))) = (*payload16).len;
+      *((uint8_t **)(ptr + (7*sizeof(void*)))) = (uint8_t *) (*payload16).ptr;
+    } else {
+      *((int8_t*)(ptr + (6*sizeof(void*)))) = 0;
+    }
   } else {
     const exports_elita_plugin_handler_json_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
     *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload).len;
@@ -1505,6 +1536,14 @@ uint8_t * __wasm_export_exports_elita_plugin_handler_run_hook(uint8_t * arg, siz
       *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) (*payload10).ptr;
     } else {
       *((int8_t*)(ptr + (3*sizeof(void*)))) = 0;
+    }
+    if (((*payload8).trace).is_some) {
+      const widgets_string_t *payload12 = &((*payload8).trace).val;
+      *((int8_t*)(ptr + (6*sizeof(void*)))) = 1;
+      *((size_t*)(ptr + (8*sizeof(void*)))) = (*payload12).len;
+      *((uint8_t **)(ptr + (7*sizeof(void*)))) = (uint8_t *) (*payload12).ptr;
+    } else {
+      *((int8_t*)(ptr + (6*sizeof(void*)))) = 0;
     }
   } else {
     const exports_elita_plugin_handler_json_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;

@@ -347,6 +347,9 @@ typedef struct exports_elita_plugin_handler_failure_t {
   widgets_string_t   message;
   // Anything that helps, kept in the job's error.
   exports_elita_plugin_handler_option_json_t   details;
+  // Where it happened, as the language tells it: its traceback, line by line, kept in the job's error. None
+  // where the message says all.
+  widgets_option_string_t   trace;
 } exports_elita_plugin_handler_failure_t;
 
 typedef struct {

@@ -63,6 +63,6 @@ export interface Offer {
  * What the component exports: `export const { registration, handler } = plugin({ … })`.
  *
  * What a function throws ends the job as failed: a `Failure` with its message and details, an answer of the host with
- * the host's sentence, and any other error with its name and its stack in the job's error.
+ * the host's sentence, and any other error with its name, and its stack as the error's trace.
  */
 export function plugin(offer: Offer): { registration: object; handler: object };

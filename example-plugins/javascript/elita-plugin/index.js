@@ -4,7 +4,6 @@
 import { append as appendText } from "elita:plugin/jobs@0.1.0";
 
 const SHOWN_CHARACTERS = 64;
-const SHOWN_FRAMES = 50;
 
 export class Failure extends Error {
   constructor(message, details) {
@@ -82,18 +81,15 @@ function run(work) {
   }
 }
 
-// What the host takes for a failure: an object with a message and details, which are JSON.
+// What the host takes for a failure: an object with a message, details, which are JSON, and a trace.
 function failure(error) {
-  if (error instanceof Failure) return { message: error.message, details: text(error.details) };
+  if (error instanceof Failure) {
+    return { message: error.message, details: error.details === undefined ? undefined : JSON.stringify(error.details) };
+  }
   // An answer of the host: one of the cases of `types.error`.
   if (typeof error?.payload?.val === "string") return { message: error.payload.val };
   if (!(error instanceof Error)) return { message: String(error) };
-  const traceback = (error.stack ?? "").split("\n").filter((line) => line !== "").slice(0, SHOWN_FRAMES);
-  return { message: `${error.name}: ${error.message}`, details: text({ traceback }) };
-}
-
-function text(details) {
-  return details === undefined ? undefined : JSON.stringify(details);
+  return { message: `${error.name}: ${error.message}`, trace: error.stack };
 }
 
 // A value as an error message shows it.

@@ -1,4 +1,4 @@
-//! An action that takes its time: it says how far it is, and stops when it is asked to.
+//! An action that takes its time: it says how far it is, and stops when it is asked to. And a hook.
 
 use elita_plugin::prelude::*;
 
@@ -14,6 +14,9 @@ elita_plugin::plugin! {
                 .parameter("count", "integer", "number of widgets to delete"),
         ],
     },
+    hooks: {
+        "my_application": { "BUILD_UPLOAD_SUCCESS": declare_uploaded_build },
+    },
 }
 
 /// How many widgets there are.
@@ -23,6 +26,7 @@ const STOCK: u32 = 1000;
 fn delete_widgets(call: &ActionCall) -> Result<Value> {
     let testing: bool = call.parameter("testing")?;
     let count = widget_count(call)?;
+    let application = applications::get(&call.application)?;
 
     let mut deleted = 0;
     jobs::progress(0, "starting")?;
@@ -43,7 +47,7 @@ fn delete_widgets(call: &ActionCall) -> Result<Value> {
     }
     jobs::progress(100, "finished")?;
 
-    Ok(json!({ "deleted": deleted, "testing": testing }))
+    Ok(json!({ "application": application.name, "deleted": deleted, "testing": testing }))
 }
 
 fn widget_count(call: &ActionCall) -> Result<u32> {
@@ -57,4 +61,11 @@ fn widget_count(call: &ActionCall) -> Result<u32> {
 /// Stands for the real work. The log is for operators; users see the job's entries.
 fn delete_widget(number: u32) {
     log::info!("deleting widget {number}");
+}
+
+/// Tells the job of an upload which build it was.
+fn declare_uploaded_build(call: &HookCall) -> Result<()> {
+    let build: hooks::BuildUploadSuccess = call.parameters()?;
+    jobs::append(&json!({ "status": "declared", "build": build.build_name }))?;
+    Ok(())
 }

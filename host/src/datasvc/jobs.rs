@@ -97,7 +97,7 @@ pub struct JobError {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub details: Option<serde_json::Value>,
-    /// The plugin's own backtrace, innermost frame first.
+    /// Where in the plugin it happened, line by line: the traceback of its language, or wasm's, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<Vec<String>>,
 }

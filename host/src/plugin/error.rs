@@ -9,11 +9,15 @@ use wasmtime_wasi_http::FieldMapError;
 use super::host::http::MAX_FIELDS_BYTES;
 use super::limits::Limits;
 
-/// How many frames of a backtrace are kept.
-const MAX_FRAMES: usize = 50;
+#[cfg(test)]
+mod tests;
 
-/// How much of a function's name is kept.
-const MAX_NAME_CHARS: usize = 300;
+/// How many lines of a trace are kept. What is in the middle goes: one end of it says where the failure was, the other
+/// how the plugin got there, and languages differ in which is which.
+const MAX_TRACE_LINES: usize = 100;
+
+/// How much of a line is kept.
+const MAX_LINE_CHARS: usize = 300;
 
 /// A limit that a run has passed. Thrown through the guest, which ends it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -74,7 +78,7 @@ pub struct RunError {
     pub message: String,
     /// What the plugin gave with its failure.
     pub details: Option<Box<serde_json::Value>>,
-    /// The plugin's backtrace, innermost frame first.
+    /// Where in the plugin it happened, line by line: the traceback of its language, or wasm's, innermost frame first.
     pub trace: Option<Vec<String>>,
 }
 
@@ -98,31 +102,43 @@ impl RunError {
         Self::new("time-limit-exceeded", format!("the plugin was stopped at its time limit of {limit:?}"))
     }
 
-    /// What a trap means. `stderr` is the end of what the plugin wrote there, where Rust leaves a panic's message.
+    /// What a trap means. `stderr` is the end of what the plugin wrote there, where Rust leaves a panic's message, and
+    /// other languages a traceback.
     pub(super) fn from_trap(error: &wasmtime::Error, limits: &Limits, stderr: &str) -> Self {
-        let mut run_error = match passed_limit(error) {
-            Some(limit) => Self::exceeded(limit, limits),
-            None => match (error.downcast_ref::<Trap>(), error.downcast_ref::<I32Exit>()) {
-                (Some(trap), _) => match panic_message(stderr) {
-                    Some(message) => Self::new("panic", format!("the plugin panicked: {message}")),
-                    None => Self::new("trap", with_stderr(format!("the plugin trapped: {}", reason(*trap)), stderr)),
-                },
-                (None, Some(I32Exit(status))) => Self::new(
-                    "exit",
-                    // WASI passes on whether it was 0, and not the number itself.
-                    with_stderr(
-                        format!(
-                            "the plugin exited{} instead of returning",
-                            if *status == 0 { "" } else { " with a failure" }
-                        ),
-                        stderr,
-                    ),
-                ),
-                (None, None) => Self::new("trap", format!("the plugin was stopped: {}", error.root_cause())),
-            },
+        let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+        let frames = frames.iter().map(String::as_str);
+        let stderr = stderr.trim();
+        if let Some(limit) = passed_limit(error) {
+            return Self::exceeded(limit, limits).traced(frames);
+        }
+        let trap = error.downcast_ref::<Trap>();
+        if trap.is_some()
+            && let Some((traceback, message)) = exception(stderr)
+        {
+            return Self::panic(message).traced(traceback.lines());
+        }
+        if trap.is_some()
+            && let Some(message) = panic_message(stderr)
+        {
+            return Self::panic(&message).traced(frames);
+        }
+        let (code, sentence) = match (trap, error.downcast_ref::<I32Exit>()) {
+            (Some(trap), _) => ("trap", format!("the plugin trapped: {}", reason(*trap))),
+            // WASI passes on whether the status was 0, and not the number itself.
+            (None, Some(I32Exit(0))) => ("exit", "the plugin exited instead of returning".into()),
+            (None, Some(I32Exit(_))) => ("exit", "the plugin exited with a failure instead of returning".into()),
+            (None, None) => ("trap", format!("the plugin was stopped: {}", error.root_cause())),
         };
-        run_error.trace = error.downcast_ref::<WasmBacktrace>().map(frames);
-        run_error
+        Self::new(code, with_last_line(sentence, stderr)).traced(stderr.lines().chain(frames))
+    }
+
+    fn panic(message: &str) -> Self {
+        Self::new("panic", format!("the plugin panicked: {message}"))
+    }
+
+    /// With what is to be kept of a trace.
+    pub(super) fn traced<'a>(self, lines: impl Iterator<Item = &'a str>) -> Self {
+        Self { trace: trace(lines), ..self }
     }
 }
 
@@ -155,6 +171,14 @@ fn panic_message(stderr: &str) -> Option<String> {
     Some(format!("{message} ({place})"))
 }
 
+/// The traceback of a Python exception that nothing caught, and its last line, which says what it was. What follows is
+/// a panic of the interpreter's own.
+fn exception(stderr: &str) -> Option<(&str, &str)> {
+    let traceback = &stderr[stderr.find("Traceback (most recent call last):\n")?..];
+    let traceback = traceback.split("\nthread '").next().unwrap_or(traceback).trim_end();
+    Some((traceback, traceback.lines().last()?))
+}
+
 /// What wasmtime calls it, after `wasm trap: `.
 fn reason(trap: Trap) -> String {
     let text = trap.to_string();
@@ -166,10 +190,22 @@ pub(super) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// Other languages leave a traceback on stderr, which says more than the trap.
-fn with_stderr(sentence: String, stderr: &str) -> String {
-    let stderr = stderr.trim();
-    if stderr.is_empty() { sentence } else { format!("{sentence}\n{stderr}") }
+/// What was written last says more than the trap, which most languages end with whatever went wrong.
+fn with_last_line(sentence: String, stderr: &str) -> String {
+    match stderr.lines().last() {
+        Some(line) => format!("{sentence}; the last it wrote to stderr: {line}"),
+        None => sentence,
+    }
+}
+
+/// What is kept of a trace; nothing of an empty one.
+fn trace<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Vec<String>> {
+    let mut lines: Vec<String> = lines.map(|line| without_nul(line).chars().take(MAX_LINE_CHARS).collect()).collect();
+    if let Some(excess @ 1..) = lines.len().checked_sub(MAX_TRACE_LINES) {
+        let left_out = format!("… {} more …", excess + 1);
+        lines.splice(MAX_TRACE_LINES / 2..MAX_TRACE_LINES / 2 + excess + 1, [left_out]);
+    }
+    if lines.is_empty() { None } else { Some(lines) }
 }
 
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
@@ -180,6 +216,5 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
             None => format!("function {}", frame.func_index()),
         },
     });
-    let names = names.map(|name| format!("{:#}", rustc_demangle::demangle(&name)));
-    names.take(MAX_FRAMES).map(|name| without_nul(&name).chars().take(MAX_NAME_CHARS).collect()).collect()
+    names.map(|name| format!("{:#}", rustc_demangle::demangle(&name))).collect()
 }

@@ -117,6 +117,8 @@ impl Loader {
         if revision != self.revision {
             self.retry_blocked();
             self.revision = revision;
+            // What another host has made active is compiled before a job needs it.
+            self.plugins.warm_up().await;
         }
         looked
     }

@@ -291,13 +291,18 @@ fn checked_result(answer: Result<String, Failure>) -> Result<Json, RunError> {
     match answer {
         Ok(result) => json::parse(result)
             .map_err(|reason| RunError::new("invalid-result", format!("the plugin's result is {reason}"))),
-        Err(Failure { message, details: None }) => Err(RunError::new("action-failed", message)),
-        Err(Failure { message, details: Some(details) }) => Err(match json::parse_value(details) {
-            Ok(details) => RunError { details: Some(Box::new(details)), ..RunError::new("action-failed", message) },
-            Err(reason) => RunError::new(
-                "invalid-result",
-                format!("the plugin failed ({message}), and the details it gave are {reason}"),
-            ),
-        }),
+        Err(failure) => Err(failed(failure)),
     }
+}
+
+fn failed(failure: Failure) -> RunError {
+    let Failure { message, details, trace } = failure;
+    let error = match details.map(json::parse_value).transpose() {
+        Ok(details) => RunError { details: details.map(Box::new), ..RunError::new("action-failed", message) },
+        Err(reason) => RunError::new(
+            "invalid-result",
+            format!("the plugin failed ({message}), and the details it gave are {reason}"),
+        ),
+    };
+    error.traced(trace.as_deref().unwrap_or_default().lines())
 }

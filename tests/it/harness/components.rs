@@ -1,4 +1,4 @@
-//! Plugin files: those that `scripts/plugins` has built, and those that a test makes up.
+//! Plugin files: those that `scripts/plugins` and `scripts/polyglot` have built, and those that a test makes up.
 
 use std::path::{Path, PathBuf};
 
@@ -7,19 +7,17 @@ use wit_parser::Resolve;
 
 use super::project_root;
 
-/// A plugin that was built, of the tests' or of the examples.
+/// A plugin that was built, of the tests', of the examples, or of those in other languages.
 pub(crate) fn plugin_file(name: &str) -> PathBuf {
     let built = project_root().join("target/plugins");
-    let candidates = ["tests", "examples"].map(|folder| built.join(folder).join(format!("{name}.wasm")));
+    let candidates = ["tests", "examples", "polyglot"].map(|folder| built.join(folder).join(format!("{name}.wasm")));
     let file = candidates.into_iter().find(|file| file.exists());
-    file.unwrap_or_else(|| panic!("there is no plugin {name}; `just plugins` builds them"))
+    file.unwrap_or_else(|| panic!("there is no plugin {name}; `just plugins` and `just polyglot` build them"))
 }
 
-/// Puts a plugin's file into a directory, with its age, so that it is taken to be complete.
-pub(super) fn place(file: &Path, directory: &Path) {
-    std::fs::hard_link(file, directory.join(file.file_name().unwrap()))
-        .or_else(|_| std::fs::copy(file, directory.join(file.file_name().unwrap())).map(drop))
-        .unwrap();
+/// Puts a plugin's file somewhere, with its age, so that it is taken to be complete.
+pub(super) fn place(file: &Path, at: &Path) {
+    std::fs::hard_link(file, at).or_else(|_| std::fs::copy(file, at).map(drop)).unwrap();
 }
 
 /// A core module of the text format.

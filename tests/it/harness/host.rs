@@ -7,6 +7,7 @@ use elita::config::{Cli, Commands, Settings};
 use serde_json::Value;
 use sqlx::Connection as _;
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::client::{Client, Reply};
@@ -18,16 +19,28 @@ use super::{eventually, project_root};
 /// How a test's server is to be.
 #[derive(Default)]
 pub(crate) struct Setup {
-    plugins: Vec<PathBuf>,
+    /// Each plugin's name and its file.
+    plugins: Vec<(String, PathBuf)>,
+    own_cache: bool,
     flags: Vec<String>,
     file: String,
 }
 
 impl Setup {
     /// With these plugins in its directory, by their file's name without `.wasm`.
-    pub(crate) fn plugins(mut self, names: &[&str]) -> Self {
-        self.plugins.extend(names.iter().map(|name| plugin_file(name)));
+    pub(crate) fn plugins(self, names: &[&str]) -> Self {
+        names.iter().fold(self, |setup, name| setup.plugin(name, plugin_file(name)))
+    }
+
+    /// With this file as a plugin of this name.
+    pub(crate) fn plugin(mut self, name: &str, file: PathBuf) -> Self {
+        self.plugins.push((name.to_owned(), file));
         self
+    }
+
+    /// With a cache of compiled components of its own, in which there is nothing yet.
+    pub(crate) fn own_cache(self) -> Self {
+        Self { own_cache: true, ..self }
     }
 
     /// With a flag of `elita serve`.
@@ -58,6 +71,13 @@ impl Setup {
         self.start_on(Database::new().await).await
     }
 
+    /// What compiles for seconds is compiled by one host, and found in the cache by the others.
+    async fn turn_to_compile(&self) -> Option<MutexGuard<'static, ()>> {
+        static TURN: Mutex<()> = Mutex::const_new(());
+        let is_large = |file: &PathBuf| std::fs::metadata(file).unwrap().len() > 1 << 20;
+        if self.plugins.iter().any(|(_, file)| is_large(file)) { Some(TURN.lock().await) } else { None }
+    }
+
     /// The same on a database that others use, too.
     pub(crate) async fn start_on(mut self, database: Database) -> TestHost {
         let data_dir = tempfile::tempdir().unwrap();
@@ -68,13 +88,16 @@ impl Setup {
         }
         let plugin_dir = data_dir.path().join("plugins");
         std::fs::create_dir_all(&plugin_dir).unwrap();
-        share_cache(&data_dir);
-        for plugin in &self.plugins {
-            place(plugin, &plugin_dir);
+        if !self.own_cache {
+            share_cache(&data_dir);
         }
+        for (name, file) in &self.plugins {
+            place(file, &plugin_dir.join(format!("{name}.wasm")));
+        }
+        let _turn = self.turn_to_compile().await;
         let host = TestHost::start_in(data_dir, database, self.flags).await;
-        for plugin in &self.plugins {
-            host.settled_plugin(plugin.file_stem().unwrap().to_str().unwrap()).await;
+        for (name, _) in &self.plugins {
+            host.settled_plugin(name).await;
         }
         host
     }

@@ -19,6 +19,10 @@ pub(crate) fn noop(_: &ActionCall) -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn ask(_: &ActionCall) -> Result<bool> {
+    Ok(jobs::cancel_requested())
+}
+
 /// Goes on until it is stopped. When it is run again it ends at once.
 pub(crate) fn ticks(call: &ActionCall) -> Result<Value> {
     for tick in 1.. {

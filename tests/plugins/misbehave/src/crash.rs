@@ -4,28 +4,28 @@ use std::hint::black_box;
 
 use elita_plugin::prelude::*;
 
-/// Traps two calls down; the backtrace should name both.
 pub(crate) fn trap(_: &ActionCall) -> Result<()> {
-    on_the_way_down();
+    on_the_way_down(|| std::process::abort());
     Ok(())
 }
 
+pub(crate) fn panic(_: &ActionCall) -> Result<()> {
+    on_the_way_down(|| panic!("the widget press is jammed: {}", 42));
+    Ok(())
+}
+
+/// Ends badly two calls down; the backtrace should name both.
 #[inline(never)]
-fn on_the_way_down() {
-    deep_inside_the_plugin();
+fn on_the_way_down(end: fn()) {
+    deep_inside_the_plugin(end);
     // So that the call above does not become a jump, which no backtrace shows.
     black_box(());
 }
 
 #[inline(never)]
-fn deep_inside_the_plugin() {
-    if black_box(true) {
-        std::process::abort();
-    }
-}
-
-pub(crate) fn panic(_: &ActionCall) -> Result<()> {
-    panic!("the widget press is jammed: {}", 42);
+fn deep_inside_the_plugin(end: fn()) {
+    black_box(end)();
+    black_box(());
 }
 
 pub(crate) fn overflow_the_stack(_: &ActionCall) -> Result<u64> {

@@ -39,6 +39,7 @@ elita_plugin::plugin! {
 
             action("Echo", behave::echo).description("Returns what it was called with").idempotent(),
             action("Noop", behave::noop).description("Does nothing"),
+            action("Ask", behave::ask).description("Asks once whether to stop"),
             action("Ticks", behave::ticks).description("Records something again and again").idempotent(),
             action("UntilCancelled", behave::until_cancelled).description("Ends when it is asked to"),
         ],

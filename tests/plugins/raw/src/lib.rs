@@ -68,7 +68,7 @@ impl handler::Guest for Raw {
 }
 
 fn fail(message: &str, details: Option<String>) -> Result<String, Failure> {
-    Err(Failure { message: message.into(), details })
+    Err(Failure { message: message.into(), details, trace: None })
 }
 
 /// The answer to an entry, as JSON.

@@ -12,13 +12,13 @@
 
 What a function returns is the job's result, and has to be JSON. What it raises ends the job as failed: a
 `Failure` with its message and details, an answer of the host with the host's sentence, and anything else with
-its name and its traceback in the job's error. The host's functions are in `wit_world.imports`.
+its name, and its traceback as the error's trace. The host's functions are in `wit_world.imports`.
 """
 
 import json
 import re
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from componentize_py_types import Err
@@ -158,20 +158,16 @@ def _run(function: Callable[[], Any]) -> str:
     try:
         return json.dumps(function())
     except Failure as failure:
-        raise _failed(str(failure), failure.details) from None
+        raise _failed(str(failure), details=failure.details) from None
     except Err as answer:
         raise _failed(answer.value.value) from None
     except Exception as error:
         message = "".join(traceback.format_exception_only(error)).strip()
-        raise _failed(message, {"traceback": _lines(traceback.format_exception(error))}) from None
+        raise _failed(message, trace=traceback.format_exc()) from None
 
 
-def _failed(message: str, details: Any = None) -> Err[handler.Failure]:
-    return Err(handler.Failure(message, None if details is None else json.dumps(details)))
-
-
-def _lines(texts: Iterable[str]) -> list[str]:
-    return "".join(texts).splitlines()
+def _failed(message: str, details: Any = None, trace: str | None = None) -> Err[handler.Failure]:
+    return Err(handler.Failure(message, None if details is None else json.dumps(details), trace))
 
 
 def _shown(value: str) -> str:

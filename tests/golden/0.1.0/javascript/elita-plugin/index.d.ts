@@ -1,0 +1,68 @@
+/** Anything that is written as JSON. */
+export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+/** Throw one to end the job as failed with this message. Details are kept in its error. */
+export class Failure extends Error {
+  constructor(message: string, details?: Json);
+  readonly details?: Json;
+}
+
+/** Adds an entry to the job's log, for its users to see: any JSON of at most 64 KiB. Returns its number. */
+export function append(data: Json): bigint;
+
+/** A request to run an action. */
+export class ActionCall {
+  readonly application: string;
+  readonly action: string;
+  readonly job: string;
+  /** 1, and more when an idempotent action is run again. */
+  readonly attempt: number;
+  /** Who asked, for the record. */
+  readonly user?: string;
+  /** All values of each name, in the order of the request. */
+  readonly parameters: { [name: string]: string[] };
+
+  /** The value of a parameter that must be there exactly once. */
+  text(name: string): string;
+  /** A parameter that is true or false. */
+  boolean(name: string): boolean;
+  /** A parameter that is an integer, by default of 0 to 4294967295. */
+  integer(name: string, minimum?: number, maximum?: number): number;
+}
+
+/** A named point of an operation that was reached. */
+export class HookCall {
+  readonly application: string;
+  readonly hook: string;
+  readonly job: string;
+  readonly parameters: { [name: string]: Json };
+}
+
+/** What a function returns is the job's result; nothing is null. */
+type Result = Json | void;
+
+export interface Action {
+  name: string;
+  /** What the action does, in a sentence. */
+  description: string;
+  /** Those that every request must have. The type describes, it is not enforced. */
+  parameters?: { name: string; type: string; description: string }[];
+  /** Whether it may be run again when its host died while it ran. */
+  idempotent?: boolean;
+  timeoutSeconds?: number;
+  run: (call: ActionCall) => Result;
+}
+
+/** What a plugin offers, by application; of the hooks, a function for each name. */
+export interface Offer {
+  actions?: { [application: string]: Action[] };
+  hooks?: { [application: string]: { [hook: string]: (call: HookCall) => Result } };
+}
+
+/**
+ * What the component exports: `export const { registration, handler } = plugin({ … })`.
+ *
+ * What a function throws ends the job as failed: a `Failure` with its message and details, an answer of the host with
+ * the host's sentence, and any other error with its name, and its stack as the error's trace.
+ */
+export function plugin(offer: Offer): { registration: object; handler: object };

@@ -1,0 +1,175 @@
+"""Write Elita plugins in Python: plain functions, and one object that tells the host about them.
+
+    from elita_plugin import ActionCall, Plugin
+
+    plugin = Plugin()
+
+    @plugin.action("my_application", "Greet", "Greets someone", {"name": ("string", "whom to greet")})
+    def greet(call: ActionCall) -> str:
+        return f"hello, {call.text('name')}"
+
+    Registration, Handler = plugin.exports()
+
+What a function returns is the job's result, and has to be JSON. What it raises ends the job as failed: a
+`Failure` with its message and details, an answer of the host with the host's sentence, and anything else with
+its name, and its traceback as the error's trace. The host's functions are in `wit_world.imports`.
+"""
+
+import json
+import re
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from componentize_py_types import Err
+from wit_world.exports import handler, registration
+from wit_world.imports import jobs
+
+__all__ = ["ActionCall", "Failure", "HookCall", "Plugin", "append"]
+
+_SHOWN_CHARACTERS = 64
+
+
+class Failure(Exception):
+    """Ends the job as failed with this message. Details are kept in its error: anything that is JSON."""
+
+    def __init__(self, message: str, details: Any = None) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def append(data: Any) -> int:
+    """Adds an entry to the job's log, for its users to see: any JSON of at most 64 KiB. Returns its number."""
+    return jobs.append(json.dumps(data))
+
+
+class ActionCall:
+    """A request to run an action."""
+
+    def __init__(self, call: handler.ActionCall) -> None:
+        self.application = call.application
+        self.action = call.action
+        self.job = call.job
+        self.attempt = call.attempt
+        self.user = call.user
+        self.parameters: dict[str, list[str]] = {}
+        """All values of each name, in the order of the request."""
+        for name, value in call.parameters:
+            self.parameters.setdefault(name, []).append(value)
+
+    def text(self, name: str) -> str:
+        """The value of a parameter that must be there exactly once."""
+        match self.parameters.get(name, []):
+            case [value]:
+                return value
+            case []:
+                raise Failure(f"parameter `{name}` is missing")
+            case values:
+                raise Failure(f"parameter `{name}`: given {len(values)} times, and one value is expected")
+
+    def boolean(self, name: str) -> bool:
+        """A parameter that is true or false."""
+        value = self.text(name)
+        if value.lower() not in ("true", "false"):
+            raise Failure(f"parameter `{name}`: `{_shown(value)}` is not true or false")
+        return value.lower() == "true"
+
+    def integer(self, name: str, minimum: int = 0, maximum: int = 2**32 - 1) -> int:
+        """A parameter that is an integer in a range."""
+        value = self.text(name)
+        if re.fullmatch("[+-]?[0-9]{1,30}", value) and minimum <= int(value) <= maximum:
+            return int(value)
+        raise Failure(f"parameter `{name}`: `{_shown(value)}` is not an integer of {minimum} to {maximum}")
+
+
+class HookCall:
+    """A named point of an operation that was reached."""
+
+    def __init__(self, call: handler.HookCall) -> None:
+        self.application = call.application
+        self.hook = call.hook
+        self.job = call.job
+        self.parameters: dict[str, Any] = json.loads(call.parameters)
+
+
+class Plugin:
+    """The actions and hooks of a plugin, by application."""
+
+    def __init__(self) -> None:
+        self._actions: dict[str, dict[str, tuple[registration.Action, Callable[[ActionCall], Any]]]] = {}
+        self._hooks: dict[str, dict[str, Callable[[HookCall], Any]]] = {}
+
+    def action(
+        self,
+        application: str,
+        name: str,
+        description: str,
+        parameters: Mapping[str, tuple[str, str]] | None = None,
+        idempotent: bool = False,
+        timeout_seconds: int | None = None,
+    ) -> Callable[[Callable[[ActionCall], Any]], Callable[[ActionCall], Any]]:
+        """Declares the function below it as an action.
+
+        `parameters` are those that every request must have, each with a type, which describes and is not
+        enforced, and a description. `idempotent`: it may be run again when its host died while it ran.
+        """
+        declared = [registration.Parameter(key, *told) for key, told in (parameters or {}).items()]
+        action = registration.Action(name, description, declared, idempotent, timeout_seconds)
+
+        def declare(function: Callable[[ActionCall], Any]) -> Callable[[ActionCall], Any]:
+            self._actions.setdefault(application, {})[name] = action, function
+            return function
+
+        return declare
+
+    def hook(self, application: str, name: str) -> Callable[[Callable[[HookCall], Any]], Callable[[HookCall], Any]]:
+        """Declares the function below it as a hook: it runs when the named point is reached."""
+
+        def declare(function: Callable[[HookCall], Any]) -> Callable[[HookCall], Any]:
+            self._hooks.setdefault(application, {})[name] = function
+            return function
+
+        return declare
+
+    def exports(plugin) -> tuple[type, type]:
+        """What the component exports. componentize-py looks for the names `Registration` and `Handler`."""
+
+        class Registration:
+            def register_actions(self) -> list[registration.ApplicationActions]:
+                return [
+                    registration.ApplicationActions(application, [action for action, _ in actions.values()])
+                    for application, actions in plugin._actions.items()
+                ]
+
+            def register_hooks(self) -> list[registration.ApplicationHooks]:
+                return [registration.ApplicationHooks(name, list(hooks)) for name, hooks in plugin._hooks.items()]
+
+        class Handler:
+            def run_action(self, call: handler.ActionCall) -> str:
+                return _run(lambda: plugin._actions[call.application][call.action][1](ActionCall(call)))
+
+            def run_hook(self, call: handler.HookCall) -> str:
+                return _run(lambda: plugin._hooks[call.application][call.hook](HookCall(call)))
+
+        return Registration, Handler
+
+
+def _run(function: Callable[[], Any]) -> str:
+    try:
+        return json.dumps(function())
+    except Failure as failure:
+        raise _failed(str(failure), details=failure.details) from None
+    except Err as answer:
+        raise _failed(answer.value.value) from None
+    except Exception as error:
+        message = "".join(traceback.format_exception_only(error)).strip()
+        raise _failed(message, trace=traceback.format_exc()) from None
+
+
+def _failed(message: str, details: Any = None, trace: str | None = None) -> Err[handler.Failure]:
+    return Err(handler.Failure(message, None if details is None else json.dumps(details), trace))
+
+
+def _shown(value: str) -> str:
+    """A value as an error message shows it."""
+    return value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "…"

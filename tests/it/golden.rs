@@ -1,0 +1,62 @@
+//! Plugins that were built against the WIT package as it once was are loaded and run for ever. They are in
+//! `tests/golden/<version>`, and are never changed; docs/adr/0010-the-wit-package-only-grows.md says why they are there.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::doors::exercised_by;
+use crate::harness::{plugin_file, project_root, run_hook};
+use crate::languages::{uploaded_build, widgets_host};
+use crate::surface::imported_functions;
+
+/// `widgets` of version 0.1.0, in each language.
+fn widgets_of_0_1_0() -> [PathBuf; 4] {
+    [of_0_1_0("rust"), plugin_file("0.1.0-python"), plugin_file("0.1.0-javascript"), of_0_1_0("c")]
+}
+
+fn of_0_1_0(name: &str) -> PathBuf {
+    project_root().join(format!("tests/golden/0.1.0/{name}.wasm"))
+}
+
+#[tokio::test]
+async fn plugins_of_0_1_0_are_loaded_and_run() {
+    for file in widgets_of_0_1_0() {
+        let name = file.display().to_string();
+        let host = widgets_host(file).await;
+        let plugin = host.settled_plugin("widgets").await;
+        assert_eq!(plugin["state"], "active", "{name}: {plugin:#}");
+
+        let job = host.run_action("my_application", "DeleteWidgets", "testing=true&count=10").await;
+        let result = json!({ "application": "my_application", "deleted": 0, "testing": true });
+        assert_eq!((&job["status"], &job["result"]), (&json!("succeeded"), &result), "{name}: {job:#}");
+        let log: Vec<_> = job["job_data"].as_array().unwrap().iter().map(|entry| entry["data"].clone()).collect();
+        let steps = [("starting", 0), ("frobnicating the foobar", 45), ("finished", 100)];
+        assert_eq!(log, steps.map(|(status, progress)| json!({ "status": status, "progress": progress })), "{name}");
+
+        let job = host.run_action("my_application", "DeleteWidgets", "testing=true&count=1001").await;
+        let error = json!({ "code": "action-failed", "message": "there are 1000 widgets, 1001 cannot be deleted" });
+        assert_eq!((&job["status"], &job["error"]), (&json!("failed"), &error), "{name}: {job:#}");
+    }
+}
+
+/// Of those that are kept as components: the others take long to be compiled for one call.
+#[tokio::test]
+async fn hooks_of_0_1_0_run() {
+    for file in [of_0_1_0("rust"), of_0_1_0("c")] {
+        let declared = run_hook(&file, "BUILD_UPLOAD_SUCCESS", &uploaded_build()).await;
+        let entry = json!({ "status": "declared", "build": uploaded_build()["build_name"] });
+        assert_eq!(declared, (Value::Null, vec![entry]), "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn every_function_of_0_1_0_can_still_be_called() {
+    let (_host, job) = exercised_by(of_0_1_0("everything")).await;
+    let answers = job["result"].as_object().unwrap();
+    let called: BTreeSet<_> = answers.keys().cloned().collect();
+    assert_eq!(called, imported_functions(&project_root().join("tests/golden/0.1.0/wit")));
+    let failed: Vec<_> = answers.iter().filter(|(_, answer)| !answer["error"].is_null()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}

@@ -1,0 +1,237 @@
+//! Plugins in Rust, Python, JavaScript and C: the same plugin does the same in all of them, and fails the same way.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Setup, TestHost, eventually, plugin_file, run_hook};
+use crate::plugins::{active, put};
+
+/// Each with the plugin `widgets`, and with what there is of `misbehave`.
+const LANGUAGES: [(&str, &str, &str); 4] = [
+    ("Rust", "widgets", "misbehave"),
+    ("Python", "python", "misbehave-python"),
+    ("JavaScript", "javascript", "misbehave-javascript"),
+    ("C", "c", "misbehave-c"),
+];
+
+/// Requests of the action, good and bad ones.
+const REQUESTS: [&str; 14] = [
+    "testing=true&count=10",
+    "testing=false&count=3",
+    "testing=TRUE&count=%2B1",
+    "testing=true&count=0",
+    "testing=true&count=1&more=of+it",
+    "testing=perhaps&count=1",
+    "testing=&count=1",
+    "testing=true&testing=false&count=1",
+    "testing=true&count=ten",
+    "testing=true&count=-1",
+    "testing=true&count=1.5",
+    "testing=true&count=4294967296",
+    "testing=true&count=1001",
+    "testing=true&count=%F0%9F%98%80%22%5C%0A%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80\
+     %C3%BCber+einhundert+Zeichen+sind+mehr+als+eine+Meldung+von+einem+Wert+zeigt",
+];
+
+#[tokio::test]
+async fn the_same_plugin_answers_and_records_the_same_in_every_language() {
+    let [expected, others @ ..] = LANGUAGES;
+    let expected = replies_and_logs(plugin_file(expected.1)).await;
+    for (language, file, _) in others {
+        assert_eq!(replies_and_logs(plugin_file(file)).await, expected, "Rust on the right, {language} on the left");
+    }
+}
+
+/// What clients see of the plugin, line by line: what it registers, and for each request the end of its job and its log.
+async fn replies_and_logs(file: PathBuf) -> Vec<String> {
+    let host = widgets_host(file).await;
+    let registered = host.settled_plugin("widgets").await;
+    let described = host.client.get("/app/my_application/actions/DeleteWidgets").await;
+    let mut seen = vec![format!("{} {}", described.body, registered["hooks"])];
+    for request in REQUESTS {
+        let job = host.run_action("my_application", "DeleteWidgets", request).await;
+        let entries = job["job_data"].as_array().unwrap().iter();
+        let log = entries.map(|entry| format!("  {} {}: {}", entry["seq"], entry["source"], entry["data"]));
+        seen.push(format!("{request}: {} {} {}", job["status"], job["result"], job["error"]));
+        seen.extend(log);
+    }
+    seen
+}
+
+#[tokio::test]
+async fn the_same_hook_answers_and_records_the_same_in_every_language() {
+    for (language, file, _) in LANGUAGES {
+        let declared = run_hook(&plugin_file(file), "BUILD_UPLOAD_SUCCESS", &uploaded_build()).await;
+        assert_eq!(declared, (Value::Null, vec![json!({ "status": "declared", "build": "124-\"ü\"" })]), "{language}");
+    }
+}
+
+/// The parameters of `BUILD_UPLOAD_SUCCESS`.
+pub(crate) fn uploaded_build() -> Value {
+    let master = json!({ "filename": "shop.zip", "file_type": "zip", "size_bytes": 5, "sha256": "ab" });
+    json!({
+        "build_name": "124-\"ü\"",
+        "storage_dir": "/build",
+        "filename": "shop.zip",
+        "file_type": "zip",
+        "packages": { "master": master },
+    })
+}
+
+#[tokio::test]
+async fn a_plugin_imports_the_interfaces_that_it_uses_and_no_others() {
+    for (language, file, _) in LANGUAGES {
+        let host = widgets_host(plugin_file(file)).await;
+        let plugin = host.settled_plugin("widgets").await;
+        let imports = plugin["imports"].as_array().unwrap().iter().map(|import| import.as_str().unwrap());
+        let of_elita = imports.filter_map(|import| import.strip_prefix("elita:plugin/")?.strip_suffix("@0.1.0"));
+        // Types are imported where an interface uses them.
+        let mut of_elita: Vec<_> = of_elita.filter(|interface| *interface != "types").collect();
+        of_elita.sort_unstable();
+        assert_eq!(of_elita, ["applications", "jobs", "log"], "{language}");
+    }
+}
+
+#[tokio::test]
+async fn values_of_every_shape_go_to_the_host_and_come_back_in_python_and_javascript() {
+    for (language, _, file) in &LANGUAGES[1..3] {
+        let host = hostile_host(plugin_file(file)).await;
+        let reply = host.client.post("/app/hostile/builds", &json!({ "build_name": "one" })).await;
+        assert_eq!(reply.status, 201, "{reply}");
+        let job = host.run_action("hostile", "Shapes", "").await;
+        let expected = json!({
+            "builds": [["one"], null],
+            "rules": [["web", ["web/**"], null, "www/"]],
+            "favor": "ours",
+            "prepull": [["echo", "one", "two"]],
+            "ordered": [["shapes"]],
+            "environments": [],
+            "job": true,
+            "entries": [[1, "{\"a\": 1}"]],
+        });
+        assert_eq!(job["result"], expected, "{language}: {job:#}");
+        let group = host.client.get("/app/hostile/groups/shapes").await;
+        assert_eq!(group.body["gitdeploys"], json!([["shapes"]]), "{language}: {group}");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_expected_ends_the_job_with_its_message_and_the_languages_own_trace() {
+    let mut messages = Vec::new();
+    for (language, _, file) in LANGUAGES {
+        let host = hostile_host(plugin_file(file)).await;
+        let error = failed(&host, "Panic").await;
+        assert!(names_both_functions(&error["trace"]), "{language}: {error:#}");
+        assert_eq!(error["details"], Value::Null, "{language}: {error:#}");
+        messages.push(format!("{language}: {}: {}", error["code"], error["message"]));
+    }
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    Rust: "panic": "the plugin panicked: the widget press is jammed: 42 (misbehave/src/crash.rs:13:24)"
+    Python: "action-failed": "ValueError: the widget press is jammed: 42"
+    JavaScript: "action-failed": "RangeError: the widget press is jammed: 42"
+    C: "trap": "the plugin trapped: wasm `unreachable` instruction executed"
+    "#);
+}
+
+#[tokio::test]
+async fn what_the_helper_modules_do_not_catch_ends_the_job_the_same_way() {
+    let host = hostile_host(plugin_file("misbehave-python")).await;
+    let error = failed(&host, "PanicUncaught").await;
+    insta::assert_snapshot!(error["message"].as_str().unwrap(), @"the plugin panicked: ValueError: the widget press is jammed: 42");
+    assert!(names_both_functions(&error["trace"]), "{error:#}");
+
+    // Of an error of JavaScript, the host is told what it takes for a failure: the message.
+    let host = hostile_host(plugin_file("misbehave-javascript")).await;
+    let error = failed(&host, "PanicUncaught").await;
+    assert_eq!(error, json!({ "code": "action-failed", "message": "the widget press is jammed: 42" }));
+}
+
+#[tokio::test]
+async fn what_a_plugin_fails_with_is_the_same_in_every_language() {
+    for (language, _, file) in LANGUAGES {
+        let host = hostile_host(plugin_file(file)).await;
+        let error = failed(&host, "Fail").await;
+        let details = json!({ "press": 42, "widgets": ["left", "right"] });
+        let expected = json!({ "code": "action-failed", "message": "the widget press is jammed", "details": details });
+        assert_eq!(error, expected, "{language}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_component_is_compiled_once_and_nobody_waits_for_it() {
+    let host = Setup::default().own_cache().plugins(&["misbehave"]).start().await;
+    host.create_application("hostile").await;
+    host.create_application("my_application").await;
+    put(&host, "widgets", std::fs::read(plugin_file("python")).unwrap());
+    host.plugin("widgets", |plugin| plugin["state"] == "compiling").await;
+    let early = host.client.post_empty("/app/my_application/actions/DeleteWidgets?testing=true&count=1").await;
+    assert_eq!(early.status, 404, "{early}");
+    assert_eq!(host.run_action("hostile", "Noop", "").await["status"], "succeeded");
+    assert_eq!(host.client.get("/global/plugins/widgets").await.body["state"], "compiling");
+    host.plugin("widgets", active).await;
+
+    // Neither a restart nor runs compile it again, and more runs than fit find room one after the other.
+    let compiled = compiled_forms(&host);
+    assert_eq!(compiled.len(), 2, "{compiled:?}");
+    let host = host.restart().await;
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(host.post_action("my_application", "DeleteWidgets", "testing=true&count=1").await);
+    }
+    for id in ids {
+        let job = host.ended_job(&id).await;
+        assert_eq!(job["status"], "succeeded", "{job:#}");
+    }
+    assert_eq!(compiled_forms(&host), compiled);
+}
+
+#[tokio::test]
+async fn what_one_host_makes_active_is_compiled_on_the_others_before_a_job_needs_it() {
+    let storage = tempfile::tempdir().unwrap();
+    let host = Setup::default().sharing(&storage).start().await;
+    let other = Setup::default().sharing(&storage).own_cache().start_on(host.database.clone()).await;
+    put(&host, "widgets", std::fs::read(plugin_file("c")).unwrap());
+    host.plugin("widgets", active).await;
+    eventually("the other host to have compiled it", async || (compiled_forms(&other).len() == 1).then_some(())).await;
+}
+
+/// The compiled forms that a host keeps, and when each was made.
+fn compiled_forms(host: &TestHost) -> Vec<(PathBuf, SystemTime)> {
+    let entries = |folder: PathBuf| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries(host.plugin_dir().with_file_name("cache")).flat_map(entries);
+    let finished = files.filter(|file| file.extension().is_some_and(|extension| extension == "cwasm"));
+    let mut forms: Vec<_> = finished.map(|file| (file.clone(), file.metadata().unwrap().modified().unwrap())).collect();
+    forms.sort();
+    forms
+}
+
+/// The error of an action's job; the next one runs as if nothing had been.
+async fn failed(host: &TestHost, action: &str) -> Value {
+    let job = host.run_action("hostile", action, "").await;
+    assert_eq!((&job["status"], &job["result"]), (&json!("failed"), &Value::Null), "{job:#}");
+    let after = host.run_action("hostile", "Noop", "").await;
+    assert_eq!((&after["status"], &after["result"]), (&json!("succeeded"), &Value::Null), "{after:#}");
+    job["error"].clone()
+}
+
+/// Whether a trace says where it was, and how the plugin got there: each language writes names in its own way.
+fn names_both_functions(trace: &Value) -> bool {
+    let lines =
+        trace.as_array().into_iter().flatten().map(|line| line.as_str().unwrap().replace('_', "").to_lowercase());
+    let lines: Vec<_> = lines.collect();
+    ["onthewaydown", "deepinsidetheplugin"].iter().all(|name| lines.iter().any(|line| line.contains(name)))
+}
+
+pub(crate) async fn widgets_host(file: PathBuf) -> TestHost {
+    let host = Setup::default().plugin("widgets", file).start().await;
+    host.create_application("my_application").await;
+    host
+}
+
+async fn hostile_host(file: PathBuf) -> TestHost {
+    let host = Setup::default().plugin("misbehave", file).start().await;
+    host.create_application("hostile").await;
+    host
+}

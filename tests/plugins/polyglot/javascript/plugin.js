@@ -1,0 +1,71 @@
+// What `misbehave` does, as far as languages differ in it: how a run fails, what one costs, and how values look.
+
+import { Failure, plugin } from "elita-plugin";
+import { run as runAction } from "elita:plugin/actions@0.1.0";
+import { list as listBuilds } from "elita:plugin/builds@0.1.0";
+import { create as createGitdeploy } from "elita:plugin/gitdeploys@0.1.0";
+import { create as createGitRepo } from "elita:plugin/git-repos@0.1.0";
+import { create as createGroup } from "elita:plugin/groups@0.1.0";
+import { append, cancelRequested, entries, get as getJob } from "elita:plugin/jobs@0.1.0";
+import { create as createPackageMap } from "elita:plugin/package-maps@0.1.0";
+import { environments } from "elita:plugin/servers@0.1.0";
+
+const offered = plugin({
+  actions: {
+    hostile: [
+      { name: "Noop", description: "Does nothing", run: () => {} },
+      { name: "Ask", description: "Asks once whether to stop", run: () => cancelRequested() },
+      { name: "Shapes", description: "Hands the host a value of every shape, and gets them back", run: shapes },
+      { name: "Fail", description: "Fails as is to be expected", run: fail },
+      { name: "Panic", description: "Fails as nobody expects", run: onTheWayDown },
+      { name: "PanicUncaught", description: "The same where nothing catches it", run: () => {} },
+    ],
+  },
+});
+
+export const registration = offered.registration;
+export const handler = {
+  ...offered.handler,
+  // Without the helper module.
+  runAction: (call) => (call.action === "PanicUncaught" ? onTheWayDown() : offered.handler.runAction(call)),
+};
+
+function shapes({ application, job }) {
+  const names = listBuilds(application, { limit: 10 });
+  const packageMap = createPackageMap(application, "shapes", [{ name: "web", patterns: ["web/**"], prefix: "www/" }], "{}");
+  createGitRepo(application, "shapes", { existing: true, uri: "https://git.example/shapes.git" }, "{}");
+  const newGitdeploy = {
+    package: "web",
+    location: { path: "/srv/shapes", gitrepo: "shapes", defaultBranch: "main" },
+    options: { favor: "ours", ignoreWhitespace: true, gitignore: ["*.log"] },
+    actions: { prepull: [["echo", "one", "two"]], postpull: [] },
+  };
+  const gitdeploy = createGitdeploy(application, "shapes", newGitdeploy, "{}");
+  const newGroup = { gitdeploys: { tag: "ordered", val: [["shapes"]] }, rollingDeploy: true, description: "all shapes" };
+  const group = createGroup(application, "shapes", newGroup, "{}");
+  const run = runAction(application, "Noop", [["a", "1"], ["a", "2"]]);
+  const entry = append('{"a": 1}');
+  return {
+    builds: [names.items, names.next ?? null],
+    rules: packageMap.packages.map((rule) => [rule.name, rule.patterns, rule.removePrefix ?? null, rule.prefix]),
+    favor: gitdeploy.options.favor,
+    prepull: gitdeploy.actions.prepull,
+    ordered: group.gitdeploys.tag === "ordered" ? group.gitdeploys.val : null,
+    environments: environments(),
+    job: ["queued", "running", "succeeded"].includes(getJob(run).status),
+    entries: entries(job, entry - 1n, 10).map(({ seq, data }) => [Number(seq), data]),
+  };
+}
+
+function fail() {
+  throw new Failure("the widget press is jammed", { press: 42, widgets: ["left", "right"] });
+}
+
+function onTheWayDown() {
+  deepInsideThePlugin();
+  return null;
+}
+
+function deepInsideThePlugin() {
+  throw new RangeError("the widget press is jammed: 42");
+}

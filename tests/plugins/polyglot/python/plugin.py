@@ -1,0 +1,82 @@
+"""What `misbehave` does, as far as languages differ in it: how a run fails, what one costs, and how values look."""
+
+from typing import Any
+
+from elita_plugin import ActionCall, Failure, Plugin
+from wit_world.exports import handler
+from wit_world.imports import actions, builds, gitdeploys, git_repos, groups, jobs, package_maps, servers, types
+
+plugin = Plugin()
+
+
+@plugin.action("hostile", "Noop", "Does nothing")
+def noop(_: ActionCall) -> None:
+    pass
+
+
+@plugin.action("hostile", "Ask", "Asks once whether to stop")
+def ask(_: ActionCall) -> bool:
+    return jobs.cancel_requested()
+
+
+@plugin.action("hostile", "Shapes", "Hands the host a value of every shape, and gets them back")
+def shapes(call: ActionCall) -> Any:
+    app = call.application
+    names = builds.list(app, types.Page(None, 10))
+    rule = package_maps.PackageRule("web", ["web/**"], None, "www/")
+    package_map = package_maps.create(app, "shapes", [rule], "{}")
+    git_repos.create(app, "shapes", git_repos.NewGitRepo(None, True, "https://git.example/shapes.git"), "{}")
+    new_gitdeploy = gitdeploys.NewGitdeploy(
+        "web",
+        gitdeploys.Location("/srv/shapes", "shapes", "main"),
+        gitdeploys.Options(gitdeploys.Favor.OURS, True, ["*.log"]),
+        gitdeploys.Actions([["echo", "one", "two"]], []),
+    )
+    gitdeploy = gitdeploys.create(app, "shapes", new_gitdeploy, "{}")
+    stages = groups.Gitdeploys_Ordered([["shapes"]])
+    group = groups.create(app, "shapes", groups.NewGroup(stages, True, "all shapes"), "{}")
+    job = jobs.get(actions.run(app, "Noop", [("a", "1"), ("a", "2")]))
+    entry = jobs.append('{"a": 1}')
+    return {
+        "builds": [names.items, names.next],
+        "rules": [[rule.name, rule.patterns, rule.remove_prefix, rule.prefix] for rule in package_map.packages],
+        "favor": gitdeploy.options.favor.name.lower(),
+        "prepull": gitdeploy.actions.prepull,
+        "ordered": group.gitdeploys.value if isinstance(group.gitdeploys, groups.Gitdeploys_Ordered) else None,
+        "environments": servers.environments(),
+        "job": job.status in (jobs.Status.QUEUED, jobs.Status.RUNNING, jobs.Status.SUCCEEDED),
+        "entries": [[entry.seq, entry.data] for entry in jobs.entries(call.job, entry - 1, 10)],
+    }
+
+
+@plugin.action("hostile", "Fail", "Fails as is to be expected")
+def fail(_: ActionCall) -> Any:
+    raise Failure("the widget press is jammed", {"press": 42, "widgets": ["left", "right"]})
+
+
+@plugin.action("hostile", "Panic", "Fails as nobody expects")
+def panic(_: ActionCall) -> None:
+    on_the_way_down()
+
+
+def on_the_way_down() -> None:
+    deep_inside_the_plugin()
+
+
+def deep_inside_the_plugin() -> None:
+    raise ValueError("the widget press is jammed: 42")
+
+
+@plugin.action("hostile", "PanicUncaught", "The same where nothing catches it")
+def panic_uncaught(_: ActionCall) -> None:
+    """Run by `Handler` below, without the helper module."""
+
+
+Registration, Handled = plugin.exports()
+
+
+class Handler(Handled):
+    def run_action(self, call: handler.ActionCall) -> str:
+        if call.action == "PanicUncaught":
+            on_the_way_down()
+        return super().run_action(call)
