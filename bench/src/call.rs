@@ -45,8 +45,7 @@ pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> 
     let storage = Storage::in_directory(&site.directory.path().join("storage"))?;
     let Cli { command: Commands::Serve(settings) } = Cli::parse_from(["elita", "serve"]);
     let (outbound, cache) = (Outbound::new(None)?, site.directory.path().join("cache"));
-    let plugins =
-        Plugins::new(svc.clone(), storage.clone(), outbound, &cache, settings.limits, BTreeMap::new())?;
+    let plugins = Plugins::new(svc.clone(), storage.clone(), outbound, &cache, settings.limits, BTreeMap::new())?;
 
     let mut costs = Vec::new();
     let mut of_rust = None;
