@@ -1,5 +1,6 @@
 //! What is measured on: a Postgres of its own, with a database for each arm of a comparison.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -63,7 +64,7 @@ impl Site {
         let url = self.empty_database(name).await?;
         let svc = DataSvc::connect(&url, 1).await?;
         svc.ensure_administrator(PASSWORD).await?;
-        let token = svc.log_in("admin", PASSWORD.into(), None, None).await?.token;
+        let token = svc.log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), None, None).await?.token;
         let caller = svc.caller_of(&token).await?;
         svc.create_application(&caller, &AppName::parse(APPLICATION)?, &Attributes::default()).await?;
         svc.close().await;

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::config::{Role, Settings};
+use crate::config::{HttpSettings, Role, Settings};
 use crate::data_dir::{self, DataDir};
 use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
-use crate::jobs::{JobSettings, Jobs};
+use crate::jobs::{JobSettings, Jobs, Retention};
 use crate::plugin::{Loader, Plugins};
 use crate::postgres::Embedded;
-use crate::rest::{self, Rest};
+use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
 use crate::storage::Storage;
 
@@ -27,6 +27,8 @@ const CLOSE: Duration = Duration::from_secs(3);
 /// A running server.
 pub struct Server {
     address: SocketAddr,
+    /// `http` or `https`.
+    scheme: &'static str,
     made_password: Option<String>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -72,6 +74,11 @@ impl Server {
         self.address
     }
 
+    /// Where it is to be reached.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
     /// The password of `admin`, if this was the first start and none was given.
     pub fn made_password(&self) -> Option<&str> {
         self.made_password.as_deref()
@@ -100,6 +107,7 @@ impl Server {
 /// A server, but for what was there before it.
 struct Started {
     address: SocketAddr,
+    scheme: &'static str,
     made_password: Option<String>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -108,8 +116,8 @@ struct Started {
 
 impl Started {
     fn into_server(self, patience: Duration, postgres: Option<Embedded>, data_dir: DataDir) -> Server {
-        let Self { address, made_password, stop, tasks, svc } = self;
-        Server { address, made_password, stop, tasks, patience, svc, postgres, _data_dir: data_dir }
+        let Self { address, scheme, made_password, stop, tasks, svc } = self;
+        Server { address, scheme, made_password, stop, tasks, patience, svc, postgres, _data_dir: data_dir }
     }
 }
 
@@ -118,6 +126,8 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         .await
         .with_context(|| format!("{} cannot be listened on; choose another with --listen", settings.listen))?;
     let address = listener.local_addr()?;
+    let server = server_settings(&settings.http).await?;
+    let scheme = if server.tls.is_some() { "https" } else { "http" };
     let svc = DataSvc::connect(url, settings.database_connections).await?;
     let secret_key_file = settings.secret_key_file();
     let unusable = || format!("the secret key in {} cannot be used", secret_key_file.display());
@@ -141,28 +151,44 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
 
     // Last of what can fail, because the password is shown only once.
     let made_password = first_password(&svc, settings.admin_password.as_deref()).await?;
-    let rest = Rest::new(svc.clone(), jobs);
+    let rest = Rest::new(svc.clone(), jobs, Duration::from_secs(settings.http.body_seconds));
     let router = match settings.role {
         Role::All | Role::Api => rest::router(rest),
         Role::Worker => rest::health_router(rest),
     };
     let tasks = vec![
-        tokio::spawn(rest::serve(listener, router, stopped.clone())),
+        tokio::spawn(rest::serve(listener, router, server, stopped.clone())),
         tokio::spawn(worker.run()),
         tokio::spawn(async move {
             plugins.warm_up().await;
             loader.run(stopped).await;
         }),
     ];
-    info!("listening on {address}");
-    Ok(Started { address, made_password, stop, tasks, svc })
+    info!("listening on {address} for {scheme}");
+    Ok(Started { address, scheme, made_password, stop, tasks, svc })
+}
+
+/// What is taken of clients.
+async fn server_settings(settings: &HttpSettings) -> anyhow::Result<ServerSettings> {
+    let tls = match settings.tls_files()? {
+        Some((cert, key)) => Some(Tls::load(cert, key).await.context("TLS cannot be turned on")?),
+        None => None,
+    };
+    Ok(ServerSettings {
+        connections: settings.connections as usize,
+        requests: settings.requests as usize,
+        head_within: Duration::from_secs(settings.head_seconds),
+        idle_within: Duration::from_secs(settings.idle_seconds),
+        trusted_proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
+        tls,
+    })
 }
 
 /// How jobs are handled on this host.
 fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
     let runs = settings.limits.runs as usize;
     let at_most = |limit: Option<u32>| limit.map_or(runs, |limit| limit as usize);
-    let retention = settings.job_retention_seconds;
+    let kept = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
     JobSettings {
         host,
         runs_jobs: settings.role != Role::Api,
@@ -172,7 +198,10 @@ fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
         log: settings.limits.job_log(),
         drain: Duration::from_secs(settings.drain_seconds),
         cancel_grace: Duration::from_secs(settings.cancel_grace_seconds),
-        retention: (retention > 0).then(|| Duration::from_secs(retention)),
+        retention: Retention {
+            jobs: kept(settings.job_retention_seconds),
+            audit: kept(settings.audit_retention_seconds),
+        },
         notify: !settings.no_notify,
     }
 }

@@ -1,6 +1,8 @@
 //! Every setting: a flag of `elita serve`, a variable, and a key in an optional TOML file; in this order the first
 //! one given holds.
 
+mod http;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+pub use http::HttpSettings;
 
 use crate::datasvc::{Grants, PluginName};
 use crate::plugin::Limits;
@@ -85,6 +89,10 @@ pub struct Settings {
     #[arg(long, env = "ELITA_JOB_RETENTION_SECONDS", default_value_t = 90 * 24 * 3600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(..=100 * 366 * 24 * 3600))]
     pub job_retention_seconds: u64,
+    /// How long the record of who changed what is kept, in seconds; 0 keeps it for ever.
+    #[arg(long, env = "ELITA_AUDIT_RETENTION_SECONDS", default_value_t = 0, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(..=100 * 366 * 24 * 3600))]
+    pub audit_retention_seconds: u64,
     /// Password of the user `admin`, for the first start only; without one a random one is made and printed.
     #[arg(long, env = "ELITA_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     pub admin_password: Option<String>,
@@ -97,6 +105,9 @@ pub struct Settings {
     /// For trying things out: the log is for people, not for machines.
     #[arg(long, env = "ELITA_DEV")]
     pub dev: bool,
+    /// What the HTTP server takes, and for how long.
+    #[command(flatten)]
+    pub http: HttpSettings,
     /// What plugins may use.
     #[command(flatten)]
     pub limits: Limits,

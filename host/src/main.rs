@@ -40,7 +40,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     if let Some(password) = server.made_password() {
         println!("The user `admin` was made with the password {password}; it is not shown again");
     }
-    println!("Elita {} is ready at http://{}", env!("CARGO_PKG_VERSION"), server.address());
+    println!("Elita {} is ready at {}", env!("CARGO_PKG_VERSION"), server.url());
     stop_requested.await?;
     server.stop().await;
     Ok(())

@@ -235,9 +235,9 @@ async fn a_client_may_speak_http_2_from_the_start() {
     let settings = frame(4, 0, 0, b"");
     // `:method: GET`, `:scheme: http`, `:path: /`, and `:authority` with its value.
     let headers = frame(1, END_STREAM | END_HEADERS, 1, b"\x82\x86\x84\x41\x05elita");
-    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &headers].concat()).await.unwrap();
+    stream.write_all(&[PREFACE, &settings, &headers].concat()).await.unwrap();
     let headers = eventually("a reply on the first stream", async || {
-        let (kind, stream_id, payload) = read_frame(&mut stream).await;
+        let (kind, stream_id, payload) = read_frame(&mut stream).await?;
         (kind == 1 && stream_id == 1).then_some(payload)
     })
     .await;
@@ -271,7 +271,7 @@ async fn while_postgres_is_away_clients_are_asked_to_come_back() {
     assert_eq!(client.get("/app/meanwhile").await.status, 404);
 }
 
-fn assert_problem(reply: &Reply, status: u16, code: &str) {
+pub(crate) fn assert_problem(reply: &Reply, status: u16, code: &str) {
     assert_eq!(reply.status, status, "{reply}");
     assert_eq!(reply.header("content-type"), "application/problem+json", "{reply}");
     assert_eq!((&reply.body["status"], &reply.body["code"]), (&json!(status), &json!(code)), "{reply}");
@@ -296,7 +296,7 @@ fn post_app(host: &TestHost, headers: &str) -> String {
     format!("POST /app HTTP/1.1\r\nHost: elita\r\nConnection: close\r\nAuth-Token: {token}\r\n{headers}\r\n")
 }
 
-async fn connect(client: &Client) -> TcpStream {
+pub(crate) async fn connect(client: &Client) -> TcpStream {
     TcpStream::connect(client.base().strip_prefix("http://").unwrap()).await.unwrap()
 }
 
@@ -323,21 +323,23 @@ async fn exchange(client: &Client, bytes: &[u8]) -> String {
     String::from_utf8(reply).unwrap()
 }
 
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+/// What a client of HTTP/2 says first.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The next frame: its kind, its stream and its payload.
-async fn read_frame(connection: &mut TcpStream) -> (u8, u32, Vec<u8>) {
+/// The next frame: its kind, its stream and its payload; none at the end of the connection.
+pub(crate) async fn read_frame(connection: &mut TcpStream) -> Option<(u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
-    connection.read_exact(&mut head).await.unwrap();
+    connection.read_exact(&mut head).await.ok()?;
     let [l1, l2, l3, kind, _flags, s1, s2, s3, s4] = head;
     let mut payload = vec![0; u32::from_be_bytes([0, l1, l2, l3]) as usize];
-    connection.read_exact(&mut payload).await.unwrap();
-    (kind, u32::from_be_bytes([s1, s2, s3, s4]), payload)
+    connection.read_exact(&mut payload).await.ok()?;
+    Some((kind, u32::from_be_bytes([s1, s2, s3, s4]), payload))
 }

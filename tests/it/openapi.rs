@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{Api, TestHost, filled_in};
 
 /// Paths that the server will have, and some that servers often have. Those that are not in the document lead nowhere.
-const POSSIBLE_PATHS: [&str; 12] = [
+const POSSIBLE_PATHS: [&str; 11] = [
     "/app/{app}/builds/{build}/file",
     "/app/{app}/builds/{build}/packages/{package}",
     "/app/{app}/deployments",
@@ -18,7 +18,6 @@ const POSSIBLE_PATHS: [&str; 12] = [
     "/docs",
     "/git/{app}/{repo}.git",
     "/global",
-    "/global/audit",
     "/health",
     "/job/{id}/data/{seq}",
     "/metrics",
@@ -31,8 +30,7 @@ const METHODS: [Method; 7] =
 async fn every_operation_has_a_name() {
     let host = TestHost::start().await;
     let api = Api::of(&host.client).await;
-    let mut names: Vec<_> =
-        api.operations().map(|operation| operation.description["operationId"].as_str().unwrap().to_owned()).collect();
+    let mut names: Vec<_> = api.operations().map(|operation| operation.id().to_owned()).collect();
     names.sort();
     assert_snapshot!(names.join("\n"), @"
     about.get
@@ -47,6 +45,7 @@ async fn every_operation_has_a_name() {
     applications.list
     applications.put
     applications.update
+    audit.list
     builds.create
     builds.delete
     builds.get
@@ -252,12 +251,14 @@ async fn replies_have_the_members_that_are_declared() {
         ("/global/users/{user}/permissions", "/global/users/admin/permissions"),
         ("/app/{app}/actions", "/app/my_application/actions"),
         ("/app/{app}/actions/{action}", "/app/my_application/actions/DeleteWidgets"),
+        ("/global/audit", "/global/audit"),
         ("/global/plugins", "/global/plugins"),
         ("/global/plugins/{plugin}", "/global/plugins/widgets"),
         ("/global/tokens", "/global/tokens"),
         ("/global/tokens/{id}", "/global/tokens/current"),
         ("/job", "/job"),
-        ("/job/{id}", &format!("{job}?results=true")),
+        ("/job/{id}", &job),
+        ("/job/{id}", &format!("{job}?results=true&trace=true")),
         ("/job/{id}/data", &format!("{job}/data")),
     ] {
         let reply = host.client.get(path).await;
@@ -363,7 +364,7 @@ fn collect_references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
 
 /// Fails unless the objects in `value` have all members that `schema` requires and none that it does not know.
 fn assert_fits(api: &Value, schema: &Value, value: &Value, at: &str) {
-    let parts = parts(api, schema);
+    let parts = parts(api, schema, value);
     if let Value::Array(items) = value {
         let schema = parts.iter().find_map(|part| part.get("items"));
         let schema = schema.unwrap_or_else(|| panic!("{at} is an array, and not declared as one"));
@@ -379,18 +380,27 @@ fn assert_fits(api: &Value, schema: &Value, value: &Value, at: &str) {
         let schema = declared(name).unwrap_or_else(|| panic!("{at} has an undeclared member {name}"));
         assert_fits(api, schema, member, &format!("{at}.{name}"));
     }
-    for name in parts.iter().flat_map(|part| part["required"].as_array().into_iter().flatten()) {
-        assert!(members.contains_key(name.as_str().unwrap()), "{at} has no member {name}");
+    for name in parts.iter().flat_map(|part| required(part)) {
+        assert!(members.contains_key(name), "{at} has no member {name}");
     }
 }
 
-/// The schemas that a schema is made of, references followed.
-fn parts<'a>(api: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
+/// The schemas that a schema is made of for this value, references followed: of alternatives the one that fits.
+fn parts<'a>(api: &'a Value, schema: &'a Value, value: &Value) -> Vec<&'a Value> {
     if let Some(reference) = schema["$ref"].as_str() {
-        return parts(api, api.pointer(reference.strip_prefix('#').unwrap()).unwrap());
+        return parts(api, api.pointer(reference.strip_prefix('#').unwrap()).unwrap(), value);
     }
-    let combined = ["allOf", "oneOf"].iter().filter_map(|name| schema[*name].as_array()).flatten();
-    let mut found: Vec<_> = combined.flat_map(|part| parts(api, part)).collect();
+    let combined = |name: &str| schema[name].as_array().into_iter().flatten().map(|part| parts(api, part, value));
+    let mut found: Vec<_> = combined("allOf").flatten().collect();
+    let alternatives: Vec<_> = combined("oneOf").collect();
+    let fitting =
+        alternatives.iter().find(|parts| parts.iter().all(|part| required(part).all(|name| value.get(name).is_some())));
+    found.extend(fitting.or(alternatives.first()).into_iter().flatten());
     found.push(schema);
     found
+}
+
+/// The members that a schema requires.
+fn required(schema: &Value) -> impl Iterator<Item = &str> {
+    schema["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap())
 }

@@ -4,6 +4,7 @@ use std::future::ready;
 
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::DataSvc;
@@ -55,7 +56,8 @@ impl DataSvc {
         attributes: &Attributes,
     ) -> Result<Application> {
         caller.require(Permission::Write, name)?;
-        sqlx::query_as!(
+        let mut transaction = self.change(caller, "applications.create").await?;
+        let application = sqlx::query_as!(
             Application,
             r#"insert into applications (name, attributes) values ($1, $2)
                returning name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
@@ -63,9 +65,11 @@ impl DataSvc {
             name.as_str(),
             attributes as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
-        .on_constraint("applications_pkey", || Error::already_exists(Kind::Application, name))
+        .on_constraint("applications_pkey", || Error::already_exists(Kind::Application, name))?;
+        transaction.created(Some(name), name, &application).await?;
+        Ok(application)
     }
 
     /// One application.
@@ -116,21 +120,12 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<Application> {
         caller.require(Permission::Write, name)?;
-        let mut transaction = self.pool.begin().await?;
-        let application = sqlx::query_as!(
-            Application,
-            r#"select name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
-                   revision as "revision: Revision"
-               from applications where name = $1 for no key update"#,
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Application, name))?;
+        let mut transaction = self.change(caller, "applications.update").await?;
+        let application = locked(&mut transaction, name).await?;
         expected.check(application.revision, Kind::Application, name)?;
         let Change { attributes } =
             patch.apply(&application, &Change { attributes: application.attributes.clone() })?;
-        let application = sqlx::query_as!(
+        let updated = sqlx::query_as!(
             Application,
             r#"update applications set attributes = $2, revision = nextval('revisions'), updated_at = now()
                where name = $1
@@ -141,8 +136,8 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.commit().await?;
-        Ok(application)
+        transaction.updated(Some(name), name, &application, &updated).await?;
+        Ok(updated)
     }
 
     /// Tells an empty list from that of an application that does not exist.
@@ -167,16 +162,13 @@ impl DataSvc {
     /// write permission on that name; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_application(&self, caller: &Caller, name: &AppName, expected: &Expected) -> Result<()> {
         caller.require(Permission::Write, name)?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.change(caller, "applications.delete").await?;
         // The lock keeps new jobs out (they lock the row to be enqueued), so that the count below holds.
-        let revision = sqlx::query_scalar!(
-            r#"select revision as "revision: Revision" from applications where name = $1 for update"#,
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Application, name))?;
-        expected.check(revision, Kind::Application, name)?;
+        sqlx::query!("select from applications where name = $1 for update", name.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        let application = locked(&mut transaction, name).await?;
+        expected.check(application.revision, Kind::Application, name)?;
         let unfinished = sqlx::query_scalar!(
             r#"select count(*) as "count!" from jobs where application = $1 and status in ('queued', 'running')"#,
             name.as_str()
@@ -192,7 +184,20 @@ impl DataSvc {
         sqlx::query!("delete from groups where application = $1", name.as_str()).execute(&mut *transaction).await?;
         sqlx::query!("delete from gitdeploys where application = $1", name.as_str()).execute(&mut *transaction).await?;
         sqlx::query!("delete from applications where name = $1", name.as_str()).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.deleted(Some(name), name, &application).await
     }
+}
+
+/// One application, locked against changes, and not against what is made in it.
+async fn locked(connection: &mut PgConnection, name: &AppName) -> Result<Application> {
+    sqlx::query_as!(
+        Application,
+        r#"select name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+               revision as "revision: Revision"
+           from applications where name = $1 for no key update"#,
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::Application, name))
 }

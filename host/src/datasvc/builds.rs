@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::DataSvc;
@@ -93,6 +94,7 @@ impl DataSvc {
         attributes: &Attributes,
     ) -> Result<Build> {
         caller.require(Permission::Write, application)?;
+        let mut transaction = self.change(caller, "builds.create").await?;
         let created = sqlx::query_as!(
             Build,
             r#"insert into builds (application, name, attributes) values ($1, $2, $3)
@@ -103,12 +105,14 @@ impl DataSvc {
             name.as_str(),
             attributes as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await;
-        created.on_constraints(&[
+        let build = created.on_constraints(&[
             ("builds_pkey", &|| Error::already_exists(Kind::Build, name)),
             ("builds_application_fkey", &|| Error::not_found(Kind::Application, application)),
-        ])
+        ])?;
+        transaction.created(Some(application), name, &build).await?;
+        Ok(build)
     }
 
     /// One build.
@@ -167,22 +171,11 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<Build> {
         caller.require(Permission::Write, application)?;
-        let mut transaction = self.pool.begin().await?;
-        let build = sqlx::query_as!(
-            Build,
-            r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
-                   packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
-                   created_at, updated_at, revision as "revision: Revision"
-               from builds where application = $1 and name = $2 for update"#,
-            application.as_str(),
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Build, name))?;
+        let mut transaction = self.change(caller, "builds.update").await?;
+        let build = locked(&mut transaction, application, name).await?;
         expected.check(build.revision, Kind::Build, name)?;
         let Change { attributes } = patch.apply(&build, &Change { attributes: build.attributes.clone() })?;
-        let build = sqlx::query_as!(
+        let updated = sqlx::query_as!(
             Build,
             r#"update builds set attributes = $3, revision = nextval('revisions'), updated_at = now()
                where application = $1 and name = $2
@@ -195,8 +188,8 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.commit().await?;
-        Ok(build)
+        transaction.updated(Some(application), name, &build, &updated).await?;
+        Ok(updated)
     }
 
     /// Removes a build.
@@ -212,17 +205,28 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<()> {
         caller.require(Permission::Write, application)?;
-        let mut transaction = self.pool.begin().await?;
-        let revision = sqlx::query_scalar!(
-            r#"delete from builds where application = $1 and name = $2 returning revision as "revision: Revision""#,
-            application.as_str(),
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Build, name))?;
-        expected.check(revision, Kind::Build, name)?;
-        transaction.commit().await?;
-        Ok(())
+        let mut transaction = self.change(caller, "builds.delete").await?;
+        let build = locked(&mut transaction, application, name).await?;
+        expected.check(build.revision, Kind::Build, name)?;
+        sqlx::query!("delete from builds where application = $1 and name = $2", application.as_str(), name.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.deleted(Some(application), name, &build).await
     }
+}
+
+/// One build, locked against changes.
+async fn locked(connection: &mut PgConnection, application: &AppName, name: &BuildName) -> Result<Build> {
+    sqlx::query_as!(
+        Build,
+        r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+               packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+               created_at, updated_at, revision as "revision: Revision"
+           from builds where application = $1 and name = $2 for update"#,
+        application.as_str(),
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::Build, name))
 }

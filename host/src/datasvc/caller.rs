@@ -1,12 +1,13 @@
 //! Who is asking, and what they may do.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
-use super::ids::{ActionName, AppName, PluginName, ServerName, TokenId, UserName};
+use super::ids::{ActionName, AppName, JobId, PluginName, ServerName, TokenId, UserName};
 use super::permissions::{Permissions, matches};
 
 /// Who asks for an operation. Every operation that a door offers takes one and asks it first.
@@ -18,6 +19,8 @@ pub enum Caller {
         name: UserName,
         /// The token they used.
         token: TokenId,
+        /// Where their request came from.
+        address: Option<IpAddr>,
         /// What they may do.
         permissions: Arc<Permissions>,
     },
@@ -25,6 +28,8 @@ pub enum Caller {
     Plugin {
         /// Its name, for the record.
         name: PluginName,
+        /// The job that it runs in.
+        job: JobId,
         /// The applications it registered actions or hooks for.
         applications: Arc<BTreeSet<AppName>>,
         /// What else it may touch.
@@ -37,21 +42,34 @@ pub enum Caller {
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
     /// Patterns of further applications' names.
-    applications: Vec<String>,
+    pub(super) applications: Vec<String>,
     /// Patterns of the names of servers.
-    servers: Vec<String>,
+    pub(super) servers: Vec<String>,
     /// Interfaces that are no application's, and are denied without it.
-    interfaces: BTreeSet<Interface>,
+    pub(super) interfaces: BTreeSet<Interface>,
 }
 
 /// An interface that has to be granted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interface {
     /// Which git providers there are.
     GitProviders,
     /// To make, change and remove servers. Looking at those that are granted takes only them.
     Servers,
+}
+
+impl Interface {
+    /// All there are.
+    pub(super) const ALL: [Self; 2] = [Self::GitProviders, Self::Servers];
+
+    /// Its name, in WIT and in the configuration.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::GitProviders => "git-providers",
+            Self::Servers => "servers",
+        }
+    }
 }
 
 /// What may be done with an application, or with what belongs to none.
@@ -73,6 +91,14 @@ impl Permission {
 }
 
 impl Caller {
+    /// The same, at this address: a user's request came from there.
+    pub fn at(mut self, client: IpAddr) -> Self {
+        if let Self::User { address, .. } = &mut self {
+            *address = Some(client);
+        }
+        self
+    }
+
     /// Whether this caller holds the permission on the application.
     pub fn may(&self, permission: Permission, application: &AppName) -> bool {
         match self {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The result of an operation of the data services.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -91,6 +92,14 @@ pub enum Error {
     /// The token is unknown or has expired.
     #[error("the token is not valid, or has expired; log in again with POST /global/tokens")]
     InvalidToken,
+    /// Too much is asked for at once, or too often.
+    #[error("{reason}")]
+    Throttled {
+        /// Of what there was too much.
+        reason: String,
+        /// How long to wait before asking again.
+        retry_after: Duration,
+    },
     /// The log of a job takes no more of its plugin's entries.
     #[error("the job's log is full: it takes {entries} entries and {bytes} bytes of a plugin; this entry was dropped")]
     LogFull {

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use url::Url;
 
@@ -187,6 +188,14 @@ struct Changeable<'a> {
     auth: &'a Option<Value>,
 }
 
+/// A git provider after a change, and whether its credentials are other ones.
+#[derive(Serialize)]
+struct Audited<'p> {
+    #[serde(flatten)]
+    provider: &'p GitProvider,
+    auth_changed: bool,
+}
+
 /// What the credentials of a git provider are sealed for.
 fn identity(name: &GitProviderName) -> String {
     format!("git provider {name}")
@@ -205,7 +214,8 @@ impl DataSvc {
         r#type.check(base_url.as_ref())?;
         let auth = auth.as_ref().map(|auth| GitProviderAuth::read(auth, *r#type)).transpose()?;
         let sealed = auth.map(|auth| self.seal_auth(name, &auth)).transpose()?;
-        sqlx::query_as!(
+        let mut transaction = self.change(caller, "git-providers.create").await?;
+        let provider = sqlx::query_as!(
             GitProvider,
             r#"insert into git_providers (name, type, base_url, auth, secret_version, attributes)
                values ($1, $2, $3, $4, $5, $6)
@@ -220,12 +230,14 @@ impl DataSvc {
             sealed.as_ref().map(|sealed| sealed.version),
             attributes as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
         .on_constraints(&[
             ("git_providers_pkey", &|| Error::already_exists(Kind::GitProvider, name)),
             ("git_providers_secret_version_fkey", &outdated_key),
-        ])
+        ])?;
+        transaction.created(None, name, &provider).await?;
+        Ok(provider)
     }
 
     /// One git provider.
@@ -283,20 +295,8 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<GitProvider> {
         caller.require_interface(Permission::Write, Interface::GitProviders)?;
-        let mut transaction = self.pool.begin().await?;
-        // Repositories may be given this provider meanwhile.
-        let provider = sqlx::query_as!(
-            GitProvider,
-            r#"select name as "name: GitProviderName", type as "type: GitProviderType",
-                   base_url as "base_url: BaseUrl", auth is not null as "has_auth!",
-                   attributes as "attributes: Attributes", created_at, updated_at,
-                   revision as "revision: Revision"
-               from git_providers where name = $1 for no key update"#,
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::GitProvider, name))?;
+        let mut transaction = self.change(caller, "git-providers.update").await?;
+        let provider = locked(&mut transaction, name).await?;
         expected.check(provider.revision, Kind::GitProvider, name)?;
         let shown = provider.has_auth.then_some(Value::Bool(true));
         let changeable = Change {
@@ -316,7 +316,7 @@ impl DataSvc {
             Some(auth) => Some(self.seal_auth(name, &GitProviderAuth::read(&auth, provider.r#type)?)?),
             None => None,
         };
-        let provider = sqlx::query_as!(
+        let updated = sqlx::query_as!(
             GitProvider,
             r#"update git_providers
                set base_url = $2, attributes = $3, auth = case when $4 then auth else $5 end,
@@ -337,15 +337,17 @@ impl DataSvc {
         .fetch_one(&mut *transaction)
         .await
         .on_constraint("git_providers_secret_version_fkey", outdated_key)?;
-        transaction.commit().await?;
-        Ok(provider)
+        let after = Audited { provider: &updated, auth_changed: sealed.is_some() };
+        transaction.updated(None, name, &provider, &after).await?;
+        Ok(updated)
     }
 
     /// Removes a git provider that no git repository uses.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] naming git repositories that use it, as far as the caller may read
-    /// them; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is another version than expected.
+    /// them; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is another version than
+    /// expected.
     pub async fn delete_git_provider(
         &self,
         caller: &Caller,
@@ -353,16 +355,13 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<()> {
         caller.require_interface(Permission::Write, Interface::GitProviders)?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.change(caller, "git-providers.delete").await?;
         // The lock keeps repositories from being given this provider, so that what is found below holds.
-        let revision = sqlx::query_scalar!(
-            r#"select revision as "revision: Revision" from git_providers where name = $1 for update"#,
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::GitProvider, name))?;
-        expected.check(revision, Kind::GitProvider, name)?;
+        sqlx::query!("select from git_providers where name = $1 for update", name.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        let provider = locked(&mut transaction, name).await?;
+        expected.check(provider.revision, Kind::GitProvider, name)?;
         let repos = sqlx::query_as!(
             AppReferrer,
             r#"select application as "application: AppName", name, count(*) over () as "count!"
@@ -377,8 +376,7 @@ impl DataSvc {
             .execute(&mut *transaction)
             .await
             .on_constraint("git_repos_git_provider_fkey", || in_use(name, "a git repo"))?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.deleted(None, name, &provider).await
     }
 
     fn seal_auth(&self, name: &GitProviderName, auth: &GitProviderAuth) -> Result<Sealed> {
@@ -412,6 +410,21 @@ impl DataSvc {
         }
         Ok(())
     }
+}
+
+/// One git provider, locked against changes. Repositories may be given it meanwhile.
+async fn locked(connection: &mut PgConnection, name: &GitProviderName) -> Result<GitProvider> {
+    sqlx::query_as!(
+        GitProvider,
+        r#"select name as "name: GitProviderName", type as "type: GitProviderType",
+               base_url as "base_url: BaseUrl", auth is not null as "has_auth!",
+               attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+           from git_providers where name = $1 for no key update"#,
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::GitProvider, name))
 }
 
 fn in_use(name: &GitProviderName, users: &str) -> Error {

@@ -1,6 +1,7 @@
 //! Git repositories: what packages are committed to, and what servers pull from.
 
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::DataSvc;
@@ -92,6 +93,7 @@ impl DataSvc {
             return Err(Error::invalid("existing", todo));
         }
         let uri = uri.as_ref().ok_or_else(|| Error::invalid("uri", "a repository that exists needs its URI"))?;
+        let mut transaction = self.change(caller, "git-repos.create").await?;
         let created = sqlx::query_as!(
             GitRepo,
             r#"insert into git_repos (application, name, git_provider, uri, attributes, keypair)
@@ -107,14 +109,16 @@ impl DataSvc {
             attributes as _,
             keypair.as_ref().map(KeypairName::as_str)
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await;
-        created.on_constraints(&[
+        let repo = created.on_constraints(&[
             ("git_repos_pkey", &|| Error::already_exists(Kind::GitRepo, name)),
             ("git_repos_application_fkey", &|| Error::not_found(Kind::Application, application)),
             ("git_repos_git_provider_fkey", &|| no_provider(gitprovider.as_ref())),
             ("git_repos_keypair_fkey", &|| no_keypair(keypair.as_ref())),
-        ])
+        ])?;
+        transaction.created(Some(application), name, &repo).await?;
+        Ok(repo)
     }
 
     /// One git repository.
@@ -176,21 +180,8 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<GitRepo> {
         caller.require(Permission::Write, application)?;
-        let mut transaction = self.pool.begin().await?;
-        // Gitdeploys may be given this repository meanwhile.
-        let repo = sqlx::query_as!(
-            GitRepo,
-            r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
-                   last_build as "last_build: BuildName", last_commit,
-                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
-               from git_repos where application = $1 and name = $2 for no key update"#,
-            application.as_str(),
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::GitRepo, name))?;
+        let mut transaction = self.change(caller, "git-repos.update").await?;
+        let repo = locked(&mut transaction, application, name).await?;
         expected.check(repo.revision, Kind::GitRepo, name)?;
         let changeable = Change {
             uri: repo.uri.clone(),
@@ -224,7 +215,7 @@ impl DataSvc {
             ("git_repos_git_provider_fkey", &|| no_provider(gitprovider.as_ref())),
             ("git_repos_keypair_fkey", &|| no_keypair(keypair.as_ref())),
         ])?;
-        transaction.commit().await?;
+        transaction.updated(Some(application), name, &repo, &updated).await?;
         Ok(updated)
     }
 
@@ -247,17 +238,17 @@ impl DataSvc {
             let todo = "repositories are not removed at their provider yet; remove it there, and here without `delete`";
             return Err(Error::invalid("delete", todo));
         }
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.change(caller, "git-repos.delete").await?;
         // The lock keeps gitdeploys from being given this repository, so that what is found below holds.
-        let revision = sqlx::query_scalar!(
-            r#"select revision as "revision: Revision" from git_repos where application = $1 and name = $2 for update"#,
+        sqlx::query!(
+            "select from git_repos where application = $1 and name = $2 for update",
             application.as_str(),
             name.as_str()
         )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::GitRepo, name))?;
-        expected.check(revision, Kind::GitRepo, name)?;
+        .execute(&mut *transaction)
+        .await?;
+        let repo = locked(&mut transaction, application, name).await?;
+        expected.check(repo.revision, Kind::GitRepo, name)?;
         let gitdeploys = sqlx::query_as!(
             Referrer,
             r#"select name, count(*) over () as "count!"
@@ -275,9 +266,25 @@ impl DataSvc {
             .execute(&mut *transaction)
             .await
             .on_constraint("gitdeploys_git_repo_fkey", || in_use(name, "a gitdeploy"))?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.deleted(Some(application), name, &repo).await
     }
+}
+
+/// One git repository, locked against changes. Gitdeploys may be given it meanwhile.
+async fn locked(connection: &mut PgConnection, application: &AppName, name: &GitRepoName) -> Result<GitRepo> {
+    sqlx::query_as!(
+        GitRepo,
+        r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
+               git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+               last_build as "last_build: BuildName", last_commit,
+               attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+           from git_repos where application = $1 and name = $2 for no key update"#,
+        application.as_str(),
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::GitRepo, name))
 }
 
 fn no_provider(name: Option<&GitProviderName>) -> Error {

@@ -170,6 +170,7 @@ impl DataSvc {
         location.check()?;
         options.check()?;
         actions.check()?;
+        let mut transaction = self.change(caller, "gitdeploys.create").await?;
         let created = sqlx::query_as!(
             Row,
             r#"insert into gitdeploys
@@ -190,14 +191,16 @@ impl DataSvc {
             actions as _,
             attributes as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await;
         let created = created.on_constraints(&[
             ("gitdeploys_pkey", &|| Error::already_exists(Kind::Gitdeploy, name)),
             ("gitdeploys_application_fkey", &|| Error::not_found(Kind::Application, application)),
             ("gitdeploys_git_repo_fkey", &|| no_repo(&location.gitrepo)),
         ])?;
-        Ok(created.into())
+        let gitdeploy = Gitdeploy::from(created);
+        transaction.created(Some(application), name, &gitdeploy).await?;
+        Ok(gitdeploy)
     }
 
     /// One gitdeploy.
@@ -268,25 +271,8 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<Gitdeploy> {
         caller.require(Permission::Write, application)?;
-        let mut transaction = self.pool.begin().await?;
-        // The lock keeps it from being initialized on servers, so that what is found below holds.
-        let found = sqlx::query_as!(
-            Row,
-            r#"select name as "name: GitdeployName", application as "app_name: AppName",
-                   package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
-                   options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
-                   attributes as "attributes: Attributes",
-                   coalesce((select servers from initialized_servers s
-                             where s.application = g.application and s.gitdeploy = g.name), '[]')
-                       as "servers!: InitializedServers",
-                   created_at, updated_at, revision as "revision: Revision"
-               from gitdeploys g where application = $1 and name = $2 for update"#,
-            application.as_str(),
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?;
-        let gitdeploy = found.map(Gitdeploy::from).ok_or_else(|| Error::not_found(Kind::Gitdeploy, name))?;
+        let mut transaction = self.change(caller, "gitdeploys.update").await?;
+        let gitdeploy = locked(&mut transaction, application, name).await?;
         expected.check(gitdeploy.revision, Kind::Gitdeploy, name)?;
         let changeable = Change {
             package: gitdeploy.package.clone(),
@@ -336,8 +322,9 @@ impl DataSvc {
         .fetch_one(&mut *transaction)
         .await
         .on_constraint("gitdeploys_git_repo_fkey", || no_repo(&location.gitrepo))?;
-        transaction.commit().await?;
-        Ok(updated.into())
+        let updated = Gitdeploy::from(updated);
+        transaction.updated(Some(application), name, &gitdeploy, &updated).await?;
+        Ok(updated)
     }
 
     /// Removes a gitdeploy that is in no group and initialized on no server.
@@ -354,18 +341,9 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<()> {
         caller.require(Permission::Write, application)?;
-        let mut transaction = self.pool.begin().await?;
-        // The lock keeps it out of groups and off servers, so that what is found below holds.
-        let revision = sqlx::query_scalar!(
-            r#"select revision as "revision: Revision"
-               from gitdeploys where application = $1 and name = $2 for update"#,
-            application.as_str(),
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Gitdeploy, name))?;
-        expected.check(revision, Kind::Gitdeploy, name)?;
+        let mut transaction = self.change(caller, "gitdeploys.delete").await?;
+        let gitdeploy = locked(&mut transaction, application, name).await?;
+        expected.check(gitdeploy.revision, Kind::Gitdeploy, name)?;
         let groups = sqlx::query_as!(
             Referrer,
             r#"select "group" as name, count(*) over () as "count!"
@@ -393,9 +371,30 @@ impl DataSvc {
         .execute(&mut *transaction)
         .await
         .on_constraint("group_gitdeploys_gitdeploy_fkey", || in_groups(name, "a group"))?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.deleted(Some(application), name, &gitdeploy).await
     }
+}
+
+/// One gitdeploy. The lock keeps it out of groups and from being initialized on servers, so that what is found of
+/// both afterwards holds.
+async fn locked(connection: &mut PgConnection, application: &AppName, name: &GitdeployName) -> Result<Gitdeploy> {
+    let found = sqlx::query_as!(
+        Row,
+        r#"select name as "name: GitdeployName", application as "app_name: AppName",
+               package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
+               options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
+               attributes as "attributes: Attributes",
+               coalesce((select servers from initialized_servers s
+                         where s.application = g.application and s.gitdeploy = g.name), '[]')
+                   as "servers!: InitializedServers",
+               created_at, updated_at, revision as "revision: Revision"
+           from gitdeploys g where application = $1 and name = $2 for update"#,
+        application.as_str(),
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?;
+    found.map(Gitdeploy::from).ok_or_else(|| Error::not_found(Kind::Gitdeploy, name))
 }
 
 /// Some of the servers on which a gitdeploy is initialized.

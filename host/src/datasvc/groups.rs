@@ -94,7 +94,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         gitdeploys.check()?;
         check_description(description)?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.change(caller, "groups.create").await?;
         let created = sqlx::query!(
             "insert into groups (application, name, ordered, rolling_deploy, description, attributes)
              values ($1, $2, $3, $4, $5, $6)",
@@ -114,7 +114,7 @@ impl DataSvc {
             return Err(self.unknown_gitdeploys(application, gitdeploys).await?);
         }
         let group = read(&mut transaction, application, name, None).await?;
-        transaction.commit().await?;
+        transaction.created(Some(application), name, &group).await?;
         Ok(group)
     }
 
@@ -190,17 +190,8 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<Group> {
         caller.require(Permission::Write, application)?;
-        let mut transaction = self.pool.begin().await?;
-        // Locked before it is read: what a waiting statement reads of other tables is older than the lock.
-        sqlx::query_scalar!(
-            "select 1 from groups where application = $1 and name = $2 for update",
-            application.as_str(),
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Group, name))?;
-        let group = read(&mut transaction, application, name, None).await?;
+        let mut transaction = self.change(caller, "groups.update").await?;
+        let group = locked(&mut transaction, application, name).await?;
         expected.check(group.revision, Kind::Group, name)?;
         let changeable = Change {
             gitdeploys: group.gitdeploys.clone(),
@@ -231,9 +222,9 @@ impl DataSvc {
                 return Err(self.unknown_gitdeploys(application, &gitdeploys).await?);
             }
         }
-        let group = read(&mut transaction, application, name, None).await?;
-        transaction.commit().await?;
-        Ok(group)
+        let updated = read(&mut transaction, application, name, None).await?;
+        transaction.updated(Some(application), name, &group, &updated).await?;
+        Ok(updated)
     }
 
     /// Removes a group. Its gitdeploys and its servers stay.
@@ -249,18 +240,13 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<()> {
         caller.require(Permission::Write, application)?;
-        let mut transaction = self.pool.begin().await?;
-        let revision = sqlx::query_scalar!(
-            r#"delete from groups where application = $1 and name = $2 returning revision as "revision: Revision""#,
-            application.as_str(),
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Group, name))?;
-        expected.check(revision, Kind::Group, name)?;
-        transaction.commit().await?;
-        Ok(())
+        let mut transaction = self.change(caller, "groups.delete").await?;
+        let group = locked(&mut transaction, application, name).await?;
+        expected.check(group.revision, Kind::Group, name)?;
+        sqlx::query!("delete from groups where application = $1 and name = $2", application.as_str(), name.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.deleted(Some(application), name, &group).await
     }
 
     /// Says which of these gitdeploys do not exist, now that the database has found one.
@@ -316,6 +302,18 @@ async fn read(
     .fetch_optional(connection)
     .await?
     .ok_or_else(|| Error::not_found(Kind::Group, name))
+}
+
+/// One group, locked before it is read: what a waiting statement reads of other tables is older than the lock.
+async fn locked(connection: &mut PgConnection, application: &AppName, name: &GroupName) -> Result<Group> {
+    sqlx::query!(
+        "select from groups where application = $1 and name = $2 for update",
+        application.as_str(),
+        name.as_str()
+    )
+    .execute(&mut *connection)
+    .await?;
+    read(connection, application, name, None).await
 }
 
 /// Writes the gitdeploys of a group, which has none yet. False: one of them does not exist.

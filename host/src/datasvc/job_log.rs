@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
@@ -15,6 +16,7 @@ use super::DataSvc;
 use super::caller::Caller;
 use super::error::{Error, Kind, Result};
 use super::ids::{AppName, JobId, PluginName};
+use super::job_trace::Tracer;
 use super::jobs::{JobError, JobStatus, Json, may_read};
 use super::queue::{Claim, Outcome, no_longer_held};
 use super::recorder::{EndRecord, EntryRecord, Recorder};
@@ -79,6 +81,7 @@ struct Log {
     state: Mutex<State>,
     /// Whether the job was given away.
     lost: Arc<AtomicBool>,
+    trace: Tracer,
 }
 
 #[derive(Debug)]
@@ -132,6 +135,16 @@ impl JobLog {
         self.push(&mut self.lock(), SOURCE_HOST, data, None)
     }
 
+    /// Adds a call of the plugin to the job's trace; `target` is what it was about.
+    pub fn trace_call(&self, call: &str, target: &str, outcome: &str, took: Duration) {
+        self.0.trace.call(call, target, outcome, took);
+    }
+
+    /// Adds a line of the plugin's output to the job's trace.
+    pub fn trace_output(&self, stream: &str, level: &str, text: &str) {
+        self.0.trace.output(stream, level, text);
+    }
+
     /// Waits until all entries so far can be read.
     ///
     /// # Errors
@@ -164,8 +177,8 @@ impl JobLog {
             Outcome::Cancelled(error) => (JobStatus::Cancelled, None, Some(self.note_end("cancelled", error)?)),
         };
         let (answer, answered) = oneshot::channel();
-        let (job_id, fence) = (self.0.job_id, self.0.fence);
-        self.0.recorder.end(EndRecord { job_id, fence, status, result, error, answer })?;
+        let (job_id, fence, trace) = (self.0.job_id, self.0.fence, self.0.trace.take()?);
+        self.0.recorder.end(EndRecord { job_id, fence, status, result, error, trace, answer })?;
         answered.await.map_err(Error::internal)?
     }
 
@@ -224,6 +237,7 @@ impl DataSvc {
             limits,
             state: Mutex::new(state),
             lost: Arc::default(),
+            trace: Tracer::default(),
         }))
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json as SqlJson;
@@ -329,7 +330,7 @@ impl DataSvc {
         let error = JobError::new("cancelled", format!("{} asked for it to stop", described(caller)));
         let error = serde_json::to_value(&error).map_err(Error::internal)?;
         let changed = loop {
-            match self.request_stop(caller, id, &error).await {
+            match self.request_stop(caller, &job, &error).await {
                 // The former holder has just recorded an entry.
                 Err(Error::Conflict { reason }) if reason == TAKEN => {}
                 other => break other?,
@@ -348,8 +349,9 @@ impl DataSvc {
     }
 
     /// Where the job stands then, if it had not ended.
-    async fn request_stop(&self, caller: &Caller, id: JobId, error: &serde_json::Value) -> Result<Option<JobStatus>> {
-        sqlx::query_scalar!(
+    async fn request_stop(&self, caller: &Caller, job: &Job, error: &serde_json::Value) -> Result<Option<JobStatus>> {
+        let mut transaction = self.change(caller, "jobs.cancel").await?;
+        let status = sqlx::query_scalar!(
             r#"with cancelled as (
                    update jobs set cancel_requested_at = coalesce(cancel_requested_at, now()),
                        cancel_requested_by = coalesce(cancel_requested_by, $2), updated_at = now(),
@@ -365,14 +367,18 @@ impl DataSvc {
                    from cancelled where status = 'cancelled'
                )
                select status as "status: JobStatus" from cancelled"#,
-            id as _,
+            job.job_id as _,
             caller.username().map(|name| name.as_str()),
             error,
             SOURCE_HOST
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await
-        .on_constraint("job_entries_pkey", || Error::conflict(TAKEN))
+        .on_constraint("job_entries_pkey", || Error::conflict(TAKEN))?;
+        let Some(status) = status else { return Ok(None) };
+        let after = json!({ "status": status, "cancel_requested": true });
+        transaction.updated(job.application.as_ref(), &job.job_id, &json!({ "status": job.status }), &after).await?;
+        Ok(Some(status))
     }
 
     /// One job.

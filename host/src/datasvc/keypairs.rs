@@ -2,6 +2,7 @@
 //! through no door.
 
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 use time::OffsetDateTime;
 
@@ -135,6 +136,7 @@ impl DataSvc {
         let unwritable = |error: ssh_key::Error| Error::internal(error.to_string());
         let text = key.to_openssh(LineEnding::LF).map_err(unwritable)?;
         let sealed = self.secrets()?.seal(&identity(name), text.as_bytes())?;
+        let mut transaction = self.change(caller, "keypairs.create").await?;
         let created = sqlx::query_as!(
             Keypair,
             r#"insert into keypairs (name, key_type, public_key, fingerprint, private_key, secret_version, attributes)
@@ -149,12 +151,14 @@ impl DataSvc {
             sealed.version,
             attributes as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await;
-        created.on_constraints(&[
+        let keypair = created.on_constraints(&[
             ("keypairs_pkey", &|| Error::already_exists(Kind::Keypair, name)),
             ("keypairs_secret_version_fkey", &outdated_key),
-        ])
+        ])?;
+        transaction.created(None, name, &keypair).await?;
+        Ok(keypair)
     }
 
     /// One keypair.
@@ -206,20 +210,11 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<Keypair> {
         caller.require_global(Permission::Write)?;
-        let mut transaction = self.pool.begin().await?;
-        let keypair = sqlx::query_as!(
-            Keypair,
-            r#"select name as "name: KeypairName", key_type, public_key, fingerprint,
-                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
-               from keypairs where name = $1 for update"#,
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Keypair, name))?;
+        let mut transaction = self.change(caller, "keypairs.update").await?;
+        let keypair = locked(&mut transaction, name).await?;
         expected.check(keypair.revision, Kind::Keypair, name)?;
         let Change { attributes } = patch.apply(&keypair, &Change { attributes: keypair.attributes.clone() })?;
-        let keypair = sqlx::query_as!(
+        let updated = sqlx::query_as!(
             Keypair,
             r#"update keypairs set attributes = $2, revision = nextval('revisions'), updated_at = now() where name = $1
                returning name as "name: KeypairName", key_type, public_key, fingerprint,
@@ -229,8 +224,8 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.commit().await?;
-        Ok(keypair)
+        transaction.updated(None, name, &keypair, &updated).await?;
+        Ok(updated)
     }
 
     /// Removes a keypair.
@@ -240,15 +235,9 @@ impl DataSvc {
     /// may read them; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_keypair(&self, caller: &Caller, name: &KeypairName, expected: &Expected) -> Result<()> {
         caller.require_global(Permission::Write)?;
-        let mut transaction = self.pool.begin().await?;
-        let revision = sqlx::query_scalar!(
-            r#"select revision as "revision: Revision" from keypairs where name = $1 for update"#,
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Keypair, name))?;
-        expected.check(revision, Kind::Keypair, name)?;
+        let mut transaction = self.change(caller, "keypairs.delete").await?;
+        let keypair = locked(&mut transaction, name).await?;
+        expected.check(keypair.revision, Kind::Keypair, name)?;
         let users = sqlx::query_as!(
             AppReferrer,
             r#"select application as "application: AppName", name, count(*) over () as "count!"
@@ -262,8 +251,7 @@ impl DataSvc {
         let removed = sqlx::query!("delete from keypairs where name = $1", name.as_str());
         let removed = removed.execute(&mut *transaction).await;
         removed.on_constraint("git_repos_keypair_fkey", || in_use(name, "a git repo"))?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.deleted(None, name, &keypair).await
     }
 
     /// Seals under the newest key what is under an older one, one after the other.
@@ -290,6 +278,20 @@ impl DataSvc {
         }
         Ok(())
     }
+}
+
+/// One keypair, locked against changes and new users.
+async fn locked(connection: &mut PgConnection, name: &KeypairName) -> Result<Keypair> {
+    sqlx::query_as!(
+        Keypair,
+        r#"select name as "name: KeypairName", key_type, public_key, fingerprint,
+               attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+           from keypairs where name = $1 for update"#,
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::Keypair, name))
 }
 
 fn in_use(name: &KeypairName, users: &str) -> Error {

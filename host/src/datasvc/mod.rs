@@ -6,6 +6,7 @@
 
 mod applications;
 mod attributes;
+mod audit;
 mod builds;
 mod caller;
 mod census;
@@ -19,14 +20,17 @@ mod groups;
 mod ids;
 mod intake;
 mod job_log;
+mod job_trace;
 mod jobs;
 mod keypairs;
 mod lease;
+mod logins;
 mod package_maps;
 mod page;
 mod passwords;
 mod patch;
 mod permissions;
+mod plugin_access;
 mod plugins;
 mod pointer;
 mod pool;
@@ -45,6 +49,7 @@ mod wakes;
 
 pub use applications::{Application, Change as ApplicationChange};
 pub use attributes::Attributes;
+pub use audit::{AuditEntry, AuditFilter, AuditedDocument};
 pub use builds::{Build, Change as BuildChange, PackageFile};
 pub use caller::{Caller, Grants, Interface, Permission};
 pub use census::{Census, CensusEntry};
@@ -68,6 +73,7 @@ pub use intake::Taker;
 pub use job_log::{
     JobEntries, JobEntry, JobLog, LogLimits, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES, SOURCE_HOST,
 };
+pub use job_trace::{JobTrace, TraceEvent, TraceLine};
 pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
 pub use keypairs::{Change as KeypairChange, Keypair, NewKeys};
 pub use lease::{Lease, LeaseKeeper};
@@ -75,6 +81,7 @@ pub use package_maps::{Change as PackageMapChange, PackageMap, PackageRule, Pack
 pub use page::{Listed, Page};
 pub use patch::Patch;
 pub use permissions::Permissions;
+pub use plugin_access::{InterfaceAccess, PluginAccess};
 pub use plugins::{
     ActivePlugin, FedPlugin, Plugin, PluginAction, PluginHooks, PluginState, RegisteredAction, RegisteredParameter,
     Registration,
@@ -90,7 +97,7 @@ pub use servers::{
     SshConnection,
 };
 pub use storage::Files;
-pub use tokens::{NewToken, Token};
+pub use tokens::{NewToken, Token, holds_token};
 pub use users::{Change as UserChange, EffectivePermissions, User};
 pub use wakes::{Wake, Wakes};
 

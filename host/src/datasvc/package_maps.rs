@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use utoipa::openapi::{Object, Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -123,6 +124,7 @@ impl DataSvc {
     ) -> Result<PackageMap> {
         caller.require(Permission::Write, application)?;
         packages.check()?;
+        let mut transaction = self.change(caller, "package-maps.create").await?;
         let created = sqlx::query_as!(
             PackageMap,
             r#"insert into package_maps (application, name, packages, attributes) values ($1, $2, $3, $4)
@@ -134,12 +136,14 @@ impl DataSvc {
             packages as _,
             attributes as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await;
-        created.on_constraints(&[
+        let map = created.on_constraints(&[
             ("package_maps_pkey", &|| Error::already_exists(Kind::PackageMap, name)),
             ("package_maps_application_fkey", &|| Error::not_found(Kind::Application, application)),
-        ])
+        ])?;
+        transaction.created(Some(application), name, &map).await?;
+        Ok(map)
     }
 
     /// One package map.
@@ -208,24 +212,13 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<PackageMap> {
         caller.require(Permission::Write, application)?;
-        let mut transaction = self.pool.begin().await?;
-        let map = sqlx::query_as!(
-            PackageMap,
-            r#"select name as "name: PackageMapName", application as "app_name: AppName",
-                   packages as "packages: PackageRules", attributes as "attributes: Attributes", created_at,
-                   updated_at, revision as "revision: Revision"
-               from package_maps where application = $1 and name = $2 for update"#,
-            application.as_str(),
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::PackageMap, name))?;
+        let mut transaction = self.change(caller, "package-maps.update").await?;
+        let map = locked(&mut transaction, application, name).await?;
         expected.check(map.revision, Kind::PackageMap, name)?;
         let changeable = Change { packages: map.packages.clone(), attributes: map.attributes.clone() };
         let Change { packages, attributes } = patch.apply(&map, &changeable)?;
         packages.check()?;
-        let map = sqlx::query_as!(
+        let updated = sqlx::query_as!(
             PackageMap,
             r#"update package_maps
                set packages = $3, attributes = $4, revision = nextval('revisions'), updated_at = now()
@@ -240,8 +233,8 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.commit().await?;
-        Ok(map)
+        transaction.updated(Some(application), name, &map, &updated).await?;
+        Ok(updated)
     }
 
     /// Removes a package map. Builds that were packaged by it keep their packages.
@@ -257,20 +250,34 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<()> {
         caller.require(Permission::Write, application)?;
-        let mut transaction = self.pool.begin().await?;
-        let revision = sqlx::query_scalar!(
-            r#"delete from package_maps where application = $1 and name = $2
-               returning revision as "revision: Revision""#,
+        let mut transaction = self.change(caller, "package-maps.delete").await?;
+        let map = locked(&mut transaction, application, name).await?;
+        expected.check(map.revision, Kind::PackageMap, name)?;
+        sqlx::query!(
+            "delete from package_maps where application = $1 and name = $2",
             application.as_str(),
             name.as_str()
         )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::PackageMap, name))?;
-        expected.check(revision, Kind::PackageMap, name)?;
-        transaction.commit().await?;
-        Ok(())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.deleted(Some(application), name, &map).await
     }
+}
+
+/// One package map, locked against changes.
+async fn locked(connection: &mut PgConnection, application: &AppName, name: &PackageMapName) -> Result<PackageMap> {
+    sqlx::query_as!(
+        PackageMap,
+        r#"select name as "name: PackageMapName", application as "app_name: AppName",
+               packages as "packages: PackageRules", attributes as "attributes: Attributes", created_at,
+               updated_at, revision as "revision: Revision"
+           from package_maps where application = $1 and name = $2 for update"#,
+        application.as_str(),
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::PackageMap, name))
 }
 
 impl PackageRules {

@@ -56,6 +56,8 @@ pub(super) struct EndRecord {
     pub(super) status: JobStatus,
     pub(super) result: Option<Json>,
     pub(super) error: Option<String>,
+    /// The lines of the job's trace as JSON, and how many more there were.
+    pub(super) trace: Option<(String, i32)>,
     pub(super) answer: oneshot::Sender<Result<()>>,
 }
 
@@ -240,13 +242,19 @@ impl Batch {
                    select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[])
                        as entry (job_id, fence, seq, at, source, data)
                ), ends as (
-                   select * from unnest($7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[])
-                       as ending (job_id, fence, status, result, error)
+                   select * from unnest($7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::int[])
+                       as ending (job_id, fence, status, result, error, trace, untraced)
                ), ended as (
                    update jobs set status = ends.status, result = ends.result::json, error = ends.error::json,
                        worker = null, completed_at = now(), updated_at = now()
                    from ends where jobs.id = ends.job_id and jobs.fence = ends.fence and jobs.status = 'running'
                    returning jobs.id, jobs.fence
+               ), traced as (
+                   insert into job_traces (job_id, lines, dropped)
+                   select ends.job_id, ends.trace::json, ends.untraced
+                   from ends join ended on ended.id = ends.job_id and ended.fence = ends.fence
+                   where ends.trace is not null
+                   on conflict (job_id) do update set lines = excluded.lines, dropped = excluded.dropped
                ), held as (
                    -- The row lock holds off a takeover until the entries are in their places.
                    select jobs.id, jobs.fence from jobs
@@ -276,6 +284,8 @@ impl Batch {
             &ends.iter().map(|end| end.status).collect::<Vec<_>>() as _,
             &ends.iter().map(|end| end.result.as_ref().map(|json| json.get().to_owned())).collect::<Vec<_>>() as _,
             &ends.iter().map(|end| end.error.clone()).collect::<Vec<_>>() as _,
+            &ends.iter().map(|end| end.trace.as_ref().map(|(lines, _)| lines.clone())).collect::<Vec<_>>() as _,
+            &ends.iter().map(|end| end.trace.as_ref().map(|(_, more)| *more)).collect::<Vec<_>>() as _,
         );
         let held = connections
             .run(async |connection| {

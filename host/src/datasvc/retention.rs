@@ -42,6 +42,7 @@ impl DataSvc {
                 break;
             }
         }
+        sqlx::query!("delete from job_traces where job_id = any($1)", &old as _).execute(&self.pool).await?;
         let removed = sqlx::query!("delete from jobs where id = any($1)", &old as _).execute(&self.pool).await?;
         Ok(removed.rows_affected())
     }

@@ -8,6 +8,7 @@ use std::future::ready;
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::DataSvc;
@@ -98,7 +99,8 @@ impl DataSvc {
             return Err(Error::invalid("name", rule));
         }
         let connection = Connection::read(*driver, connection.clone(), name)?;
-        sqlx::query_as!(
+        let mut transaction = self.change(caller, "servers.create").await?;
+        let server = sqlx::query_as!(
             Server,
             r#"insert into servers (name, environment, driver, connection, attributes) values ($1, $2, $3, $4, $5)
                returning name as "name: ServerName", environment as "environment: EnvironmentName",
@@ -110,9 +112,11 @@ impl DataSvc {
             connection as _,
             attributes as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
-        .on_constraint("servers_pkey", || Error::already_exists(Kind::Server, name))
+        .on_constraint("servers_pkey", || Error::already_exists(Kind::Server, name))?;
+        transaction.created(None, name, &server).await?;
+        Ok(server)
     }
 
     /// One server.
@@ -185,19 +189,8 @@ impl DataSvc {
         expected: &Expected,
     ) -> Result<Server> {
         caller.require_server(Permission::Write, name)?;
-        let mut transaction = self.pool.begin().await?;
-        // Gitdeploys may be initialized on it meanwhile.
-        let server = sqlx::query_as!(
-            Server,
-            r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
-                   driver as "driver: Driver", connection as "connection: Connection",
-                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
-               from servers where name = $1 for no key update"#,
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Server, name))?;
+        let mut transaction = self.change(caller, "servers.update").await?;
+        let server = locked(&mut transaction, name).await?;
         expected.check(server.revision, Kind::Server, name)?;
         let changeable = Change {
             environment: server.environment.clone(),
@@ -208,7 +201,7 @@ impl DataSvc {
         let Change { environment, driver, connection, attributes } = patch.apply(&server, &changeable)?;
         let connection = Connection::read(driver, connection, &server.name)
             .map_err(|error| if driver == server.driver { error } else { of_another_driver(error) })?;
-        let server = sqlx::query_as!(
+        let updated = sqlx::query_as!(
             Server,
             r#"update servers set environment = $2, driver = $3, connection = $4, attributes = $5,
                    revision = nextval('revisions'), updated_at = now()
@@ -224,8 +217,8 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.commit().await?;
-        Ok(server)
+        transaction.updated(None, name, &server, &updated).await?;
+        Ok(updated)
     }
 
     /// Removes a server on which no gitdeploy is initialized.
@@ -236,16 +229,13 @@ impl DataSvc {
     /// `servers` and the name; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_server(&self, caller: &Caller, name: &ServerName, expected: &Expected) -> Result<()> {
         caller.require_server(Permission::Write, name)?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.change(caller, "servers.delete").await?;
         // The lock keeps gitdeploys from being initialized on it, so that what is found below holds.
-        let revision = sqlx::query_scalar!(
-            r#"select revision as "revision: Revision" from servers where name = $1 for update"#,
-            name.as_str()
-        )
-        .fetch_optional(&mut *transaction)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Server, name))?;
-        expected.check(revision, Kind::Server, name)?;
+        sqlx::query!("select from servers where name = $1 for update", name.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        let server = locked(&mut transaction, name).await?;
+        expected.check(server.revision, Kind::Server, name)?;
         let gitdeploys = sqlx::query_as!(
             AppReferrer,
             r#"select application as "application: AppName", gitdeploy as name, count(*) over () as "count!"
@@ -260,9 +250,23 @@ impl DataSvc {
             .execute(&mut *transaction)
             .await
             .on_constraint("gitdeploy_servers_server_fkey", || in_use(name, "a gitdeploy"))?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.deleted(None, name, &server).await
     }
+}
+
+/// One server, locked against changes. Gitdeploys may be initialized on it meanwhile.
+async fn locked(connection: &mut PgConnection, name: &ServerName) -> Result<Server> {
+    sqlx::query_as!(
+        Server,
+        r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
+               driver as "driver: Driver", connection as "connection: Connection",
+               attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+           from servers where name = $1 for no key update"#,
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::Server, name))
 }
 
 /// Says what to do about the members of the connection that was, which a merge patch keeps.

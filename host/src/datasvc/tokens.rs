@@ -2,6 +2,7 @@
 //!
 //! A token is 256 random bits with a prefix. Only its SHA-256 is stored; the token is shown once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::DataSvc;
+use super::audit::Author;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
 use super::ids::{Digest, TokenId, UserName};
+use super::logins::Attempt;
 use super::page::{Listed, Page};
 use super::permissions::Permissions;
 
@@ -23,6 +26,16 @@ const PREFIX: &str = "elita_";
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a token may last.
 const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// How many characters of a token behind [`PREFIX`] are too many to be shown.
+const TELLING: usize = 32;
+
+/// Whether a token, or most of one, is in this text. No other text looks like one.
+pub fn holds_token(text: &str) -> bool {
+    let of_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.match_indices(PREFIX)
+        .any(|(at, prefix)| text.bytes().skip(at + prefix.len()).take_while(|byte| of_token(*byte)).count() >= TELLING)
+}
 
 /// A token as it is listed: without the token itself.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -53,12 +66,14 @@ pub struct NewToken {
 }
 
 impl DataSvc {
-    /// Logs a user in.
+    /// Logs a user in who asks from this address.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], the same for an unknown user; [`Error::Invalid`] if `expires_in` is over a year.
+    /// [`Error::WrongPassword`], the same for an unknown user; [`Error::Throttled`] after many failures, or if many log
+    /// in at once; [`Error::Invalid`] if `expires_in` is over a year.
     pub async fn log_in(
         &self,
+        from: IpAddr,
         username: &str,
         password: String,
         expires_in: Option<Duration>,
@@ -71,26 +86,49 @@ impl DataSvc {
         if let Some(scope) = scope {
             scope.check()?;
         }
-        let username = UserName::parse(username).map_err(|_| Error::WrongPassword)?;
-        if !self.password_is_right(&username, password).await? {
+        // What cannot be a name is treated as one that nobody has.
+        let username = UserName::parse(username).ok();
+        let attempt = Attempt::new(username.as_ref(), from);
+        // Before it takes the place of another; and when its turn has come, for those that came at the same time.
+        self.admit(&attempt).await?;
+        let turn = self.passwords.turn().await?;
+        self.admit(&attempt).await?;
+        let hash = match &username {
+            Some(username) => {
+                sqlx::query_scalar!("select password_hash from users where name = $1", username.as_str())
+                    .fetch_optional(&self.pool)
+                    .await?
+            }
+            None => None,
+        };
+        let (true, Some(username)) = (turn.verify(password, hash).await?, username) else {
+            self.count_failure(&attempt).await?;
             return Err(Error::WrongPassword);
-        }
+        };
         let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
-        let digest = Digest::of(token.as_bytes());
+        let (id, digest) = (TokenId::new(), Digest::of(token.as_bytes()));
+        let author = Author::User { name: &username, token: id, address: Some(from) };
+        let mut transaction = self.change(author, "tokens.create").await?;
         let stored = sqlx::query_as!(
             Token,
-            r#"insert into tokens (id, username, secret_sha256, expires_at, scope)
+            r#"with own as (
+                   insert into logins (username, address, succeeded_at) values ($2, $6, now())
+                   on conflict (username, address) do update set failures = 0, succeeded_at = now()
+               )
+               insert into tokens (id, username, secret_sha256, expires_at, scope)
                values ($1, $2, $3, now() + make_interval(secs => $4), $5)
                returning id as "token_id: TokenId", username as "username: UserName", scope as "scope: Permissions",
                    created_at, expires_at"#,
-            TokenId::new() as _,
+            id as _,
             username.as_str(),
             digest.as_bytes(),
             lifetime.as_secs_f64(),
-            scope as _
+            scope as _,
+            attempt.address()
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await?;
+        transaction.created(None, &id, &stored).await?;
         Ok(NewToken { token, stored })
     }
 
@@ -100,7 +138,8 @@ impl DataSvc {
     /// [`Error::InvalidToken`] if it is unknown or has expired.
     pub async fn caller_of(&self, token: &str) -> Result<Caller> {
         let digest = Digest::of(token.as_bytes());
-        let found = sqlx::query!(
+        let held = sqlx::query_as!(
+            Held,
             r#"select tokens.id as "id: TokenId", users.name as "name: UserName",
                       users.permissions as "permissions: Permissions", tokens.scope as "scope: Permissions"
                from tokens join users on users.name = tokens.username
@@ -108,13 +147,26 @@ impl DataSvc {
             digest.as_bytes()
         )
         .fetch_optional(&self.pool)
-        .await?
-        .ok_or(Error::InvalidToken)?;
-        Ok(Caller::User {
-            name: found.name,
-            token: found.id,
-            permissions: Arc::new(found.permissions.narrowed_by(found.scope)),
-        })
+        .await?;
+        held.map(Held::into_caller).ok_or(Error::InvalidToken)
+    }
+
+    /// Who holds these tokens now. Those that are no longer valid are left out.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn callers_of(&self, tokens: &[TokenId]) -> Result<Vec<Caller>> {
+        let held = sqlx::query_as!(
+            Held,
+            r#"select tokens.id as "id: TokenId", users.name as "name: UserName",
+                      users.permissions as "permissions: Permissions", tokens.scope as "scope: Permissions"
+               from tokens join users on users.name = tokens.username
+               where tokens.id = any($1) and tokens.expires_at > now()"#,
+            tokens as _
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(held.into_iter().map(Held::into_caller).collect())
     }
 
     /// The caller's own tokens; with read permission on `_global`, everybody's.
@@ -162,17 +214,36 @@ impl DataSvc {
     /// # Errors
     /// [`Error::NotFound`], also for another user's token without write permission on `_global`.
     pub async fn delete_token(&self, caller: &Caller, id: TokenId) -> Result<()> {
-        let deleted = sqlx::query!(
-            "delete from tokens where id = $1 and ($2::text is null or username = $2)",
+        let mut transaction = self.change(caller, "tokens.delete").await?;
+        let token = sqlx::query_as!(
+            Token,
+            r#"delete from tokens where id = $1 and ($2::text is null or username = $2)
+               returning id as "token_id: TokenId", username as "username: UserName", scope as "scope: Permissions",
+                   created_at, expires_at"#,
             id as _,
             visible_to(caller, Permission::Write)?
         )
-        .execute(&self.pool)
-        .await?;
-        if deleted.rows_affected() == 0 {
-            return Err(Error::not_found(Kind::Token, id));
-        }
-        Ok(())
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Token, id))?;
+        transaction.deleted(None, &id, &token).await
+    }
+}
+
+/// A valid token, and what its user may do.
+struct Held {
+    id: TokenId,
+    name: UserName,
+    permissions: Permissions,
+    scope: Option<Permissions>,
+}
+
+impl Held {
+    fn into_caller(self) -> Caller {
+        let Self { id, name, permissions, scope } = self;
+        // Where a request comes from is for the door to add.
+        let permissions = Arc::new(permissions.narrowed_by(scope));
+        Caller::User { name, token: id, address: None, permissions }
     }
 }
 

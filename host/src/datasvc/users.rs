@@ -60,6 +60,14 @@ pub struct Change {
     password: Option<String>,
 }
 
+/// A user after a change, and whether the password is another one.
+#[derive(Serialize)]
+struct Audited<'u> {
+    #[serde(flatten)]
+    user: &'u User,
+    password_changed: bool,
+}
+
 /// What a user may do with what there is now.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct EffectivePermissions {
@@ -121,6 +129,7 @@ impl DataSvc {
         permissions.check()?;
         caller.require_cover(permissions)?;
         let hash = self.passwords.hash(password).await?;
+        let mut transaction = self.change(caller, "users.create").await?;
         let created = sqlx::query_as!(
             User,
             r#"insert into users (name, password_hash, permissions, attributes) values ($1, $2, $3, $4)
@@ -131,9 +140,11 @@ impl DataSvc {
             permissions as _,
             attributes as _
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await;
-        created.on_constraint("users_pkey", || Error::already_exists(Kind::User, name))
+        let user = created.on_constraint("users_pkey", || Error::already_exists(Kind::User, name))?;
+        transaction.created(None, name, &user).await?;
+        Ok(user)
     }
 
     /// One user. Everybody may see themselves.
@@ -189,7 +200,7 @@ impl DataSvc {
             Some(password) => Some(self.passwords.hash(password.clone()).await?),
             None => None,
         };
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.change(caller, "users.update").await?;
         let user = locked(&mut transaction, name).await?;
         let Change { permissions, attributes, password } = plan(caller, &user, patch, expected)?;
         if password != planned.password {
@@ -199,7 +210,7 @@ impl DataSvc {
         if user.permissions.on_global("write") && !permissions.on_global("write") {
             another_administrator(&mut transaction, name).await?;
         }
-        let user = sqlx::query_as!(
+        let updated = sqlx::query_as!(
             User,
             r#"update users set permissions = $2, attributes = $3, password_hash = coalesce($4, password_hash),
                    revision = nextval('revisions'), updated_at = now()
@@ -222,8 +233,9 @@ impl DataSvc {
                 .execute(&mut *transaction)
                 .await?;
         }
-        transaction.commit().await?;
-        Ok(user)
+        let after = Audited { user: &updated, password_changed: hash.is_some() };
+        transaction.updated(None, name, &user, &after).await?;
+        Ok(updated)
     }
 
     /// Removes a user, with all of the user's tokens.
@@ -234,7 +246,7 @@ impl DataSvc {
     /// left who may manage users.
     pub async fn delete_user(&self, caller: &Caller, name: &UserName, expected: &Expected) -> Result<()> {
         caller.require_global(Permission::Write)?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.change(caller, "users.delete").await?;
         let user = locked(&mut transaction, name).await?;
         expected.check(user.revision, Kind::User, name)?;
         caller.require_cover(&user.permissions)?;
@@ -242,8 +254,7 @@ impl DataSvc {
             another_administrator(&mut transaction, name).await?;
         }
         sqlx::query!("delete from users where name = $1", name.as_str()).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.deleted(None, name, &user).await
     }
 
     /// What a user may do with the applications, actions and servers that there are now.
@@ -282,14 +293,6 @@ impl DataSvc {
         }
         effective.apps.retain(|_, words| !words.is_empty());
         Ok(effective)
-    }
-
-    /// Whether this is the user's password. Says no, and takes as long, when there is no such user.
-    pub(super) async fn password_is_right(&self, username: &UserName, password: String) -> Result<bool> {
-        let hash = sqlx::query_scalar!("select password_hash from users where name = $1", username.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
-        self.passwords.verify(password, hash).await
     }
 }
 

@@ -25,10 +25,11 @@ use self::follow::Follow;
 use self::held::HeldJobs;
 use self::slots::{SlotLimits, Slots};
 use self::wakes::Signals;
-use crate::datasvc::{Caller, DataSvc, HostId, Job, JobId, Lease, LogLimits, Result, WorkerId};
+use crate::datasvc::{Caller, DataSvc, HostId, Job, JobId, Lease, LogLimits, Plugin, PluginAccess, Result, WorkerId};
 use crate::plugin::Plugins;
 
 pub use self::follow::{Follower, News};
+pub use self::retention::Retention;
 pub use self::worker::Worker;
 
 /// How long to wait before the database is asked again, when it was away.
@@ -57,8 +58,8 @@ pub struct JobSettings {
     pub drain: Duration,
     /// How long a job may go on when it is asked to stop.
     pub cancel_grace: Duration,
-    /// How long finished jobs are kept; none: for ever.
-    pub retention: Option<Duration>,
+    /// How long things are kept.
+    pub retention: Retention,
     /// Whether servers wake each other.
     pub notify: bool,
 }
@@ -102,6 +103,11 @@ impl Jobs {
             stop,
         }));
         (jobs.clone(), Worker::new(jobs, keeper))
+    }
+
+    /// What this plugin asks for, against what it may touch.
+    pub fn plugin_access(&self, plugin: &Plugin) -> PluginAccess {
+        self.0.plugins.access(plugin)
     }
 
     /// Asks for a job to stop, wherever it runs.

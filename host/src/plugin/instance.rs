@@ -78,7 +78,7 @@ pub(super) async fn call<T>(
     time_limit: Duration,
     call: impl AsyncFnOnce(&Plugin, &mut Store<GuestState>) -> wasmtime::Result<T>,
 ) -> Result<T, RunError> {
-    let output = Output::new(limits);
+    let output = Output::new(limits, run.as_ref().map(|run| run.log.clone()));
     let cpu = Arc::new(CpuMeter::default());
     let mut store = new_store(component, limits, run, output.clone(), cpu.clone());
     let work = async {

@@ -38,7 +38,9 @@ use self::components::{Components, LoadError};
 use self::guests::Guests;
 use self::inspect::Refusal;
 use self::instance::{GuestState, Run};
-use crate::datasvc::{ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobLog, Json, Lease, PluginName};
+use crate::datasvc::{
+    ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobLog, Json, Lease, Plugin, PluginAccess, PluginName,
+};
 use crate::storage::Storage;
 
 pub use self::actions::Asked;
@@ -107,6 +109,15 @@ impl Plugins {
         &self.0.limits
     }
 
+    /// What this plugin asks for, against what it may touch.
+    pub fn access(&self, plugin: &Plugin) -> PluginAccess {
+        self.grants(&plugin.name).access(plugin)
+    }
+
+    fn grants(&self, plugin: &PluginName) -> Arc<Grants> {
+        self.0.grants.get(plugin).cloned().unwrap_or_default()
+    }
+
     /// Reads what the active plugins register, if that has changed since; and says of which revision it is.
     ///
     /// # Errors
@@ -148,14 +159,14 @@ impl Plugins {
     pub async fn run_action(&self, run: ActionRun) -> Result<Json, RunError> {
         let ActionRun { claim, log, lease, parameters, cancel_requested, tell_queued } = run;
         let component = self.component(claim.digest).await?;
-        let Inner { svc, limits, grants, .. } = &*self.0;
+        let Inner { svc, limits, .. } = &*self.0;
         let applications = self.catalog().applications_of(&claim.plugin, &claim.application);
         let call = action_call(&claim, parameters);
-        let grants = grants.get(&claim.plugin).cloned().unwrap_or_default();
+        let grants = self.grants(&claim.plugin);
         let context = Run {
             svc: svc.clone(),
             plugins: self.clone(),
-            caller: Caller::Plugin { name: claim.plugin.clone(), applications, grants },
+            caller: Caller::Plugin { name: claim.plugin.clone(), job: claim.job_id, applications, grants },
             plugin: claim.plugin,
             depth: claim.depth,
             started: AtomicU32::new(0),

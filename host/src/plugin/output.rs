@@ -1,5 +1,5 @@
-//! What a guest writes for operators: the `log` interface, stdout and stderr. All of it goes to the server's log,
-//! line by line, within one budget for the run.
+//! What a guest writes for operators: the `log` interface, stdout and stderr. All of it goes to the server's log and to
+//! the job's trace, line by line, within one budget for the run.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +12,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::error::Exceeded;
 use super::limits::Limits;
+use crate::datasvc::JobLog;
 
 /// The longest line; a longer one is broken.
 const MAX_LINE_BYTES: usize = 8 * 1024;
@@ -36,9 +37,28 @@ enum Stream {
     Stderr,
 }
 
+impl Stream {
+    /// What it is called in a job's trace, and how important it is there.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Log(Level::Trace) => ("log", "trace"),
+            Self::Log(Level::Debug) => ("log", "debug"),
+            Self::Log(Level::Info) => ("log", "info"),
+            Self::Log(Level::Warn) => ("log", "warn"),
+            Self::Log(Level::Error) => ("log", "error"),
+            Self::Stdout => ("stdout", "info"),
+            Self::Stderr => ("stderr", "warn"),
+        }
+    }
+}
+
 /// The output of one run. Clones share it.
 #[derive(Clone)]
-pub(super) struct Output(Arc<Mutex<State>>);
+pub(super) struct Output {
+    state: Arc<Mutex<State>>,
+    /// That of the job; none while the plugin is asked what it registers.
+    job: Option<JobLog>,
+}
 
 struct State {
     bytes_left: usize,
@@ -47,19 +67,18 @@ struct State {
 }
 
 impl Output {
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            bytes_left: limits.log_bytes(),
-            lines_left: limits.log_lines as usize,
-            stderr_tail: Vec::new(),
-        })))
+    /// That of a run for this job, in whose trace it is, too.
+    pub(super) fn new(limits: &Limits, job: Option<JobLog>) -> Self {
+        let state =
+            State { bytes_left: limits.log_bytes(), lines_left: limits.log_lines as usize, stderr_tail: Vec::new() };
+        Self { state: Arc::new(Mutex::new(state)), job }
     }
 
     /// Writes to the server's log. Every line of the message is a line of its own there.
     pub(super) fn log(&self, level: Level, message: &str) -> Result<(), Exceeded> {
         for line in message.lines() {
             self.take(line.len() + 1, 1)?;
-            write_line(Stream::Log(level), line);
+            self.write_line(Stream::Log(level), line);
         }
         Ok(())
     }
@@ -74,19 +93,27 @@ impl Output {
 
     /// The end of what was written to stderr.
     pub(super) fn stderr_tail(&self) -> String {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&state.stderr_tail).into_owned()
     }
 
     fn take(&self, bytes: usize, lines: usize) -> Result<(), Exceeded> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.bytes_left = state.bytes_left.checked_sub(bytes).ok_or(Exceeded::Log)?;
         state.lines_left = state.lines_left.checked_sub(lines).ok_or(Exceeded::Log)?;
         Ok(())
     }
 
+    fn write_line(&self, stream: Stream, line: &str) {
+        write_line(stream, line);
+        if let Some(job) = &self.job {
+            let (stream, level) = stream.names();
+            job.trace_output(stream, level, line);
+        }
+    }
+
     fn keep_tail(&self, bytes: &[u8]) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.stderr_tail.extend_from_slice(bytes);
         let excess = state.stderr_tail.len().saturating_sub(STDERR_TAIL_BYTES);
         state.stderr_tail.drain(..excess);
@@ -140,7 +167,7 @@ struct PipeEnd {
 impl PipeEnd {
     fn end_line(&mut self) -> Result<(), Exceeded> {
         self.output.take(0, 1)?;
-        write_line(self.stream, &String::from_utf8_lossy(&self.line));
+        self.output.write_line(self.stream, &String::from_utf8_lossy(&self.line));
         self.line.clear();
         Ok(())
     }

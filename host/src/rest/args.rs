@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use self::values::{Fields, Misfit};
 use super::Rest;
-use super::body::{self, Content};
+use super::body::Content;
 use super::form;
 use super::json::Members;
 use super::problem::{Fault, Problem};
@@ -35,7 +35,7 @@ const MAX_ARGUMENTS: usize = 64;
 /// Arguments from the query string, a form or a JSON object.
 pub(super) struct Args<T>(pub(super) T);
 
-/// Arguments from a JSON object, and from nowhere else.
+/// Arguments from a JSON object, and from nowhere else: for who has no token yet.
 pub(super) struct JsonBody<T>(pub(super) T);
 
 /// One argument as it came.
@@ -72,10 +72,10 @@ impl<T: DeserializeOwned> FromRequestParts<Rest> for Query<T> {
 impl<T: DeserializeOwned> FromRequest<Rest> for Args<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _rest: &Rest) -> Result<Self, Problem> {
+    async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let query = of_query(&parts.uri)?;
-        let body = body::read(&parts.headers, body).await?;
+        let body = rest.bodies.read(&parts.headers, body).await?;
         let body = of_body(Content::parse_any(&parts.headers, &body).await?);
         read(&merged(query, body)?, Source::Body).map(Self)
     }
@@ -84,13 +84,13 @@ impl<T: DeserializeOwned> FromRequest<Rest> for Args<T> {
 impl<T: DeserializeOwned> FromRequest<Rest> for JsonBody<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _rest: &Rest) -> Result<Self, Problem> {
+    async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         if let Some(stray) = of_query(&parts.uri)?.first() {
             let detail = "this takes its arguments in a JSON body only: a URL is kept in logs and histories";
             return Err(Problem::malformed(detail).with([Fault::in_parameter(&stray.name, "belongs in the body")]));
         }
-        let body = body::read(&parts.headers, body).await?;
+        let body = rest.strangers_bodies.read(&parts.headers, body).await?;
         let body = of_object(Content::parse_json(&parts.headers, &body)?);
         read(&body, Source::Body).map(Self)
     }

@@ -9,8 +9,10 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Notify;
 
 use super::Rest;
+use super::client::ClientAddress;
 use super::problem::Problem;
 use crate::datasvc::{Caller, DataSvc, Digest};
 
@@ -28,7 +30,9 @@ impl FromRequestParts<Rest> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, rest: &Rest) -> Result<Self, Response> {
         let token = token(&parts.headers).map_err(Problem::into_response)?;
-        rest.tokens.caller_of(&rest.svc, token).await.map_err(Problem::into_response)
+        let caller = rest.tokens.caller_of(&rest.svc, token).await.map_err(Problem::into_response)?;
+        let client = ClientAddress::from_request_parts(parts, rest).await.map_err(Problem::into_response)?;
+        Ok(caller.at(client.ip()))
     }
 }
 
@@ -64,6 +68,7 @@ fn text(value: &HeaderValue) -> Result<&str, Problem> {
 #[derive(Default)]
 pub(super) struct TokenCache {
     remembered: Mutex<Remembered>,
+    revoked: Notify,
 }
 
 #[derive(Default)]
@@ -101,6 +106,12 @@ impl TokenCache {
         let mut remembered = self.lock();
         remembered.revocations += 1;
         remembered.callers.clear();
+        self.revoked.notify_one();
+    }
+
+    /// Waits until a token was revoked here. One waits at a time.
+    pub(super) async fn revoked(&self) {
+        self.revoked.notified().await;
     }
 
     /// Nothing that holds the lock can leave a half-made change behind: a panic elsewhere does not matter.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::form;
 use super::json::{self, Members};
@@ -16,8 +17,16 @@ use crate::datasvc::Patch;
 
 /// The longest body that is not an upload, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
-/// How long a client may take to send one.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How many bytes of bodies are held while they are read, of all requests together.
+const MAX_BYTES_OF_ALL: usize = 64 * MAX_BYTES;
+
+/// How bodies are read.
+pub(super) struct Bodies {
+    /// How long a client may take to send one.
+    deadline: Duration,
+    /// A permit is a byte.
+    room: Semaphore,
+}
 
 /// A body of one of the two types that arguments and parameters come in.
 pub(super) enum Content {
@@ -29,34 +38,49 @@ pub(super) enum Content {
     Object(Members),
 }
 
-/// Reads a whole body.
-///
-/// # Errors
-/// 413 if it is or says to be too long, without reading on; 408 if it does not arrive in time; 400 if it breaks off.
-pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
-    if declared_length(headers).is_some_and(|length| length > MAX_BYTES as u64) {
-        return Err(too_long());
+impl Bodies {
+    pub(super) fn new(deadline: Duration) -> Self {
+        Self { deadline, room: Semaphore::new(MAX_BYTES_OF_ALL) }
     }
-    match tokio::time::timeout(DEADLINE, collect(body)).await {
-        Ok(read) => read,
-        Err(_) => {
-            let detail = format!("the body did not arrive within {} seconds", DEADLINE.as_secs());
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timed-out", detail))
-        }
-    }
-}
 
-async fn collect(mut body: Body) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let frame = frame.map_err(|_| Problem::malformed("the body breaks off"))?;
-        let data = frame.into_data().unwrap_or_default();
-        if bytes.len() + data.len() > MAX_BYTES {
+    /// Reads a whole body.
+    ///
+    /// # Errors
+    /// 413 if it is or says to be too long, without reading on; 408 if it does not arrive in time; 400 if it breaks off;
+    /// 503 while too much comes in at once.
+    pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+        if declared_length(headers).is_some_and(|length| length > MAX_BYTES as u64) {
             return Err(too_long());
         }
-        bytes.extend_from_slice(&data);
+        match tokio::time::timeout(self.deadline, self.collect(body)).await {
+            Ok(read) => read,
+            Err(_) => {
+                let detail = format!("the body did not arrive within {} seconds", self.deadline.as_secs());
+                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timed-out", detail))
+            }
+        }
     }
-    Ok(bytes)
+
+    async fn collect(&self, mut body: Body) -> Result<Vec<u8>, Problem> {
+        let mut bytes = Vec::new();
+        let mut held = self.held(0)?;
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            let frame = frame.map_err(|_| Problem::malformed("the body breaks off"))?;
+            let data = frame.into_data().unwrap_or_default();
+            if bytes.len() + data.len() > MAX_BYTES {
+                return Err(too_long());
+            }
+            held.merge(self.held(data.len())?);
+            bytes.extend_from_slice(&data);
+        }
+        Ok(bytes)
+    }
+
+    /// Room for so many bytes more.
+    fn held(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Problem> {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.room.try_acquire_many(permits).map_err(|_| Problem::busy("too many long bodies come in at this moment"))
+    }
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

@@ -14,6 +14,7 @@ use futures_util::stream::{self, Stream};
 
 use super::Rest;
 use super::problem::Problem;
+use super::session::Session;
 use crate::datasvc::{Caller, Error, JobEntries, JobEntry, JobId, Result};
 use crate::jobs::{Follower, News};
 
@@ -66,7 +67,8 @@ pub(super) async fn stream(
     after: i64,
 ) -> Result<Sse<impl Stream<Item = std::result::Result<Event, Infallible>>>> {
     let follower = rest.jobs.follow(job_id);
-    let mut events = Events { rest, caller, job_id, after, follower, unsent: VecDeque::new(), ended: false };
+    let session = rest.sessions.begin(caller);
+    let mut events = Events { rest, session, job_id, after, follower, unsent: VecDeque::new(), ended: false };
     events.read().await?;
     let stream = stream::unfold(events, async |mut events| Some((Ok(events.next().await?), events)));
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
@@ -74,7 +76,7 @@ pub(super) async fn stream(
 
 struct Events {
     rest: Rest,
-    caller: Caller,
+    session: Session,
     job_id: JobId,
     /// The last entry that was read.
     after: i64,
@@ -93,9 +95,10 @@ enum Found {
 }
 
 impl Events {
-    /// The next event; none after the end, or when the server stops.
+    /// The next event; none after the end, when the server stops, or when the token is no longer valid.
     async fn next(&mut self) -> Option<Event> {
         loop {
+            let caller = self.session.caller().ok()?;
             if let Some(entry) = self.unsent.pop_front() {
                 return Some(Event::default().json_data(&entry).ok()?.id(entry.seq.to_string()));
             }
@@ -104,11 +107,14 @@ impl Events {
             }
             match self.read().await {
                 Ok(_) if !self.unsent.is_empty() => {}
-                Ok(Found::Running) => match self.follower.news().await {
-                    News::Perhaps => tokio::time::sleep(PAUSE).await,
-                    News::Stopping => return None,
+                Ok(Found::Running) => tokio::select! {
+                    news = self.follower.news() => match news {
+                        News::Perhaps => tokio::time::sleep(PAUSE).await,
+                        News::Stopping => return None,
+                    },
+                    () = self.session.changed() => {}
                 },
-                Ok(Found::End) => match self.rest.svc.job(&self.caller, self.job_id).await {
+                Ok(Found::End) => match self.rest.svc.job(&caller, self.job_id).await {
                     Ok(job) => {
                         self.ended = true;
                         return Event::default().event("end").json_data(job).ok();
@@ -124,7 +130,7 @@ impl Events {
 
     async fn read(&mut self) -> Result<Found> {
         let JobEntries { items, next, status } =
-            self.rest.svc.job_entries(&self.caller, self.job_id, self.after, PAGE, PAGE_BYTES).await?;
+            self.rest.svc.job_entries(&self.session.caller()?, self.job_id, self.after, PAGE, PAGE_BYTES).await?;
         self.after = items.last().map_or(self.after, |entry| entry.seq);
         self.unsent.extend(items);
         Ok(if status.is_final() && next.is_none() { Found::End } else { Found::Running })

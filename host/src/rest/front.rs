@@ -7,43 +7,71 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
+use tracing::field::display;
 use tracing::{Instrument, debug, info_span};
+use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::api::Api;
+use super::client::ClientAddress;
 use super::form;
 use super::json;
 use super::problem::{Fault, PROBLEM_JSON, Problem};
+use crate::datasvc::holds_token;
 
 /// The longest URI, in bytes.
 const MAX_URI_BYTES: usize = 32 * 1024;
-/// How long a request may take, but for those that wait on purpose. A body has a deadline of its own.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(45);
+/// How long a request may take beside its body, but for those that wait on purpose.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 /// How many header fields a request may have.
 const MAX_HEADERS: usize = 100;
 /// The longest a request's header fields may be together, in bytes.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// Parameters that would put a token into a URL, and so into logs and histories.
+/// Parameters that are meant to put a token into a URL, and so into logs and histories, whatever their value is.
 const TOKEN_PARAMETERS: [&str; 4] = ["token", "auth_token", "auth-token", "access_token"];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What the middleware works with.
+pub(super) struct Front {
+    api: Arc<Api>,
+    answered_within: Duration,
+}
+
+impl Front {
+    /// For requests whose bodies take no longer than that.
+    pub(super) fn new(api: Arc<Api>, body_within: Duration) -> Self {
+        Self { api, answered_within: body_within + ANSWERED_WITHIN }
+    }
+}
+
 /// The middleware around all routes and both fallbacks.
-pub(super) async fn front(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub(super) async fn front(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let op = route.and_then(|route| api.operation_id(request.method(), route)).unwrap_or("none");
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = info_span!("request", request.id = %id, op, http.method = %method, http.path = path);
+    let op = route.and_then(|route| front.api.operation_id(request.method(), route)).unwrap_or("none");
+    let spells_token = spells_token(request.uri());
+    let admitted = if spells_token { Err(token_in_url()) } else { admit(&request) };
+    let path = if spells_token { "[withheld]" } else { request.uri().path() }.to_owned();
+    let client = request.extensions().get::<ClientAddress>().copied().map(display);
+    let span = info_span!(
+        "request",
+        request.id = %id,
+        op,
+        http.method = %request.method(),
+        http.path = path,
+        client.address = client
+    );
     async {
         let started = Instant::now();
         let uri = request.uri().clone();
-        let reply = match admit(&request) {
-            Ok(()) => answered(op, next.run(request)).await,
+        let reply = match admitted {
+            Ok(()) => front.answered(op, next.run(request)).await,
             Err(problem) => problem.into_response(),
         };
         let reply = finished(reply, &id, &uri).await;
@@ -55,16 +83,24 @@ pub(super) async fn front(State(api): State<Arc<Api>>, request: Request, next: N
     .await
 }
 
-/// The reply, or a problem where it takes so long that the database must be hanging.
-async fn answered(op: &str, reply: impl Future<Output = Response>) -> Response {
-    // It waits because it was asked to, and has deadlines of its own.
-    if op == "jobs.entries" {
-        return reply.await;
+/// The reply to a request that is not looked at any further.
+pub(super) async fn refuse(headers: &HeaderMap, problem: Problem) -> Response {
+    finished(problem.into_response(), &RequestId::of(headers), &Uri::default()).await
+}
+
+impl Front {
+    /// The reply, or a problem where it takes so long that the database must be hanging.
+    async fn answered(&self, op: &str, reply: impl Future<Output = Response>) -> Response {
+        // It waits because it was asked to, and has deadlines of its own.
+        if op == "jobs.entries" {
+            return reply.await;
+        }
+        timeout(self.answered_within, reply).await.unwrap_or_else(|_| {
+            let within = self.answered_within;
+            let detail = format!("there was no answer within {within:?}; what was asked may still be done");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
+        })
     }
-    timeout(ANSWERED_WITHIN, reply).await.unwrap_or_else(|_| {
-        let detail = format!("there was no answer within {ANSWERED_WITHIN:?}; what was asked may still be done");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
-    })
 }
 
 /// The reply to a path that no route has.
@@ -96,14 +132,22 @@ fn admit(request: &Request) -> Result<(), Problem> {
     }
     let parameters = form::pairs(uri.query().unwrap_or_default())?;
     match parameters.iter().find(|(name, _)| TOKEN_PARAMETERS.contains(&name.to_ascii_lowercase().as_str())) {
-        Some((name, _)) => {
-            let detail =
-                "a token goes in a header, `Authorization: Bearer <token>`: URLs are kept in logs and histories";
-            Err(Problem::new(StatusCode::BAD_REQUEST, "token-in-url", detail)
-                .with([Fault::in_parameter(name, "is not taken in a URL")]))
-        }
+        Some((name, _)) => Err(token_in_url().with([Fault::in_parameter(name, "is not taken in a URL")])),
         None => Ok(()),
     }
+}
+
+/// Whether a token stands in a URL, wherever and however encoded.
+fn spells_token(uri: &Uri) -> bool {
+    let text = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let encoded =
+        || form_urlencoded::parse(text.as_bytes()).any(|(name, value)| holds_token(&name) || holds_token(&value));
+    holds_token(text) || text.contains('%') && encoded()
+}
+
+fn token_in_url() -> Problem {
+    let detail = "a token goes in a header, `Authorization: Bearer <token>`: URLs are kept in logs and histories";
+    Problem::new(StatusCode::BAD_REQUEST, "token-in-url", detail)
 }
 
 fn wants_pretty(uri: &Uri) -> bool {
@@ -148,7 +192,9 @@ impl RequestId {
     fn of(headers: &HeaderMap) -> Self {
         let sane = |id: &&HeaderValue| {
             let known = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-            (1..=128).contains(&id.len()) && id.as_bytes().iter().all(known)
+            (1..=128).contains(&id.len())
+                && id.as_bytes().iter().all(known)
+                && id.to_str().is_ok_and(|id| !holds_token(id))
         };
         let own = || HeaderValue::try_from(Uuid::now_v7().to_string()).expect("a UUID is visible ASCII");
         Self(headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(own))

@@ -22,7 +22,7 @@ use super::path::Path;
 use super::problem::Problem;
 use super::reply::{Accepted, SubmittedJob};
 use crate::datasvc::{
-    AppName, Caller, Error, Job, JobEntries, JobEntry, JobFilter, JobId, JobStatus, Listed, MAX_ENTRIES_PAGE,
+    AppName, Caller, Error, Job, JobEntries, JobEntry, JobFilter, JobId, JobStatus, JobTrace, Listed, MAX_ENTRIES_PAGE,
     MAX_ENTRIES_PAGE_BYTES, Page,
 };
 use crate::jobs::News;
@@ -60,6 +60,9 @@ struct JobQuery {
     /// With the first 1000 entries of its log.
     #[serde(default)]
     results: bool,
+    /// With the calls that its plugin made and what it wrote for operators, which takes write permission.
+    #[serde(default)]
+    trace: bool,
 }
 
 /// Which entries to read.
@@ -94,14 +97,18 @@ struct JobDocument {
     job: Job,
     #[serde(flatten)]
     results: Option<JobResults>,
+    #[serde(flatten)]
+    trace: Option<JobTrace>,
 }
 
 /// The log of a job, with `results=true`.
 #[derive(Serialize, ToSchema)]
 struct JobResults {
     /// The first entries, at most 1000.
+    #[schema(required = false)]
     job_data: Vec<JobEntry>,
     /// Where `/job/{id}/data` goes on, for its `after`; null if these are all there are so far.
+    #[schema(required = false)]
     job_data_next: Option<i64>,
 }
 
@@ -124,7 +131,11 @@ async fn list(
 /// Shows a job
 #[utoipa::path(get, path = "/job/{id}", operation_id = "jobs.get", tag = "jobs",
     params(("id" = JobId, Path, description = "The job"), JobQuery),
-    responses((status = 200, body = JobDocument), (status = 404, description = "No such job")))]
+    responses(
+        (status = 200, body = JobDocument),
+        (status = 403, description = "The trace is not for you"),
+        (status = 404, description = "No such job"),
+    ))]
 async fn get(
     State(rest): State<Rest>,
     caller: Caller,
@@ -141,7 +152,11 @@ async fn get(
             Some(JobResults { job_data: items, job_data_next: next })
         }
     };
-    Ok(Json(JobDocument { job, results }))
+    let trace = match query.trace {
+        false => None,
+        true => Some(rest.svc.job_trace(&caller, id).await?),
+    };
+    Ok(Json(JobDocument { job, results, trace }))
 }
 
 /// Stops a job
@@ -198,11 +213,14 @@ async fn entries(
     let until = Instant::now() + Duration::from_secs(u64::from(wait));
     let limit = limit.unwrap_or(Page::DEFAULT_LIMIT);
     let mut follower = rest.jobs.follow(id);
+    let mut session = rest.sessions.begin(caller);
     loop {
+        let caller = session.caller()?;
         let entries = rest.svc.job_entries(&caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await?;
         if entries.items.is_empty() && !entries.status.is_final() && Instant::now() < until {
             tokio::select! {
                 news = follower.news() => if news == News::Perhaps { continue },
+                () = session.changed() => continue,
                 () = tokio::time::sleep_until(until) => {}
             }
         }

@@ -3,8 +3,8 @@
 //! Knows no rule and no query. Each noun has a file with its handlers, which have four steps: who asks, what for, do
 //! it, reply. Around them:
 //!
-//! - [`server`] accepts connections, [`front`] is what every request passes, [`api`] is the OpenAPI document;
-//! - [`auth`] gives a handler its caller, [`path`], [`args`] and [`parameters`] what is asked, read from the URL and
+//! - [`server`] accepts connections, [`tls`] encrypts them, [`connection`] answers on one, [`front`] is what every request passes, [`api`] is the OpenAPI document;
+//! - [`auth`] gives a handler its caller, [`session`] one that goes on for long, [`client`] the address, [`path`], [`args`] and [`parameters`] what is asked, read from the URL and
 //!   the body by [`form`], [`body`] and [`json`];
 //! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers when something is wrong.
 //!
@@ -15,10 +15,13 @@ mod actions;
 mod api;
 mod applications;
 mod args;
+mod audit;
 mod auth;
 mod body;
 mod builds;
 mod census;
+mod client;
+mod connection;
 mod document;
 mod events;
 mod form;
@@ -39,20 +42,28 @@ mod problem;
 mod reply;
 mod server;
 mod servers;
+mod session;
+mod tls;
 mod tokens;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{Extension, Router, middleware};
 use utoipa_axum::router::OpenApiRouter;
 
 use self::api::Api;
 use self::auth::TokenCache;
+use self::body::Bodies;
+use self::front::Front;
+use self::session::Sessions;
 use crate::datasvc::DataSvc;
 use crate::jobs::Jobs;
 
-pub use server::serve;
+pub use client::TrustedProxies;
+pub use server::{ServerSettings, serve};
+pub use tls::{Tls, TlsError};
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -60,12 +71,27 @@ pub struct Rest {
     svc: DataSvc,
     jobs: Jobs,
     tokens: Arc<TokenCache>,
+    sessions: Sessions,
+    bodies: Arc<Bodies>,
+    /// For operations that need no token, so that who has none is in nobody's way.
+    strangers_bodies: Arc<Bodies>,
+    body_within: Duration,
 }
 
 impl Rest {
-    /// A door to these services.
-    pub fn new(svc: DataSvc, jobs: Jobs) -> Self {
-        Self { svc, jobs, tokens: Arc::default() }
+    /// A door to these services, for clients that send the body of a request within this time.
+    pub fn new(svc: DataSvc, jobs: Jobs, body_within: Duration) -> Self {
+        let tokens = Arc::<TokenCache>::default();
+        let bodies = || Arc::new(Bodies::new(body_within));
+        Self {
+            sessions: Sessions::new(svc.clone(), Arc::clone(&tokens)),
+            svc,
+            jobs,
+            tokens,
+            bodies: bodies(),
+            strangers_bodies: bodies(),
+            body_within,
+        }
     }
 }
 
@@ -75,6 +101,7 @@ pub fn router(rest: Rest) -> Router {
         .merge(about::router())
         .merge(applications::router())
         .merge(actions::router())
+        .merge(audit::router())
         .merge(builds::router())
         .merge(census::router())
         .merge(git_providers::router())
@@ -99,10 +126,11 @@ pub fn health_router(rest: Rest) -> Router {
 fn fronted(rest: Rest, routes: OpenApiRouter<Rest>) -> Router {
     let (routes, document) = routes.split_for_parts();
     let api = Arc::new(Api::new(document));
+    let front = Arc::new(Front::new(Arc::clone(&api), rest.body_within));
     routes
         .fallback(front::nothing_there)
         .method_not_allowed_fallback(front::not_allowed)
-        .layer(Extension(Arc::clone(&api)))
-        .layer(middleware::from_fn_with_state(api, front::front))
+        .layer(Extension(api))
+        .layer(middleware::from_fn_with_state(front, front::front))
         .with_state(rest)
 }

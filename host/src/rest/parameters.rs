@@ -5,7 +5,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, Method};
 
 use super::Rest;
-use super::body::{self, Content};
+use super::body::Content;
 use super::form;
 use super::json::Members;
 use super::problem::{Fault, Problem};
@@ -22,10 +22,10 @@ pub(super) struct Parameters {
 impl FromRequest<Rest> for Parameters {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _rest: &Rest) -> Result<Self, Problem> {
+    async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
-        let body = body::read(&parts.headers, body).await?;
+        let body = rest.bodies.read(&parts.headers, body).await?;
         let values = collected(query, &parts.headers, &body)?;
         Ok(Self { values, fingerprint: fingerprint(&parts.method, parts.uri.path(), query, &body) })
     }

@@ -3,6 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -11,7 +13,15 @@ use super::args::{NoQuery, Query};
 use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
-use crate::datasvc::{Caller, Listed, Plugin, PluginName};
+use crate::datasvc::{Caller, Listed, Plugin, PluginAccess, PluginName};
+
+/// A plugin, with what it asks for against what it is granted.
+#[derive(Serialize, ToSchema)]
+struct PluginDocument {
+    #[serde(flatten)]
+    plugin: Plugin,
+    access: PluginAccess,
+}
 
 /// Lists the plugins, by name
 #[utoipa::path(get, path = "/global/plugins", operation_id = "plugins.list", tag = "plugins",
@@ -29,15 +39,16 @@ async fn list(
 /// Shows a plugin
 #[utoipa::path(get, path = "/global/plugins/{plugin}", operation_id = "plugins.get", tag = "plugins",
     params(("plugin" = PluginName, Path, description = "The plugin")),
-    responses((status = 200, body = Plugin), (status = 404, description = "No such plugin")))]
+    responses((status = 200, body = PluginDocument), (status = 404, description = "No such plugin")))]
 async fn get(
     State(rest): State<Rest>,
     caller: Caller,
     Path(plugin): Path<PluginName>,
     Query(NoQuery {}): Query<NoQuery>,
-) -> Result<Json<Plugin>, Problem> {
+) -> Result<Json<PluginDocument>, Problem> {
     let plugin = rest.svc.plugin(&caller, &plugin).await?;
-    Ok(Json(plugin))
+    let access = rest.jobs.plugin_access(&plugin);
+    Ok(Json(PluginDocument { plugin, access }))
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {

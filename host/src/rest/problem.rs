@@ -2,6 +2,8 @@
 //!
 //! A handler returns a [`Problem`]; `front` adds the request's id and writes the document.
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -12,6 +14,8 @@ use crate::datasvc;
 
 /// The content type of every reply with a status of 400 and above.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+/// When to come back while the service cannot do its work.
+const UNAVAILABLE_FOR: Duration = Duration::from_secs(2);
 
 /// Why a request was not carried out.
 #[derive(Clone, Debug)]
@@ -20,6 +24,8 @@ pub(super) struct Problem {
     code: &'static str,
     detail: String,
     faults: Vec<Fault>,
+    /// When it may be worth while to ask again.
+    retry_after: Option<Duration>,
 }
 
 /// One of the things that are wrong with a request.
@@ -113,12 +119,19 @@ pub(super) struct Document {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), faults: Vec::new() }
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(UNAVAILABLE_FOR);
+        Self { status, code, detail: detail.into(), faults: Vec::new(), retry_after }
     }
 
     /// The same problem, and where it is.
     pub(super) fn with(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
         self.faults.extend(faults);
+        self
+    }
+
+    /// The same problem, for so long.
+    fn lasting(mut self, retry_after: Duration) -> Self {
+        self.retry_after = Some(retry_after);
         self
     }
 
@@ -142,6 +155,11 @@ impl Problem {
     /// Nothing is there, or nothing that the caller may know of.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// More than the service takes at a time.
+    pub(super) fn busy(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
     }
 
     /// Nobody is known to ask.
@@ -169,13 +187,14 @@ impl Problem {
         }
     }
 
-    /// The header that the status asks for.
-    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
-        match self.status {
-            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
-            _ => None,
-        }
+    /// The headers that go with it.
+    fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let challenge = (self.status == StatusCode::UNAUTHORIZED)
+            .then(|| (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        // Never too early: in whole seconds, rounded up.
+        let seconds = self.retry_after.map(|wait| wait.as_millis().div_ceil(1000).max(1));
+        let retry_after = seconds.and_then(|seconds| HeaderValue::try_from(seconds.to_string()).ok());
+        challenge.into_iter().chain(retry_after.map(|value| (header::RETRY_AFTER, value)))
     }
 }
 
@@ -196,6 +215,10 @@ impl From<datasvc::Error> for Problem {
             Error::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
             Error::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong-password"),
             Error::InvalidToken => (StatusCode::UNAUTHORIZED, "invalid-token"),
+            Error::Throttled { retry_after, .. } => {
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", error.to_string());
+                return problem.lasting(*retry_after);
+            }
             Error::Unavailable(cause) => {
                 warn!(error = chain(cause), "a request failed because the database does not answer");
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
@@ -224,6 +247,7 @@ fn faults(error: &datasvc::Error) -> Vec<Fault> {
         | datasvc::Error::Denied { .. }
         | datasvc::Error::WrongPassword
         | datasvc::Error::InvalidToken
+        | datasvc::Error::Throttled { .. }
         | datasvc::Error::Unavailable(_)
         | datasvc::Error::Internal(_) => Vec::new(),
     }
@@ -239,7 +263,7 @@ impl IntoResponse for Problem {
     /// A reply without a body, for `front` to write the document into.
     fn into_response(self) -> Response {
         let mut reply = self.status.into_response();
-        reply.headers_mut().extend(self.header());
+        reply.headers_mut().extend(self.headers());
         reply.extensions_mut().insert(self);
         reply
     }

@@ -1,54 +1,50 @@
-//! The HTTP server: connections are accepted, bounded in number and time, and let go in an orderly way.
+//! The HTTP server: connections are accepted, bounded in number, and let go in an orderly way. What becomes of one is in
+//! `connection`.
 
-use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tower::ServiceExt as _;
 use tracing::{debug, info, warn};
 
-/// How many connections are open at a time; further ones wait in the listener's queue.
-const MAX_CONNECTIONS: usize = 2000;
-/// How long a request's head may take to arrive, and how long a connection may be idle.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+use super::client::{ClientAddress, TrustedProxies};
+use super::connection::Connections;
+use super::tls::Tls;
+
 /// How long requests that have begun may go on once the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How many header fields HTTP/1 reads before it gives up with a bare 431. It has room for more than `front` takes,
-/// whose 431 says what is wrong.
-const MAX_HEADERS: usize = 200;
-/// How much of a head is read before it is refused with 431. It has room for the longest URI that can be told apart
-/// from long header fields, and so be refused with 414.
-const MAX_HEAD_BYTES: usize = 256 * 1024;
-/// How many header bytes HTTP/2 takes.
-const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
-/// How many requests run at a time on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 100;
-/// How often a silent HTTP/2 client is asked whether it is still there.
-const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long to wait before accepting again when the process cannot, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// What is taken of clients, and for how long.
+pub struct ServerSettings {
+    /// Connections at a time; further ones wait in the listener's queue.
+    pub connections: usize,
+    /// Requests at a time.
+    pub requests: usize,
+    /// How long a TLS handshake may take, and how long a request's head.
+    pub head_within: Duration,
+    /// How long a connection may do nothing.
+    pub idle_within: Duration,
+    /// Whose word is taken for where requests come from.
+    pub trusted_proxies: TrustedProxies,
+    /// None: plain HTTP.
+    pub tls: Option<Tls>,
+}
+
 /// Serves connections until `stop` becomes true, and then until those that are busy are done
 /// or [`DRAIN`] is over. The listener is closed first.
-pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, router: Router, settings: ServerSettings, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     let for_connections = stop.clone();
     tokio::select! {
-        () = accept_all(&listener, router, &for_connections, &mut connections) => {}
+        () = accept_all(&listener, router, &settings, &for_connections, &mut connections) => {}
+        () = keep_current(settings.tls.as_ref()) => {}
         () = stopped(&mut stop) => {}
     }
     drop(listener);
@@ -63,19 +59,40 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
 async fn accept_all(
     listener: &TcpListener,
     router: Router,
+    settings: &ServerSettings,
     stop: &watch::Receiver<bool>,
     connections: &mut JoinSet<()>,
 ) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(settings.connections));
+    let shared = Arc::new(Connections::new(router, settings));
     // The semaphore is never closed, so that this ends with the task.
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        let stream = accepted(listener).await;
-        let connection = connection(stream, router.clone(), stop.clone());
+        let (stream, peer) = accepted(listener).await;
+        // Without it small replies wait for the client's acknowledgement of the one before; a socket that cannot do it
+        // is only slower.
+        let _ = stream.set_nodelay(true);
+        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        let (tls, head_within) = (settings.tls.as_ref().map(Tls::acceptor), settings.head_within);
         connections.spawn(async move {
-            connection.await;
-            drop(slot);
+            let _slot = slot;
+            match tls {
+                None => shared.serve(stream, peer, stop).await,
+                Some(tls) => match timeout(head_within, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => shared.serve(stream, peer, stop).await,
+                    Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
+                    Err(_) => debug!("a TLS handshake took too long"),
+                },
+            }
         });
         reap(connections);
+    }
+}
+
+/// Keeps the certificate current for ever, if there is one.
+async fn keep_current(tls: Option<&Tls>) {
+    match tls {
+        Some(tls) => tls.keep_current().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -84,11 +101,11 @@ fn reap(connections: &mut JoinSet<()>) {
     while connections.try_join_next().is_some() {}
 }
 
-/// The next connection. What keeps the process from accepting is waited out.
-async fn accepted(listener: &TcpListener) -> TcpStream {
+/// The next connection, and whose it is. What keeps the process from accepting is waited out.
+async fn accepted(listener: &TcpListener) -> (TcpStream, ClientAddress) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, peer)) => return (stream, ClientAddress::of(peer)),
             Err(error) if is_of_the_client(&error) => {}
             Err(error) => {
                 warn!(error = %error, "connections cannot be accepted for now");
@@ -104,64 +121,8 @@ fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Serves one connection until it ends, or until it is idle once the server stops.
-async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
-    // Without it small replies wait for the client's acknowledgement of the one before; a socket that cannot do it
-    // is only slower.
-    let _ = stream.set_nodelay(true);
-    let asked = AtomicBool::new(false);
-    let service = service_fn(|request: Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
-        let reply = router.clone().oneshot(request.map(Body::new));
-        async move { Ok::<_, Infallible>(reply.await.unwrap_or_else(|never| match never {})) }
-    });
-    let builder = builder();
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    // hyper's own timeout begins once it knows the version, and its HTTP/2 has none: this covers the first request.
-    let mut first_request = pin!(sleep(HEADER_TIMEOUT));
-    let (mut watched, mut stopping) = (true, false);
-    loop {
-        tokio::select! {
-            ended = serving.as_mut() => {
-                if let Err(error) = ended {
-                    debug!(error, "a connection ended early");
-                }
-                return;
-            }
-            () = first_request.as_mut(), if watched => {
-                if !asked.load(Ordering::Relaxed) {
-                    return;
-                }
-                watched = false;
-            }
-            () = stopped(&mut stop), if !stopping => {
-                serving.as_mut().graceful_shutdown();
-                stopping = true;
-            }
-        }
-    }
-}
-
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEADER_LIST_BYTES)
-        .max_concurrent_streams(MAX_STREAMS)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(HEADER_TIMEOUT);
-    builder
-}
-
 /// Waits until the server is to stop: for ever, if nobody is left to say so.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending().await
     }

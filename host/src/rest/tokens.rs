@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::args::{JsonBody, NoQuery, Query};
+use super::client::ClientAddress;
 use super::page::{ListReply, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
@@ -42,12 +43,15 @@ struct LogIn {
     responses(
         (status = 201, body = NewToken, headers(("Location" = String, description = "The token, without its secret"))),
         (status = 401, description = "The username or the password is wrong"),
+        (status = 429, description = "Too many logins, or too many that failed: `Retry-After` says how long to wait"),
     ))]
 async fn create(
     State(rest): State<Rest>,
+    client: ClientAddress,
     JsonBody(LogIn { username, password, expires_in, scope }): JsonBody<LogIn>,
 ) -> Result<([(HeaderName, &'static str); 1], Created<Json<NewToken>>), Problem> {
-    let token = rest.svc.log_in(&username, password, expires_in.map(Duration::from_secs), scope.as_ref()).await?;
+    let lifetime = expires_in.map(Duration::from_secs);
+    let token = rest.svc.log_in(client.ip(), &username, password, lifetime, scope.as_ref()).await?;
     let created = Created::at(format!("/global/tokens/{}", token.stored.token_id), Json(token));
     Ok(([(header::CACHE_CONTROL, "no-store")], created))
 }

@@ -17,6 +17,13 @@ pub(crate) struct Operation<'a> {
     pub(crate) description: &'a Value,
 }
 
+impl Operation<'_> {
+    /// Its name.
+    pub(crate) fn id(&self) -> &str {
+        self.description["operationId"].as_str().unwrap()
+    }
+}
+
 impl Api {
     /// The document of the server that this client talks to.
     pub(crate) async fn of(client: &Client) -> Self {

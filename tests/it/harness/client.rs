@@ -1,7 +1,7 @@
 //! A REST client whose failures show the reply.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH};
 use reqwest::{Method, RequestBuilder};
@@ -37,6 +37,12 @@ impl Client {
     /// The same with another token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) fn from(&self, address: IpAddr) -> Self {
+        let http = reqwest::Client::builder().local_address(address).build().unwrap();
+        Self { http, ..self.clone() }
     }
 
     /// `http://` and the address.

@@ -8,7 +8,7 @@ mod host;
 mod postgres;
 mod program;
 
-pub(crate) use self::api::{Api, filled_in};
+pub(crate) use self::api::{Api, Operation, filled_in};
 pub(crate) use self::cable::Cable;
 pub(crate) use self::client::{Client, Reply};
 pub(crate) use self::components::{component, core_module, plugin_file};

@@ -1,6 +1,7 @@
 //! One Postgres for all tests: the embedded one, or that of `DATABASE_URL`. Each test has a database of its own, a
 //! copy of one that is migrated and has the administrator and a token.
 
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -61,7 +62,8 @@ impl Shared {
         let svc = DataSvc::connect(&template, 2).await.unwrap();
         svc.ensure_administrator(PASSWORD).await.unwrap();
         let lifetime = Some(Duration::from_secs(3600));
-        shared.token = svc.log_in("admin", PASSWORD.into(), lifetime, None).await.unwrap().token;
+        shared.token =
+            svc.log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), lifetime, None).await.unwrap().token;
         svc.close().await;
         shared.template = PgConnectOptions::from_str(&template).unwrap().get_database().unwrap().to_owned();
         shared

@@ -60,7 +60,8 @@ impl Program {
         let mut said = Vec::new();
         while let Some(line) = self.stdout.next_line().await.unwrap() {
             said.push(line.clone());
-            if let Some((_, address)) = line.split_once(" is ready at http://") {
+            if let Some((_, url)) = line.split_once(" is ready at ") {
+                let (_, address) = url.split_once("://").unwrap();
                 return (said, Client::new(address.parse().unwrap(), token));
             }
         }
@@ -72,6 +73,13 @@ impl Program {
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// The most memory that it has had so far.
+    pub(crate) fn peak_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
     /// Waits for its end: its exit code, if it had one, and what it wrote to stderr.

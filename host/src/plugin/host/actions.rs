@@ -13,16 +13,16 @@ const MAX_STARTED: u32 = 100;
 
 impl actions::Host for GuestState {
     async fn get(&mut self, application: String, action: String) -> Result<actions::Action, HostError> {
-        let run = GuestState::run(self, "actions.get")?;
+        let call = self.call("actions.get", &[&application, &action])?;
         let (application, action) = (AppName::parse(application)?, ActionName::parse(action)?);
-        let found = run.timed("actions.get", run.plugins.action(&run.caller, &application, &action)).await?;
+        let found = call.timed(call.plugins.action(&call.caller, &application, &action)).await?;
         Ok(found.document().into())
     }
 
     async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
-        let run = GuestState::run(self, "actions.list")?;
+        let call = self.call("actions.list", &[&application])?;
         let (application, part) = (AppName::parse(application)?, page(part)?);
-        let listed = run.timed("actions.list", run.plugins.actions(&run.caller, &application, &part)).await?;
+        let listed = call.timed(call.plugins.actions(&call.caller, &application, &part)).await?;
         Ok(names(listed, |action| action.name.to_string()))
     }
 
@@ -32,19 +32,19 @@ impl actions::Host for GuestState {
         action: String,
         parameters: Vec<(String, String)>,
     ) -> Result<String, HostError> {
-        let run = GuestState::run(self, "actions.run")?;
+        let call = self.call("actions.run", &[&application, &action])?;
         let (application, action) = (AppName::parse(application)?, ActionName::parse(action)?);
-        if run.started.fetch_add(1, Ordering::Relaxed) >= MAX_STARTED {
+        if call.started.fetch_add(1, Ordering::Relaxed) >= MAX_STARTED {
             return Err(Error::TooMany { what: "jobs started by one run", limit: MAX_STARTED }.into());
         }
         let starting = async {
-            run.caller.require_execute(&application, &action)?;
-            let found = run.plugins.action(&run.caller, &application, &action).await?;
-            let job = run.plugins.new_job(&found, parameters, Some(run.parent()))?;
-            run.svc.enqueue_action(&run.caller, job).await
+            call.caller.require_execute(&application, &action)?;
+            let found = call.plugins.action(&call.caller, &application, &action).await?;
+            let job = call.plugins.new_job(&found, parameters, Some(call.parent()))?;
+            call.svc.enqueue_action(&call.caller, job).await
         };
-        let enqueued = run.timed("actions.run", starting).await?;
-        (run.tell_queued)();
+        let enqueued = call.timed(starting).await?;
+        (call.tell_queued)();
         Ok(enqueued.job_id.to_string())
     }
 }

@@ -8,44 +8,44 @@ use crate::plugin::instance::GuestState;
 
 impl applications::Host for GuestState {
     async fn get(&mut self, application: String) -> Result<applications::Application, HostError> {
-        let run = self.run("applications.get")?;
+        let call = self.call("applications.get", &[&application])?;
         let application = AppName::parse(application)?;
-        let found = run.timed("applications.get", run.svc.application(&run.caller, &application)).await?;
+        let found = call.timed(call.svc.application(&call.caller, &application)).await?;
         Ok(found.try_into()?)
     }
 
     async fn list(&mut self, part: Page) -> Result<Names, HostError> {
-        let run = self.run("applications.list")?;
+        let call = self.call("applications.list", &[])?;
         let part = page(part)?;
-        let listed = run.timed("applications.list", run.svc.applications(&run.caller, &part)).await?;
+        let listed = call.timed(call.svc.applications(&call.caller, &part)).await?;
         Ok(names(listed, |application| application.app_name.to_string()))
     }
 
     async fn create(&mut self, application: String, kept: String) -> Result<applications::Application, HostError> {
-        let run = self.run("applications.create")?;
+        let call = self.call("applications.create", &[&application])?;
         let (application, kept) = (AppName::parse(application)?, attributes(kept)?);
-        let created = run.svc.create_application(&run.caller, &application, &kept);
-        Ok(run.timed("applications.create", created).await?.try_into()?)
+        let created = call.svc.create_application(&call.caller, &application, &kept);
+        Ok(call.timed(created).await?.try_into()?)
     }
 
     async fn update(&mut self, application: String, patch: String) -> Result<applications::Application, HostError> {
-        let run = self.run("applications.update")?;
+        let call = self.call("applications.update", &[&application])?;
         let (application, patch) = (AppName::parse(application)?, change(patch)?);
-        let updated = run.svc.update_application(&run.caller, &application, &patch, &Expected::Any);
-        Ok(run.timed("applications.update", updated).await?.try_into()?)
+        let updated = call.svc.update_application(&call.caller, &application, &patch, &Expected::Any);
+        Ok(call.timed(updated).await?.try_into()?)
     }
 
     async fn delete(&mut self, application: String) -> Result<(), HostError> {
-        let run = self.run("applications.delete")?;
+        let call = self.call("applications.delete", &[&application])?;
         let application = AppName::parse(application)?;
-        let deleted = run.svc.delete_application(&run.caller, &application, &Expected::Any);
-        run.timed("applications.delete", deleted).await
+        let deleted = call.svc.delete_application(&call.caller, &application, &Expected::Any);
+        call.timed(deleted).await
     }
 
     async fn census(&mut self, application: String) -> Result<String, HostError> {
-        let run = self.run("applications.census")?;
+        let call = self.call("applications.census", &[&application])?;
         let application = AppName::parse(application)?;
-        let census = run.timed("applications.census", run.svc.census(&run.caller, &application)).await?;
+        let census = call.timed(call.svc.census(&call.caller, &application)).await?;
         Ok(serde_json::to_string(&census).map_err(|error| Error::Internal(error.into()))?)
     }
 }

@@ -8,39 +8,39 @@ use crate::plugin::instance::GuestState;
 
 impl builds::Host for GuestState {
     async fn get(&mut self, application: String, build: String) -> Result<builds::Build, HostError> {
-        let run = self.run("builds.get")?;
+        let call = self.call("builds.get", &[&application, &build])?;
         let (application, build) = (AppName::parse(application)?, BuildName::parse(build)?);
-        let build = run.timed("builds.get", run.svc.build(&run.caller, &application, &build)).await?;
+        let build = call.timed(call.svc.build(&call.caller, &application, &build)).await?;
         Ok(build.try_into()?)
     }
 
     async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
-        let run = self.run("builds.list")?;
+        let call = self.call("builds.list", &[&application])?;
         let (application, part) = (AppName::parse(application)?, page(part)?);
-        let listed = run.timed("builds.list", run.svc.builds(&run.caller, &application, &part)).await?;
+        let listed = call.timed(call.svc.builds(&call.caller, &application, &part)).await?;
         Ok(names(listed, |build| build.build_name.to_string()))
     }
 
     async fn create(&mut self, application: String, build: String, kept: String) -> Result<builds::Build, HostError> {
-        let run = self.run("builds.create")?;
+        let call = self.call("builds.create", &[&application, &build])?;
         let (application, build) = (AppName::parse(application)?, BuildName::parse(build)?);
         let kept = attributes(kept)?;
-        let created = run.svc.create_build(&run.caller, &application, &build, &kept);
-        Ok(run.timed("builds.create", created).await?.try_into()?)
+        let created = call.svc.create_build(&call.caller, &application, &build, &kept);
+        Ok(call.timed(created).await?.try_into()?)
     }
 
     async fn update(&mut self, application: String, build: String, patch: String) -> Result<builds::Build, HostError> {
-        let run = self.run("builds.update")?;
+        let call = self.call("builds.update", &[&application, &build])?;
         let (application, build) = (AppName::parse(application)?, BuildName::parse(build)?);
         let patch = change(patch)?;
-        let updated = run.svc.update_build(&run.caller, &application, &build, &patch, &Expected::Any);
-        Ok(run.timed("builds.update", updated).await?.try_into()?)
+        let updated = call.svc.update_build(&call.caller, &application, &build, &patch, &Expected::Any);
+        Ok(call.timed(updated).await?.try_into()?)
     }
 
     async fn delete(&mut self, application: String, build: String) -> Result<(), HostError> {
-        let run = self.run("builds.delete")?;
+        let call = self.call("builds.delete", &[&application, &build])?;
         let (application, build) = (AppName::parse(application)?, BuildName::parse(build)?);
-        let deleted = run.svc.delete_build(&run.caller, &application, &build, &Expected::Any);
-        run.timed("builds.delete", deleted).await
+        let deleted = call.svc.delete_build(&call.caller, &application, &build, &Expected::Any);
+        call.timed(deleted).await
     }
 }

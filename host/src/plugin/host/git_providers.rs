@@ -9,16 +9,16 @@ use crate::plugin::instance::GuestState;
 
 impl git_providers::Host for GuestState {
     async fn get(&mut self, provider: String) -> Result<git_providers::GitProvider, HostError> {
-        let run = self.run("git-providers.get")?;
+        let call = self.call("git-providers.get", &[&provider])?;
         let provider = GitProviderName::parse(provider)?;
-        let provider = run.timed("git-providers.get", run.svc.git_provider(&run.caller, &provider)).await?;
+        let provider = call.timed(call.svc.git_provider(&call.caller, &provider)).await?;
         Ok(provider.try_into()?)
     }
 
     async fn list(&mut self, part: Page) -> Result<Names, HostError> {
-        let run = self.run("git-providers.list")?;
+        let call = self.call("git-providers.list", &[])?;
         let part = page(part)?;
-        let listed = run.timed("git-providers.list", run.svc.git_providers(&run.caller, &part)).await?;
+        let listed = call.timed(call.svc.git_providers(&call.caller, &part)).await?;
         Ok(names(listed, |provider| provider.name.to_string()))
     }
 }

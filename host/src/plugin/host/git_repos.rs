@@ -9,16 +9,16 @@ use crate::plugin::instance::GuestState;
 
 impl git_repos::Host for GuestState {
     async fn get(&mut self, application: String, repo: String) -> Result<git_repos::GitRepo, HostError> {
-        let run = self.run("git-repos.get")?;
+        let call = self.call("git-repos.get", &[&application, &repo])?;
         let (application, repo) = (AppName::parse(application)?, GitRepoName::parse(repo)?);
-        let repo = run.timed("git-repos.get", run.svc.git_repo(&run.caller, &application, &repo)).await?;
+        let repo = call.timed(call.svc.git_repo(&call.caller, &application, &repo)).await?;
         Ok(repo.try_into()?)
     }
 
     async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
-        let run = self.run("git-repos.list")?;
+        let call = self.call("git-repos.list", &[&application])?;
         let (application, part) = (AppName::parse(application)?, page(part)?);
-        let listed = run.timed("git-repos.list", run.svc.git_repos(&run.caller, &application, &part)).await?;
+        let listed = call.timed(call.svc.git_repos(&call.caller, &application, &part)).await?;
         Ok(names(listed, |repo| repo.name.to_string()))
     }
 
@@ -29,7 +29,7 @@ impl git_repos::Host for GuestState {
         new: git_repos::NewGitRepo,
         kept: String,
     ) -> Result<git_repos::GitRepo, HostError> {
-        let run = self.run("git-repos.create")?;
+        let call = self.call("git-repos.create", &[&application, &repo])?;
         let application = AppName::parse(application)?;
         let git_repos::NewGitRepo { gitprovider, existing, uri } = new;
         let new = NewGitRepo {
@@ -41,8 +41,8 @@ impl git_repos::Host for GuestState {
             uri: uri.map(GitUri::parse).transpose().map_err(|reason| Error::invalid("uri", reason))?,
             attributes: attributes(kept)?,
         };
-        let created = run.svc.create_git_repo(&run.caller, &application, &new);
-        Ok(run.timed("git-repos.create", created).await?.try_into()?)
+        let created = call.svc.create_git_repo(&call.caller, &application, &new);
+        Ok(call.timed(created).await?.try_into()?)
     }
 
     async fn update(
@@ -51,18 +51,18 @@ impl git_repos::Host for GuestState {
         repo: String,
         patch: String,
     ) -> Result<git_repos::GitRepo, HostError> {
-        let run = self.run("git-repos.update")?;
+        let call = self.call("git-repos.update", &[&application, &repo])?;
         let (application, repo) = (AppName::parse(application)?, GitRepoName::parse(repo)?);
         let patch = change(patch)?;
-        let updated = run.svc.update_git_repo(&run.caller, &application, &repo, &patch, &Expected::Any);
-        Ok(run.timed("git-repos.update", updated).await?.try_into()?)
+        let updated = call.svc.update_git_repo(&call.caller, &application, &repo, &patch, &Expected::Any);
+        Ok(call.timed(updated).await?.try_into()?)
     }
 
     async fn delete(&mut self, application: String, repo: String) -> Result<(), HostError> {
-        let run = self.run("git-repos.delete")?;
+        let call = self.call("git-repos.delete", &[&application, &repo])?;
         let (application, repo) = (AppName::parse(application)?, GitRepoName::parse(repo)?);
-        let deleted = run.svc.delete_git_repo(&run.caller, &application, &repo, false, &Expected::Any);
-        run.timed("git-repos.delete", deleted).await
+        let deleted = call.svc.delete_git_repo(&call.caller, &application, &repo, false, &Expected::Any);
+        call.timed(deleted).await
     }
 }
 

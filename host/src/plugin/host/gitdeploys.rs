@@ -12,16 +12,16 @@ use crate::plugin::instance::GuestState;
 
 impl gitdeploys::Host for GuestState {
     async fn get(&mut self, application: String, gitdeploy: String) -> Result<gitdeploys::Gitdeploy, HostError> {
-        let run = self.run("gitdeploys.get")?;
+        let call = self.call("gitdeploys.get", &[&application, &gitdeploy])?;
         let (application, gitdeploy) = (AppName::parse(application)?, GitdeployName::parse(gitdeploy)?);
-        let found = run.timed("gitdeploys.get", run.svc.gitdeploy(&run.caller, &application, &gitdeploy)).await?;
+        let found = call.timed(call.svc.gitdeploy(&call.caller, &application, &gitdeploy)).await?;
         Ok(found.try_into()?)
     }
 
     async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
-        let run = self.run("gitdeploys.list")?;
+        let call = self.call("gitdeploys.list", &[&application])?;
         let (application, part) = (AppName::parse(application)?, page(part)?);
-        let listed = run.timed("gitdeploys.list", run.svc.gitdeploys(&run.caller, &application, &part)).await?;
+        let listed = call.timed(call.svc.gitdeploys(&call.caller, &application, &part)).await?;
         Ok(names(listed, |gitdeploy| gitdeploy.name.to_string()))
     }
 
@@ -32,7 +32,7 @@ impl gitdeploys::Host for GuestState {
         new: gitdeploys::NewGitdeploy,
         kept: String,
     ) -> Result<gitdeploys::Gitdeploy, HostError> {
-        let run = self.run("gitdeploys.create")?;
+        let call = self.call("gitdeploys.create", &[&application, &gitdeploy])?;
         let application = AppName::parse(application)?;
         let gitdeploys::NewGitdeploy { package, location, options, actions } = new;
         let new = NewGitdeploy {
@@ -43,8 +43,8 @@ impl gitdeploys::Host for GuestState {
             actions: actions.into(),
             attributes: attributes(kept)?,
         };
-        let created = run.svc.create_gitdeploy(&run.caller, &application, &new);
-        Ok(run.timed("gitdeploys.create", created).await?.try_into()?)
+        let created = call.svc.create_gitdeploy(&call.caller, &application, &new);
+        Ok(call.timed(created).await?.try_into()?)
     }
 
     async fn update(
@@ -53,18 +53,18 @@ impl gitdeploys::Host for GuestState {
         gitdeploy: String,
         patch: String,
     ) -> Result<gitdeploys::Gitdeploy, HostError> {
-        let run = self.run("gitdeploys.update")?;
+        let call = self.call("gitdeploys.update", &[&application, &gitdeploy])?;
         let (application, gitdeploy) = (AppName::parse(application)?, GitdeployName::parse(gitdeploy)?);
         let patch = change(patch)?;
-        let updated = run.svc.update_gitdeploy(&run.caller, &application, &gitdeploy, &patch, &Expected::Any);
-        Ok(run.timed("gitdeploys.update", updated).await?.try_into()?)
+        let updated = call.svc.update_gitdeploy(&call.caller, &application, &gitdeploy, &patch, &Expected::Any);
+        Ok(call.timed(updated).await?.try_into()?)
     }
 
     async fn delete(&mut self, application: String, gitdeploy: String) -> Result<(), HostError> {
-        let run = self.run("gitdeploys.delete")?;
+        let call = self.call("gitdeploys.delete", &[&application, &gitdeploy])?;
         let (application, gitdeploy) = (AppName::parse(application)?, GitdeployName::parse(gitdeploy)?);
-        let deleted = run.svc.delete_gitdeploy(&run.caller, &application, &gitdeploy, &Expected::Any);
-        run.timed("gitdeploys.delete", deleted).await
+        let deleted = call.svc.delete_gitdeploy(&call.caller, &application, &gitdeploy, &Expected::Any);
+        call.timed(deleted).await
     }
 }
 

@@ -16,18 +16,18 @@ impl groups::Host for GuestState {
         group: String,
         environments: Vec<String>,
     ) -> Result<groups::Group, HostError> {
-        let run = self.run("groups.get")?;
+        let call = self.call("groups.get", &[&application, &group])?;
         let (application, group) = (AppName::parse(application)?, GroupName::parse(group)?);
         let environments: Result<Vec<_>, _> = environments.into_iter().map(EnvironmentName::parse).collect();
         let environments = environments?;
-        let found = run.svc.group(&run.caller, &application, &group, &environments);
-        Ok(run.timed("groups.get", found).await?.try_into()?)
+        let found = call.svc.group(&call.caller, &application, &group, &environments);
+        Ok(call.timed(found).await?.try_into()?)
     }
 
     async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
-        let run = self.run("groups.list")?;
+        let call = self.call("groups.list", &[&application])?;
         let (application, part) = (AppName::parse(application)?, page(part)?);
-        let listed = run.timed("groups.list", run.svc.groups(&run.caller, &application, &[], &part)).await?;
+        let listed = call.timed(call.svc.groups(&call.caller, &application, &[], &part)).await?;
         Ok(names(listed, |group| group.name.to_string()))
     }
 
@@ -38,7 +38,7 @@ impl groups::Host for GuestState {
         new: groups::NewGroup,
         kept: String,
     ) -> Result<groups::Group, HostError> {
-        let run = self.run("groups.create")?;
+        let call = self.call("groups.create", &[&application, &group])?;
         let application = AppName::parse(application)?;
         let groups::NewGroup { gitdeploys, rolling_deploy, description } = new;
         let new = NewGroup {
@@ -48,22 +48,22 @@ impl groups::Host for GuestState {
             description,
             attributes: attributes(kept)?,
         };
-        Ok(run.timed("groups.create", run.svc.create_group(&run.caller, &application, &new)).await?.try_into()?)
+        Ok(call.timed(call.svc.create_group(&call.caller, &application, &new)).await?.try_into()?)
     }
 
     async fn update(&mut self, application: String, group: String, patch: String) -> Result<groups::Group, HostError> {
-        let run = self.run("groups.update")?;
+        let call = self.call("groups.update", &[&application, &group])?;
         let (application, group) = (AppName::parse(application)?, GroupName::parse(group)?);
         let patch = change(patch)?;
-        let updated = run.svc.update_group(&run.caller, &application, &group, &patch, &Expected::Any);
-        Ok(run.timed("groups.update", updated).await?.try_into()?)
+        let updated = call.svc.update_group(&call.caller, &application, &group, &patch, &Expected::Any);
+        Ok(call.timed(updated).await?.try_into()?)
     }
 
     async fn delete(&mut self, application: String, group: String) -> Result<(), HostError> {
-        let run = self.run("groups.delete")?;
+        let call = self.call("groups.delete", &[&application, &group])?;
         let (application, group) = (AppName::parse(application)?, GroupName::parse(group)?);
-        let deleted = run.svc.delete_group(&run.caller, &application, &group, &Expected::Any);
-        run.timed("groups.delete", deleted).await
+        let deleted = call.svc.delete_group(&call.caller, &application, &group, &Expected::Any);
+        call.timed(deleted).await
     }
 }
 

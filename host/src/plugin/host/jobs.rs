@@ -42,23 +42,23 @@ impl jobs::Host for GuestState {
     }
 
     async fn get(&mut self, id: String) -> Result<jobs::Job, HostError> {
-        let run = self.run("jobs.get")?;
-        let job = run.timed("jobs.get", run.svc.job(&run.caller, JobId::parse(&id)?)).await?;
+        let call = self.call("jobs.get", &[&id])?;
+        let job = call.timed(call.svc.job(&call.caller, JobId::parse(&id)?)).await?;
         Ok(job.try_into()?)
     }
 
     async fn entries(&mut self, id: String, after: u64, limit: u32) -> Result<Vec<jobs::Entry>, HostError> {
-        let run = self.run("jobs.entries")?;
+        let call = self.call("jobs.entries", &[&id])?;
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let id = JobId::parse(&id)?;
         let entries = async {
             // A plugin finds what it has just recorded.
-            if id == run.log.job_id() {
-                run.log.written().await?;
+            if id == call.log.job_id() {
+                call.log.written().await?;
             }
-            run.svc.job_entries(&run.caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await
+            call.svc.job_entries(&call.caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await
         };
-        let entries = run.timed("jobs.entries", entries).await?;
+        let entries = call.timed(entries).await?;
         Ok(entries.items.into_iter().map(jobs::Entry::try_from).collect::<Result<_, _>>()?)
     }
 }

@@ -12,7 +12,9 @@ mod log;
 mod package_maps;
 mod servers;
 
-use std::time::Duration;
+use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -55,6 +57,30 @@ pub(crate) enum HostError {
     },
 }
 
+impl HostError {
+    /// The case of the error that the guest gets, by its name in `types.wit`.
+    fn case(&self) -> &'static str {
+        match self {
+            Self::TimedOut { .. } => "timed-out",
+            Self::Unconfirmed { .. } => "unavailable",
+            Self::Exceeded(_) => "limit-exceeded",
+            Self::WhileRegistering { .. } => "denied",
+            Self::Refused(error) => match error {
+                Error::NotFound { .. } => "not-found",
+                Error::AlreadyExists { .. } => "already-exists",
+                Error::Invalid { .. } | Error::MissingParameters { .. } => INVALID,
+                Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } | Error::Throttled { .. } => {
+                    "limit-exceeded"
+                }
+                Error::Conflict { .. } | Error::Changed { .. } | Error::KeyReused { .. } => "conflict",
+                Error::Denied { .. } | Error::WrongPassword | Error::InvalidToken => "denied",
+                Error::Unavailable(_) => "unavailable",
+                Error::Internal(_) => "other",
+            },
+        }
+    }
+}
+
 impl types::Host for GuestState {
     fn convert_error(&mut self, error: HostError) -> wasmtime::Result<types::Error> {
         let error = match error {
@@ -69,7 +95,7 @@ impl types::Host for GuestState {
             Error::NotFound { .. } => types::Error::NotFound(message),
             Error::AlreadyExists { .. } => types::Error::AlreadyExists(message),
             Error::Invalid { .. } | Error::MissingParameters { .. } => types::Error::Invalid(message),
-            Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } => {
+            Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } | Error::Throttled { .. } => {
                 types::Error::LimitExceeded(message)
             }
             Error::Conflict { .. } | Error::Changed { .. } | Error::KeyReused { .. } => types::Error::Conflict(message),
@@ -119,6 +145,56 @@ impl GuestState {
     /// [`HostError::WhileRegistering`] if there is none.
     fn run(&self, op: &'static str) -> Result<&Run, HostError> {
         self.run.as_ref().ok_or(HostError::WhileRegistering { op })
+    }
+
+    /// A call of the data services, about what has these names.
+    ///
+    /// # Errors
+    /// [`HostError::WhileRegistering`].
+    fn call(&self, op: &'static str, target: &[&str]) -> Result<Call<'_>, HostError> {
+        let run = self.run(op)?;
+        Ok(Call { run, op, target: target.join("/"), began: Instant::now(), outcome: Mutex::new(INVALID) })
+    }
+}
+
+/// What a call comes to whose arguments cannot be right, so that it never gets to its work.
+const INVALID: &str = "invalid";
+
+/// A call of the data services. When it is over, however it ends, it is a line in the job's trace.
+struct Call<'r> {
+    run: &'r Run,
+    op: &'static str,
+    target: String,
+    began: Instant,
+    outcome: Mutex<&'static str>,
+}
+
+impl Deref for Call<'_> {
+    type Target = Run;
+
+    fn deref(&self) -> &Run {
+        self.run
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let outcome = *self.outcome.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.run.log.trace_call(self.op, &self.target, outcome, self.began.elapsed());
+    }
+}
+
+impl Call<'_> {
+    /// Does the call's work, as [`Run::timed`].
+    async fn timed<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
+        self.comes_to("interrupted");
+        let done = self.run.timed(self.op, work).await;
+        self.comes_to(done.as_ref().map_or_else(HostError::case, |_| "ok"));
+        done
+    }
+
+    fn comes_to(&self, outcome: &'static str) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
     }
 }
 

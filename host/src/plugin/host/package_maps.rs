@@ -11,16 +11,16 @@ use crate::plugin::instance::GuestState;
 
 impl package_maps::Host for GuestState {
     async fn get(&mut self, application: String, map: String) -> Result<package_maps::PackageMap, HostError> {
-        let run = self.run("package-maps.get")?;
+        let call = self.call("package-maps.get", &[&application, &map])?;
         let (application, map) = (AppName::parse(application)?, PackageMapName::parse(map)?);
-        let map = run.timed("package-maps.get", run.svc.package_map(&run.caller, &application, &map)).await?;
+        let map = call.timed(call.svc.package_map(&call.caller, &application, &map)).await?;
         Ok(map.try_into()?)
     }
 
     async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
-        let run = self.run("package-maps.list")?;
+        let call = self.call("package-maps.list", &[&application])?;
         let (application, part) = (AppName::parse(application)?, page(part)?);
-        let listed = run.timed("package-maps.list", run.svc.package_maps(&run.caller, &application, &part)).await?;
+        let listed = call.timed(call.svc.package_maps(&call.caller, &application, &part)).await?;
         Ok(names(listed, |map| map.name.to_string()))
     }
 
@@ -31,11 +31,11 @@ impl package_maps::Host for GuestState {
         packages: Vec<package_maps::PackageRule>,
         kept: String,
     ) -> Result<package_maps::PackageMap, HostError> {
-        let run = self.run("package-maps.create")?;
+        let call = self.call("package-maps.create", &[&application, &map])?;
         let (application, map) = (AppName::parse(application)?, PackageMapName::parse(map)?);
         let (packages, kept) = (packages.try_into()?, attributes(kept)?);
-        let created = run.svc.create_package_map(&run.caller, &application, &map, &packages, &kept);
-        Ok(run.timed("package-maps.create", created).await?.try_into()?)
+        let created = call.svc.create_package_map(&call.caller, &application, &map, &packages, &kept);
+        Ok(call.timed(created).await?.try_into()?)
     }
 
     async fn update(
@@ -44,18 +44,18 @@ impl package_maps::Host for GuestState {
         map: String,
         patch: String,
     ) -> Result<package_maps::PackageMap, HostError> {
-        let run = self.run("package-maps.update")?;
+        let call = self.call("package-maps.update", &[&application, &map])?;
         let (application, map) = (AppName::parse(application)?, PackageMapName::parse(map)?);
         let patch = change(patch)?;
-        let updated = run.svc.update_package_map(&run.caller, &application, &map, &patch, &Expected::Any);
-        Ok(run.timed("package-maps.update", updated).await?.try_into()?)
+        let updated = call.svc.update_package_map(&call.caller, &application, &map, &patch, &Expected::Any);
+        Ok(call.timed(updated).await?.try_into()?)
     }
 
     async fn delete(&mut self, application: String, map: String) -> Result<(), HostError> {
-        let run = self.run("package-maps.delete")?;
+        let call = self.call("package-maps.delete", &[&application, &map])?;
         let (application, map) = (AppName::parse(application)?, PackageMapName::parse(map)?);
-        let deleted = run.svc.delete_package_map(&run.caller, &application, &map, &Expected::Any);
-        run.timed("package-maps.delete", deleted).await
+        let deleted = call.svc.delete_package_map(&call.caller, &application, &map, &Expected::Any);
+        call.timed(deleted).await
     }
 }
 

@@ -9,21 +9,21 @@ use crate::plugin::instance::GuestState;
 
 impl servers::Host for GuestState {
     async fn get(&mut self, server: String) -> Result<servers::Server, HostError> {
-        let run = self.run("servers.get")?;
+        let call = self.call("servers.get", &[&server])?;
         let server = ServerName::parse(server)?;
-        Ok(run.timed("servers.get", run.svc.server(&run.caller, &server)).await?.try_into()?)
+        Ok(call.timed(call.svc.server(&call.caller, &server)).await?.try_into()?)
     }
 
     async fn list(&mut self, part: Page) -> Result<Names, HostError> {
-        let run = self.run("servers.list")?;
+        let call = self.call("servers.list", &[])?;
         let part = page(part)?;
-        let listed = run.timed("servers.list", run.svc.servers(&run.caller, &part)).await?;
+        let listed = call.timed(call.svc.servers(&call.caller, &part)).await?;
         Ok(names(listed, |server| server.name.to_string()))
     }
 
     async fn environments(&mut self) -> Result<Vec<(String, Vec<String>)>, HostError> {
-        let run = self.run("servers.environments")?;
-        let environments = run.timed("servers.environments", run.svc.environments(&run.caller)).await?;
+        let call = self.call("servers.environments", &[])?;
+        let environments = call.timed(call.svc.environments(&call.caller)).await?;
         let named = environments.into_iter().map(|(environment, servers)| {
             (environment.to_string(), servers.iter().map(ServerName::to_string).collect())
         });
@@ -36,7 +36,7 @@ impl servers::Host for GuestState {
         new: servers::NewServer,
         kept: String,
     ) -> Result<servers::Server, HostError> {
-        let run = self.run("servers.create")?;
+        let call = self.call("servers.create", &[&server])?;
         let servers::NewServer { environment, driver, connection } = new;
         let new = NewServer {
             name: ServerName::parse(server)?,
@@ -45,21 +45,21 @@ impl servers::Host for GuestState {
             connection: from_json("connection", connection)?,
             attributes: attributes(kept)?,
         };
-        Ok(run.timed("servers.create", run.svc.create_server(&run.caller, &new)).await?.try_into()?)
+        Ok(call.timed(call.svc.create_server(&call.caller, &new)).await?.try_into()?)
     }
 
     async fn update(&mut self, server: String, patch: String) -> Result<servers::Server, HostError> {
-        let run = self.run("servers.update")?;
+        let call = self.call("servers.update", &[&server])?;
         let (server, patch) = (ServerName::parse(server)?, change(patch)?);
-        let updated = run.svc.update_server(&run.caller, &server, &patch, &Expected::Any);
-        Ok(run.timed("servers.update", updated).await?.try_into()?)
+        let updated = call.svc.update_server(&call.caller, &server, &patch, &Expected::Any);
+        Ok(call.timed(updated).await?.try_into()?)
     }
 
     async fn delete(&mut self, server: String) -> Result<(), HostError> {
-        let run = self.run("servers.delete")?;
+        let call = self.call("servers.delete", &[&server])?;
         let server = ServerName::parse(server)?;
-        let deleted = run.svc.delete_server(&run.caller, &server, &Expected::Any);
-        run.timed("servers.delete", deleted).await
+        let deleted = call.svc.delete_server(&call.caller, &server, &Expected::Any);
+        call.timed(deleted).await
     }
 }
 

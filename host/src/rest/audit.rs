@@ -1,0 +1,66 @@
+//! `/global/audit`: who changed what.
+
+use axum::extract::State;
+use axum::http::Uri;
+use serde::Deserialize;
+use time::OffsetDateTime;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::Query;
+use super::page::{ListReply, PageQuery};
+use super::problem::Problem;
+use crate::datasvc::{AppName, AuditEntry, AuditFilter, Caller, Listed, PluginName, UserName};
+
+/// Which changes to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct AuditQuery {
+    /// Those of this operation, such as `builds.update`.
+    operation: Option<String>,
+    /// Those in this application.
+    app: Option<AppName>,
+    /// Those of what has this name or id.
+    name: Option<String>,
+    /// Those by this user.
+    user: Option<UserName>,
+    /// Those by this plugin.
+    plugin: Option<PluginName>,
+    /// Those made at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    since: Option<OffsetDateTime>,
+    /// Those made before this time.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    until: Option<OffsetDateTime>,
+    /// The cursor that the page before gave as `next`.
+    #[param(pattern = "^[0-9]{1,18}$")]
+    after: Option<String>,
+    /// How many items a page has, 1 to 1000; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Lists the changes that were made, newest first
+///
+/// Every change through REST or by a plugin is here, with who made it and the document before and after. Jobs are not:
+/// they are their own record. It takes read permission on `_global`.
+#[utoipa::path(get, path = "/global/audit", operation_id = "audit.list", tag = "audit",
+    params(AuditQuery), responses((status = 200, body = Listed<AuditEntry>)))]
+async fn list(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Query(query): Query<AuditQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<AuditEntry>>, Problem> {
+    let AuditQuery { operation, app, name, user, plugin, since, until, after, limit } = query;
+    let filter = AuditFilter { operation, application: app, name, username: user, plugin, since, until };
+    let page = PageQuery::new(after, limit).page()?;
+    let listed = rest.svc.audit(&caller, &filter, &page).await?;
+    Ok(ListReply::of(&uri, listed))
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(list))
+}

@@ -1,0 +1,337 @@
+//! Who may do what: every operation of the OpenAPI document, asked for by everyone, against one table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::Executor as _;
+
+use crate::harness::{Api, Client, Operation, PASSWORD, Reply, Setup, TestHost};
+
+/// What each caller is answered. `none` is who has no token, a wrong one or one that has expired; `read` and `write`
+/// hold that on the application `hostile`, `other` both on another one, `global` both on `_global`.
+///
+/// Lists show what the caller may see: they are not refused where each item has a permission of its own.
+const TABLE: &str = "
+    operation              none  read  write  other  global
+
+    about.get              200   200   200    200    200
+    about.root             200   200   200    200    200
+    health.live            200   200   200    200    200
+    health.ready           200   200   200    200    200
+    openapi.get            401   200   200    200    200
+
+    applications.list      401   200   200    200    200
+    applications.create    401   403   201    403    403
+    applications.put       401   403   201    403    403
+    applications.get       401   200   200    403    403
+    applications.update    401   403   200    403    403
+    applications.delete    401   403   204    403    403
+    applications.census    401   200   200    403    403
+
+    builds.list            401   200   200    403    403
+    builds.create          401   403   201    403    403
+    builds.put             401   403   201    403    403
+    builds.get             401   200   200    403    403
+    builds.update          401   403   200    403    403
+    builds.delete          401   403   204    403    403
+
+    package-maps.list      401   200   200    403    403
+    package-maps.create    401   403   201    403    403
+    package-maps.put       401   403   201    403    403
+    package-maps.get       401   200   200    403    403
+    package-maps.update    401   403   200    403    403
+    package-maps.delete    401   403   204    403    403
+
+    git-repos.list         401   200   200    403    403
+    git-repos.create       401   403   201    403    403
+    git-repos.put          401   403   201    403    403
+    git-repos.get          401   200   200    403    403
+    git-repos.update       401   403   200    403    403
+    git-repos.delete       401   403   204    403    403
+
+    gitdeploys.list        401   200   200    403    403
+    gitdeploys.create      401   403   201    403    403
+    gitdeploys.put         401   403   201    403    403
+    gitdeploys.get         401   200   200    403    403
+    gitdeploys.update      401   403   200    403    403
+    gitdeploys.delete      401   403   204    403    403
+
+    groups.list            401   200   200    403    403
+    groups.create          401   403   201    403    403
+    groups.put             401   403   201    403    403
+    groups.get             401   200   200    403    403
+    groups.update          401   403   200    403    403
+    groups.delete          401   403   204    403    403
+
+    actions.list           401   200   200    403    403
+    actions.get            401   200   200    403    403
+    actions.run            401   403   202    403    403
+
+    jobs.list              401   200   200    200    200
+    jobs.get               401   200   200    404    200
+    jobs.entries           401   200   200    404    200
+    jobs.cancel            401   403   202    404    202
+
+    servers.list           401   200   200    200    200
+    servers.environments   401   200   200    200    200
+    servers.create         401   403   403    403    201
+    servers.put            401   403   403    403    201
+    servers.get            401   403   403    403    200
+    servers.update         401   403   403    403    200
+    servers.delete         401   403   403    403    204
+
+    git-providers.list     401   403   403    403    200
+    git-providers.create   401   403   403    403    201
+    git-providers.put      401   403   403    403    201
+    git-providers.get      401   403   403    403    200
+    git-providers.update   401   403   403    403    200
+    git-providers.delete   401   403   403    403    204
+
+    keypairs.list          401   403   403    403    200
+    keypairs.create        401   403   403    403    201
+    keypairs.put           401   403   403    403    201
+    keypairs.get           401   403   403    403    200
+    keypairs.update        401   403   403    403    200
+    keypairs.delete        401   403   403    403    204
+
+    users.list             401   403   403    403    200
+    users.create           401   403   403    403    201
+    users.put              401   403   403    403    201
+    users.get              401   403   403    403    200
+    users.permissions      401   403   403    403    200
+    users.update           401   403   403    403    200
+    users.delete           401   403   403    403    204
+
+    tokens.create          201   201   201    201    201
+    tokens.list            401   200   200    200    200
+    tokens.get             401   404   404    404    200
+    tokens.delete          401   404   404    404    204
+
+    plugins.list           401   403   403    403    200
+    plugins.get            401   403   403    403    200
+    audit.list             401   403   403    403    200
+";
+
+/// The columns of the table, and who is in each.
+const COLUMNS: [(&str, &[&str]); 5] = [
+    ("none", &["nobody", "wrong", "expired"]),
+    ("read", &["read"]),
+    ("write", &["write"]),
+    ("other", &["other"]),
+    ("global", &["global"]),
+];
+
+#[tokio::test]
+async fn every_operation_answers_each_caller_as_the_table_says() {
+    let table = table();
+    let site = Site::new().await;
+    let api = Api::of(&site.host.client).await;
+    let mut operations = api.operations().collect::<Vec<_>>();
+    let offered: BTreeSet<_> = operations.iter().map(Operation::id).collect();
+    assert_eq!(offered, table.keys().copied().collect(), "operations and lines of the table");
+
+    // What is removed was looked at before.
+    operations.sort_by_key(|operation| operation.method == Method::DELETE);
+    let mut wrong = Vec::new();
+    for operation in &operations {
+        for ((column, callers), expected) in COLUMNS.iter().zip(&table[operation.id()]) {
+            for caller in *callers {
+                let reply = site.ask(operation, caller).await;
+                if reply.status != *expected {
+                    wrong.push(format!("{} by {caller} ({column}): {expected} expected, not {reply}", operation.id()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_audited(&site, &operations).await;
+}
+
+/// Every operation that changes something has left its trace; jobs are their own.
+async fn assert_audited(site: &Site, operations: &[Operation<'_>]) {
+    let audit = site.host.client.get("/global/audit?limit=1000").await;
+    let recorded: BTreeSet<_> = audit.items("operation").into_iter().map(str::to_owned).collect();
+    let changing = operations.iter().filter(|it| it.method != Method::GET && it.id() != "actions.run");
+    let names = changing.map(|operation| operation.id().replace(".put", ".create"));
+    let missing: Vec<_> = names.filter(|name| !recorded.contains(name)).collect();
+    assert!(missing.is_empty(), "these changes are not in the audit: {missing:?}");
+}
+
+/// The status of each column by operation.
+fn table() -> BTreeMap<&'static str, Vec<u16>> {
+    let lines = TABLE.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut lines = lines.filter(|cells| !cells.is_empty());
+    let head = lines.next().unwrap();
+    assert_eq!(head[1..], COLUMNS.map(|(column, _)| column));
+    lines.map(|cells| (cells[0], cells[1..].iter().map(|cell| cell.parse().unwrap()).collect())).collect()
+}
+
+/// A server with something of every kind for each caller.
+struct Site {
+    host: TestHost,
+    clients: BTreeMap<&'static str, Client>,
+    /// A job and somebody else's token, of each caller's own to end.
+    jobs: BTreeMap<&'static str, String>,
+    tokens: BTreeMap<&'static str, String>,
+}
+
+impl Site {
+    async fn new() -> Self {
+        // Without a worker, jobs stay queued, so that there is something to cancel.
+        let host = Setup::default().plugins(&["misbehave"]).flag("--role", "api").start().await;
+        let mut site = Self { host, clients: BTreeMap::new(), jobs: BTreeMap::new(), tokens: BTreeMap::new() };
+        site.make("/app", &json!({ "app_name": "hostile" })).await;
+        site.make("/app/hostile/gitrepos", &repo("base")).await;
+        site.make("/app/hostile/gitdeploys", &gitdeploy("base")).await;
+        for caller in COLUMNS.iter().flat_map(|(_, callers)| *callers) {
+            site.admit(caller).await;
+        }
+        site
+    }
+
+    async fn make(&self, path: &str, document: &Value) {
+        let reply = self.host.client.post(path, document).await;
+        assert!([201, 202].contains(&reply.status), "{path}: {reply}");
+    }
+
+    /// Makes a user for the caller, and one of everything.
+    async fn admit(&mut self, caller: &'static str) {
+        self.make("/global/users", &user(caller, &permissions(caller))).await;
+        let client = self.log_in(caller).await;
+        let client = match caller {
+            "nobody" => client.anonymous(),
+            "wrong" => client.with_token("elita_wrong"),
+            "expired" => {
+                let end = "update tokens set expires_at = now() where username = 'expired'";
+                self.host.database.connect().await.execute(end).await.unwrap();
+                client
+            }
+            _ => client,
+        };
+        self.clients.insert(caller, client);
+        let name = format!("c-{caller}");
+        self.make("/app", &json!({ "app_name": format!("hostile-{caller}") })).await;
+        for (path, document) in everything(&name) {
+            self.make(path, &document).await;
+        }
+        self.jobs.insert(caller, self.host.post_action("hostile", "Noop", "").await);
+        let other = self.log_in(&name).await;
+        let token = other.get("/global/tokens/current").await.body["token_id"].as_str().unwrap().to_owned();
+        self.tokens.insert(caller, token);
+    }
+
+    async fn log_in(&self, username: &str) -> Client {
+        let reply = self.host.client.post("/global/tokens", &credentials(username)).await;
+        self.host.client.with_token(reply.body["token"].as_str().unwrap_or_else(|| panic!("{reply}")))
+    }
+
+    async fn ask(&self, operation: &Operation<'_>, caller: &'static str) -> Reply {
+        let name = format!("c-{caller}");
+        let (query, body) = arguments(operation.id(), caller);
+        let app = match operation.id() {
+            "applications.update" | "applications.delete" => format!("hostile-{caller}"),
+            _ => "hostile".into(),
+        };
+        let id = if operation.path.starts_with("/job") { &self.jobs[caller] } else { &self.tokens[caller] };
+        let segments = operation.path.split('/').map(|segment| match segment {
+            "{app}" => &*app,
+            "{id}" => id,
+            "{action}" => "Noop",
+            "{plugin}" => "misbehave",
+            segment if segment.starts_with('{') => &*name,
+            segment => segment,
+        });
+        let path = segments.collect::<Vec<_>>().join("/") + &query;
+        let client = &self.clients[caller];
+        let request = client.request(operation.method.clone(), &path);
+        client.send(if let Some(body) = &body { request.json(body) } else { request }).await
+    }
+}
+
+fn permissions(caller: &str) -> Value {
+    match caller {
+        "read" => json!({ "apps": { "hostile*": "read" } }),
+        "write" => json!({ "apps": { "hostile*": "read/write" }, "actions": { "hostile*": { "*": "execute" } } }),
+        "other" => json!({ "apps": { "blog": "read/write" }, "actions": { "blog": { "*": "execute" } } }),
+        "global" => json!({ "apps": { "_global": "read/write" } }),
+        _ => json!({}),
+    }
+}
+
+/// One of every kind, called `name`, with the path that makes it.
+fn everything(name: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("/app/hostile/builds", json!({ "build_name": name })),
+        ("/app/hostile/packagemaps", json!({ "name": name, "packages": { "web": { "patterns": ["web/**"] } } })),
+        ("/app/hostile/gitrepos", repo(name)),
+        ("/app/hostile/gitdeploys", gitdeploy(name)),
+        ("/app/hostile/groups", json!({ "name": name, "gitdeploys": ["base"] })),
+        ("/server", json!({ "name": name, "environment": "test", "driver": "local" })),
+        ("/global/gitproviders", json!({ "name": name, "type": "github" })),
+        ("/global/keypairs", json!({ "name": name, "generate": true })),
+        ("/global/users", user(name, &json!({}))),
+    ]
+}
+
+fn repo(name: &str) -> Value {
+    json!({ "name": name, "existing": true, "uri": "https://git.example/shop.git" })
+}
+
+fn gitdeploy(name: &str) -> Value {
+    let location = json!({ "path": format!("/srv/{name}"), "gitrepo": "base", "default_branch": "master" });
+    json!({ "name": name, "package": "master", "location": location })
+}
+
+fn user(name: &str, permissions: &Value) -> Value {
+    json!({ "username": name, "password": PASSWORD, "permissions": permissions })
+}
+
+fn credentials(username: &str) -> Value {
+    json!({ "username": username, "password": PASSWORD })
+}
+
+/// The query and the body of a request that only a missing permission can keep from being done.
+fn arguments(operation: &str, caller: &str) -> (String, Option<Value>) {
+    let (noun, verb) = operation.split_once('.').unwrap();
+    let path = match noun {
+        "applications" => "/app",
+        "builds" => "/app/hostile/builds",
+        "package-maps" => "/app/hostile/packagemaps",
+        "git-repos" => "/app/hostile/gitrepos",
+        "gitdeploys" => "/app/hostile/gitdeploys",
+        "groups" => "/app/hostile/groups",
+        "servers" => "/server",
+        "git-providers" => "/global/gitproviders",
+        "keypairs" => "/global/keypairs",
+        "users" => "/global/users",
+        _ => "",
+    };
+    match (operation, verb) {
+        ("tokens.create", _) => (String::new(), Some(credentials(caller))),
+        ("jobs.cancel", _) => ("?cancel=true".into(), None),
+        ("applications.create" | "applications.put", _) => {
+            let document = json!({ "app_name": format!("hostile-{verb}-{caller}") });
+            if verb == "put" { (in_query(&document), None) } else { (String::new(), Some(document)) }
+        }
+        (_, "create" | "put") => {
+            let made = everything(&format!("{verb}-{caller}"));
+            let (_, document) = made.into_iter().find(|(container, _)| *container == path).unwrap();
+            // A password stays out of URLs.
+            let in_url = verb == "put" && noun != "users";
+            if in_url { (in_query(&document), None) } else { (String::new(), Some(document)) }
+        }
+        (_, "update") => (String::new(), Some(json!({ "attributes": { "by": caller } }))),
+        _ => (String::new(), None),
+    }
+}
+
+/// A document as the reference's form of creating it has it.
+fn in_query(document: &Value) -> String {
+    let pairs = document.as_object().unwrap().iter().map(|(name, value)| match value {
+        Value::String(text) => (name.clone(), text.clone()),
+        other => (name.clone(), other.to_string()),
+    });
+    let url = reqwest::Url::parse_with_params("http://elita", pairs).unwrap();
+    format!("?{}", url.query().unwrap())
+}

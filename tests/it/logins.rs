@@ -1,0 +1,218 @@
+//! Passwords that are guessed: who has to wait, how long, and who has not.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::harness::{Client, Database, PASSWORD, Program, Reply, Setup, TestHost, eventually};
+
+/// How many failures cost nothing: of a user at an address, and of an address.
+const FREE: usize = 5;
+const FREE_OF_ADDRESS: usize = 20;
+
+#[tokio::test]
+async fn after_some_failures_even_the_right_password_has_to_wait_and_then_it_counts() {
+    let host = TestHost::start().await;
+    for _ in 0..FREE {
+        assert_eq!(log_in(&host.client, "admin", "guess").await.status, 401);
+    }
+    let began = Instant::now();
+    let refused = log_in(&host.client, "admin", PASSWORD).await;
+    assert_eq!((refused.status, &refused.body["code"]), (429, &json!("too-many-requests")), "{refused}");
+    assert_eq!(refused.header("retry-after"), "1", "{refused}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("wait"), "{refused}");
+    eventually("the wait to be over", async || {
+        (log_in(&host.client, "admin", PASSWORD).await.status == 201).then_some(())
+    })
+    .await;
+    assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
+    // What was before is forgotten.
+    assert_eq!(log_in(&host.client, "admin", "guess").await.status, 401);
+    assert_eq!(log_in(&host.client, "admin", PASSWORD).await.status, 201);
+}
+
+#[tokio::test]
+async fn each_failure_more_makes_the_wait_longer() {
+    let host = TestHost::start().await;
+    failed(&host, "admin", "127.0.0.1", 9).await;
+    let refused = log_in(&host.client, "admin", PASSWORD).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, "16"), "{refused}");
+    // Who does not wait does not make it longer.
+    for _ in 0..10 {
+        assert_eq!(log_in(&host.client, "admin", "guess").await.status, 429);
+    }
+    assert!(log_in(&host.client, "admin", PASSWORD).await.header("retry-after").parse::<u32>().unwrap() <= 16);
+    failed(&host, "admin", "127.0.0.1", 1_000_000).await;
+    assert_eq!(log_in(&host.client, "admin", PASSWORD).await.header("retry-after"), "900");
+}
+
+#[tokio::test]
+async fn it_is_the_same_on_all_servers() {
+    let storage = tempfile::tempdir().unwrap();
+    let first = Setup::default().sharing(&storage).start().await;
+    let second = Setup::default().sharing(&storage).start_on(first.database.clone()).await;
+    for attempt in 0..FREE {
+        let host = if attempt % 2 == 0 { &first } else { &second };
+        assert_eq!(log_in(&host.client, "admin", "guess").await.status, 401);
+    }
+    assert_eq!(log_in(&first.client, "admin", PASSWORD).await.status, 429);
+    assert_eq!(log_in(&second.client, "admin", PASSWORD).await.status, 429);
+}
+
+#[tokio::test]
+async fn who_guesses_from_elsewhere_locks_nobody_out() {
+    let host = TestHost::start().await;
+    let attacker = at(&host, "127.0.0.66");
+    for _ in 0..FREE {
+        assert_eq!(log_in(&attacker, "admin", "guess").await.status, 401);
+    }
+    for _ in 0..20 {
+        assert_eq!(log_in(&attacker, "admin", PASSWORD).await.status, 429);
+    }
+    assert_eq!(log_in(&host.client, "admin", PASSWORD).await.status, 201);
+    assert_eq!(log_in(&at(&host, "127.0.0.2"), "admin", PASSWORD).await.status, 201, "where it never was before");
+}
+
+#[tokio::test]
+async fn a_user_whom_many_addresses_guess_at_logs_in_from_an_own_address() {
+    let host = TestHost::start().await;
+    failed(&host, "admin", "", 200).await;
+    assert_eq!(log_in(&host.client, "admin", PASSWORD).await.status, 201);
+    let elsewhere = log_in(&at(&host, "127.0.0.2"), "admin", PASSWORD).await;
+    assert_eq!((elsewhere.status, elsewhere.header("retry-after")), (429, "60"), "{elsewhere}");
+    failed(&host, "admin", "", 99).await;
+    assert_eq!(log_in(&at(&host, "127.0.0.2"), "admin", PASSWORD).await.status, 201);
+    // From now on it is one of the user's own, too.
+    failed(&host, "admin", "", 200).await;
+    assert_eq!(log_in(&at(&host, "127.0.0.2"), "admin", PASSWORD).await.status, 201);
+}
+
+#[tokio::test]
+async fn an_address_that_tries_many_users_has_to_wait_whatever_the_next_one() {
+    let host = TestHost::start().await;
+    let new = json!({ "username": "ada", "password": "her own secret" });
+    assert_eq!(host.client.post("/global/users", &new).await.status, 201);
+    for number in 0..FREE_OF_ADDRESS {
+        assert_eq!(log_in(&host.client, &format!("user-{number}"), "guess").await.status, 401);
+    }
+    assert_eq!(log_in(&host.client, "ada", "her own secret").await.status, 429);
+    assert_eq!(log_in(&host.client, "no name at all", "guess").await.status, 429);
+    assert_eq!(log_in(&at(&host, "127.0.0.2"), "ada", "her own secret").await.status, 201);
+    assert_eq!(log_in(&host.client, "admin", PASSWORD).await.status, 201, "it is the administrator's own address");
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_throttled_as_a_known_one_is() {
+    let host = TestHost::start().await;
+    let mut replies = Vec::new();
+    for user in ["admin", "nobody"] {
+        let client = at(&host, if user == "admin" { "127.0.0.3" } else { "127.0.0.4" });
+        for attempt in 0..=FREE {
+            let reply = log_in(&client, user, "guess").await;
+            assert_eq!(reply.status, if attempt < FREE { 401 } else { 429 }, "{user}: {reply}");
+            replies.push((reply.status, reply.header("retry-after").to_owned(), reply.body["detail"].clone()));
+        }
+    }
+    assert_eq!(replies[..=FREE], replies[FREE + 1..]);
+}
+
+#[tokio::test]
+async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
+    let host = TestHost::start().await;
+    let fastest = async |users: &[&str], addresses: &str| {
+        let mut fastest = Duration::MAX;
+        for (number, user) in users.iter().enumerate() {
+            let client = at(&host, &format!("{addresses}.{}", number + 2));
+            let began = Instant::now();
+            assert_eq!(log_in(&client, user, "guess").await.status, 401);
+            fastest = fastest.min(began.elapsed());
+        }
+        fastest
+    };
+    let known = fastest(&["admin"; 8], "127.1.0").await;
+    for unknown in ["nobody", "no name at all", "", "_global"] {
+        let unknown_took = fastest(&[unknown; 8], "127.1.1").await;
+        // Without the work for the password it would be a tenth. Of eight the fastest is the least disturbed.
+        assert!(unknown_took > known / 2, "{unknown:?} took {unknown_took:?}, and a wrong password {known:?}");
+        assert!(unknown_took < known * 3, "{unknown:?} took {unknown_took:?}, and a wrong password {known:?}");
+        forget(&host, "").await;
+    }
+}
+
+#[tokio::test]
+async fn two_hundred_logins_at_once_leave_memory_flat() {
+    let (database, data_dir) = (Database::new().await, tempfile::tempdir().unwrap());
+    let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url];
+    let mut elita = Program::serve(&flags);
+    let (_, client) = elita.ready(&database.token).await;
+    // What a few at once take is what there is to take.
+    at_once(&client, 8).await;
+    let before_kib = elita.peak_memory_kib();
+    let replies = at_once(&client, 200).await;
+    let grown_kib = elita.peak_memory_kib() - before_kib;
+    // Each hash takes 19 MiB while it is made.
+    assert!(grown_kib < 38 * 1024, "memory grew by {grown_kib} KiB");
+    let let_in = replies.iter().filter(|reply| reply.status == 201).count();
+    let waits = replies.iter().filter(|reply| reply.status == 429).map(|reply| reply.header("retry-after"));
+    assert!(waits.clone().all(|wait| wait == "2"), "{replies:?}");
+    assert_eq!(let_in + waits.clone().count(), 200, "{replies:?}");
+    assert!(let_in > 0 && waits.count() > 0, "{replies:?}");
+    assert_eq!(log_in(&client, "admin", PASSWORD).await.status, 201);
+    elita.signal(Signal::TERM);
+    assert_eq!(elita.ended().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_failures_does_not_grow_for_ever() {
+    let host = TestHost::start().await;
+    let mut database = host.database.connect().await;
+    let old = "insert into logins (username, address, failures, failed_at)
+                   select 'user-' || n, '192.0.2.1', 1, now() - interval '2 hours' from generate_series(1, 5000) as n";
+    sqlx::query(old).execute(&mut database).await.unwrap();
+    let mut number = 0;
+    eventually("old rows to be removed", async || {
+        number += 1;
+        forget(&host, "where username not like 'user-%'").await;
+        log_in(&host.client, &format!("somebody-{number}"), "guess").await;
+        let left = sqlx::query_scalar("select count(*) from logins where username like 'user-%'");
+        let left: i64 = left.fetch_one(&mut database).await.unwrap();
+        (left < 5000).then_some(())
+    })
+    .await;
+}
+
+async fn log_in(client: &Client, username: &str, password: &str) -> Reply {
+    let client = client.anonymous();
+    client.post("/global/tokens", &json!({ "username": username, "password": password })).await
+}
+
+/// So many right ones.
+async fn at_once(client: &Client, logins: usize) -> Vec<Reply> {
+    let mut replies = tokio::task::JoinSet::new();
+    for _ in 0..logins {
+        let client = client.clone();
+        replies.spawn(async move { log_in(&client, "admin", PASSWORD).await });
+    }
+    replies.join_all().await
+}
+
+/// The host's client, from another address of this machine.
+fn at(host: &TestHost, address: &str) -> Client {
+    host.client.from(address.parse::<IpAddr>().unwrap())
+}
+
+/// Puts it on record that so many logins have just failed.
+async fn failed(host: &TestHost, username: &str, address: &str, failures: i32) {
+    let put = "insert into logins (username, address, failures, failed_at) values ($1, $2, $3, now())
+               on conflict (username, address) do update set failures = $3, failed_at = now()";
+    let put = sqlx::query(put).bind(username).bind(address).bind(failures);
+    put.execute(&mut host.database.connect().await).await.unwrap();
+}
+
+/// Removes what is on record.
+async fn forget(host: &TestHost, condition: &str) {
+    let remove = sqlx::AssertSqlSafe(format!("delete from logins {condition}"));
+    sqlx::query(remove).execute(&mut host.database.connect().await).await.unwrap();
+}

@@ -1,0 +1,71 @@
+//! The trace of a job: which calls its plugin made, and what it wrote for operators.
+
+use serde_json::{Value, json};
+
+use crate::doors;
+use crate::harness::{Client, PASSWORD, Setup, TestHost};
+
+#[tokio::test]
+async fn every_call_of_the_data_services_is_a_line() {
+    let (host, job) = doors::exercised().await;
+    let shown = trace(&host.client, &job).await;
+    let calls: Vec<_> = shown["trace"].as_array().unwrap().iter().filter(|line| !line["call"].is_null()).collect();
+    let own = ["jobs.append", "jobs.progress", "jobs.current", "jobs.cancel-requested", "log.write"];
+    for called in job["result"].as_object().unwrap().keys().filter(|call| !own.contains(&call.as_str())) {
+        let line = calls.iter().find(|line| line["call"] == called.as_str());
+        let line = line.unwrap_or_else(|| panic!("{called} is not in {shown:#}"));
+        assert_eq!(line["outcome"], "ok", "{line:#}");
+        assert!(line["duration_ms"].as_f64().unwrap() >= 0.0 && line["at"].is_string(), "{line:#}");
+    }
+    let get = calls.iter().find(|line| line["call"] == "builds.get").unwrap();
+    assert_eq!(get["target"], "exercise/exercised");
+}
+
+#[tokio::test]
+async fn a_call_that_fails_says_how() {
+    // Nothing is granted: servers and git providers are not for it.
+    let host = TestHost::with_plugins(&["exercise-all"]).await;
+    host.create_application("exercise").await;
+    let job = host.run_action("exercise", "Everything", "").await;
+    let shown = trace(&host.client, &job).await;
+    let lines = shown["trace"].as_array().unwrap();
+    let denied: Vec<_> = lines.iter().filter(|line| line["outcome"] == "denied").map(|line| &line["call"]).collect();
+    assert!(denied.contains(&&json!("git-providers.list")), "{shown:#}");
+}
+
+#[tokio::test]
+async fn what_a_plugin_writes_for_operators_is_in_the_trace_and_bounded() {
+    let host = Setup::default().plugins(&["misbehave"]).start().await;
+    host.create_application("hostile").await;
+    let job = host.run_action("hostile", "LogFlood", "").await;
+    let shown = trace(&host.client, &job).await;
+    let lines = shown["trace"].as_array().unwrap();
+    assert_eq!((&lines[0]["stream"], &lines[0]["level"]), (&json!("log"), &json!("info")), "{:#}", lines[0]);
+    assert!(lines.len() <= 1000 && shown["trace_dropped"].as_i64().unwrap() > 0, "{}", lines.len());
+}
+
+#[tokio::test]
+async fn a_trace_is_shown_to_those_who_may_change_the_application() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    let job = host.run_action("hostile", "Noop", "").await;
+    let path = format!("/job/{}?results=true&trace=true", job["job_id"].as_str().unwrap());
+    for (user, permission, status) in [("reader", "read", 403), ("writer", "read/write", 200)] {
+        let permissions = json!({ "apps": { "hostile": permission } });
+        let document = json!({ "username": user, "password": PASSWORD, "permissions": permissions });
+        assert_eq!(host.client.post("/global/users", &document).await.status, 201);
+        let token = host.client.post("/global/tokens", &json!({ "username": user, "password": PASSWORD })).await;
+        let client = host.client.with_token(token.body["token"].as_str().unwrap());
+        let reply = client.get(&path).await;
+        assert_eq!(reply.status, status, "{reply}");
+        assert_eq!(client.get(path.trim_end_matches("&trace=true")).await.status, 200);
+    }
+    assert!(job["trace"].is_null(), "{job:#}");
+}
+
+/// The job with its trace.
+async fn trace(client: &Client, job: &Value) -> Value {
+    let reply = client.get(&format!("/job/{}?results=true&trace=true", job["job_id"].as_str().unwrap())).await;
+    assert_eq!(reply.status, 200, "{reply}");
+    reply.body
+}
