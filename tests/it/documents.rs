@@ -74,6 +74,7 @@ async fn what_is_the_servers_or_a_name_is_not_changed() {
         (json!({ "stored": true }), "/stored"),
         (json!({ "created_at": null }), "/created_at"),
         (json!({ "colour": "red" }), "/colour"),
+        (json!({ "colour": null }), "/colour"),
         (json!({ "a/b": 1 }), "/a~1b"),
         (json!({ "attributes": [] }), "/attributes"),
     ] {

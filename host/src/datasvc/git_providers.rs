@@ -346,7 +346,8 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] naming git repositories that use it, as far as the caller may read
-    /// them; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is another version than expected.
+    /// them; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is another version than
+    /// expected.
     pub async fn delete_git_provider(
         &self,
         caller: &Caller,

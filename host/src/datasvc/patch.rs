@@ -57,6 +57,13 @@ impl Patch {
         let before = object(document)?;
         let mut after = self.changed(before.clone())?;
         let can_change = object(changeable)?;
+        // To take away what nothing has changes nothing, and is a mistake.
+        if let Self::Merge(members) = self
+            && let Some(name) =
+                members.keys().find(|name| !before.contains_key(*name) && !can_change.contains_key(*name))
+        {
+            return Err(at(name, "this is not known here"));
+        }
         let mut changed = Map::new();
         for name in can_change.keys() {
             changed.extend(after.shift_remove(name).map(|value| (name.clone(), value)));

@@ -2,12 +2,15 @@
 //! copy of one that is migrated and has the administrator and a token.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use elita::data_dir::DataDir;
 use elita::datasvc::DataSvc;
 use elita::postgres::Embedded;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::OnceCell;
@@ -85,14 +88,26 @@ impl Shared {
     }
 }
 
+/// Where this process' server keeps its files. Nothing runs when a process ends, so that the next one removes them.
+fn own_directory() -> PathBuf {
+    let all = std::env::temp_dir();
+    for entry in std::fs::read_dir(&all).unwrap().flatten() {
+        let of = entry.file_name().to_str().and_then(|name| name.strip_prefix("elita-tests-")?.parse().ok());
+        if of.and_then(Pid::from_raw).is_some_and(|of| test_kill_process(of) == Err(Errno::SRCH)) {
+            // Another one may be at it, too.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    all.join(format!("elita-tests-{}", std::process::id()))
+}
+
 /// Starts the server on a thread of its own, because each test's runtime ends with the test.
 fn start_embedded() -> String {
     let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let directory = tempfile::tempdir().unwrap();
-            let data_dir = DataDir::open(directory.path()).unwrap();
+            let data_dir = DataDir::open(&own_directory()).unwrap();
             let server = Embedded::start(&data_dir).await.unwrap();
             send.send(server.url().to_owned()).unwrap();
             // It stops when this process ends.

@@ -12,6 +12,8 @@ use crate::datasvc::sql::json_column;
 
 /// The longest host, user and minion id, in bytes.
 const MAX_BYTES: usize = 253;
+/// What drivers know.
+const MEMBERS: [&str; 5] = ["host", "port", "user", "host_key", "minion"];
 /// The longest host key, in bytes.
 const MAX_HOST_KEY_BYTES: usize = 16 * 1024;
 
@@ -91,8 +93,8 @@ impl Connection {
     /// # Errors
     /// [`Error::Invalid`] with the path of what is not known to the driver or cannot be right.
     pub(super) fn read(driver: Driver, mut members: Map<String, Value>, server: &ServerName) -> Result<Self> {
-        // As in a merge patch, and as the document shows what is not there.
-        members.retain(|_, value| !value.is_null());
+        // As in a merge patch, and as the document shows what is not there, perhaps of the driver that was.
+        members.retain(|name, value| !value.is_null() || !MEMBERS.contains(&name.as_str()));
         let mut default = |name: &str, value: Value| {
             members.entry(name).or_insert(value);
         };

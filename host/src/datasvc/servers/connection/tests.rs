@@ -57,6 +57,7 @@ fn what_cannot_be_right_is_pointed_at() {
         (Driver::Ssh, json!({ "user": "-l" }), "connection/user"),
         (Driver::Ssh, json!({ "user": "root;" }), "connection/user"),
         (Driver::Ssh, json!({ "password": "secret" }), "connection/password"),
+        (Driver::Salt, json!({ "password": null }), "connection/password"),
         (Driver::Ssh, json!({ "a/b": 1 }), "connection/a~1b"),
         (Driver::Ssh, json!({ "host_key": "" }), "connection/host_key"),
         (Driver::Ssh, json!({ "host_key": format!("web1 {HOST_KEY}") }), "connection/host_key"),
