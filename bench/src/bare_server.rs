@@ -98,11 +98,11 @@ pub(crate) async fn serve(url: &str) -> anyhow::Result<()> {
 async fn answer(pool: PgPool, request: Request<Incoming>) -> Result<Response<String>, Infallible> {
     let mut response = Response::new(String::new());
     let reply = match *request.method() {
-        Method::POST => insert(&pool).await,
-        _ => document(&pool, request.uri().path()).await,
+        Method::POST => insert(&pool).await.map(|id| (StatusCode::ACCEPTED, id)),
+        _ => document(&pool, request.uri().path()).await.map(|document| (StatusCode::OK, document)),
     };
     match reply {
-        Ok(document) => *response.body_mut() = document,
+        Ok((status, body)) => (*response.status_mut(), *response.body_mut()) = (status, body),
         Err(problem) => {
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             *response.body_mut() = problem.to_string();
