@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::json;
+use sqlx::{Connection as _, Executor as _};
 
 use crate::harness::{Client, Database, PASSWORD, Program, Reply, Setup, TestHost, eventually};
 
@@ -162,6 +164,46 @@ async fn two_hundred_logins_at_once_leave_memory_flat() {
     assert_eq!(log_in(&client, "admin", PASSWORD).await.status, 201);
     elita.signal(Signal::TERM);
     assert_eq!(elita.ended().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_failure_counts_also_if_its_client_hangs_up() {
+    let host = TestHost::start().await;
+    let mut connection = host.database.connect().await;
+    let (mut patience, mut hung_up) = (Duration::from_millis(2), Vec::new());
+    eventually("a failure to be counted whose client did not wait for it", async || {
+        patience = (patience * 3 / 2).min(Duration::from_millis(200));
+        let user = format!("impatient-{}", patience.as_micros());
+        let body = json!({ "username": user, "password": "a wrong guess" });
+        let asked = host.client.anonymous().request(Method::POST, "/global/tokens").json(&body).send();
+        if tokio::time::timeout(patience, asked).await.is_err() {
+            hung_up.push(user);
+        }
+        let counted = "select exists (select from logins where username = any($1) and failures > 0)";
+        let counted: bool = sqlx::query_scalar(counted).bind(&hung_up).fetch_one(&mut connection).await.unwrap();
+        counted.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_login_does_not_outlive_the_password_that_it_was_made_with() {
+    let host = TestHost::start().await;
+    let mut connection = host.database.connect().await;
+    let mut change = connection.begin().await.unwrap();
+    change.execute("update users set password_hash = 'another' where name = 'admin'").await.unwrap();
+    let client = host.client.clone();
+    let login = tokio::spawn(async move { log_in(&client, "admin", PASSWORD).await });
+    let mut other = host.database.connect().await;
+    eventually("the login to wait for the change", async || {
+        let waits = "select exists (select from pg_stat_activity
+                                    where wait_event_type = 'Lock' and datname = current_database())";
+        let waits: bool = sqlx::query_scalar(waits).fetch_one(&mut other).await.unwrap();
+        (waits || login.is_finished()).then_some(())
+    })
+    .await;
+    change.commit().await.unwrap();
+    assert_eq!(login.await.unwrap().status, 401);
 }
 
 #[tokio::test]

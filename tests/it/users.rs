@@ -154,6 +154,13 @@ async fn a_token_does_no_more_than_its_scope() {
     assert_eq!(narrow.delete("/app/shop").await.status, 403);
     assert_eq!(narrow.get("/global/users").await.status, 403);
     assert_eq!(narrow.post("/app", &json!({ "app_name": "blog" })).await.status, 403);
+    // Nor does it become more than that, by way of a new password, or end the others.
+    let new_password = narrow.patch("/global/users/admin", &json!({ "password": "a new password" })).await;
+    assert_eq!(new_password.status, 403, "{new_password}");
+    let other = host.client.get("/global/tokens/current").await.body;
+    assert_eq!(narrow.delete(&format!("/global/tokens/{}", other["token_id"].as_str().unwrap())).await.status, 404);
+    assert_eq!(narrow.delete("/global/tokens/current").await.status, 204);
+    assert_eq!(narrow.get("/app/shop").await.status, 401);
 }
 
 #[tokio::test]

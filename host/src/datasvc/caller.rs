@@ -219,6 +219,14 @@ impl Caller {
         }
     }
 
+    /// The token in use, if it may do less than its user.
+    pub(super) fn narrowed_token(&self) -> Option<TokenId> {
+        match self {
+            Self::User { token, permissions, .. } => permissions.is_narrowed().then_some(*token),
+            Self::Plugin { .. } => None,
+        }
+    }
+
     /// The user's name; none for a plugin.
     pub fn username(&self) -> Option<&UserName> {
         match self {

@@ -69,6 +69,11 @@ impl Permissions {
         Self { scope: scope.map(Box::new), ..self }
     }
 
+    /// Whether something narrows them.
+    pub(super) fn is_narrowed(&self) -> bool {
+        self.scope.is_some()
+    }
+
     /// Refuses what nobody can mean: words that are none, and patterns without end.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use super::error::{Error, Kind, Result};
 use super::ids::{Digest, TokenId, UserName};
 use super::logins::Attempt;
 use super::page::{Listed, Page};
+use super::passwords::Turn;
 use super::permissions::Permissions;
 
 /// What every token starts with, so that it is recognised where it should not be.
@@ -92,23 +93,27 @@ impl DataSvc {
         // Before it takes the place of another; and when its turn has come, for those that came at the same time.
         self.admit(&attempt).await?;
         let turn = self.passwords.turn().await?;
-        self.admit(&attempt).await?;
-        let hash = match &username {
-            Some(username) => {
-                sqlx::query_scalar!("select password_hash from users where name = $1", username.as_str())
-                    .fetch_optional(&self.pool)
-                    .await?
-            }
-            None => None,
-        };
-        let (true, Some(username)) = (turn.verify(password, hash).await?, username) else {
-            self.count_failure(&attempt).await?;
-            return Err(Error::WrongPassword);
-        };
+        // A task of its own: who hangs up meanwhile has failed as well.
+        let (svc, named) = (self.clone(), username.clone());
+        let checked = tokio::spawn(async move {
+            let hash = svc.right_password(&attempt, named.as_ref(), password, turn).await?;
+            Ok::<_, Error>((attempt, hash))
+        });
+        let (attempt, hash) = checked.await.map_err(Error::internal)??;
+        let username = username.ok_or(Error::WrongPassword)?;
         let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
         let (id, digest) = (TokenId::new(), Digest::of(token.as_bytes()));
         let author = Author::User { name: &username, token: id, address: Some(from) };
         let mut transaction = self.change(author, "tokens.create").await?;
+        // A change of the password ends the tokens that there are: it waits for this one, or this one for it.
+        sqlx::query_scalar!(
+            "select 1 from users where name = $1 and password_hash = $2 for share",
+            username.as_str(),
+            hash
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or(Error::WrongPassword)?;
         let stored = sqlx::query_as!(
             Token,
             r#"with own as (
@@ -130,6 +135,35 @@ impl DataSvc {
         .await?;
         transaction.created(None, &id, &stored).await?;
         Ok(NewToken { token, stored })
+    }
+
+    /// The hash of the user's password, if this is the password. Takes as long when there is no such user.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`], which is counted; [`Error::Throttled`] after many of them.
+    async fn right_password(
+        &self,
+        attempt: &Attempt,
+        username: Option<&UserName>,
+        password: String,
+        turn: Turn,
+    ) -> Result<String> {
+        self.admit(attempt).await?;
+        let hash = match username {
+            Some(username) => {
+                sqlx::query_scalar!("select password_hash from users where name = $1", username.as_str())
+                    .fetch_optional(&self.pool)
+                    .await?
+            }
+            None => None,
+        };
+        match (turn.verify(password, hash.clone()).await?, hash) {
+            (true, Some(hash)) => Ok(hash),
+            _ => {
+                self.count_failure(attempt).await?;
+                Err(Error::WrongPassword)
+            }
+        }
     }
 
     /// Who holds this token.
@@ -209,7 +243,7 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::Token, id))
     }
 
-    /// Revokes a token.
+    /// Revokes a token. One that is narrower than its user revokes only itself.
     ///
     /// # Errors
     /// [`Error::NotFound`], also for another user's token without write permission on `_global`.
@@ -217,11 +251,12 @@ impl DataSvc {
         let mut transaction = self.change(caller, "tokens.delete").await?;
         let token = sqlx::query_as!(
             Token,
-            r#"delete from tokens where id = $1 and ($2::text is null or username = $2)
+            r#"delete from tokens where id = $1 and ($2::text is null or username = $2 and ($3::uuid is null or id = $3))
                returning id as "token_id: TokenId", username as "username: UserName", scope as "scope: Permissions",
                    created_at, expires_at"#,
             id as _,
-            visible_to(caller, Permission::Write)?
+            visible_to(caller, Permission::Write)?,
+            caller.narrowed_token() as _
         )
         .fetch_optional(&mut *transaction)
         .await?

@@ -176,8 +176,8 @@ impl DataSvc {
         page.gather(rows, |user| user.username.to_string()).await
     }
 
-    /// Changes a user. A new password ends all of the user's tokens but the one in use. Without write permission on
-    /// `_global` users change their own password and attributes only.
+    /// Changes a user. A new password ends all of the user's tokens but the one in use, and takes a token that may do
+    /// all that the user may. Without write permission on `_global` users change their own password and attributes only.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`], also where more is granted than the caller holds, or the user holds
@@ -306,7 +306,9 @@ fn plan(caller: &Caller, user: &User, patch: &Patch, expected: &Expected) -> Res
         change.permissions.check()?;
         caller.require_cover(&change.permissions)?;
     }
-    if caller.username() != Some(&user.username) {
+    // A password opens all that the user may do: neither somebody else who may do less, nor a token that is narrower
+    // than its user, sets one.
+    if caller.username() != Some(&user.username) || change.password.is_some() {
         caller.require_cover(&user.permissions)?;
     }
     change.password.as_deref().map_or(Ok(()), check_password)?;

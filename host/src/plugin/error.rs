@@ -129,7 +129,8 @@ impl RunError {
             (None, Some(I32Exit(_))) => ("exit", "the plugin exited with a failure instead of returning".into()),
             (None, None) => ("trap", format!("the plugin was stopped: {}", error.root_cause())),
         };
-        Self::new(code, with_last_line(sentence, stderr)).traced(stderr.lines().chain(frames))
+        // What else it wrote is for operators, and in the job's trace.
+        Self::new(code, with_last_line(sentence, stderr)).traced(frames)
     }
 
     fn panic(message: &str) -> Self {
