@@ -1,6 +1,7 @@
 //! Connections and what clients do to them: the slow, the greedy, the silent. Each host here has deadlines of a second
 //! or two, and what is asked is always whether they hold and whether others are served.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -164,7 +165,9 @@ async fn replies_that_nobody_takes_do_not_keep_their_places_while_others_are_tak
         // A reset is as good as an end.
         read = timeout(Duration::from_secs(20), reader.read_to_end(&mut replies)) => drop(read.expect("it goes on")),
     }
-    eventually("others to be served again", async || (host.client.get("/").await.status == 200).then_some(())).await;
+    // Its own connections have been idle for too long as well.
+    let other = host.client.from(Ipv4Addr::LOCALHOST.into());
+    eventually("others to be served again", async || (other.get("/").await.status == 200).then_some(())).await;
 }
 
 #[tokio::test]
