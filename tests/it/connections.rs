@@ -17,6 +17,8 @@ use crate::http::{END_HEADERS, END_STREAM, PREFACE, assert_problem, connect, fra
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: elita\r\n\r\n";
 /// `:method: GET`, `:scheme: http`, `:path: /`, and `:authority` with its value.
 const GET_2: &[u8] = b"\x82\x86\x84\x41\x05elita";
+/// `:method: POST`, `:scheme: http`, and `:path` and `:authority` with their values.
+const LOG_IN_2: &[u8] = b"\x83\x86\x44\x0e/global/tokens\x41\x05elita";
 /// `SETTINGS_INITIAL_WINDOW_SIZE` of 0: of no reply may more come than its head.
 const NO_WINDOW: &[u8] = b"\0\x04\0\0\0\0";
 /// Kinds of HTTP/2's frames.
@@ -233,6 +235,34 @@ async fn more_requests_than_there_may_be_are_refused_until_some_are_answered() {
         task.abort();
     }
     eventually("others to be served again", async || (host.client.get("/app").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn logins_that_never_come_to_their_end_leave_places_for_others() {
+    let host = Setup::default().flag("--http-requests", 300).start().await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut flood = [PREFACE, &frame(SETTINGS, 0, 0, b"")].concat();
+        for request in 0..100 {
+            flood.extend(frame(HEADERS, END_HEADERS, 2 * request + 1, LOG_IN_2));
+        }
+        let mut stream = connect(&host.client).await;
+        stream.write_all(&flood).await.unwrap();
+        streams.push(stream);
+    }
+    let refused = eventually("all places for logins to be taken", async || {
+        let reply = host.client.anonymous().post("/global/tokens", &json!({})).await;
+        (reply.status == 503).then_some(reply)
+    })
+    .await;
+    assert_problem(&refused, 503, "busy");
+    assert_eq!(host.client.get("/app").await.status, 200);
+
+    drop(streams);
+    eventually("others to log in again", async || {
+        (host.client.anonymous().post("/global/tokens", &json!({})).await.status == 400).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
