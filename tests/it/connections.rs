@@ -1,6 +1,7 @@
 //! Connections and what clients do to them: the slow, the greedy, the silent. Each host here has deadlines of a second
 //! or two, and what is asked is always whether they hold and whether others are served.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -16,12 +17,17 @@ use crate::http::{END_HEADERS, END_STREAM, PREFACE, assert_problem, connect, fra
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: elita\r\n\r\n";
 /// `:method: GET`, `:scheme: http`, `:path: /`, and `:authority` with its value.
 const GET_2: &[u8] = b"\x82\x86\x84\x41\x05elita";
+/// `:method: POST`, `:scheme: http`, and `:path` and `:authority` with their values.
+const LOG_IN_2: &[u8] = b"\x83\x86\x44\x0e/global/tokens\x41\x05elita";
+/// `SETTINGS_INITIAL_WINDOW_SIZE` of 0: of no reply may more come than its head.
+const NO_WINDOW: &[u8] = b"\0\x04\0\0\0\0";
 /// Kinds of HTTP/2's frames.
 const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GO_AWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const ENHANCE_YOUR_CALM: u8 = 11;
 
@@ -130,10 +136,75 @@ async fn a_client_that_takes_no_reply_does_not_keep_its_place() {
         }
     }
     assert_served(&host.client).await;
-    // `SETTINGS_INITIAL_WINDOW_SIZE` of 0: of no reply may more come than its head.
-    let of_http_2 = with_get_2(&host.client, b"\0\x04\0\0\0\0").await;
+    let of_http_2 = with_get_2(&host.client, NO_WINDOW).await;
     assert_served(&host.client).await;
     drop((of_http_1, of_http_2));
+}
+
+#[tokio::test]
+async fn replies_that_nobody_takes_do_not_keep_their_places_while_others_are_taken() {
+    let host = Setup::default().flag("--http-idle-seconds", 1).flag("--http-requests", 4).start().await;
+    let mut stream = with_get_2(&host.client, NO_WINDOW).await;
+    for request in 1..4 {
+        stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 2 * request + 1, GET_2)).await.unwrap();
+    }
+    eventually("all places to be taken", async || (host.client.get("/").await.status == 503).then_some(())).await;
+    let (mut reader, mut writer) = stream.into_split();
+    let ask_on = async {
+        for request in 4.. {
+            let get = frame(HEADERS, END_STREAM | END_HEADERS, 2 * request + 1, GET_2);
+            let take = frame(WINDOW_UPDATE, 0, 2 * request + 1, &1_000_u32.to_be_bytes());
+            if writer.write_all(&[get, take].concat()).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        std::future::pending::<()>().await
+    };
+    let mut replies = Vec::new();
+    tokio::select! {
+        () = ask_on => unreachable!(),
+        // A reset is as good as an end.
+        read = timeout(Duration::from_secs(20), reader.read_to_end(&mut replies)) => drop(read.expect("it goes on")),
+    }
+    // Its own connections have been idle for too long as well.
+    let other = host.client.from(Ipv4Addr::LOCALHOST.into());
+    eventually("others to be served again", async || (other.get("/").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_event_stream_without_news_stays_while_other_replies_are_taken() {
+    let host = Setup::default().plugins(&["misbehave"]).flag("--http-idle-seconds", 1).start().await;
+    host.create_application("hostile").await;
+    let id = host.post_action("hostile", "UntilCancelled", "").await;
+    host.running_job(&id).await;
+    // `:path` and `accept` with their values, and `auth-token`, which HPACK does not know.
+    let mut head = b"\x82\x86\x41\x05elita".to_vec();
+    for (name, value) in [
+        (&b"\x04"[..], format!("/job/{id}/data").as_bytes()),
+        (b"\x0f\x04", b"text/event-stream"),
+        (b"\0\x0aauth-token", host.database.token.as_bytes()),
+    ] {
+        assert!(value.len() < 127, "its length takes more than a byte");
+        head.extend([name, &[u8::try_from(value.len()).unwrap()], value].concat());
+    }
+    let mut stream = connect(&host.client).await;
+    let events = frame(HEADERS, END_STREAM | END_HEADERS, 1, &head);
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, b""), &events].concat()).await.unwrap();
+    let began = Instant::now();
+    for request in 1.. {
+        stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 2 * request + 1, GET_2)).await.unwrap();
+        if began.elapsed() > Duration::from_secs(4) {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    host.client.post_empty(&format!("/job/{id}?cancel=true")).await;
+    eventually("the last event", async || {
+        let (_, of, payload) = read_frame(&mut stream).await.expect("the connection goes on");
+        (of == 1 && payload.starts_with(b"event: end\n")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -164,6 +235,34 @@ async fn more_requests_than_there_may_be_are_refused_until_some_are_answered() {
         task.abort();
     }
     eventually("others to be served again", async || (host.client.get("/app").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn logins_that_never_come_to_their_end_leave_places_for_others() {
+    let host = Setup::default().flag("--http-requests", 300).start().await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut flood = [PREFACE, &frame(SETTINGS, 0, 0, b"")].concat();
+        for request in 0..100 {
+            flood.extend(frame(HEADERS, END_HEADERS, 2 * request + 1, LOG_IN_2));
+        }
+        let mut stream = connect(&host.client).await;
+        stream.write_all(&flood).await.unwrap();
+        streams.push(stream);
+    }
+    let refused = eventually("all places for logins to be taken", async || {
+        let reply = host.client.anonymous().post("/global/tokens", &json!({})).await;
+        (reply.status == 503).then_some(reply)
+    })
+    .await;
+    assert_problem(&refused, 503, "busy");
+    assert_eq!(host.client.get("/app").await.status, 200);
+
+    drop(streams);
+    eventually("others to log in again", async || {
+        (host.client.anonymous().post("/global/tokens", &json!({})).await.status == 400).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

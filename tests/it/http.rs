@@ -176,6 +176,25 @@ async fn a_body_that_becomes_too_long_is_refused_on_its_way() {
 }
 
 #[tokio::test]
+async fn the_body_of_a_login_is_shorter_than_others() {
+    let host = TestHost::start().await;
+    let log_in = async |bytes: usize| {
+        let mut body = br#"{"username": "nobody", "password": "guess"}"#.to_vec();
+        body.resize(bytes, b' ');
+        let request = host.client.anonymous().request(Method::POST, "/global/tokens");
+        host.client.send(request.header(CONTENT_TYPE, "application/json").body(body)).await
+    };
+    assert_problem(&log_in(64 * 1024).await, 401, "wrong-password");
+    assert_problem(&log_in(64 * 1024 + 1).await, 413, "too-large");
+    let chunked = "POST /global/tokens HTTP/1.1\r\nHost: elita\r\nConnection: close\r\n\
+                   Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    // The last chunk never comes.
+    let bytes = [chunked.as_bytes(), b"10001\r\n", &[b' '; 0x10001], b"\r\n"].concat();
+    let reply = exchange(&host.client, &bytes).await;
+    assert!(reply.starts_with("HTTP/1.1 413 ") && reply.contains("application/problem+json"), "{reply}");
+}
+
+#[tokio::test]
 async fn the_longest_body_is_taken_in_either_form() {
     let host = TestHost::start().await;
     let mut body = br#"{"app_name": "declared"}"#.to_vec();

@@ -17,15 +17,23 @@ use crate::datasvc::Patch;
 
 /// The longest body that is not an upload, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
+/// The same for who has no token.
+const MAX_STRANGERS_BYTES: usize = 64 * 1024;
 /// How many bytes of bodies are held while they are read, of all requests together.
 const MAX_BYTES_OF_ALL: usize = 64 * MAX_BYTES;
+/// How many bodies of those without a token are read at a time: each keeps a place among all requests meanwhile.
+const MAX_STRANGERS: usize = 256;
 
 /// How bodies are read.
 pub(super) struct Bodies {
+    /// The longest, in bytes.
+    max_bytes: usize,
     /// How long a client may take to send one.
     deadline: Duration,
     /// A permit is a byte.
     room: Semaphore,
+    /// A permit is a body.
+    places: Semaphore,
 }
 
 /// A body of one of the two types that arguments and parameters come in.
@@ -39,8 +47,18 @@ pub(super) enum Content {
 }
 
 impl Bodies {
-    pub(super) fn new(deadline: Duration) -> Self {
-        Self { deadline, room: Semaphore::new(MAX_BYTES_OF_ALL) }
+    /// For those with a token.
+    pub(super) fn of_users(deadline: Duration) -> Self {
+        Self::new(MAX_BYTES, deadline, Semaphore::MAX_PERMITS)
+    }
+
+    /// For operations that need no token, so that who has none is in nobody else's way.
+    pub(super) fn of_strangers(deadline: Duration) -> Self {
+        Self::new(MAX_STRANGERS_BYTES, deadline, MAX_STRANGERS)
+    }
+
+    fn new(max_bytes: usize, deadline: Duration, places: usize) -> Self {
+        Self { max_bytes, deadline, room: Semaphore::new(MAX_BYTES_OF_ALL), places: Semaphore::new(places) }
     }
 
     /// Reads a whole body.
@@ -49,9 +67,10 @@ impl Bodies {
     /// 413 if it is or says to be too long, without reading on; 408 if it does not arrive in time; 400 if it breaks off;
     /// 503 while too much comes in at once.
     pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
-        if declared_length(headers).is_some_and(|length| length > MAX_BYTES as u64) {
-            return Err(too_long());
+        if declared_length(headers).is_some_and(|length| length > self.max_bytes as u64) {
+            return Err(self.too_long());
         }
+        let _place = self.places.try_acquire().map_err(|_| Problem::busy("too many bodies come in at this moment"))?;
         match tokio::time::timeout(self.deadline, self.collect(body)).await {
             Ok(read) => read,
             Err(_) => {
@@ -67,8 +86,8 @@ impl Bodies {
         while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
             let frame = frame.map_err(|_| Problem::malformed("the body breaks off"))?;
             let data = frame.into_data().unwrap_or_default();
-            if bytes.len() + data.len() > MAX_BYTES {
-                return Err(too_long());
+            if bytes.len() + data.len() > self.max_bytes {
+                return Err(self.too_long());
             }
             held.merge(self.held(data.len())?);
             bytes.extend_from_slice(&data);
@@ -81,15 +100,15 @@ impl Bodies {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.room.try_acquire_many(permits).map_err(|_| Problem::busy("too many long bodies come in at this moment"))
     }
+
+    fn too_long(&self) -> Problem {
+        let detail = format!("at most {} bytes are taken as a body here", self.max_bytes);
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+    }
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn too_long() -> Problem {
-    let detail = format!("at most {MAX_BYTES} bytes are taken as a body here");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
 }
 
 impl Content {

@@ -3,10 +3,11 @@
 //! A connection may stay while the server works for it, for as long as that takes. Without a request, or with a reply
 //! that the client does not take, it is closed after a while, whatever else the client sends.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -126,7 +127,7 @@ impl Connections {
                 front::refuse(request.headers(), Problem::busy("too many requests are answered at this moment")).await
             }
         };
-        reply.map(|body| Delivery { body, offered: false, in_flight })
+        reply.map(|body| Delivery { body, offer: None, in_flight })
     }
 }
 
@@ -153,12 +154,12 @@ fn http(head_within: Duration) -> Builder<TokioExecutor> {
 /// What goes on on a connection.
 struct Activity {
     began: Instant,
-    /// When something last happened to a request or a reply, in milliseconds from the beginning; 0: never.
+    /// When a request last came or was done with, in milliseconds from the beginning; 0: never.
     last_ms: AtomicU64,
     /// Requests whose replies have not been handed over to their ends.
     requests: AtomicUsize,
-    /// Those of them of whose replies a part was handed over, and no more is asked for yet.
-    offered: AtomicUsize,
+    /// Since when a part of a reply waits for its client to take it. The keys count up, so the oldest comes first.
+    offers: Mutex<BTreeMap<u64, Instant>>,
 }
 
 /// What is to become of a connection.
@@ -167,7 +168,7 @@ enum Verdict {
     LookAgain(Instant),
     /// It has no request.
     Idle,
-    /// It has never had one, or its client takes no reply.
+    /// It has never had one, or its client does not take a reply.
     Useless,
 }
 
@@ -177,7 +178,7 @@ impl Activity {
             began: Instant::now(),
             last_ms: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
-            offered: AtomicUsize::new(0),
+            offers: Mutex::default(),
         }
     }
 
@@ -186,20 +187,33 @@ impl Activity {
         self.last_ms.store(elapsed_ms.max(1), Ordering::Relaxed);
     }
 
+    /// Judges by the part that has waited longest, so that replies that are taken do not keep those that are not.
     fn verdict(&self, idle_within: Duration) -> Verdict {
         let last = match self.last_ms.load(Ordering::Relaxed) {
             0 => return Verdict::Useless,
             last_ms => self.began + Duration::from_millis(last_ms),
         };
-        let (requests, offered) = (self.requests.load(Ordering::Relaxed), self.offered.load(Ordering::Relaxed));
-        if requests > 0 && offered == 0 {
-            return Verdict::LookAgain(Instant::now() + idle_within);
+        let now = Instant::now();
+        let oldest_offer = self.offers().first_key_value().map(|(_, since)| *since);
+        match (oldest_offer, self.requests.load(Ordering::Relaxed)) {
+            (Some(since), _) if since + idle_within <= now => Verdict::Useless,
+            (Some(since), _) => Verdict::LookAgain(since + idle_within),
+            (None, 0) if last + idle_within <= now => Verdict::Idle,
+            (None, 0) => Verdict::LookAgain(last + idle_within),
+            (None, _) => Verdict::LookAgain(now + idle_within),
         }
-        match last + idle_within {
-            until if until > Instant::now() => Verdict::LookAgain(until),
-            _ if requests == 0 => Verdict::Idle,
-            _ => Verdict::Useless,
-        }
+    }
+
+    /// Notes that a part of a reply waits to be taken, under the key that is returned.
+    fn offer(&self) -> u64 {
+        let mut offers = self.offers();
+        let key = offers.last_key_value().map_or(0, |(last, _)| last + 1);
+        offers.insert(key, Instant::now());
+        key
+    }
+
+    fn offers(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -228,20 +242,16 @@ impl Drop for InFlight {
 /// The body of a reply on its way to the client: who asks for the next part has taken the one before.
 struct Delivery {
     body: Body,
-    offered: bool,
+    /// The part that waits to be taken.
+    offer: Option<u64>,
     in_flight: InFlight,
 }
 
 impl Delivery {
-    fn offer(&mut self, offered: bool) {
-        let activity = &self.in_flight.activity;
-        match (self.offered, offered) {
-            (false, true) => activity.offered.fetch_add(1, Ordering::Relaxed),
-            (true, false) => activity.offered.fetch_sub(1, Ordering::Relaxed),
-            (false, false) | (true, true) => return,
-        };
-        self.offered = offered;
-        activity.note();
+    fn taken(&mut self) {
+        if let Some(offer) = self.offer.take() {
+            self.in_flight.activity.offers().remove(&offer);
+        }
     }
 }
 
@@ -253,10 +263,10 @@ impl HttpBody for Delivery {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.offer(false);
+        self.taken();
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if matches!(polled, Poll::Ready(Some(Ok(_)))) {
-            self.offer(true);
+            self.offer = Some(self.in_flight.activity.offer());
         }
         polled
     }
@@ -272,6 +282,6 @@ impl HttpBody for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.offer(false);
+        self.taken();
     }
 }

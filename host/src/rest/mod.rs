@@ -75,7 +75,7 @@ pub struct Rest {
     tokens: Arc<TokenCache>,
     sessions: Sessions,
     bodies: Arc<Bodies>,
-    /// For operations that need no token, so that who has none is in nobody's way.
+    /// For operations that need no token.
     strangers_bodies: Arc<Bodies>,
     body_within: Duration,
 }
@@ -84,14 +84,13 @@ impl Rest {
     /// A door to these services, for clients that send the body of a request within this time.
     pub fn new(svc: DataSvc, jobs: Jobs, body_within: Duration) -> Self {
         let tokens = Arc::<TokenCache>::default();
-        let bodies = || Arc::new(Bodies::new(body_within));
         Self {
             sessions: Sessions::new(svc.clone(), Arc::clone(&tokens)),
             svc,
             jobs,
             tokens,
-            bodies: bodies(),
-            strangers_bodies: bodies(),
+            bodies: Arc::new(Bodies::of_users(body_within)),
+            strangers_bodies: Arc::new(Bodies::of_strangers(body_within)),
             body_within,
         }
     }
