@@ -217,6 +217,14 @@ async fn headers_of_a_request_are_limited() {
 }
 
 #[tokio::test]
+async fn a_request_takes_a_method_a_server_and_a_path_of_limited_length() {
+    let host = start(Setup::default(), "").await;
+    let job = run(&host, "Lengths", "").await;
+    let longest = json!({ "method": 64, "authority": 300, "path": 16 * 1024, "scheme": 64 });
+    assert_eq!(job["result"], longest, "{job:#}");
+}
+
+#[tokio::test]
 async fn what_a_request_takes_counts_as_handles() {
     let server = Outside::new(Answer::hello()).await;
     let setup = Setup::default().flag("--plugin-handles", 50).flag("--plugin-http-requests", 1000);
@@ -337,6 +345,20 @@ async fn each_request_is_a_line_in_the_trace_without_what_may_be_secret() {
     http.GET http://127.0.0.1: invalid
     http.GET http://10.0.0.1: denied
     ");
+}
+
+#[tokio::test]
+async fn a_request_is_traced_when_the_plugin_drops_it_and_not_kept_until_the_runs_end() {
+    let dropped = Outside::new(Answer::Waits).await;
+    let hello = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_owned();
+    let answering = Outside::new(Answer::SaysAfter(Duration::from_millis(500), hello)).await;
+    let host = start(Setup::default(), &format!("{}, {}", granted(&dropped), granted(&answering))).await;
+    let query = format!("{}&then=http://127.0.0.1:{}", url_of(&dropped), answering.port());
+    let job = run(&host, "Abandon", &query).await;
+    assert_eq!(job["result"], "200", "{job:#}");
+    let lines = traced(&host, job["job_id"].as_str().unwrap(), &dropped).await;
+    let then = format!("http.GET http://127.0.0.1:{}: 200", answering.port());
+    assert_eq!(lines, ["http.GET http://127.0.0.1:[port]: interrupted", &then]);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi::p2::bindings::io::error::Error as IoError;
 use wasmtime_wasi_http::p2::bindings::LinkOptions;
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::{self, ErrorCode};
-use wasmtime_wasi_http::p2::bindings::http::types;
+use wasmtime_wasi_http::p2::bindings::http::types::{self, HostOutgoingRequest as _, Method};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpHooks};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView as _};
@@ -34,6 +34,11 @@ const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
 /// What the headers of one request may take. A guest may have as many of them as handles.
 pub(in crate::plugin) const MAX_FIELDS_BYTES: usize = 32 * 1024;
+/// What else a request that is not sent yet keeps in memory: its method, its server and its path. wasmtime bounds the
+/// scheme.
+const MAX_METHOD_BYTES: usize = 64;
+const MAX_AUTHORITY_BYTES: usize = 300;
+const MAX_PATH_BYTES: usize = 16 * 1024;
 /// How much of a request's body waits to be sent, for each of a guest's requests.
 const BODY_CHUNK_BYTES: usize = 64 * 1024;
 
@@ -64,7 +69,12 @@ pub(in crate::plugin) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmt
     types::add_to_linker::<_, WasiHttp>(linker, &LinkOptions::default().into(), GuestState::http)?;
     // wasmtime's own knows no code for what goes wrong while a response is read.
     linker.allow_shadowing(true);
-    linker.instance(TYPES)?.func_wrap("http-error-code", error_code)?;
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap("http-error-code", error_code)?;
+    // And it takes these in any length.
+    types.func_wrap("[method]outgoing-request.set-method", set_method)?;
+    types.func_wrap("[method]outgoing-request.set-authority", set_authority)?;
+    types.func_wrap("[method]outgoing-request.set-path-with-query", set_path_with_query)?;
     linker.allow_shadowing(false);
     linker.instance(OUTGOING_HANDLER)?.func_wrap("handle", handle)
 }
@@ -82,6 +92,39 @@ fn handle(
         Ok(response) => Ok((Ok(response),)),
         Err(error) => Ok((Err(error.downcast()?),)),
     }
+}
+
+/// `types.outgoing-request.set-method`.
+fn set_method(
+    mut store: StoreContextMut<'_, GuestState>,
+    (request, method): (Resource<HostOutgoingRequest>, Method),
+) -> wasmtime::Result<(Result<(), ()>,)> {
+    if matches!(&method, Method::Other(method) if method.len() > MAX_METHOD_BYTES) {
+        return Ok((Err(()),));
+    }
+    Ok((store.data_mut().http().set_method(request, method)?,))
+}
+
+/// `types.outgoing-request.set-authority`.
+fn set_authority(
+    mut store: StoreContextMut<'_, GuestState>,
+    (request, authority): (Resource<HostOutgoingRequest>, Option<String>),
+) -> wasmtime::Result<(Result<(), ()>,)> {
+    if authority.as_ref().is_some_and(|authority| authority.len() > MAX_AUTHORITY_BYTES) {
+        return Ok((Err(()),));
+    }
+    Ok((store.data_mut().http().set_authority(request, authority)?,))
+}
+
+/// `types.outgoing-request.set-path-with-query`.
+fn set_path_with_query(
+    mut store: StoreContextMut<'_, GuestState>,
+    (request, path): (Resource<HostOutgoingRequest>, Option<String>),
+) -> wasmtime::Result<(Result<(), ()>,)> {
+    if path.as_ref().is_some_and(|path| path.len() > MAX_PATH_BYTES) {
+        return Ok((Err(()),));
+    }
+    Ok((store.data_mut().http().set_path_with_query(request, path)?,))
 }
 
 /// `types.http-error-code`.
@@ -152,7 +195,7 @@ impl Sender {
         let limits = within(self.limits, options);
         let place = self.room.clone().try_acquire_owned();
         let (outbound, caller, lease) = (self.outbound.clone(), self.caller.clone(), self.lease.clone());
-        let (trace, number) = (self.trace.clone(), self.trace.begin(&request));
+        let traced = self.trace.begin(&request);
         let send = async move {
             let place = place.map_err(|_| ("limit-exceeded", WasiError::ConnectionLimitReached))?;
             let held = tokio::time::timeout(limits.total, lease.confirmed()).await;
@@ -168,20 +211,20 @@ impl Sender {
                 .boxed_unsync()
             }))
         };
-        let traced = async move {
+        let send = async move {
             match send.await {
                 Ok(response) => {
-                    trace.end(number, response.status().as_str());
+                    traced.end(response.status().as_str());
                     let nothing_left_to_do: Box<dyn Future<Output = _> + Send> = Box::new(async { Ok(()) });
                     Ok((response, nothing_left_to_do))
                 }
                 Err((outcome, error)) => {
-                    trace.end(number, outcome);
+                    traced.end(outcome);
                     Err(error)
                 }
             }
         };
-        traced.in_current_span()
+        send.in_current_span()
     }
 }
 

@@ -16,6 +16,10 @@ elita_plugin::plugin! {
             action("AtOnce", raw::at_once)
                 .parameter("url", "URL", "where to")
                 .parameter("count", "integer", "how many"),
+            action("Abandon", raw::abandon)
+                .parameter("url", "URL", "where to, first without waiting for the answer")
+                .parameter("then", "URL", "where to then"),
+            action("Lengths", raw::lengths),
             action("Headers", raw::headers),
             action("Bodies", raw::bodies).parameter("url", "URL", "where the body is read with wasi:http itself"),
         ],

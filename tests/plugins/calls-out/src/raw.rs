@@ -2,7 +2,7 @@
 
 use elita_plugin::prelude::*;
 use wasip2::http::outgoing_handler;
-use wasip2::http::types::{ErrorCode, Fields, IncomingResponse, OutgoingRequest, Scheme, http_error_code};
+use wasip2::http::types::{ErrorCode, Fields, IncomingResponse, Method, OutgoingRequest, Scheme, http_error_code};
 use wasip2::io::streams::StreamError;
 
 /// Sends so many requests before it looks at an answer, and returns how each went.
@@ -12,6 +12,32 @@ pub(crate) fn at_once(call: &ActionCall) -> Result<Vec<String>> {
     // They hold their places until all have been answered.
     let answers: Vec<_> = sent.into_iter().map(|sent| answer(sent?)).collect();
     Ok(answers.iter().map(|answer| outcome(answer.as_ref().map(IncomingResponse::status))).collect())
+}
+
+/// Sends a request and drops it, and returns how another one went.
+pub(crate) fn abandon(call: &ActionCall) -> Result<String> {
+    let (url, then): (String, String) = (call.parameter("url")?, call.parameter("then")?);
+    drop(outgoing_handler::handle(request(&url)?, None)?);
+    let answer = outgoing_handler::handle(request(&then)?, None).and_then(answer);
+    Ok(outcome(answer.as_ref().map(IncomingResponse::status)))
+}
+
+/// Returns how long the method, the authority and the path of a request may be.
+pub(crate) fn lengths(_: &ActionCall) -> Result<Value> {
+    let request = OutgoingRequest::new(Fields::new());
+    let method = longest(|text| request.set_method(&Method::Other(text)));
+    let authority = longest(|text| request.set_authority(Some(&text)));
+    let path = longest(|text| request.set_path_with_query(Some(&format!("/{}", &text[1..]))));
+    let scheme = longest(|text| request.set_scheme(Some(&Scheme::Other(text))));
+    Ok(json!({ "method": method, "authority": authority, "path": path, "scheme": scheme }))
+}
+
+/// The number of bytes, at most 1 MiB - 1, with which it can still be set.
+fn longest(set: impl Fn(String) -> Result<(), ()>) -> usize {
+    (0..20).rev().fold(0, |length, bit| {
+        let longer = length | 1 << bit;
+        if set("a".repeat(longer)).is_ok() { longer } else { length }
+    })
 }
 
 /// Makes larger and larger headers.

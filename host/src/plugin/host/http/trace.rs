@@ -1,11 +1,14 @@
 //! The requests of a run, as lines in its job's trace.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::datasvc::JobLog;
 use crate::outbound::{Error, Request};
+
+/// How a request ends that nobody waits for any more.
+const INTERRUPTED: &str = "interrupted";
 
 /// Knows the requests that have no answer yet, so that those which never get one are in the trace, too.
 pub(super) struct RequestTrace {
@@ -25,14 +28,32 @@ struct OpenRequest {
     began: Instant,
 }
 
+/// A request without an answer. Once it is dropped, it gets none.
+pub(super) struct Traced {
+    trace: Arc<RequestTrace>,
+    number: u64,
+}
+
+impl Traced {
+    /// Adds the line of a request that has its answer, unless the run has ended.
+    pub(super) fn end(self, outcome: &str) {
+        self.trace.end(self.number, outcome);
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        self.trace.end(self.number, INTERRUPTED);
+    }
+}
+
 impl RequestTrace {
     pub(super) fn new(log: JobLog) -> Self {
         Self { log, open: Mutex::default() }
     }
 
-    /// Notes that a request begins, and returns its number. Of the URL it is the server that is traced: the rest may
-    /// hold secrets.
-    pub(super) fn begin<B>(&self, request: &Request<B>) -> u64 {
+    /// Notes that a request begins. Of the URL it is the server that is traced: the rest may hold secrets.
+    pub(super) fn begin<B>(self: &Arc<Self>, request: &Request<B>) -> Traced {
         let uri = request.uri();
         let port = uri.port().map_or_else(String::new, |port| format!(":{port}"));
         let request = OpenRequest {
@@ -44,12 +65,13 @@ impl RequestTrace {
         open.count += 1;
         let number = open.count;
         open.requests.insert(number, request);
-        number
+        Traced { trace: self.clone(), number }
     }
 
-    /// Adds the line of a request that has its answer, unless the run has ended.
-    pub(super) fn end(&self, number: u64, outcome: &str) {
-        if let Some(request) = self.lock().requests.remove(&number) {
+    /// Only the first end counts.
+    fn end(&self, number: u64, outcome: &str) {
+        let ended = self.lock().requests.remove(&number);
+        if let Some(request) = ended {
             self.add(&request, outcome);
         }
     }
@@ -57,7 +79,7 @@ impl RequestTrace {
     /// Adds the lines of all that have none: the run ends.
     pub(super) fn interrupt(&self) {
         for request in std::mem::take(&mut self.lock().requests).values() {
-            self.add(request, "interrupted");
+            self.add(request, INTERRUPTED);
         }
     }
 
