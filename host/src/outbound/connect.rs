@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -22,6 +22,10 @@ const LOOKUPS: usize = 64;
 /// Finds the addresses of a name.
 pub(super) type Resolve =
     Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync>;
+
+/// The place that a request takes among those its sender may have under way. It is free again when the request and the
+/// lookup for it have ended, however early the sender gives up.
+pub type Place = Arc<OwnedSemaphorePermit>;
 
 /// A connection, with TLS or without.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -48,10 +52,11 @@ impl Connector {
         &self,
         target: &Target,
         reach: &Reach<'_>,
+        place: &Place,
         deadline: Instant,
     ) -> Result<Box<dyn Stream>, Error> {
         let to = || target.to_string();
-        let found = timeout_at(deadline, self.addresses(&target.host))
+        let found = timeout_at(deadline, self.addresses(&target.host, place))
             .await
             .map_err(|_| Error::LookupTimedOut { to: to() })?
             .map_err(|cause| Error::NotFound { to: to(), cause })?;
@@ -70,17 +75,18 @@ impl Connector {
         }
     }
 
-    async fn addresses(&self, host: &Host) -> io::Result<Vec<IpAddr>> {
+    async fn addresses(&self, host: &Host, place: &Place) -> io::Result<Vec<IpAddr>> {
         let name = match host {
             Host::Address(address) => return Ok(vec![*address]),
             Host::Name(name) => name.clone(),
         };
         let turn = self.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let held = (turn, place.clone());
         let lookup = (self.resolve)(name);
-        // On its own, because it holds its turn until it has really ended.
+        // On its own, because it holds its turn and its place until it has really ended.
         let looked_up = tokio::spawn(async move {
             let found = lookup.await;
-            drop(turn);
+            drop(held);
             found
         });
         looked_up.await.map_err(io::Error::other)?

@@ -33,6 +33,7 @@ use self::connect::{Connector, Resolve};
 use self::destination::Target;
 
 pub use self::body::ResponseBody;
+pub use self::connect::Place;
 pub use self::destination::{Destination, Reach};
 pub use self::error::Error;
 pub use self::tls::SetupError;
@@ -85,6 +86,7 @@ impl Outbound {
         mut request: Request<B>,
         reach: Reach<'_>,
         limits: RequestLimits,
+        place: &Place,
     ) -> Result<Response<ResponseBody>, Error>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -104,7 +106,7 @@ impl Outbound {
         address_to(&mut request, &target)?;
 
         let connected = deadline.min(Instant::now() + limits.connect);
-        let stream = self.0.connect(&target, &reach, connected).await?;
+        let stream = self.0.connect(&target, &reach, place, connected).await?;
         let exchange = |cause| Error::exchange(cause, limits.request_bytes);
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_BUFFER_BYTES)

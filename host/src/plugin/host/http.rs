@@ -24,7 +24,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView as _};
 
 use self::trace::RequestTrace;
 use crate::datasvc::{Caller, Lease};
-use crate::outbound::{Error, Outbound, Reach, Request, RequestLimits, Response, ResponseBody};
+use crate::outbound::{Error, Outbound, Place, Reach, Request, RequestLimits, Response, ResponseBody};
 use crate::plugin::instance::{GuestState, Run};
 use crate::plugin::limits::Limits;
 
@@ -198,9 +198,10 @@ impl Sender {
         let traced = self.trace.begin(&request);
         let send = async move {
             let place = place.map_err(|_| ("limit-exceeded", WasiError::ConnectionLimitReached))?;
+            let place: Place = Arc::new(place);
             let held = tokio::time::timeout(limits.total, lease.confirmed()).await;
             held.map_err(|_| ("unavailable", WasiError::ConnectionTimeout))?;
-            let sent = outbound.send(request, Reach::Granted(caller.http_destinations()), limits).await;
+            let sent = outbound.send(request, Reach::Granted(caller.http_destinations()), limits, &place).await;
             let response = sent.map_err(|error| (trace::case(&error), for_guest(&error)))?;
             // The place is taken until the body is no longer held.
             Ok(response.map(|body: ResponseBody| {
