@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use elita::config::{Cli, Commands};
-use elita::datasvc::{ActionName, AppName, Claim, DataSvc, Digest, JobId, Lease, PluginName};
+use elita::datasvc::{ActionName, ActionWork, AppName, Claim, DataSvc, Digest, JobId, Lease, PluginName, Work};
 use elita::outbound::Outbound;
 use elita::plugin::{ActionRun, Plugins};
 use elita::storage::Storage;
@@ -152,10 +152,12 @@ async fn elita_call(
     lease: &Lease,
     when_it_asks: impl Fn() + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
+    let Work::Action(work) = &claim.work else { anyhow::bail!("only actions are called") };
     let run = ActionRun {
         log: svc.job_log(claim, plugins.limits().job_log()),
         lease: lease.clone(),
         claim: claim.clone(),
+        work: work.clone(),
         parameters: Vec::new(),
         cancel_requested: Box::new(move || {
             when_it_asks();
@@ -184,11 +186,14 @@ fn claim(digest: Digest, action: &str) -> anyhow::Result<Claim> {
         plugin_entries: 0,
         plugin_bytes: 0,
         application: AppName::parse(APPLICATION)?,
-        action: ActionName::parse(action)?,
+        name: action.to_owned(),
+        work: Work::Action(ActionWork {
+            action: ActionName::parse(action)?,
+            plugin: PluginName::parse(PLUGIN)?,
+            digest,
+        }),
         username: None,
         data: RawValue::NULL.to_owned(),
-        plugin: PluginName::parse(PLUGIN)?,
-        digest,
         timeout: Duration::from_secs(60),
     })
 }

@@ -17,7 +17,7 @@ use super::ids::{ActionName, AppName, Digest, JobId, PluginName};
 use super::intake::{NewRow, Taker};
 use super::job_log::SOURCE_HOST;
 use super::page::{Listed, Page};
-use super::queue::{Claim, TAKEN};
+use super::queue::{ActionWork, Claim, TAKEN, Work};
 use super::sql::OnConstraint;
 
 /// A JSON text, kept as it came: with its order, its repeats and its numbers. It goes to the database as text, because
@@ -34,6 +34,8 @@ const MAX_PAGE_BYTES: i64 = 4 * 1024 * 1024;
 pub enum JobType {
     /// Runs an action of a plugin.
     Action,
+    /// Takes in the file that was uploaded for a build.
+    Upload,
 }
 
 impl JobType {
@@ -41,6 +43,7 @@ impl JobType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Action => "action",
+            Self::Upload => "upload",
         }
     }
 }
@@ -282,11 +285,10 @@ impl DataSvc {
             plugin_entries: 0,
             plugin_bytes: 0,
             application,
-            action,
+            name: action.to_string(),
+            work: Work::Action(ActionWork { action, plugin, digest }),
             username,
             data,
-            plugin,
-            digest,
             timeout,
         });
         Ok(Enqueued { job_id: id, status: JobStatus::Queued, claim })
@@ -321,10 +323,12 @@ impl DataSvc {
     /// caller may not run such a job; [`Error::Conflict`] if it has ended otherwise.
     pub async fn cancel_job(&self, caller: &Caller, id: JobId) -> Result<Job> {
         let job = self.job(caller, id).await?;
-        match (&job.application, ActionName::parse(&job.name)) {
+        match (&job.application, job.job_type) {
             _ if caller.may_globally(Permission::Write) => {}
-            (Some(application), Ok(action)) => caller.require_execute(application, &action)?,
-            (Some(application), Err(_)) => caller.require(Permission::Write, application)?,
+            (Some(application), JobType::Action) => {
+                caller.require_execute(application, &ActionName::parse(&job.name)?)?;
+            }
+            (Some(application), JobType::Upload) => caller.require(Permission::Write, application)?,
             (None, _) => caller.require_global(Permission::Write)?,
         }
         let error = JobError::new("cancelled", format!("{} asked for it to stop", described(caller)));
@@ -390,7 +394,7 @@ impl DataSvc {
             JobRow,
             r#"select id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
                    application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
-                   plugin as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
+                   nullif(plugin, '') as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
                    error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
                    cancel_requested_at, 1::bigint as "found!"
                from jobs where id = $1"#,
@@ -455,7 +459,7 @@ impl DataSvc {
             JobRow,
             r#"select id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
                    application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
-                   plugin as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
+                   nullif(plugin, '') as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
                    error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
                    cancel_requested_at, found as "found!"
                from (
@@ -502,7 +506,7 @@ impl DataSvc {
             JobRow,
             r#"select id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
                    application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
-                   plugin as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
+                   nullif(plugin, '') as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
                    error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
                    cancel_requested_at, found as "found!"
                from (

@@ -88,7 +88,7 @@ pub use plugins::{
 };
 pub use pointer::{escaped, pointer};
 pub use pool::SchemaError;
-pub use queue::{Claim, HandedOn, Held, Outcome, Room, RunningAction, Served, TIME_TO_LIVE};
+pub use queue::{ActionWork, Claim, HandedOn, Held, Outcome, Room, RunningLane, Served, TIME_TO_LIVE, Work};
 pub use recorder::Changed;
 pub use revision::{Expected, Revision};
 pub use secrets::{SecretKeyError, SecretKeys};

@@ -13,8 +13,7 @@ use super::DataSvc;
 use super::error::{Error, Result};
 use super::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, WorkerId};
 use super::job_log::SOURCE_HOST;
-use super::jobs::{JobError, JobStatus, Json};
-
+use super::jobs::{JobError, JobStatus, JobType, Json};
 use super::sql::OnConstraint;
 
 /// How long a worker's claims last after its last heartbeat.
@@ -50,18 +49,57 @@ pub struct Claim {
     pub plugin_bytes: i64,
     /// The application it belongs to.
     pub application: AppName,
-    /// The action to run.
-    pub action: ActionName,
+    /// What it is called.
+    pub name: String,
+    /// What is to be done.
+    pub work: Work,
     /// Who asked.
     pub username: Option<String>,
     /// What was asked.
     pub data: Json,
+    /// The wall-clock limit of this run.
+    pub timeout: Duration,
+}
+
+/// What a job is to do.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// To run an action of a plugin.
+    Action(ActionWork),
+    /// To take in the file that was uploaded for a build.
+    Upload,
+}
+
+/// An action to run.
+#[derive(Clone, Debug)]
+pub struct ActionWork {
+    /// Its name.
+    pub action: ActionName,
     /// The plugin to run.
     pub plugin: PluginName,
     /// The component to run.
     pub digest: Digest,
-    /// The wall-clock limit of this run.
-    pub timeout: Duration,
+}
+
+impl Work {
+    /// The plugin to run. None: it is the host's own work.
+    pub fn plugin(&self) -> Option<&PluginName> {
+        match self {
+            Self::Action(action) => Some(&action.plugin),
+            Self::Upload => None,
+        }
+    }
+
+    /// As it is stored.
+    fn from_row(job_type: JobType, name: &str, plugin: Option<PluginName>, digest: Option<Vec<u8>>) -> Result<Self> {
+        match (job_type, plugin, digest) {
+            (JobType::Action, Some(plugin), Some(digest)) => {
+                Ok(Self::Action(ActionWork { action: ActionName::parse(name)?, plugin, digest: digest.try_into()? }))
+            }
+            (JobType::Action, ..) => Err(Error::internal("a job runs an action and no plugin".to_owned())),
+            (JobType::Upload, ..) => Ok(Self::Upload),
+        }
+    }
 }
 
 impl Claim {
@@ -88,7 +126,7 @@ pub struct Room {
     /// The applications that have had jobs here lately.
     pub applications: Vec<Served>,
     /// What runs here of each action.
-    pub running: Vec<RunningAction>,
+    pub running: Vec<RunningLane>,
     /// The components whose guests can start at once.
     pub ready: Vec<Digest>,
 }
@@ -104,15 +142,15 @@ pub struct Served {
     pub last: i64,
 }
 
-/// How much of an action runs on a worker.
+/// How much of an action, or of the host's own jobs of a name, runs on a worker.
 #[derive(Clone, Debug)]
-pub struct RunningAction {
-    /// The plugin that runs.
-    pub plugin: PluginName,
+pub struct RunningLane {
+    /// The plugin that runs; none: the host does.
+    pub plugin: Option<PluginName>,
     /// The application it was called for.
     pub application: AppName,
-    /// Its name.
-    pub action: ActionName,
+    /// Its name, or that of the host's own job.
+    pub name: String,
     /// How many of it run.
     pub count: i32,
 }
@@ -271,12 +309,12 @@ impl DataSvc {
                    limit $3 for update of jobs skip locked
                )
                update jobs set status = 'running', worker = $1, fence = fence + 1, updated_at = now(),
-                   attempt = attempt + (component_digest = any($13))::int,
-                   started_at = case when component_digest = any($13) then now() end
+                   attempt = attempt + (plugin = '' or component_digest = any($13))::int,
+                   started_at = case when plugin = '' or component_digest = any($13) then now() end
                from chosen where jobs.id = chosen.id
                returning jobs.id as "id: JobId", fence, attempt, started_at is not null as "started!", depth,
-                   application as "application!: AppName", name as "action: ActionName", username,
-                   data as "data: SqlJson<Json>", plugin as "plugin!: PluginName", component_digest as "digest!",
+                   application as "application!: AppName", name, job_type as "job_type: JobType", username,
+                   data as "data: SqlJson<Json>", nullif(plugin, '') as "plugin: PluginName", component_digest,
                    timeout_ms,
                    (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) as "entries!",
                    (select count(*) from job_entries where job_id = jobs.id and source <> $14) as "plugin_entries!",
@@ -287,9 +325,9 @@ impl DataSvc {
             count(jobs)?,
             count(per_plugin)?,
             count(per_action)?,
-            &running.iter().map(|running| running.plugin.to_string()).collect::<Vec<_>>(),
+            &running.iter().map(|running| stored(running.plugin.as_ref())).collect::<Vec<_>>(),
             &running.iter().map(|running| running.application.to_string()).collect::<Vec<_>>(),
-            &running.iter().map(|running| running.action.to_string()).collect::<Vec<_>>(),
+            &running.iter().map(|running| running.name.clone()).collect::<Vec<_>>(),
             &running.iter().map(|running| running.count).collect::<Vec<_>>(),
             &applications.iter().map(|served| served.application.to_string()).collect::<Vec<_>>(),
             &applications.iter().map(|served| served.running).collect::<Vec<_>>(),
@@ -311,11 +349,10 @@ impl DataSvc {
                     plugin_entries: row.plugin_entries,
                     plugin_bytes: row.plugin_bytes,
                     application: row.application,
-                    action: row.action,
+                    work: Work::from_row(row.job_type, &row.name, row.plugin, row.component_digest)?,
+                    name: row.name,
                     username: row.username,
                     data: row.data.0,
-                    plugin: row.plugin,
-                    digest: row.digest.try_into()?,
                     timeout: Duration::from_millis(u64::try_from(row.timeout_ms).map_err(Error::internal)?),
                 })
             })
@@ -493,6 +530,12 @@ impl DataSvc {
         self.engine.run(async |connection| Ok(dead.execute(connection).await?)).await?;
         Ok(())
     }
+}
+
+/// How the jobs' table says which plugin runs. It says `''` of the host's own jobs, so that their lanes compare like all
+/// others.
+fn stored(plugin: Option<&PluginName>) -> String {
+    plugin.map(PluginName::to_string).unwrap_or_default()
 }
 
 impl std::ops::AddAssign for HandedOn {

@@ -8,8 +8,8 @@ use super::held::CancelRequest;
 use super::slots::Lane;
 use super::{Engine, Jobs};
 use crate::datasvc::{
-    ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobLog, Kind, Lease, Listed, NewActionJob,
-    Outcome, Page, Permission, PluginAction, Result, Taker,
+    ActionName, ActionWork, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobLog, Kind, Listed,
+    NewActionJob, Outcome, Page, Permission, PluginAction, Result, Taker,
 };
 use crate::plugin::{ActionRun, Asked, Plugins, RunError};
 
@@ -50,7 +50,8 @@ impl Jobs {
         };
         let job = self.0.plugins.new_job(&found, parameters, None)?;
         let engine = self.0.clone();
-        let lane = Lane { plugin: found.plugin.clone(), application: application.clone(), action: action.clone() };
+        let plugin = Some(found.plugin.clone());
+        let lane = Lane { plugin, application: application.clone(), name: action.to_string() };
         let slot = engine.lease.holds().then(|| engine.slots.take(lane)).flatten();
         let taker =
             slot.is_some().then(|| Taker { worker: engine.worker, starts: engine.plugins.is_ready(found.digest) });
@@ -99,16 +100,16 @@ impl Jobs {
 ///
 /// # Errors
 /// What its job ends with if it cannot.
-pub(super) async fn prepare(plugins: &Plugins, claim: &Claim) -> std::result::Result<(), JobError> {
-    plugins.prepare(claim.digest).await.map_err(failed)
+pub(super) async fn prepare(plugins: &Plugins, work: &ActionWork) -> std::result::Result<(), JobError> {
+    plugins.prepare(work.digest).await.map_err(failed)
 }
 
 /// Runs a claimed action to its end.
 pub(super) async fn run(
     engine: &Arc<Engine>,
     claim: &Claim,
+    work: &ActionWork,
     log: JobLog,
-    lease: Lease,
     cancel: watch::Receiver<Option<CancelRequest>>,
 ) -> Outcome {
     let asked: Asked = match serde_json::from_str(claim.data.get()) {
@@ -119,7 +120,9 @@ pub(super) async fn run(
     let telling = engine.clone();
     let tell_queued = Box::new(move || telling.signals.tell_queued());
     let parameters = asked.parameters;
-    let run = ActionRun { claim: claim.clone(), log, lease, parameters, cancel_requested, tell_queued };
+    let lease = engine.lease.clone();
+    let run =
+        ActionRun { claim: claim.clone(), work: work.clone(), log, lease, parameters, cancel_requested, tell_queued };
     match engine.plugins.run_action(run).await {
         Ok(result) => Outcome::Succeeded(result),
         Err(error) => Outcome::Failed(failed(error)),

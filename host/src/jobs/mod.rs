@@ -12,6 +12,7 @@ mod held;
 mod retention;
 mod run;
 mod slots;
+mod upload;
 mod wakes;
 mod worker;
 

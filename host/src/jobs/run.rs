@@ -8,8 +8,8 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::held::{CancelRequest, HeldJob};
 use super::slots::Slot;
-use super::{Engine, RETRY, action};
-use crate::datasvc::{Claim, Error, JobError, JobLog, Outcome};
+use super::{Engine, RETRY, action, upload};
+use crate::datasvc::{Claim, Error, JobError, JobLog, Outcome, Work};
 
 /// How much of a failure's message goes to the server's log.
 const MAX_LOGGED_CHARS: usize = 300;
@@ -20,11 +20,19 @@ impl Engine {
     /// Starts a claimed job. It has its slot until it has ended.
     pub(super) fn start(self: &Arc<Self>, claim: Claim, slot: Slot) {
         let (job_id, fence) = (claim.job_id, claim.fence);
-        let span = info_span!("job", job.id = %job_id, plugin.name = %claim.plugin, op = "actions.run");
+        let span = match &claim.work {
+            Work::Action(action) => {
+                info_span!("job", job.id = %job_id, plugin.name = %action.plugin, op = "actions.run")
+            }
+            Work::Upload => info_span!("job", job.id = %job_id, op = "builds.upload"),
+        };
         let (held, cancel) = self.held.enter(job_id, fence);
-        let engine = self.clone();
-        let work = async move { engine.run(claim, cancel, (held, slot)).await };
-        let task = self.runs.spawn_on(work.instrument(span), self.plugins.guest_threads());
+        let (engine, is_guests) = (self.clone(), claim.work.plugin().is_some());
+        let work = async move { engine.run(claim, cancel, (held, slot)).await }.instrument(span);
+        let task = match is_guests {
+            true => self.runs.spawn_on(work, self.plugins.guest_threads()),
+            false => self.runs.spawn(work),
+        };
         self.held.runs_in(job_id, fence, task.abort_handle());
     }
 
@@ -40,14 +48,14 @@ impl Engine {
             }
             Ok(Ok(())) => {
                 self.held.began(claim.job_id, claim.fence);
-                self.run_guest(&claim, &log, &mut cancel).await
+                self.work(&claim, &log, &mut cancel).await
             }
             Ok(Err(failure)) => Outcome::Failed(failure),
             Err(problem) => return warn!("a job was not begun: {problem}"),
         };
         if let Outcome::Failed(failure) | Outcome::Cancelled(failure) = &ended {
             let message: String = failure.message.chars().take(MAX_LOGGED_CHARS).collect();
-            info!("action `{}` ended with {}: {message:?}", claim.action, failure.code);
+            info!("`{}` ended with {}: {message:?}", claim.name, failure.code);
         }
         self.held.ends(claim.job_id, claim.fence);
         if record_end(&log, ended).await {
@@ -58,7 +66,9 @@ impl Engine {
     /// Makes sure that the component is there and the start is on record; the inner error ends the job.
     async fn begin(&self, claim: &mut Claim) -> Result<Result<(), JobError>, Error> {
         if !claim.started {
-            if let Err(failure) = action::prepare(&self.plugins, claim).await {
+            if let Work::Action(action) = &claim.work
+                && let Err(failure) = action::prepare(&self.plugins, action).await
+            {
                 return Ok(Err(failure));
             }
             loop {
@@ -74,10 +84,16 @@ impl Engine {
         Ok(Ok(()))
     }
 
-    async fn run_guest(self: &Arc<Self>, claim: &Claim, log: &JobLog, cancel: &mut Cancel) -> Outcome {
+    async fn work(self: &Arc<Self>, claim: &Claim, log: &JobLog, cancel: &mut Cancel) -> Outcome {
         let stopped = self.stopped(log, cancel.clone());
+        let work = async {
+            match &claim.work {
+                Work::Action(work) => action::run(self, claim, work, log.clone(), cancel.clone()).await,
+                Work::Upload => upload::run(self, claim, log, cancel.clone()).await,
+            }
+        };
         let ended = tokio::select! {
-            ended = action::run(self, claim, log.clone(), self.lease.clone(), cancel.clone()) => ended,
+            ended = work => ended,
             stopped = stopped => stopped,
         };
         match ended {

@@ -6,22 +6,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::datasvc::{ActionName, AppName, Claim, Digest, PluginName, Room, RunningAction, Served};
+use crate::datasvc::{AppName, Claim, Digest, PluginName, Room, RunningLane, Served};
 
 /// How many applications' turns are remembered. One that is forgotten comes first.
 const MAX_SERVED: usize = 1000;
 
-/// Which action runs in a slot.
+/// Which action, or which of the host's own jobs, runs in a slot.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Lane {
-    pub(super) plugin: PluginName,
+    /// None: the host does the work itself.
+    pub(super) plugin: Option<PluginName>,
     pub(super) application: AppName,
-    pub(super) action: ActionName,
+    pub(super) name: String,
 }
 
 impl Lane {
     fn of(claim: &Claim) -> Self {
-        Self { plugin: claim.plugin.clone(), application: claim.application.clone(), action: claim.action.clone() }
+        let plugin = claim.work.plugin().cloned();
+        Self { plugin, application: claim.application.clone(), name: claim.name.clone() }
     }
 }
 
@@ -96,10 +98,10 @@ impl Slots {
             running: running_in.get(application).copied().unwrap_or(0),
             last: *last,
         });
-        let running = state.running.iter().map(|(lane, count)| RunningAction {
+        let running = state.running.iter().map(|(lane, count)| RunningLane {
             plugin: lane.plugin.clone(),
             application: lane.application.clone(),
-            action: lane.action.clone(),
+            name: lane.name.clone(),
             count: small(*count),
         });
         Some(Room {

@@ -39,7 +39,8 @@ use self::guests::Guests;
 use self::inspect::Refusal;
 use self::instance::{GuestState, Run};
 use crate::datasvc::{
-    ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobLog, Json, Lease, Plugin, PluginAccess, PluginName,
+    ActionWork, ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobLog, Json, Lease, Plugin,
+    PluginAccess, PluginName,
 };
 use crate::outbound::Outbound;
 use crate::storage::Storage;
@@ -70,6 +71,8 @@ struct Inner {
 pub struct ActionRun {
     /// The claimed job.
     pub claim: Claim,
+    /// Which action it is to run.
+    pub work: ActionWork,
     /// Its log.
     pub log: JobLog,
     /// The parameters of the request.
@@ -166,17 +169,17 @@ impl Plugins {
     /// # Errors
     /// [`RunError`].
     pub async fn run_action(&self, run: ActionRun) -> Result<Json, RunError> {
-        let ActionRun { claim, log, lease, parameters, cancel_requested, tell_queued } = run;
-        let component = self.component(claim.digest).await?;
+        let ActionRun { claim, work, log, lease, parameters, cancel_requested, tell_queued } = run;
+        let component = self.component(work.digest).await?;
         let Inner { svc, limits, .. } = &*self.0;
-        let applications = self.catalog().applications_of(&claim.plugin, &claim.application);
-        let call = action_call(&claim, parameters);
-        let grants = self.grants(&claim.plugin);
+        let applications = self.catalog().applications_of(&work.plugin, &claim.application);
+        let call = action_call(&claim, &work, parameters);
+        let grants = self.grants(&work.plugin);
         let context = Run {
             svc: svc.clone(),
             plugins: self.clone(),
-            caller: Caller::Plugin { name: claim.plugin.clone(), job: claim.job_id, applications, grants },
-            plugin: claim.plugin,
+            caller: Caller::Plugin { name: work.plugin.clone(), job: claim.job_id, applications, grants },
+            plugin: work.plugin,
             depth: claim.depth,
             started: AtomicU32::new(0),
             tell_queued,
@@ -275,10 +278,10 @@ enum OfferError {
     Directory(std::io::Error),
 }
 
-fn action_call(claim: &Claim, parameters: Vec<(String, String)>) -> ActionCall {
+fn action_call(claim: &Claim, work: &ActionWork, parameters: Vec<(String, String)>) -> ActionCall {
     ActionCall {
         application: claim.application.to_string(),
-        action: claim.action.to_string(),
+        action: work.action.to_string(),
         parameters,
         job: claim.job_id.to_string(),
         attempt: claim.attempt.cast_unsigned(),
