@@ -10,8 +10,13 @@ async fn every_call_of_the_data_services_is_a_line() {
     let (host, job) = doors::exercised().await;
     let shown = trace(&host.client, &job).await;
     let calls: Vec<_> = shown["trace"].as_array().unwrap().iter().filter(|line| !line["call"].is_null()).collect();
-    let own = ["jobs.append", "jobs.progress", "jobs.current", "jobs.cancel-requested", "log.write"];
-    for called in job["result"].as_object().unwrap().keys().filter(|call| !own.contains(&call.as_str())) {
+    for called in job["result"].as_object().unwrap().keys() {
+        if called == "log.write" {
+            // Which is no data service, and leaves the line that it writes.
+            let lines = shown["trace"].as_array().unwrap();
+            assert!(lines.iter().any(|line| line["stream"] == "log" && line["text"] == "exercising"), "{shown:#}");
+            continue;
+        }
         let line = calls.iter().find(|line| line["call"] == called.as_str());
         let line = line.unwrap_or_else(|| panic!("{called} is not in {shown:#}"));
         assert_eq!(line["outcome"], "ok", "{line:#}");
@@ -31,6 +36,44 @@ async fn a_call_that_fails_says_how() {
     let lines = shown["trace"].as_array().unwrap();
     let denied: Vec<_> = lines.iter().filter(|line| line["outcome"] == "denied").map(|line| &line["call"]).collect();
     assert!(denied.contains(&&json!("git-providers.list")), "{shown:#}");
+}
+
+#[tokio::test]
+async fn an_entry_that_is_refused_is_a_line_that_says_how() {
+    let setup = Setup::default().plugins(&["misbehave", "raw"]).flag("--plugin-host-call-kib", 2048);
+    let host = setup.flag("--plugin-entries", 5).start().await;
+    host.create_application("hostile").await;
+    for (action, outcome) in [("HugeEntry", "limit-exceeded"), ("InvalidEntry", "invalid")] {
+        let job = host.run_action("hostile", action, "").await;
+        let shown = trace(&host.client, &job).await;
+        assert_eq!(shown["trace"][0]["call"], "jobs.append", "{shown:#}");
+        assert_eq!(shown["trace"][0]["outcome"], outcome, "{shown:#}");
+    }
+}
+
+#[tokio::test]
+async fn very_many_entries_leave_room_for_other_lines() {
+    let host = Setup::default().plugins(&["misbehave"]).flag("--plugin-entries", 5).start().await;
+    host.create_application("hostile").await;
+    let job = host.run_action("hostile", "EntryFlood", "").await;
+    let shown = trace(&host.client, &job).await;
+    let lines = shown["trace"].as_array().unwrap();
+    let outcomes: Vec<_> = lines.iter().map_while(|line| line["outcome"].as_str()).collect();
+    assert_eq!((&outcomes[..5], &outcomes[5..]), (&["ok"; 5][..], &["limit-exceeded"; 495][..]));
+    assert_eq!((&lines[500]["text"], lines.len()), (&json!("that was all"), 501));
+    assert_eq!(shown["trace_dropped"], 4500);
+}
+
+#[tokio::test]
+async fn what_a_plugin_wrote_before_it_crashed_is_for_those_only_who_may_see_the_trace() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    let job = host.run_action("hostile", "TrapAfterSomeWords", "").await;
+    let message = job["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("; the last it wrote to stderr: the press is jammed"), "{job:#}");
+    assert!(!job.to_string().contains("4711"), "{job:#}");
+    let shown = trace(&host.client, &job).await;
+    assert!(shown["trace"].to_string().contains("the press opens with 4711"), "{shown:#}");
 }
 
 #[tokio::test]

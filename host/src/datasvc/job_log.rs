@@ -1,6 +1,7 @@
 //! The log of a job: entries numbered from 1 without gaps, written by the holder of its claim, read by anyone who
 //! may see the job.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -136,12 +137,18 @@ impl JobLog {
     }
 
     /// Adds a call of the plugin to the job's trace; `target` is what it was about.
-    pub fn trace_call(&self, call: &str, target: &str, outcome: &str, took: Duration) {
-        self.0.trace.call(call, target, outcome, took);
+    pub fn trace_call(
+        &self,
+        call: impl Into<Cow<'static, str>>,
+        target: &str,
+        outcome: impl Into<Cow<'static, str>>,
+        took: Duration,
+    ) {
+        self.0.trace.call(call.into(), target, outcome.into(), took);
     }
 
     /// Adds a line of the plugin's output to the job's trace.
-    pub fn trace_output(&self, stream: &str, level: &str, text: &str) {
+    pub fn trace_output(&self, stream: &'static str, level: &'static str, text: &str) {
         self.0.trace.output(stream, level, text);
     }
 

@@ -1,6 +1,7 @@
 //! The trace of a job: which calls its plugin made, and what it wrote for operators. It is kept while the run lasts,
 //! bounded, and written with the job's end.
 
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ const MAX_LINES: usize = 1_000;
 const MAX_BYTES: usize = 256 * 1024;
 /// The longest text in a line, in characters; a longer one is cut.
 const MAX_TEXT_CHARS: usize = 1_000;
+/// How many of the lines are about calls that cost so little that a run may make very many of them.
+const MAX_FREQUENT_LINES: usize = MAX_LINES / 2;
+/// Those calls.
+const FREQUENT: [&str; 4] = ["jobs.append", "jobs.progress", "jobs.current", "jobs.cancel-requested"];
 
 /// One line of a job's trace.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -38,23 +43,26 @@ pub enum TraceEvent {
     /// A call of the data services, or a request to a server outside.
     Call {
         /// The function, or `http.` and the method.
-        #[schema(example = "builds.get")]
-        call: String,
+        #[schema(value_type = String, example = "builds.get")]
+        call: Cow<'static, str>,
         /// What it was about: the names it was given, split by `/`, or the server that was asked.
         #[schema(example = "my_application/123-master")]
         target: String,
         /// `ok`, or the case of the error that the plugin got: `not-found`, `denied` and so on; `interrupted` where
         /// the run ended before the call. Of a request that was answered, the status.
-        outcome: String,
+        #[schema(value_type = String)]
+        outcome: Cow<'static, str>,
         /// How long it took, in milliseconds.
         duration_ms: f64,
     },
     /// A line of output.
     Output {
         /// `log`, `stdout` or `stderr`.
-        stream: String,
+        #[schema(value_type = String)]
+        stream: Cow<'static, str>,
         /// How important it is: `trace`, `debug`, `info`, `warn` or `error`.
-        level: String,
+        #[schema(value_type = String)]
+        level: Cow<'static, str>,
         /// The line.
         text: String,
     },
@@ -87,38 +95,36 @@ pub(super) struct Tracer(Mutex<Traced>);
 struct Traced {
     lines: Vec<TraceLine>,
     bytes: usize,
+    /// How many of the lines are about frequent calls.
+    frequent: usize,
     dropped: usize,
 }
 
 impl Tracer {
     /// Adds a call that has taken this long.
-    pub(super) fn call(&self, call: &str, target: &str, outcome: &str, took: Duration) {
-        let at = OffsetDateTime::now_utc() - took;
-        self.add(at, call.len() + target.len(), || TraceEvent::Call {
-            call: call.into(),
-            target: cut(target),
-            outcome: outcome.into(),
-            duration_ms: took.as_micros() as f64 / 1000.0,
-        });
+    pub(super) fn call(&self, call: Cow<'static, str>, target: &str, outcome: Cow<'static, str>, took: Duration) {
+        let mut traced = self.lock();
+        let is_frequent = FREQUENT.contains(&&*call);
+        if is_frequent && traced.frequent == MAX_FREQUENT_LINES {
+            traced.dropped += 1;
+        } else if traced.take(call.len() + target.len()) {
+            traced.frequent += usize::from(is_frequent);
+            let at = OffsetDateTime::now_utc() - took;
+            let duration_ms = took.as_micros() as f64 / 1000.0;
+            traced
+                .lines
+                .push(TraceLine { at, event: TraceEvent::Call { call, target: cut(target), outcome, duration_ms } });
+        }
     }
 
     /// Adds a line of output.
-    pub(super) fn output(&self, stream: &str, level: &str, text: &str) {
-        self.add(OffsetDateTime::now_utc(), text.len(), || TraceEvent::Output {
-            stream: stream.into(),
-            level: level.into(),
-            text: cut(text),
-        });
-    }
-
-    fn add(&self, at: OffsetDateTime, bytes: usize, event: impl FnOnce() -> TraceEvent) {
+    pub(super) fn output(&self, stream: &'static str, level: &'static str, text: &str) {
         let mut traced = self.lock();
-        if traced.lines.len() >= MAX_LINES || traced.bytes + bytes > MAX_BYTES {
-            traced.dropped += 1;
-            return;
+        if traced.take(text.len()) {
+            let at = OffsetDateTime::now_utc();
+            let (stream, level) = (stream.into(), level.into());
+            traced.lines.push(TraceLine { at, event: TraceEvent::Output { stream, level, text: cut(text) } });
         }
-        traced.bytes += bytes;
-        traced.lines.push(TraceLine { at, event: event() });
     }
 
     /// The lines as JSON, and how many more there were. None: there are none.
@@ -134,6 +140,18 @@ impl Tracer {
     /// Nothing that holds the lock can leave a half-made change behind: a panic elsewhere does not matter.
     fn lock(&self) -> MutexGuard<'_, Traced> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Traced {
+    /// Takes room for a line with texts of so many bytes, or counts it as dropped.
+    fn take(&mut self, bytes: usize) -> bool {
+        if self.lines.len() >= MAX_LINES || self.bytes + bytes > MAX_BYTES {
+            self.dropped += 1;
+            return false;
+        }
+        self.bytes += bytes;
+        true
     }
 }
 

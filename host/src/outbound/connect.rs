@@ -1,9 +1,10 @@
 //! From a host's name to a connection: looked up once, and connected to an address that was checked.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -18,6 +19,8 @@ use super::tls;
 /// How many names are looked up at the same time. The system's resolver takes a thread for each and cannot be stopped,
 /// so that lookups which nobody waits for any more would pile up.
 const LOOKUPS: usize = 64;
+/// How many of them may be for the same sender, so that one whose names hang leaves turns for others.
+const LOOKUPS_OF_ONE: usize = LOOKUPS / 4;
 
 /// Finds the addresses of a name.
 pub(super) type Resolve =
@@ -25,7 +28,20 @@ pub(super) type Resolve =
 
 /// The place that a request takes among those its sender may have under way. It is free again when the request and the
 /// lookup for it have ended, however early the sender gives up.
-pub type Place = Arc<OwnedSemaphorePermit>;
+#[derive(Clone)]
+pub struct Place(Arc<Taken>);
+
+struct Taken {
+    sender: String,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// One of the sender with this name.
+    pub fn new(sender: impl Into<String>, permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(Taken { sender: sender.into(), _permit: permit }))
+    }
+}
 
 /// A connection, with TLS or without.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -36,12 +52,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) struct Connector {
     resolve: Resolve,
     lookups: Arc<Semaphore>,
+    /// Those of each sender that has a lookup under way or waiting.
+    lookups_of: Mutex<HashMap<String, Arc<Semaphore>>>,
     tls: TlsConnector,
 }
 
 impl Connector {
     pub(super) fn new(resolve: Resolve, tls: TlsConnector) -> Self {
-        Self { resolve, lookups: Arc::new(Semaphore::new(LOOKUPS)), tls }
+        Self { resolve, lookups: Arc::new(Semaphore::new(LOOKUPS)), lookups_of: Mutex::default(), tls }
     }
 
     /// Connects to one of the target's addresses that the reach includes.
@@ -80,8 +98,9 @@ impl Connector {
             Host::Address(address) => return Ok(vec![*address]),
             Host::Name(name) => name.clone(),
         };
+        let share = self.lookups_of(&place.0.sender).acquire_owned().await.map_err(io::Error::other)?;
         let turn = self.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let held = (turn, place.clone());
+        let held = (share, turn, place.clone());
         let lookup = (self.resolve)(name);
         // On its own, because it holds its turn and its place until it has really ended.
         let looked_up = tokio::spawn(async move {
@@ -90,6 +109,14 @@ impl Connector {
             found
         });
         looked_up.await.map_err(io::Error::other)?
+    }
+
+    /// The turns of this sender.
+    fn lookups_of(&self, sender: &str) -> Arc<Semaphore> {
+        let mut lookups_of = self.lookups_of.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who looks something up, or waits to, holds a second reference.
+        lookups_of.retain(|_, lookups| Arc::strong_count(lookups) > 1);
+        lookups_of.entry(sender.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(LOOKUPS_OF_ONE))).clone()
     }
 }
 

@@ -104,7 +104,11 @@ fn outbound() -> Outbound {
 }
 
 fn place() -> Place {
-    Arc::new(Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap())
+    place_of("plugin")
+}
+
+fn place_of(sender: &str) -> Place {
+    Place::new(sender, Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap())
 }
 
 fn get(url: &str) -> Request<Empty<Bytes>> {
@@ -352,7 +356,7 @@ async fn a_request_that_is_given_up_keeps_its_place_until_its_lookup_has_ended()
     });
     let outbound = Outbound::with_resolver(None, resolve).unwrap();
     let places = Arc::new(Semaphore::new(1));
-    let place = Arc::new(places.clone().try_acquire_owned().unwrap());
+    let place = Place::new("plugin", places.clone().try_acquire_owned().unwrap());
     let sent =
         tokio::spawn(async move { outbound.send(get("http://example.org"), Reach::Public, LIMITS, &place).await });
     asked.notified().await;
@@ -362,6 +366,35 @@ async fn a_request_that_is_given_up_keeps_its_place_until_its_lookup_has_ended()
     answered.notify_one();
     let free = tokio::time::timeout(LIMITS.total, places.acquire()).await;
     assert!(free.is_ok(), "the lookup has ended");
+}
+
+#[tokio::test]
+async fn a_sender_whose_names_hang_leaves_turns_for_others() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let resolve: Resolve = Arc::new(move |name| {
+        let hangs = name.starts_with("hangs");
+        count.fetch_add(usize::from(hangs), Ordering::SeqCst);
+        Box::pin(async move { if hangs { std::future::pending().await } else { Ok(Vec::new()) } })
+    });
+    let outbound = Outbound::with_resolver(None, resolve).unwrap();
+    let limits = RequestLimits { connect: Duration::from_millis(100), ..LIMITS };
+    let send = async |sender: &str, url: &str| {
+        outbound.send(get(url), Reach::Public, limits, &place_of(sender)).await.err().unwrap()
+    };
+    let hang = (0..100).map(|number| {
+        let (send, url) = (&send, format!("http://hangs{number}.example.org"));
+        async move { send("hostile", &url).await }
+    });
+    for error in futures_util::future::join_all(hang).await {
+        assert!(matches!(error, Error::LookupTimedOut { .. }), "{error}");
+    }
+    // Nobody waits for them any more, and they go on.
+    assert_eq!(asked.load(Ordering::SeqCst), 16);
+    let error = send("other", "http://example.org").await;
+    assert!(matches!(error, Error::Prohibited { .. }), "{error}");
+    let error = send("hostile", "http://example.org").await;
+    assert!(matches!(error, Error::LookupTimedOut { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use wasmtime_wasi_http::{Error as WasiError, RequestOptions, WasiBody, WasiHttp,
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView as _};
 
 use self::trace::RequestTrace;
-use crate::datasvc::{Caller, Lease};
+use crate::datasvc::{Caller, Lease, PluginName};
 use crate::outbound::{Error, Outbound, Place, Reach, Request, RequestLimits, Response, ResponseBody};
 use crate::plugin::instance::{GuestState, Run};
 use crate::plugin::limits::Limits;
@@ -57,6 +57,7 @@ struct Hooks(Option<Sender>);
 struct Sender {
     outbound: Outbound,
     caller: Caller,
+    plugin: PluginName,
     lease: Lease,
     limits: RequestLimits,
     /// One permit for each request that may be under way.
@@ -149,6 +150,7 @@ impl Http {
         let sender = run.map(|run| Sender {
             outbound: run.plugins.outbound().clone(),
             caller: run.caller.clone(),
+            plugin: run.plugin.clone(),
             lease: run.lease.clone(),
             limits: limits.http(),
             room: Arc::new(Semaphore::new(limits.http_requests as usize)),
@@ -195,10 +197,11 @@ impl Sender {
         let limits = within(self.limits, options);
         let place = self.room.clone().try_acquire_owned();
         let (outbound, caller, lease) = (self.outbound.clone(), self.caller.clone(), self.lease.clone());
+        let plugin = self.plugin.clone();
         let traced = self.trace.begin(&request);
         let send = async move {
             let place = place.map_err(|_| ("limit-exceeded", WasiError::ConnectionLimitReached))?;
-            let place: Place = Arc::new(place);
+            let place = Place::new(plugin.as_str(), place);
             let held = tokio::time::timeout(limits.total, lease.confirmed()).await;
             held.map_err(|_| ("unavailable", WasiError::ConnectionTimeout))?;
             let sent = outbound.send(request, Reach::Granted(caller.http_destinations()), limits, &place).await;

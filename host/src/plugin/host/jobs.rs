@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::HostError;
+use super::{Call, HostError};
 use crate::datasvc::{Error, JobId, Json, MAX_ENTRIES_PAGE_BYTES};
 use crate::plugin::bindings::elita::plugin::jobs;
-use crate::plugin::instance::{GuestState, Run};
+use crate::plugin::instance::GuestState;
 use crate::plugin::json;
 
 /// An entry of `progress`, in the order in which it is shown.
@@ -17,28 +17,32 @@ struct Progress {
 
 impl jobs::Host for GuestState {
     async fn current(&mut self) -> wasmtime::Result<String> {
-        Ok(self.run("jobs.current")?.log.job_id().to_string())
+        let call = self.call("jobs.current", &[])?;
+        call.comes_to("ok");
+        Ok(call.log.job_id().to_string())
     }
 
     async fn append(&mut self, data: String) -> Result<u64, HostError> {
-        let run = self.run("jobs.append")?;
+        let call = self.call("jobs.append", &[])?;
         let data = json::parse(data).map_err(|reason| Error::invalid("data", reason))?;
-        append(run, "jobs.append", data).await
+        append(&call, data).await
     }
 
     async fn progress(&mut self, percent: u8, status: String) -> Result<u64, HostError> {
-        let run = self.run("jobs.progress")?;
+        let call = self.call("jobs.progress", &[])?;
         if percent > 100 {
             return Err(Error::invalid("percent", format!("{percent} is more than 100")).into());
         }
         let data = serde_json::to_string(&Progress { status, progress: percent })
             .map_err(|error| Error::Internal(error.into()))?;
         let data = json::parse(data).map_err(|reason| Error::invalid("status", reason))?;
-        append(run, "jobs.progress", data).await
+        append(&call, data).await
     }
 
     async fn cancel_requested(&mut self) -> wasmtime::Result<bool> {
-        Ok((self.run("jobs.cancel-requested")?.cancel_requested)())
+        let call = self.call("jobs.cancel-requested", &[])?;
+        call.comes_to("ok");
+        Ok((call.cancel_requested)())
     }
 
     async fn get(&mut self, id: String) -> Result<jobs::Job, HostError> {
@@ -63,7 +67,7 @@ impl jobs::Host for GuestState {
     }
 }
 
-async fn append(run: &Run, op: &'static str, data: Json) -> Result<u64, HostError> {
-    let seq = run.timed(op, run.log.append(&run.plugin, data)).await?;
+async fn append(call: &Call<'_>, data: Json) -> Result<u64, HostError> {
+    let seq = call.timed(call.log.append(&call.plugin, data)).await?;
     Ok(seq.cast_unsigned())
 }

@@ -58,25 +58,35 @@ pub(crate) enum HostError {
     },
 }
 
+/// A case of the guest's `error`: its name in `types.wit`, and what makes it of a message.
+type Case = (&'static str, fn(String) -> types::Error);
+
+const INVALID: Case = ("invalid", types::Error::Invalid);
+const DENIED: Case = ("denied", types::Error::Denied);
+const LIMIT_EXCEEDED: Case = ("limit-exceeded", types::Error::LimitExceeded);
+const UNAVAILABLE: Case = ("unavailable", types::Error::Unavailable);
+
 impl HostError {
-    /// The case of the error that the guest gets, by its name in `types.wit`.
-    fn case(&self) -> &'static str {
+    /// Which case it is for the guest.
+    fn case(&self) -> Case {
         match self {
-            Self::TimedOut { .. } => "timed-out",
-            Self::Unconfirmed { .. } => "unavailable",
-            Self::Exceeded(_) => "limit-exceeded",
-            Self::WhileRegistering { .. } => "denied",
+            Self::TimedOut { .. } => ("timed-out", types::Error::TimedOut),
+            Self::Unconfirmed { .. } => UNAVAILABLE,
+            Self::Exceeded(_) => LIMIT_EXCEEDED,
+            Self::WhileRegistering { .. } => DENIED,
             Self::Refused(error) => match error {
-                Error::NotFound { .. } => "not-found",
-                Error::AlreadyExists { .. } => "already-exists",
+                Error::NotFound { .. } => ("not-found", types::Error::NotFound),
+                Error::AlreadyExists { .. } => ("already-exists", types::Error::AlreadyExists),
                 Error::Invalid { .. } | Error::MissingParameters { .. } => INVALID,
                 Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } | Error::Throttled { .. } => {
-                    "limit-exceeded"
+                    LIMIT_EXCEEDED
                 }
-                Error::Conflict { .. } | Error::Changed { .. } | Error::KeyReused { .. } => "conflict",
-                Error::Denied { .. } | Error::WrongPassword | Error::InvalidToken => "denied",
-                Error::Unavailable(_) => "unavailable",
-                Error::Internal(_) => "other",
+                Error::Conflict { .. } | Error::Changed { .. } | Error::KeyReused { .. } => {
+                    ("conflict", types::Error::Conflict)
+                }
+                Error::Denied { .. } | Error::WrongPassword | Error::InvalidToken => DENIED,
+                Error::Unavailable(_) => UNAVAILABLE,
+                Error::Internal(_) => ("other", types::Error::Other),
             },
         }
     }
@@ -84,32 +94,19 @@ impl HostError {
 
 impl types::Host for GuestState {
     fn convert_error(&mut self, error: HostError) -> wasmtime::Result<types::Error> {
-        let error = match error {
-            HostError::Refused(error) => error,
-            HostError::TimedOut { .. } => return Ok(types::Error::TimedOut(error.to_string())),
-            HostError::Unconfirmed { .. } => return Ok(types::Error::Unavailable(error.to_string())),
-            HostError::Exceeded(limit) => return Err(limit.into()),
+        match &error {
+            HostError::Exceeded(limit) => return Err((*limit).into()),
             HostError::WhileRegistering { .. } => return Err(error.into()),
-        };
-        let message = error.to_string();
-        Ok(match error {
-            Error::NotFound { .. } => types::Error::NotFound(message),
-            Error::AlreadyExists { .. } => types::Error::AlreadyExists(message),
-            Error::Invalid { .. } | Error::MissingParameters { .. } => types::Error::Invalid(message),
-            Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } | Error::Throttled { .. } => {
-                types::Error::LimitExceeded(message)
-            }
-            Error::Conflict { .. } | Error::Changed { .. } | Error::KeyReused { .. } => types::Error::Conflict(message),
-            Error::Denied { .. } | Error::WrongPassword | Error::InvalidToken => types::Error::Denied(message),
-            Error::Unavailable(cause) => {
+            HostError::Refused(Error::Unavailable(cause)) => {
                 tracing::warn!("a plugin's call found the database away: {cause}");
-                types::Error::Unavailable(message)
             }
-            Error::Internal(cause) => {
+            HostError::Refused(Error::Internal(cause)) => {
                 tracing::error!("a plugin's call failed by a fault of the host: {cause}");
-                types::Error::Other(message)
             }
-        })
+            HostError::Refused(_) | HostError::TimedOut { .. } | HostError::Unconfirmed { .. } => {}
+        }
+        let (_, of_message) = error.case();
+        Ok(of_message(error.to_string()))
     }
 }
 
@@ -154,12 +151,11 @@ impl GuestState {
     /// [`HostError::WhileRegistering`].
     fn call(&self, op: &'static str, target: &[&str]) -> Result<Call<'_>, HostError> {
         let run = self.run(op)?;
-        Ok(Call { run, op, target: target.join("/"), began: Instant::now(), outcome: Mutex::new(INVALID) })
+        // Unless it gets to its work, its arguments cannot be right.
+        let outcome = Mutex::new(INVALID.0);
+        Ok(Call { run, op, target: target.join("/"), began: Instant::now(), outcome })
     }
 }
-
-/// What a call comes to whose arguments cannot be right, so that it never gets to its work.
-const INVALID: &str = "invalid";
 
 /// A call of the data services. When it is over, however it ends, it is a line in the job's trace.
 struct Call<'r> {
@@ -190,7 +186,7 @@ impl Call<'_> {
     async fn timed<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
         self.comes_to("interrupted");
         let done = self.run.timed(self.op, work).await;
-        self.comes_to(done.as_ref().map_or_else(HostError::case, |_| "ok"));
+        self.comes_to(done.as_ref().map_or_else(|error| error.case().0, |_| "ok"));
         done
     }
 

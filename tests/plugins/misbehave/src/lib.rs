@@ -30,6 +30,7 @@ elita_plugin::plugin! {
             action("HugeResult", huge::result),
 
             action("Trap", crash::trap),
+            action("TrapAfterSomeWords", crash::trap_after_some_words),
             action("Panic", crash::panic),
             action("StackOverflow", crash::overflow_the_stack),
             action("Exit", crash::exit),

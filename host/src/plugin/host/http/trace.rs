@@ -72,19 +72,19 @@ impl RequestTrace {
     fn end(&self, number: u64, outcome: &str) {
         let ended = self.lock().requests.remove(&number);
         if let Some(request) = ended {
-            self.add(&request, outcome);
+            self.add(request, outcome);
         }
     }
 
     /// Adds the lines of all that have none: the run ends.
     pub(super) fn interrupt(&self) {
-        for request in std::mem::take(&mut self.lock().requests).values() {
+        for request in std::mem::take(&mut self.lock().requests).into_values() {
             self.add(request, INTERRUPTED);
         }
     }
 
-    fn add(&self, OpenRequest { call, target, began }: &OpenRequest, outcome: &str) {
-        self.log.trace_call(call, target, outcome, began.elapsed());
+    fn add(&self, OpenRequest { call, target, began }: OpenRequest, outcome: &str) {
+        self.log.trace_call(call, &target, outcome.to_owned(), began.elapsed());
     }
 
     /// Nothing that holds the lock can leave a half-made change behind: a panic elsewhere does not matter.
