@@ -3,7 +3,7 @@
 //! Knows the data services and plugins, and nothing of HTTP. `action` makes jobs of requests; `worker` claims jobs,
 //! as many as `slots` has room for, and `run` brings each to its end; `beat` says that this server lives, and takes
 //! over from those that don't; `wakes` tells other servers what happens here; `follow` is for clients that watch a
-//! job; `retention` removes what is old.
+//! job; `upload` takes in the files of builds; `retention` removes what is old.
 
 mod action;
 mod beat;
@@ -19,7 +19,7 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use self::follow::Follow;
@@ -28,9 +28,11 @@ use self::slots::{SlotLimits, Slots};
 use self::wakes::Signals;
 use crate::datasvc::{Caller, DataSvc, HostId, Job, JobId, Lease, LogLimits, Plugin, PluginAccess, Result, WorkerId};
 use crate::plugin::Plugins;
+use crate::storage::Storage;
 
 pub use self::follow::{Follower, News};
 pub use self::retention::Retention;
+pub use self::upload::{IncomingUpload, SealedUpload, UploadError, UploadLimits, UploadRequest};
 pub use self::worker::Worker;
 
 /// How long to wait before the database is asked again, when it was away.
@@ -59,6 +61,8 @@ pub struct JobSettings {
     pub drain: Duration,
     /// How long a job may go on when it is asked to stop.
     pub cancel_grace: Duration,
+    /// What may be uploaded.
+    pub uploads: UploadLimits,
     /// How long things are kept.
     pub retention: Retention,
     /// Whether servers wake each other.
@@ -68,6 +72,7 @@ pub struct JobSettings {
 struct Engine {
     svc: DataSvc,
     plugins: Plugins,
+    storage: Storage,
     settings: JobSettings,
     /// This run of this server.
     worker: WorkerId,
@@ -77,13 +82,21 @@ struct Engine {
     runs: TaskTracker,
     signals: Signals,
     follow: Follow,
+    /// A permit is an archive that is worked on.
+    archives: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
 impl Jobs {
     /// The engine of this server, and what works for it once [`Worker::run`] is called. `stop` becomes true when
     /// the server is to stop.
-    pub fn new(svc: DataSvc, plugins: Plugins, settings: JobSettings, stop: watch::Receiver<bool>) -> (Self, Worker) {
+    pub fn new(
+        svc: DataSvc,
+        plugins: Plugins,
+        storage: Storage,
+        settings: JobSettings,
+        stop: watch::Receiver<bool>,
+    ) -> (Self, Worker) {
         let (keeper, lease) = Lease::new();
         let limits = SlotLimits {
             all: if settings.runs_jobs { settings.runs } else { 0 },
@@ -94,6 +107,8 @@ impl Jobs {
             follow: Follow::new(svc.clone()),
             svc,
             plugins,
+            storage,
+            archives: Arc::new(Semaphore::new(settings.uploads.archives)),
             worker: WorkerId::new(),
             slots: Slots::new(limits),
             held: HeldJobs::default(),

@@ -171,6 +171,11 @@ impl TestHost {
         self.data_dir.path().join("plugins")
     }
 
+    /// Where its files are stored.
+    pub(crate) fn storage_dir(&self) -> PathBuf {
+        self.data_dir.path().join("storage")
+    }
+
     /// Makes an application.
     pub(crate) async fn create_application(&self, name: &str) {
         let reply = self.client.post("/app", &serde_json::json!({ "app_name": name })).await;
