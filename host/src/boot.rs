@@ -144,14 +144,14 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let cache = data_dir.path().join("cache");
     let outbound = Outbound::new(settings.outbound_ca_file.as_deref())?;
     let (limits, grants) = (settings.limits.clone(), settings.grants.clone());
-    let plugins = Plugins::new(svc.clone(), storage.clone(), outbound, &cache, limits, grants)?;
+    let plugins = Plugins::new(svc.clone(), storage.clone(), outbound.clone(), &cache, limits, grants)?;
     plugins.refresh().await?;
     let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;
     let (stop, stopped) = shutdown::channel();
     let files = Files { id: storage.id().await?, shared: settings.storage_shared };
     let (jobs, worker) =
-        Jobs::new(svc.clone(), plugins.clone(), storage, job_settings(settings, host), stopped.clone());
+        Jobs::new(svc.clone(), plugins.clone(), storage, outbound, job_settings(settings, host), stopped.clone());
     worker.join(files).await?;
 
     // Last of what can fail, because the password is shown only once.
@@ -207,7 +207,9 @@ fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
         uploads: UploadLimits {
             bytes: settings.uploads.bytes,
             time: Duration::from_secs(settings.uploads.seconds),
+            at_a_time: settings.uploads.at_a_time as usize,
             archives: settings.uploads.archives as usize,
+            places: settings.uploads.from.clone(),
         },
         retention: Retention {
             jobs: kept(settings.job_retention_seconds),

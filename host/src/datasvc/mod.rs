@@ -12,6 +12,7 @@ mod caller;
 mod census;
 mod connections;
 mod error;
+mod file_url;
 mod git_providers;
 mod git_repos;
 mod git_uri;
@@ -55,6 +56,7 @@ pub use builds::{Build, Change as BuildChange, Files as BuildFiles, PackageFile,
 pub use caller::{Caller, Grants, Interface, Permission};
 pub use census::{Census, CensusEntry};
 pub use error::{Error, Kind, Result};
+pub use file_url::FileUrl;
 pub use git_providers::{
     BaseUrl, Change as GitProviderChange, GitProvider, GitProviderAuth, GitProviderType, NewGitProvider, PasswordAuth,
     TokenAuth,

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use super::DataSvc;
 use super::builds::{Files, Packages};
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
+use super::file_url::FileUrl;
 use super::ids::{AppName, BuildName, Digest, JobId, PackageMapName};
 use super::jobs::{Enqueued, JobStatus, JobType};
 use super::queue::{Claim, no_longer_held};
@@ -79,8 +80,8 @@ pub enum UploadSource {
     },
     /// The server is to get it.
     Fetched {
-        /// From where: `http` or `https`, without user and password.
-        indirect_url: String,
+        /// From where.
+        indirect_url: FileUrl,
     },
 }
 
@@ -101,6 +102,16 @@ pub struct StoredBuild {
     pub packages: Packages,
     /// The paths in `master`.
     pub files: Files,
+}
+
+/// An upload on its way into the queue.
+struct NewUpload<'a> {
+    caller: &'a Caller,
+    application: &'a AppName,
+    job_id: JobId,
+    upload: &'a Upload,
+    timeout: Duration,
+    idempotency: Option<&'a (String, Digest)>,
 }
 
 /// A build as uploads see it.
@@ -126,7 +137,7 @@ impl DataSvc {
         key: Option<&str>,
     ) -> Result<()> {
         caller.require(Permission::Write, application)?;
-        let known = sqlx::query!(
+        let looking = sqlx::query!(
             r#"select stored,
                    exists (select from jobs where jobs.id = upload and status in ('queued', 'running')) as "uploading!",
                    exists (select from package_maps where application = $1 and name = $3) as "has_map!",
@@ -137,10 +148,9 @@ impl DataSvc {
             package_map.map(PackageMapName::as_str),
             caller.username().map(|name| name.as_str()),
             key
-        )
-        .fetch_optional(&self.pool)
-        .await?
-        .ok_or_else(|| Error::not_found(Kind::Build, build))?;
+        );
+        let known = self.reads.run(async |connection| Ok(looking.fetch_optional(connection).await?)).await?;
+        let known = known.ok_or_else(|| Error::not_found(Kind::Build, build))?;
         if known.knows_key {
             return Ok(());
         }
@@ -164,39 +174,15 @@ impl DataSvc {
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued> {
         caller.require(Permission::Write, application)?;
-        let data = to_raw_value(upload).map_err(Error::internal)?;
-        let mut transaction = self.pool.begin().await?;
-        let (key, fingerprint) = idempotency.as_ref().map(|(key, print)| (key.as_str(), print.as_bytes())).unzip();
-        // The row lock on the application keeps it from being deleted under the new job.
-        let inserted = sqlx::query!(
-            r#"insert into jobs (id, job_type, name, application, username, data, idempotent, timeout_ms,
-                                 idempotency_key, idempotency_fingerprint)
-               select $1, $2, $3, applications.name, $5, $6::text::json, true, $7, $8, $9
-               from applications where applications.name = $4 for key share of applications
-               on conflict (username, idempotency_key) where idempotency_key is not null do nothing"#,
-            job_id as _,
-            JobType::Upload as _,
-            upload.build_name.as_str(),
-            application.as_str(),
-            caller.username().map(|name| name.as_str()),
-            data.get(),
-            i64::try_from(timeout.as_millis()).map_err(Error::internal)?,
-            key,
-            fingerprint
-        )
-        .execute(&mut *transaction)
-        .await?;
-        if inserted.rows_affected() == 0 {
-            transaction.rollback().await?;
-            let found = match idempotency {
-                Some((key, fingerprint)) => self.enqueued_before(caller, &key, fingerprint).await?,
-                None => None,
-            };
-            return found.ok_or_else(|| Error::not_found(Kind::Application, application));
+        let new = NewUpload { caller, application, job_id, upload, timeout, idempotency: idempotency.as_ref() };
+        if self.reads.run(async |connection| new.insert(connection).await).await? {
+            return Ok(Enqueued { job_id, status: JobStatus::Queued, claim: None });
         }
-        await_upload(&mut transaction, application, upload, job_id).await?;
-        transaction.commit().await?;
-        Ok(Enqueued { job_id, status: JobStatus::Queued, claim: None })
+        let found = match idempotency {
+            Some((key, fingerprint)) => self.enqueued_before(caller, &key, fingerprint).await?,
+            None => None,
+        };
+        found.ok_or_else(|| Error::not_found(Kind::Application, application))
     }
 
     /// Gives a build what its upload has made of its file. To do it again changes nothing.
@@ -224,6 +210,20 @@ impl DataSvc {
             return Err(Error::conflict(format!("build `{}` no longer waits for this upload", claim.name)));
         }
         Ok(transaction.commit().await?)
+    }
+
+    /// Of these uploads those whose files are nobody's: no build has them, and no job works on them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn orphaned_uploads(&self, uploads: &[JobId]) -> Result<Vec<JobId>> {
+        let orphaned = sqlx::query_scalar!(
+            r#"select id as "id!: JobId" from unnest($1::uuid[]) as id
+               where not exists (select from builds where builds.upload = id and stored)
+                   and not exists (select from jobs where jobs.id = id and status in ('queued', 'running'))"#,
+            uploads as _
+        );
+        Ok(orphaned.fetch_all(&self.pool).await?)
     }
 
     /// Has a build wait no longer for an upload that comes to nothing. Says whether its files are nobody's then: a
@@ -256,48 +256,75 @@ impl Place {
     }
 }
 
-/// Makes this the upload of its build, of several that come at once the first.
-async fn await_upload(
-    connection: &mut PgConnection,
-    application: &AppName,
-    upload: &Upload,
-    job_id: JobId,
-) -> Result<()> {
-    let build = &upload.build_name;
-    // On its own, so that the next statement sees the jobs of those that had the lock before.
-    sqlx::query!(
-        "select from builds where application = $1 and name = $2 for update",
-        application.as_str(),
-        build.as_str()
-    )
-    .fetch_optional(&mut *connection)
-    .await?
-    .ok_or_else(|| Error::not_found(Kind::Build, build))?;
-    let package_map = upload.package_map.as_ref();
-    let known = sqlx::query!(
-        r#"select stored,
-               exists (select from jobs where jobs.id = upload and status in ('queued', 'running')) as "uploading!",
-               exists (select from package_maps where application = $1 and name = $3) as "has_map!"
-           from builds where application = $1 and name = $2"#,
-        application.as_str(),
-        build.as_str(),
-        package_map.map(PackageMapName::as_str)
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    Place { stored: known.stored, uploading: known.uploading }.check(build)?;
-    if let Some(map) = package_map.filter(|_| !known.has_map) {
-        return Err(Error::not_found(Kind::PackageMap, map));
+impl NewUpload<'_> {
+    /// Says whether it was made: otherwise its application does not exist, or its idempotency key does.
+    async fn insert(&self, connection: &mut PgConnection) -> Result<bool> {
+        let Self { caller, application, job_id, upload, timeout, idempotency } = self;
+        let data = to_raw_value(upload).map_err(Error::internal)?;
+        let (key, fingerprint) = idempotency.map(|(key, print)| (key.as_str(), print.as_bytes())).unzip();
+        let mut transaction = connection.begin().await?;
+        // The row lock on the application keeps it from being deleted under the new job.
+        let inserted = sqlx::query!(
+            r#"insert into jobs (id, job_type, name, application, username, data, idempotent, timeout_ms,
+                                 idempotency_key, idempotency_fingerprint)
+               select $1, $2, $3, applications.name, $5, $6::text::json, true, $7, $8, $9
+               from applications where applications.name = $4 for key share of applications
+               on conflict (username, idempotency_key) where idempotency_key is not null do nothing"#,
+            job_id as _,
+            JobType::Upload as _,
+            upload.build_name.as_str(),
+            application.as_str(),
+            caller.username().map(|name| name.as_str()),
+            data.get(),
+            i64::try_from(timeout.as_millis()).map_err(Error::internal)?,
+            key,
+            fingerprint
+        )
+        .execute(&mut *transaction)
+        .await?;
+        if inserted.rows_affected() == 0 {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
+        self.be_awaited(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
-    sqlx::query!(
-        "update builds set upload = $3 where application = $1 and name = $2",
-        application.as_str(),
-        build.as_str(),
-        job_id as _
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+
+    /// Becomes the upload of its build: of several that come at once the first.
+    async fn be_awaited(&self, connection: &mut PgConnection) -> Result<()> {
+        let (application, build) = (self.application.as_str(), &self.upload.build_name);
+        // On its own, so that the next statement sees the jobs of those that had the lock before.
+        sqlx::query!("select from builds where application = $1 and name = $2 for update", application, build.as_str())
+            .fetch_optional(&mut *connection)
+            .await?
+            .ok_or_else(|| Error::not_found(Kind::Build, build))?;
+        let package_map = self.upload.package_map.as_ref();
+        let known = sqlx::query!(
+            r#"select stored,
+                   exists (select from jobs where jobs.id = upload and status in ('queued', 'running')) as "uploading!",
+                   exists (select from package_maps where application = $1 and name = $3) as "has_map!"
+               from builds where application = $1 and name = $2"#,
+            application,
+            build.as_str(),
+            package_map.map(PackageMapName::as_str)
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        Place { stored: known.stored, uploading: known.uploading }.check(build)?;
+        if let Some(map) = package_map.filter(|_| !known.has_map) {
+            return Err(Error::not_found(Kind::PackageMap, map));
+        }
+        sqlx::query!(
+            "update builds set upload = $3 where application = $1 and name = $2",
+            application,
+            build.as_str(),
+            self.job_id as _
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
 }
 
 /// Makes sure that the claim is held until the transaction ends.

@@ -3,7 +3,8 @@
 //! Knows the data services and plugins, and nothing of HTTP. `action` makes jobs of requests; `worker` claims jobs,
 //! as many as `slots` has room for, and `run` brings each to its end; `beat` says that this server lives, and takes
 //! over from those that don't; `wakes` tells other servers what happens here; `follow` is for clients that watch a
-//! job; `upload` takes in the files of builds; `retention` removes what is old.
+//! job; `upload` takes in the files of builds; `retention` removes what is old, and
+//! `sweep` files that are nobody's.
 
 mod action;
 mod beat;
@@ -12,6 +13,7 @@ mod held;
 mod retention;
 mod run;
 mod slots;
+mod sweep;
 mod upload;
 mod wakes;
 mod worker;
@@ -26,7 +28,10 @@ use self::follow::Follow;
 use self::held::HeldJobs;
 use self::slots::{SlotLimits, Slots};
 use self::wakes::Signals;
-use crate::datasvc::{Caller, DataSvc, HostId, Job, JobId, Lease, LogLimits, Plugin, PluginAccess, Result, WorkerId};
+use crate::datasvc::{
+    Caller, DataSvc, HostId, Job, JobId, JobStatus, JobType, Lease, LogLimits, Plugin, PluginAccess, Result, WorkerId,
+};
+use crate::outbound::Outbound;
 use crate::plugin::Plugins;
 use crate::storage::Storage;
 
@@ -73,6 +78,7 @@ struct Engine {
     svc: DataSvc,
     plugins: Plugins,
     storage: Storage,
+    outbound: Outbound,
     settings: JobSettings,
     /// This run of this server.
     worker: WorkerId,
@@ -82,6 +88,8 @@ struct Engine {
     runs: TaskTracker,
     signals: Signals,
     follow: Follow,
+    /// A permit is a file that is fetched.
+    fetches: Arc<Semaphore>,
     /// A permit is an archive that is worked on.
     archives: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
@@ -94,6 +102,7 @@ impl Jobs {
         svc: DataSvc,
         plugins: Plugins,
         storage: Storage,
+        outbound: Outbound,
         settings: JobSettings,
         stop: watch::Receiver<bool>,
     ) -> (Self, Worker) {
@@ -108,6 +117,8 @@ impl Jobs {
             svc,
             plugins,
             storage,
+            outbound,
+            fetches: Arc::new(Semaphore::new(settings.uploads.at_a_time)),
             archives: Arc::new(Semaphore::new(settings.uploads.archives)),
             worker: WorkerId::new(),
             slots: Slots::new(limits),
@@ -133,6 +144,9 @@ impl Jobs {
     pub async fn cancel(&self, caller: &Caller, id: JobId) -> Result<Job> {
         let job = self.0.svc.cancel_job(caller, id).await?;
         self.0.signals.tell_cancelled();
+        if let (JobType::Upload, JobStatus::Cancelled) = (job.job_type, job.status) {
+            upload::forget(&self.0, id).await;
+        }
         Ok(job)
     }
 }

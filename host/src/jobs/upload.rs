@@ -3,6 +3,8 @@
 //! A file that a client sends is in the store before its job is made, under the job's id; one that is to be fetched is
 //! brought there by the job.
 
+mod fetch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,23 +18,29 @@ use uuid::Uuid;
 use super::held::CancelRequest;
 use super::{Engine, Jobs, RETRY};
 use crate::datasvc::{
-    AppName, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, JobError, JobId, JobLog, Outcome,
-    PackageFile, PackageMapName, PackageName, Packages, Result, StoredBuild, Upload, UploadSource,
+    AppName, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, Expected, FileType, FileUrl, JobError,
+    JobId, JobLog, Outcome, PackageFile, PackageMapName, PackageName, Packages, Result, StoredBuild, Upload,
+    UploadSource,
 };
-use crate::storage::{Incoming, Sealed, StorageError};
+use crate::outbound::Destination;
+use crate::storage::{Incoming, Received, Sealed, StorageError};
 
 /// The package that the uploaded file is.
 const MASTER: &str = "master";
 
 /// What may be uploaded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct UploadLimits {
     /// The largest file, in bytes.
     pub bytes: u64,
     /// How long a job may take over one.
     pub time: Duration,
+    /// How many files are fetched at a time.
+    pub at_a_time: usize,
     /// How many archives are worked on at a time.
     pub archives: usize,
+    /// From where files are fetched beside public addresses.
+    pub places: Vec<Destination>,
 }
 
 /// A file that somebody wants to upload.
@@ -118,6 +126,39 @@ impl Jobs {
         let file = engine.storage.receive_build_file(job_id.into(), &filename).await?;
         Ok(IncomingUpload { draft: Draft { engine, request, job_id }, file })
     }
+
+    /// Makes a job that fetches a file and takes it in. It is durable when this returns.
+    ///
+    /// # Errors
+    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::enqueue_upload`].
+    pub async fn submit_fetch(
+        &self,
+        caller: &Caller,
+        request: UploadRequest,
+        url: FileUrl,
+        idempotency: Option<(String, Digest)>,
+    ) -> Result<Enqueued, UploadError> {
+        let draft = Draft { engine: self.0.clone(), request, job_id: JobId::new() };
+        draft.submit(caller, UploadSource::Fetched { indirect_url: url }, idempotency).await
+    }
+
+    /// Removes a build and its files.
+    ///
+    /// # Errors
+    /// Those of [`crate::datasvc::DataSvc::delete_build`].
+    pub async fn delete_build(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        build: &BuildName,
+        expected: &Expected,
+    ) -> Result<()> {
+        // The row first: what is left behind without one is found when the store is swept.
+        if let Some(upload) = self.0.svc.delete_build(caller, application, build, expected).await? {
+            remove_files(&self.0, upload.into()).await;
+        }
+        Ok(())
+    }
 }
 
 impl IncomingUpload {
@@ -198,16 +239,17 @@ impl Draft {
 struct Run<'a> {
     engine: &'a Arc<Engine>,
     claim: &'a Claim,
+    log: &'a JobLog,
 }
 
 /// Takes in an uploaded file.
 pub(super) async fn run(
     engine: &Arc<Engine>,
     claim: &Claim,
-    _log: &JobLog,
+    log: &JobLog,
     mut cancel: watch::Receiver<Option<CancelRequest>>,
 ) -> Outcome {
-    let run = Run { engine, claim };
+    let run = Run { engine, claim, log };
     let taken = tokio::select! {
         taken = tokio::time::timeout(claim.timeout, run.take_in()) => taken,
         // Nothing has happened yet that anyone could see.
@@ -230,6 +272,15 @@ pub(super) async fn give_up(engine: &Engine, claim: &Claim) {
         Ok(true) => remove_files(engine, claim.job_id.into()).await,
         Ok(false) => {}
         Err(problem) => warn!("the files of an upload that failed stay for now: {problem}"),
+    }
+}
+
+/// Removes the files of an upload that has ended without its build having them.
+pub(super) async fn forget(engine: &Engine, job_id: JobId) {
+    match engine.svc.orphaned_uploads(&[job_id]).await {
+        Ok(orphaned) if orphaned.is_empty() => {}
+        Ok(_) => remove_files(engine, job_id.into()).await,
+        Err(problem) => warn!("the files of an upload that was stopped stay for now: {problem}"),
     }
 }
 
@@ -258,13 +309,11 @@ impl Run<'_> {
     /// The uploaded file as a package.
     async fn master(&self, upload: &Upload) -> Result<PackageFile, JobError> {
         match &upload.source {
-            UploadSource::Sent { size_bytes, sha256 } => Ok(PackageFile {
-                filename: upload.filename.clone(),
-                file_type: upload.file_type.to_string(),
-                size_bytes: *size_bytes,
-                sha256: sha256.clone(),
-            }),
-            UploadSource::Fetched { .. } => Err(JobError::new("internal", "nothing is fetched yet")),
+            UploadSource::Sent { size_bytes, sha256 } => Ok(master(upload, *size_bytes, sha256.clone())),
+            UploadSource::Fetched { indirect_url } => {
+                let Received { size_bytes, sha256 } = self.fetch(upload, indirect_url).await?;
+                Ok(master(upload, size_bytes, Digest::from_bytes(sha256).hex()))
+            }
         }
     }
 
@@ -305,6 +354,22 @@ impl Run<'_> {
             Err(error) => Outcome::Failed(internal(&error)),
         }
     }
+
+    /// Says in the job's log how far it is.
+    fn note(&self, data: &serde_json::Value) {
+        if let Err(problem) = self.log.note(data) {
+            warn!("what an upload has come to could not be noted: {problem}");
+        }
+    }
+}
+
+fn master(upload: &Upload, size_bytes: u64, sha256: String) -> PackageFile {
+    let Upload { filename, file_type, .. } = upload;
+    PackageFile { filename: filename.clone(), file_type: file_type.to_string(), size_bytes, sha256 }
+}
+
+fn full() -> JobError {
+    JobError::new("storage-full", "the server has no room for the file")
 }
 
 /// A fault of the service, which is logged here and not shown.

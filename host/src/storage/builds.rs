@@ -1,8 +1,9 @@
 //! Builds' files: each upload has a folder of its own, named by an id that nobody uses twice.
 
-use std::fs::File;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::fs::{DirEntry, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use object_store::path::Path as Key;
 use object_store::{GetResultPayload, ObjectStoreExt as _};
@@ -51,8 +52,51 @@ impl Storage {
         }
     }
 
+    /// The uploads whose files have not changed for so long.
+    ///
+    /// # Errors
+    /// [`StorageError::Look`].
+    pub async fn old_build_folders(&self, age: Duration) -> Result<Vec<Uuid>, StorageError> {
+        let (builds, before) = (self.directory.join(BUILDS), SystemTime::now() - age);
+        let looked = tokio::task::spawn_blocking(move || old_folders(&builds, before)).await?;
+        looked.map_err(StorageError::Look)
+    }
+
     fn build_folder(&self, folder: Uuid) -> PathBuf {
         self.directory.join(BUILDS).join(folder.to_string())
+    }
+}
+
+/// Folders that go meanwhile are none.
+fn old_folders(builds: &Path, before: SystemTime) -> io::Result<Vec<Uuid>> {
+    let mut old = Vec::new();
+    for entry in entries(builds)? {
+        let Some(id) = entry.file_name().to_str().and_then(|name| Uuid::try_parse(name).ok()) else { continue };
+        let mut changes = vec![changed(&entry)?];
+        for file in entries(&entry.path())? {
+            changes.push(changed(&file)?);
+        }
+        if changes.into_iter().flatten().all(|change| change < before) {
+            old.push(id);
+        }
+    }
+    Ok(old)
+}
+
+fn entries(directory: &Path) -> io::Result<Vec<DirEntry>> {
+    match std::fs::read_dir(directory) {
+        Ok(entries) => entries.collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// When it last changed; none if it has gone.
+fn changed(entry: &DirEntry) -> io::Result<Option<SystemTime>> {
+    match entry.metadata().and_then(|metadata| metadata.modified()) {
+        Ok(at) => Ok(Some(at)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

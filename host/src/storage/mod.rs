@@ -46,6 +46,9 @@ pub enum StorageError {
     /// Files stay where they were to be removed.
     #[error("files in the store cannot be removed: {0}")]
     Remove(#[source] io::Error),
+    /// It cannot be seen which files there are.
+    #[error("the files in the store cannot be looked at: {0}")]
+    Look(#[source] io::Error),
     /// A part of the work broke off.
     #[error("a file was not written to its end: {0}")]
     Unfinished(#[source] JoinError),
