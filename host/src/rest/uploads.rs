@@ -68,7 +68,7 @@ struct UploadForm {
 /// Where a file comes from.
 enum Source {
     Body(Paced),
-    Form(Form),
+    Form(Box<Form>),
 }
 
 impl Source {
@@ -172,7 +172,7 @@ async fn upload(
         match (form.has_file(), url) {
             (true, None) => {
                 let declared = Declared::default();
-                return rest.receive(&session, key, &parts, asked, Source::Form(form), &declared).await;
+                return rest.receive(&session, key, &parts, asked, Source::Form(Box::new(form)), &declared).await;
             }
             (true, Some(_)) => return Err(Problem::malformed("a file is sent or fetched, and not both")),
             (false, url) => (asked, url),

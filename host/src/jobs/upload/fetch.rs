@@ -25,7 +25,7 @@ impl Run<'_> {
     pub(super) async fn fetch(&self, upload: &Upload, url: &FileUrl) -> Result<Received, JobError> {
         let place = self.engine.fetches.clone().acquire_owned().await.map_err(|error| internal(&error))?;
         let response = self.get(url, &Arc::new(place)).await?;
-        check(&response)?;
+        check(&response).map_err(|why| JobError::new("fetch-failed", why))?;
         let folder = self.claim.job_id.into();
         let mut file = self.engine.storage.receive_build_file(folder, &upload.filename).await.map_err(not_stored)?;
         let mut body = response.into_body();
@@ -63,24 +63,23 @@ impl Run<'_> {
     }
 }
 
-/// Whether the response is the file.
-fn check(response: &Response<ResponseBody>) -> Result<(), JobError> {
+/// Whether the response is the file; the error says what it is otherwise.
+fn check(response: &Response<ResponseBody>) -> Result<(), String> {
     let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let status = response.status();
-    let refused = |message: String| Err(JobError::new("fetch-failed", message));
     if status.is_redirection() {
         let location: String = text("location").unwrap_or("nowhere").chars().take(MAX_LOCATION_CHARS).collect();
-        return refused(format!(
+        return Err(format!(
             "the server answered {} and sends us to `{location}`; redirects are not followed, give that URL instead",
             status.as_u16()
         ));
     }
     if status.as_u16() != 200 {
-        return refused(format!("the server answered {} and not 200", status.as_u16()));
+        return Err(format!("the server answered {} and not 200", status.as_u16()));
     }
     match text("content-encoding") {
         None | Some("identity") => Ok(()),
-        Some(coding) => refused(format!("the server sends the file with the content coding `{coding}`, unasked")),
+        Some(coding) => Err(format!("the server sends the file with the content coding `{coding}`, unasked")),
     }
 }
 
