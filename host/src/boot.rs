@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::config::{HttpSettings, Role, Settings};
 use crate::data_dir::{self, DataDir};
 use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
-use crate::jobs::{JobSettings, Jobs, Retention};
+use crate::jobs::{JobSettings, Jobs, Retention, UploadLimits};
 use crate::outbound::Outbound;
 use crate::plugin::{Loader, Plugins};
 use crate::postgres::Embedded;
@@ -144,17 +144,20 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let cache = data_dir.path().join("cache");
     let outbound = Outbound::new(settings.outbound_ca_file.as_deref())?;
     let (limits, grants) = (settings.limits.clone(), settings.grants.clone());
-    let plugins = Plugins::new(svc.clone(), storage.clone(), outbound, &cache, limits, grants)?;
+    let plugins = Plugins::new(svc.clone(), storage.clone(), outbound.clone(), &cache, limits, grants)?;
     plugins.refresh().await?;
     let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;
     let (stop, stopped) = shutdown::channel();
-    let (jobs, worker) = Jobs::new(svc.clone(), plugins.clone(), job_settings(settings, host), stopped.clone());
-    worker.join(Files { id: storage.id().await?, shared: settings.storage_shared }).await?;
+    let files = Files { id: storage.id().await?, shared: settings.storage_shared };
+    let (jobs, worker) =
+        Jobs::new(svc.clone(), plugins.clone(), storage, outbound, job_settings(settings, host), stopped.clone());
+    worker.join(files).await?;
 
     // Last of what can fail, because the password is shown only once.
     let made_password = first_password(&svc, settings.admin_password.as_deref()).await?;
-    let rest = Rest::new(svc.clone(), jobs, Duration::from_secs(settings.http.body_seconds));
+    let body_within = Duration::from_secs(settings.http.body_seconds);
+    let rest = Rest::new(svc.clone(), jobs, body_within, settings.uploads.at_a_time as usize);
     let router = match settings.role {
         Role::All | Role::Api => rest::router(rest),
         Role::Worker => rest::health_router(rest),
@@ -201,6 +204,13 @@ fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
         log: settings.limits.job_log(),
         drain: Duration::from_secs(settings.drain_seconds),
         cancel_grace: Duration::from_secs(settings.cancel_grace_seconds),
+        uploads: UploadLimits {
+            bytes: settings.uploads.bytes,
+            time: Duration::from_secs(settings.uploads.seconds),
+            at_a_time: settings.uploads.at_a_time as usize,
+            archives: settings.uploads.archives as usize,
+            places: settings.uploads.from.clone(),
+        },
         retention: Retention {
             jobs: kept(settings.job_retention_seconds),
             audit: kept(settings.audit_retention_seconds),

@@ -2,6 +2,7 @@
 //! one given holds.
 
 mod http;
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub use http::HttpSettings;
+pub use uploads::UploadSettings;
 
 use crate::datasvc::{Grants, PluginName};
 use crate::plugin::Limits;
@@ -111,6 +113,9 @@ pub struct Settings {
     /// What the HTTP server takes, and for how long.
     #[command(flatten)]
     pub http: HttpSettings,
+    /// What is taken as a build's file.
+    #[command(flatten)]
+    pub uploads: UploadSettings,
     /// What plugins may use.
     #[command(flatten)]
     pub limits: Limits,

@@ -35,6 +35,8 @@ const TABLE: &str = "
     builds.get             401   200   200    403    403
     builds.update          401   403   200    403    403
     builds.delete          401   403   204    403    403
+    builds.upload          401   403   202    403    403
+    builds.upload_file     401   403   202    403    403
 
     package-maps.list      401   200   200    403    403
     package-maps.create    401   403   201    403    403
@@ -113,6 +115,9 @@ const TABLE: &str = "
     audit.list             401   403   403    403    200
 ";
 
+/// What becomes a job.
+const JOBS: [&str; 3] = ["actions.run", "builds.upload", "builds.upload_file"];
+
 /// The columns of the table, and who is in each.
 const COLUMNS: [(&str, &[&str]); 5] = [
     ("none", &["nobody", "wrong", "expired"]),
@@ -152,7 +157,7 @@ async fn every_operation_answers_each_caller_as_the_table_says() {
 async fn assert_audited(site: &Site, operations: &[Operation<'_>]) {
     let audit = site.host.client.get("/global/audit?limit=1000").await;
     let recorded: BTreeSet<_> = audit.items("operation").into_iter().map(str::to_owned).collect();
-    let changing = operations.iter().filter(|it| it.method != Method::GET && it.id() != "actions.run");
+    let changing = operations.iter().filter(|it| it.method != Method::GET && !JOBS.contains(&it.id()));
     let names = changing.map(|operation| operation.id().replace(".put", ".create"));
     let missing: Vec<_> = names.filter(|name| !recorded.contains(name)).collect();
     assert!(missing.is_empty(), "these changes are not in the audit: {missing:?}");
@@ -227,7 +232,11 @@ impl Site {
     }
 
     async fn ask(&self, operation: &Operation<'_>, caller: &'static str) -> Reply {
-        let name = format!("c-{caller}");
+        let name = match operation.id() {
+            // A build takes one upload.
+            id @ ("builds.upload" | "builds.upload_file") => format!("c-{caller}-{id}"),
+            _ => format!("c-{caller}"),
+        };
         let (query, body) = arguments(operation.id(), caller);
         let app = match operation.id() {
             "applications.update" | "applications.delete" => format!("hostile-{caller}"),
@@ -263,6 +272,8 @@ fn permissions(caller: &str) -> Value {
 fn everything(name: &str) -> Vec<(&'static str, Value)> {
     vec![
         ("/app/hostile/builds", json!({ "build_name": name })),
+        ("/app/hostile/builds", json!({ "build_name": format!("{name}-builds.upload") })),
+        ("/app/hostile/builds", json!({ "build_name": format!("{name}-builds.upload_file") })),
         ("/app/hostile/packagemaps", json!({ "name": name, "packages": { "web": { "patterns": ["web/**"] } } })),
         ("/app/hostile/gitrepos", repo(name)),
         ("/app/hostile/gitdeploys", gitdeploy(name)),
@@ -309,6 +320,8 @@ fn arguments(operation: &str, caller: &str) -> (String, Option<Value>) {
     };
     match (operation, verb) {
         ("tokens.create", _) => (String::new(), Some(credentials(caller))),
+        ("builds.upload", _) => ("?file_type=zip&indirect_url=http%3A%2F%2Fexample.org%2F1.zip".into(), None),
+        ("builds.upload_file", _) => ("?file_type=zip".into(), None),
         ("jobs.cancel", _) => ("?cancel=true".into(), None),
         ("applications.create" | "applications.put", _) => {
             let document = json!({ "app_name": format!("hostile-{verb}-{caller}") });

@@ -7,14 +7,14 @@ use crate::harness::project_root;
 /// What each room may name beside itself. What is not listed here, such as `boot`, may name everything.
 const MAY_NAME: [(&str, &[&str]); 10] = [
     ("rest", &["jobs", "datasvc"]),
-    ("jobs", &["plugin", "datasvc", "storage"]),
+    ("jobs", &["plugin", "datasvc", "outbound", "storage"]),
     ("plugin", &["datasvc", "outbound", "storage"]),
     ("datasvc", &["outbound"]),
     ("outbound", &[]),
     ("storage", &[]),
     ("postgres", &["data_dir"]),
     ("data_dir", &[]),
-    ("config", &["datasvc", "plugin"]),
+    ("config", &["datasvc", "outbound", "plugin"]),
     ("telemetry", &[]),
 ];
 

@@ -44,4 +44,5 @@ mod surface;
 mod tls;
 mod tokens;
 mod trace;
+mod uploads;
 mod users;

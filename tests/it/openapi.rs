@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{Api, TestHost, filled_in};
 
 /// Paths that the server will have, and some that servers often have. Those that are not in the document lead nowhere.
-const POSSIBLE_PATHS: [&str; 11] = [
-    "/app/{app}/builds/{build}/file",
+const POSSIBLE_PATHS: [&str; 10] = [
     "/app/{app}/builds/{build}/packages/{package}",
     "/app/{app}/deployments",
     "/app/{app}/deployments/{id}",
@@ -52,6 +51,8 @@ async fn every_operation_has_a_name() {
     builds.list
     builds.put
     builds.update
+    builds.upload
+    builds.upload_file
     git-providers.create
     git-providers.delete
     git-providers.get

@@ -11,7 +11,7 @@ use super::DataSvc;
 use super::attributes::Attributes;
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
-use super::ids::{AppName, BuildName, PackageName};
+use super::ids::{AppName, BuildName, JobId, PackageName};
 use super::page::{Listed, Page};
 use super::patch::Patch;
 use super::revision::{Expected, Revision};
@@ -192,26 +192,34 @@ impl DataSvc {
         Ok(updated)
     }
 
-    /// Removes a build.
+    /// Removes a build. Returns the upload whose files are nobody's then, if it had any.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it
-    /// is another version than expected.
+    /// is another version than expected; [`Error::Conflict`] while an upload of it goes on.
     pub async fn delete_build(
         &self,
         caller: &Caller,
         application: &AppName,
         name: &BuildName,
         expected: &Expected,
-    ) -> Result<()> {
+    ) -> Result<Option<JobId>> {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "builds.delete").await?;
         let build = locked(&mut transaction, application, name).await?;
         expected.check(build.revision, Kind::Build, name)?;
-        sqlx::query!("delete from builds where application = $1 and name = $2", application.as_str(), name.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        transaction.deleted(Some(application), name, &build).await
+        let upload = sqlx::query_scalar!(
+            r#"delete from builds where application = $1 and name = $2
+                   and not exists (select from jobs where jobs.id = upload and status in ('queued', 'running'))
+               returning upload as "upload: JobId""#,
+            application.as_str(),
+            name.as_str()
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::conflict(format!("an upload of build `{name}` goes on; wait until it has ended")))?;
+        transaction.deleted(Some(application), name, &build).await?;
+        Ok(upload)
     }
 }
 

@@ -12,6 +12,7 @@ mod caller;
 mod census;
 mod connections;
 mod error;
+mod file_url;
 mod git_providers;
 mod git_repos;
 mod git_uri;
@@ -44,16 +45,18 @@ mod servers;
 mod sql;
 mod storage;
 mod tokens;
+mod uploads;
 mod users;
 mod wakes;
 
 pub use applications::{Application, Change as ApplicationChange};
 pub use attributes::Attributes;
 pub use audit::{AuditEntry, AuditFilter, AuditedDocument};
-pub use builds::{Build, Change as BuildChange, PackageFile};
+pub use builds::{Build, Change as BuildChange, Files as BuildFiles, PackageFile, Packages};
 pub use caller::{Caller, Grants, Interface, Permission};
 pub use census::{Census, CensusEntry};
 pub use error::{Error, Kind, Result};
+pub use file_url::FileUrl;
 pub use git_providers::{
     BaseUrl, Change as GitProviderChange, GitProvider, GitProviderAuth, GitProviderType, NewGitProvider, PasswordAuth,
     TokenAuth,
@@ -98,6 +101,7 @@ pub use servers::{
 };
 pub use storage::Files;
 pub use tokens::{NewToken, Token, holds_token};
+pub use uploads::{FileType, StoredBuild, Upload, UploadSource};
 pub use users::{Change as UserChange, EffectivePermissions, User};
 pub use wakes::{Wake, Wakes};
 

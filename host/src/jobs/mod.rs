@@ -3,7 +3,8 @@
 //! Knows the data services and plugins, and nothing of HTTP. `action` makes jobs of requests; `worker` claims jobs,
 //! as many as `slots` has room for, and `run` brings each to its end; `beat` says that this server lives, and takes
 //! over from those that don't; `wakes` tells other servers what happens here; `follow` is for clients that watch a
-//! job; `retention` removes what is old.
+//! job; `upload` takes in the files of builds; `retention` removes what is old, and
+//! `sweep` files that are nobody's.
 
 mod action;
 mod beat;
@@ -12,6 +13,7 @@ mod held;
 mod retention;
 mod run;
 mod slots;
+mod sweep;
 mod upload;
 mod wakes;
 mod worker;
@@ -19,18 +21,23 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use self::follow::Follow;
 use self::held::HeldJobs;
 use self::slots::{SlotLimits, Slots};
 use self::wakes::Signals;
-use crate::datasvc::{Caller, DataSvc, HostId, Job, JobId, Lease, LogLimits, Plugin, PluginAccess, Result, WorkerId};
+use crate::datasvc::{
+    Caller, DataSvc, HostId, Job, JobId, JobStatus, JobType, Lease, LogLimits, Plugin, PluginAccess, Result, WorkerId,
+};
+use crate::outbound::Outbound;
 use crate::plugin::Plugins;
+use crate::storage::Storage;
 
 pub use self::follow::{Follower, News};
 pub use self::retention::Retention;
+pub use self::upload::{IncomingUpload, SealedUpload, UploadError, UploadLimits, UploadRequest};
 pub use self::worker::Worker;
 
 /// How long to wait before the database is asked again, when it was away.
@@ -59,6 +66,8 @@ pub struct JobSettings {
     pub drain: Duration,
     /// How long a job may go on when it is asked to stop.
     pub cancel_grace: Duration,
+    /// What may be uploaded.
+    pub uploads: UploadLimits,
     /// How long things are kept.
     pub retention: Retention,
     /// Whether servers wake each other.
@@ -68,6 +77,8 @@ pub struct JobSettings {
 struct Engine {
     svc: DataSvc,
     plugins: Plugins,
+    storage: Storage,
+    outbound: Outbound,
     settings: JobSettings,
     /// This run of this server.
     worker: WorkerId,
@@ -77,13 +88,24 @@ struct Engine {
     runs: TaskTracker,
     signals: Signals,
     follow: Follow,
+    /// A permit is a file that is fetched.
+    fetches: Arc<Semaphore>,
+    /// A permit is an archive that is worked on.
+    archives: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
 impl Jobs {
     /// The engine of this server, and what works for it once [`Worker::run`] is called. `stop` becomes true when
     /// the server is to stop.
-    pub fn new(svc: DataSvc, plugins: Plugins, settings: JobSettings, stop: watch::Receiver<bool>) -> (Self, Worker) {
+    pub fn new(
+        svc: DataSvc,
+        plugins: Plugins,
+        storage: Storage,
+        outbound: Outbound,
+        settings: JobSettings,
+        stop: watch::Receiver<bool>,
+    ) -> (Self, Worker) {
         let (keeper, lease) = Lease::new();
         let limits = SlotLimits {
             all: if settings.runs_jobs { settings.runs } else { 0 },
@@ -94,6 +116,10 @@ impl Jobs {
             follow: Follow::new(svc.clone()),
             svc,
             plugins,
+            storage,
+            outbound,
+            fetches: Arc::new(Semaphore::new(settings.uploads.at_a_time)),
+            archives: Arc::new(Semaphore::new(settings.uploads.archives)),
             worker: WorkerId::new(),
             slots: Slots::new(limits),
             held: HeldJobs::default(),
@@ -118,6 +144,9 @@ impl Jobs {
     pub async fn cancel(&self, caller: &Caller, id: JobId) -> Result<Job> {
         let job = self.0.svc.cancel_job(caller, id).await?;
         self.0.signals.tell_cancelled();
+        if let (JobType::Upload, JobStatus::Cancelled) = (job.job_type, job.status) {
+            upload::forget(&self.0, id).await;
+        }
         Ok(job)
     }
 }

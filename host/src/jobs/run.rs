@@ -57,6 +57,9 @@ impl Engine {
             let message: String = failure.message.chars().take(MAX_LOGGED_CHARS).collect();
             info!("`{}` ended with {}: {message:?}", claim.name, failure.code);
         }
+        if let (Work::Upload, Outcome::Failed(_) | Outcome::Cancelled(_)) = (&claim.work, &ended) {
+            upload::give_up(&self, &claim).await;
+        }
         self.held.ends(claim.job_id, claim.fence);
         if record_end(&log, ended).await {
             self.held.ended(claim.job_id, claim.fence);

@@ -1,19 +1,379 @@
-//! Uploads: what becomes of the file that was uploaded for a build.
+//! Uploads: how a file for a build comes in, and the job that takes it in.
+//!
+//! A file that a client sends is in the store before its job is made, under the job's id; one that is to be fetched is
+//! brought there by the job.
+
+mod fetch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use serde_json::json;
+use serde_json::value::to_raw_value;
 use tokio::sync::watch;
+use tracing::{error, warn};
+use uuid::Uuid;
 
-use super::Engine;
 use super::held::CancelRequest;
-use crate::datasvc::{Claim, JobError, JobLog, Outcome};
+use super::{Engine, Jobs, RETRY};
+use crate::datasvc::{
+    AppName, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, Expected, FileType, FileUrl, JobError,
+    JobId, JobLog, Outcome, PackageFile, PackageMapName, PackageName, Packages, Result, StoredBuild, Upload,
+    UploadSource,
+};
+use crate::outbound::Destination;
+use crate::storage::{Incoming, Received, Sealed, StorageError};
+
+/// The package that the uploaded file is.
+const MASTER: &str = "master";
+
+/// What may be uploaded.
+#[derive(Clone, Debug)]
+pub struct UploadLimits {
+    /// The largest file, in bytes.
+    pub bytes: u64,
+    /// How long a job may take over one.
+    pub time: Duration,
+    /// How many files are fetched at a time.
+    pub at_a_time: usize,
+    /// How many archives are worked on at a time.
+    pub archives: usize,
+    /// From where files are fetched beside public addresses.
+    pub places: Vec<Destination>,
+}
+
+/// A file that somebody wants to upload.
+#[derive(Clone, Debug)]
+pub struct UploadRequest {
+    /// The application that the build is of.
+    pub application: AppName,
+    /// The build that it is for.
+    pub build: BuildName,
+    /// What it says it is.
+    pub file_type: FileType,
+    /// By which packages are made of it.
+    pub package_map: Option<PackageMapName>,
+}
+
+/// Why a file is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The data services say no.
+    #[error(transparent)]
+    Refused(#[from] Error),
+    /// It is larger than may be.
+    #[error("at most {0} bytes are taken as a build's file")]
+    TooLarge(u64),
+    /// There is no room for it.
+    #[error("the server has no room for the file")]
+    Full(#[source] StorageError),
+    /// The store failed. Not for users' eyes.
+    #[error("the file could not be stored")]
+    Store(#[source] StorageError),
+}
+
+impl From<StorageError> for UploadError {
+    fn from(error: StorageError) -> Self {
+        if matches!(error, StorageError::Full(_)) { Self::Full(error) } else { Self::Store(error) }
+    }
+}
+
+/// A file that is being sent. Nothing is left of it if this is dropped.
+pub struct IncomingUpload {
+    draft: Draft,
+    file: Incoming,
+}
+
+/// A file that was sent, and is no job yet. Nothing is left of it if this is dropped.
+pub struct SealedUpload {
+    draft: Draft,
+    file: Sealed,
+    /// What has come in.
+    pub sha256: [u8; 32],
+}
+
+/// An upload before it is a job.
+struct Draft {
+    engine: Arc<Engine>,
+    request: UploadRequest,
+    /// That of the job to be.
+    job_id: JobId,
+}
+
+impl Jobs {
+    /// The largest file that is taken, in bytes.
+    pub fn max_upload_bytes(&self) -> u64 {
+        self.0.settings.uploads.bytes
+    }
+
+    /// Begins an upload, if nothing that is known by now is in its way. With an idempotency key that is known it may be
+    /// one that has been made already, which is told once the file has come in.
+    ///
+    /// # Errors
+    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::check_upload`]; [`UploadError::Full`];
+    /// [`UploadError::Store`].
+    pub async fn begin_upload(
+        &self,
+        caller: &Caller,
+        request: UploadRequest,
+        key: Option<&str>,
+    ) -> Result<IncomingUpload, UploadError> {
+        let UploadRequest { application, build, file_type, package_map } = &request;
+        let engine = self.0.clone();
+        engine.svc.check_upload(caller, application, build, package_map.as_ref(), key).await?;
+        let (job_id, filename) = (JobId::new(), Upload::filename(build, *file_type));
+        let file = engine.storage.receive_build_file(job_id.into(), &filename).await?;
+        Ok(IncomingUpload { draft: Draft { engine, request, job_id }, file })
+    }
+
+    /// Makes a job that fetches a file and takes it in. It is durable when this returns.
+    ///
+    /// # Errors
+    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::enqueue_upload`].
+    pub async fn submit_fetch(
+        &self,
+        caller: &Caller,
+        request: UploadRequest,
+        url: FileUrl,
+        idempotency: Option<(String, Digest)>,
+    ) -> Result<Enqueued, UploadError> {
+        let draft = Draft { engine: self.0.clone(), request, job_id: JobId::new() };
+        draft.submit(caller, UploadSource::Fetched { indirect_url: url }, idempotency).await
+    }
+
+    /// Removes a build and its files.
+    ///
+    /// # Errors
+    /// Those of [`crate::datasvc::DataSvc::delete_build`].
+    pub async fn delete_build(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        build: &BuildName,
+        expected: &Expected,
+    ) -> Result<()> {
+        // The row first: what is left behind without one is found when the store is swept.
+        if let Some(upload) = self.0.svc.delete_build(caller, application, build, expected).await? {
+            remove_files(&self.0, upload.into()).await;
+        }
+        Ok(())
+    }
+}
+
+impl IncomingUpload {
+    /// Takes what comes next.
+    ///
+    /// # Errors
+    /// [`UploadError::TooLarge`]; [`UploadError::Full`]; [`UploadError::Store`].
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), UploadError> {
+        let most = self.draft.engine.settings.uploads.bytes;
+        if self.file.size_bytes() + bytes.len() as u64 > most {
+            return Err(UploadError::TooLarge(most));
+        }
+        Ok(self.file.write(bytes).await?)
+    }
+
+    /// Ends the file, so that what it is can be looked at.
+    ///
+    /// # Errors
+    /// [`UploadError::Full`]; [`UploadError::Store`].
+    pub async fn seal(self) -> Result<SealedUpload, UploadError> {
+        let file = self.file.seal().await?;
+        Ok(SealedUpload { draft: self.draft, sha256: file.received().sha256, file })
+    }
+}
+
+impl SealedUpload {
+    /// Makes the file durable, and a job of it, in the name of who asks for it by now. Both are when this returns.
+    ///
+    /// # Errors
+    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::enqueue_upload`]; [`UploadError::Full`];
+    /// [`UploadError::Store`].
+    pub async fn submit(self, caller: &Caller, idempotency: Option<(String, Digest)>) -> Result<Enqueued, UploadError> {
+        let Self { draft, file, sha256: _ } = self;
+        if let Some((key, fingerprint)) = &idempotency
+            && let Some(before) = draft.engine.svc.enqueued_before(caller, key, *fingerprint).await?
+        {
+            return Ok(before);
+        }
+        // A task of its own: a client that hangs up must not leave a file behind without a job. The server waits for it
+        // when it stops.
+        let (caller, runs) = (caller.clone(), draft.engine.runs.clone());
+        let submitted = runs.spawn(async move {
+            let received = file.publish().await?;
+            let source = UploadSource::Sent {
+                size_bytes: received.size_bytes,
+                sha256: Digest::from_bytes(received.sha256).hex(),
+            };
+            draft.submit(&caller, source, idempotency).await
+        });
+        submitted.await.map_err(Error::internal)?
+    }
+}
+
+impl Draft {
+    async fn submit(
+        self,
+        caller: &Caller,
+        source: UploadSource,
+        idempotency: Option<(String, Digest)>,
+    ) -> Result<Enqueued, UploadError> {
+        let Self { engine, request, job_id } = self;
+        let UploadRequest { application, build, file_type, package_map } = request;
+        let filename = Upload::filename(&build, file_type);
+        let upload = Upload { build_name: build, file_type, filename, package_map, source };
+        let time = engine.settings.uploads.time;
+        let enqueued = engine.svc.enqueue_upload(caller, &application, job_id, &upload, time, idempotency).await;
+        match &enqueued {
+            Ok(enqueued) if enqueued.job_id == job_id => engine.signals.tell_queued(),
+            // The job may be there, if only the answer was lost. If it is not, the file is found when the store is swept.
+            Err(Error::Unavailable(_)) => {}
+            Ok(_) | Err(_) => remove_files(&engine, job_id.into()).await,
+        }
+        Ok(enqueued?)
+    }
+}
+
+/// What a run works with.
+struct Run<'a> {
+    engine: &'a Arc<Engine>,
+    claim: &'a Claim,
+    log: &'a JobLog,
+}
 
 /// Takes in an uploaded file.
 pub(super) async fn run(
-    _engine: &Arc<Engine>,
-    _claim: &Claim,
-    _log: &JobLog,
-    _cancel: watch::Receiver<Option<CancelRequest>>,
+    engine: &Arc<Engine>,
+    claim: &Claim,
+    log: &JobLog,
+    mut cancel: watch::Receiver<Option<CancelRequest>>,
 ) -> Outcome {
-    Outcome::Failed(JobError::new("internal", "TO BE WRITTEN"))
+    let run = Run { engine, claim, log };
+    let taken = tokio::select! {
+        taken = tokio::time::timeout(claim.timeout, run.take_in()) => taken,
+        // Nothing has happened yet that anyone could see.
+        _ = cancel.wait_for(Option::is_some) => {
+            return Outcome::Failed(JobError::new("cancelled", "someone asked for it to stop"));
+        }
+    };
+    match taken {
+        Ok(Ok(stored)) => run.finish(&stored),
+        Ok(Err(failure)) => Outcome::Failed(failure),
+        Err(_) => {
+            Outcome::Failed(JobError::new("timed-out", format!("the upload was not done within {:?}", claim.timeout)))
+        }
+    }
+}
+
+/// Lets go of a build whose upload comes to nothing, and removes the upload's files. A build that has them keeps them.
+pub(super) async fn give_up(engine: &Engine, claim: &Claim) {
+    match engine.svc.give_up_upload(claim).await {
+        Ok(true) => remove_files(engine, claim.job_id.into()).await,
+        Ok(false) => {}
+        Err(problem) => warn!("the files of an upload that failed stay for now: {problem}"),
+    }
+}
+
+/// Removes the files of an upload that has ended without its build having them.
+pub(super) async fn forget(engine: &Engine, job_id: JobId) {
+    match engine.svc.orphaned_uploads(&[job_id]).await {
+        Ok(orphaned) if orphaned.is_empty() => {}
+        Ok(_) => remove_files(engine, job_id.into()).await,
+        Err(problem) => warn!("the files of an upload that was stopped stay for now: {problem}"),
+    }
+}
+
+/// Removes the files of an upload. Those that cannot be removed now are found when the store is swept.
+async fn remove_files(engine: &Engine, folder: Uuid) {
+    if let Err(problem) = engine.storage.remove_build_files(folder).await {
+        error!("the files of an upload stay for now: {problem}");
+    }
+}
+
+impl Run<'_> {
+    /// From the file to the build that has it.
+    async fn take_in(&self) -> Result<StoredBuild, JobError> {
+        let upload: Upload = serde_json::from_str(self.claim.data.get()).map_err(|error| internal(&error))?;
+        let master = self.master(&upload).await?;
+        let files = self.inspect(&upload).await?;
+        let stored = StoredBuild {
+            master_file: upload.filename.clone(),
+            packages: self.packages(&upload, master).await?,
+            files,
+        };
+        self.store(&stored).await?;
+        Ok(stored)
+    }
+
+    /// The uploaded file as a package.
+    async fn master(&self, upload: &Upload) -> Result<PackageFile, JobError> {
+        match &upload.source {
+            UploadSource::Sent { size_bytes, sha256 } => Ok(master(upload, *size_bytes, sha256.clone())),
+            UploadSource::Fetched { indirect_url } => {
+                let Received { size_bytes, sha256 } = self.fetch(upload, indirect_url).await?;
+                Ok(master(upload, size_bytes, Digest::from_bytes(sha256).hex()))
+            }
+        }
+    }
+
+    /// The paths in the archive.
+    async fn inspect(&self, upload: &Upload) -> Result<BuildFiles, JobError> {
+        let _permit = self.engine.archives.acquire().await.map_err(|error| internal(&error))?;
+        let file = self.engine.storage.build_file(self.claim.job_id.into(), &upload.filename).await;
+        let _file = file.map_err(|error| internal(&error))?.ok_or_else(|| {
+            JobError::new("file-missing", "the uploaded file is no longer in the store; upload it again")
+        })?;
+        Ok(BuildFiles::default())
+    }
+
+    /// The build's packages: the uploaded file, and those that the package map makes of it.
+    async fn packages(&self, _upload: &Upload, master: PackageFile) -> Result<Packages, JobError> {
+        let name = PackageName::parse(MASTER).map_err(|error| internal(&error))?;
+        Ok(Packages([(name, master)].into()))
+    }
+
+    /// Gives the build its files, however long the database is away.
+    async fn store(&self, stored: &StoredBuild) -> Result<(), JobError> {
+        loop {
+            match self.engine.svc.store_build(self.claim, stored).await {
+                Ok(()) => return Ok(()),
+                Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
+                Err(Error::Conflict { reason }) => return Err(JobError::new("conflict", reason)),
+                Err(problem) => return Err(internal(&problem)),
+            }
+        }
+    }
+
+    /// What comes after the build is stored.
+    fn finish(&self, stored: &StoredBuild) -> Outcome {
+        let StoredBuild { master_file: _, packages, files } = stored;
+        let result = json!({ "packages": packages, "files": files.0.len() });
+        match to_raw_value(&result) {
+            Ok(result) => Outcome::Succeeded(result),
+            Err(error) => Outcome::Failed(internal(&error)),
+        }
+    }
+
+    /// Says in the job's log how far it is.
+    fn note(&self, data: &serde_json::Value) {
+        if let Err(problem) = self.log.note(data) {
+            warn!("what an upload has come to could not be noted: {problem}");
+        }
+    }
+}
+
+fn master(upload: &Upload, size_bytes: u64, sha256: String) -> PackageFile {
+    let Upload { filename, file_type, .. } = upload;
+    PackageFile { filename: filename.clone(), file_type: file_type.to_string(), size_bytes, sha256 }
+}
+
+fn full() -> JobError {
+    JobError::new("storage-full", "the server has no room for the file")
+}
+
+/// A fault of the service, which is logged here and not shown.
+fn internal(cause: &dyn std::error::Error) -> JobError {
+    error!("an upload failed for a fault of the service: {cause:?}");
+    JobError::new("internal", "the service failed; the server's log says why")
 }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::beat::Heart;
-use super::{Jobs, RETRY, beat, retention, wakes};
+use super::{Jobs, RETRY, beat, retention, sweep, wakes};
 use crate::datasvc::{Error, Files, LeaseKeeper};
 
 /// How often the queue is looked at when nobody wakes the worker, give or take a half.
@@ -58,6 +58,7 @@ impl Worker {
             tokio::spawn(wakes::listen(engine.clone())),
             tokio::spawn(engine.follow.clone().keep_looking()),
             tokio::spawn(retention::remove_old(engine.clone())),
+            tokio::spawn(sweep::sweep(engine.clone())),
         ];
         if engine.settings.runs_jobs {
             jobs.work(engine.stop.clone()).await;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use hyper::Uri;
 use ipnet::IpNet;
@@ -53,8 +54,8 @@ pub(super) enum Host {
 /// Where a request may go.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach<'a> {
-    /// To every server that has a public address: for URLs that users name.
-    Public,
+    /// To every server that has a public address, and to these: for URLs that users name.
+    PublicAnd(&'a [Destination]),
     /// To these and no others.
     Granted(&'a [Destination]),
 }
@@ -138,6 +139,14 @@ impl Destination {
     }
 }
 
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+}
+
 impl TryFrom<Written> for Destination {
     type Error = String;
 
@@ -205,7 +214,7 @@ impl Reach<'_> {
     /// Whether requests may go to this host and port at all.
     pub(super) fn includes(&self, target: &Target) -> bool {
         match self {
-            Self::Public => true,
+            Self::PublicAnd(_) => true,
             Self::Granted(destinations) => destinations.iter().any(|destination| destination.is(target)),
         }
     }
@@ -213,12 +222,14 @@ impl Reach<'_> {
     /// Whether they may go there at this address.
     pub(super) fn includes_at(&self, target: &Target, address: IpAddr) -> bool {
         match self {
-            Self::Public => is_public(address),
-            Self::Granted(destinations) => {
-                destinations.iter().any(|destination| destination.is(target) && destination.leads_to(address))
-            }
+            Self::PublicAnd(others) => is_public(address) || lead_to(others, target, address),
+            Self::Granted(destinations) => lead_to(destinations, target, address),
         }
     }
+}
+
+fn lead_to(destinations: &[Destination], target: &Target, address: IpAddr) -> bool {
+    destinations.iter().any(|destination| destination.is(target) && destination.leads_to(address))
 }
 
 fn default_port(tls: bool) -> u16 {

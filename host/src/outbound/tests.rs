@@ -182,7 +182,7 @@ async fn a_name_that_leads_to_a_private_address_is_not_reached() {
         &[],
     ] {
         let (outbound, _) = resolving(Box::leak(Box::new([answer])));
-        let public = outbound.send(get("http://example.org"), Reach::Public, LIMITS, &place()).await;
+        let public = outbound.send(get("http://example.org"), Reach::PublicAnd(&[]), LIMITS, &place()).await;
         assert!(matches!(public, Err(Error::Prohibited { .. })), "{answer:?}");
         let reach = granted(r#""example.org:80""#);
         let named = outbound.send(get("http://example.org"), Reach::Granted(&reach), LIMITS, &place()).await;
@@ -234,7 +234,7 @@ async fn an_address_is_prohibited_in_every_spelling() {
         "2852039166",
         "[fd00:ec2::254]",
     ] {
-        let sent = outbound().send(get(&format!("http://{host}/")), Reach::Public, LIMITS, &place()).await;
+        let sent = outbound().send(get(&format!("http://{host}/")), Reach::PublicAnd(&[]), LIMITS, &place()).await;
         assert!(matches!(sent, Err(Error::Prohibited { .. })), "{host}");
     }
 }
@@ -338,7 +338,7 @@ async fn a_name_that_is_not_found_in_time_is_not_waited_for() {
     let resolve: Resolve = Arc::new(|_| Box::pin(std::future::pending()));
     let outbound = Outbound::with_resolver(None, resolve).unwrap();
     let limits = RequestLimits { connect: Duration::from_millis(100), ..LIMITS };
-    let sent = outbound.send(get("http://example.org"), Reach::Public, limits, &place()).await;
+    let sent = outbound.send(get("http://example.org"), Reach::PublicAnd(&[]), limits, &place()).await;
     assert!(matches!(sent, Err(Error::LookupTimedOut { .. })));
 }
 
@@ -358,7 +358,9 @@ async fn a_request_that_is_given_up_keeps_its_place_until_its_lookup_has_ended()
     let places = Arc::new(Semaphore::new(1));
     let place = Place::new("plugin", places.clone().try_acquire_owned().unwrap());
     let sent =
-        tokio::spawn(async move { outbound.send(get("http://example.org"), Reach::Public, LIMITS, &place).await });
+        tokio::spawn(
+            async move { outbound.send(get("http://example.org"), Reach::PublicAnd(&[]), LIMITS, &place).await },
+        );
     asked.notified().await;
     sent.abort();
     assert!(sent.await.is_err());

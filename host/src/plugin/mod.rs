@@ -29,7 +29,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, warn};
 
 use self::bindings::PluginPre;
 use self::bindings::exports::elita::plugin::handler::{ActionCall, Failure};
@@ -39,7 +39,7 @@ use self::guests::Guests;
 use self::inspect::Refusal;
 use self::instance::{GuestState, Run};
 use crate::datasvc::{
-    ActionWork, ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobLog, Json, Lease, Plugin,
+    ActionWork, ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobId, JobLog, Json, Lease, Plugin,
     PluginAccess, PluginName,
 };
 use crate::outbound::Outbound;
@@ -123,6 +123,13 @@ impl Plugins {
 
     fn grants(&self, plugin: &PluginName) -> Arc<Grants> {
         self.0.grants.get(plugin).cloned().unwrap_or_default()
+    }
+
+    /// Removes the files of a build that is gone. Those that cannot be removed now are found when the store is swept.
+    async fn remove_build_files(&self, upload: JobId) {
+        if let Err(problem) = self.0.storage.remove_build_files(upload.into()).await {
+            warn!("the files of a build that is gone stay for now: {problem}");
+        }
     }
 
     /// What requests of plugins are sent with.

@@ -1,40 +1,20 @@
 //! `/app/{app}/actions`: what plugins offer for an application.
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderValue, Uri};
+use axum::extract::State;
+use axum::http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
 use super::args::{NoQuery, Query};
+use super::idempotency::IdempotencyKey;
 use super::page::{ListReply, PageQuery};
 use super::parameters::Parameters;
 use super::path::Path;
 use super::problem::Problem;
 use super::reply::{Accepted, SubmittedJob};
 use crate::datasvc::{ActionName, AppName, Caller, Listed, PluginAction};
-
-/// The client's `Idempotency-Key`, if it sent one.
-struct IdempotencyKey(Option<String>);
-
-impl FromRequestParts<Rest> for IdempotencyKey {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _rest: &Rest) -> Result<Self, Problem> {
-        let sent: Vec<_> = parts.headers.get_all("Idempotency-Key").iter().map(HeaderValue::to_str).collect();
-        match sent[..] {
-            [] => Ok(Self(None)),
-            [Ok(key)] if is_key(key) => Ok(Self(Some(key.to_owned()))),
-            _ => Err(Problem::malformed("`Idempotency-Key` is one header of 1 to 255 visible ASCII characters")),
-        }
-    }
-}
-
-fn is_key(key: &str) -> bool {
-    (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
-}
 
 /// Lists the actions of an application, by name
 #[utoipa::path(get, path = "/app/{app}/actions", operation_id = "actions.list", tag = "actions",

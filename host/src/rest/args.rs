@@ -96,6 +96,14 @@ impl<T: DeserializeOwned> FromRequest<Rest> for JsonBody<T> {
     }
 }
 
+/// Arguments from the query string and from the parts of a form.
+///
+/// # Errors
+/// Those of [`Args`].
+pub(super) fn of_form<T: DeserializeOwned>(uri: &Uri, parts: Vec<(String, String)>) -> Result<T, Problem> {
+    read(&merged(of_query(uri)?, of_pairs(parts, Source::Body))?, Source::Body)
+}
+
 /// Refuses an argument in a URL that is a secret.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The body of a request: read within a size and a time, and told apart by its content type.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::{poll_fn, ready};
 use std::pin::Pin;
 use std::time::Duration;
@@ -107,7 +108,7 @@ impl Bodies {
     }
 }
 
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
@@ -139,19 +140,12 @@ impl Content {
             return Self::parse(headers, body);
         }
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let broken = |error: multer::Error| Problem::malformed(format!("the multipart form is broken: {error}"));
-        let boundary = multer::parse_boundary(content_type).map_err(broken)?;
+        let boundary = multer::parse_boundary(content_type).map_err(broken_form)?;
         let whole = futures_util::stream::once(ready(Ok::<_, Infallible>(Bytes::copy_from_slice(body))));
         let mut form = multer::Multipart::new(whole, boundary);
         let mut pairs = Vec::new();
-        while let Some(part) = form.next_field().await.map_err(broken)? {
-            let name = part.name().unwrap_or_default().to_owned();
-            let value = String::from_utf8(part.bytes().await.map_err(broken)?.into())
-                .map_err(|_| Problem::malformed(format!("the part `{name}` is not UTF-8")))?;
-            if value.contains('\0') || name.contains('\0') {
-                return Err(Problem::malformed(format!("the part `{name}` contains a NUL")));
-            }
-            pairs.push((name, value));
+        while let Some(part) = form.next_field().await.map_err(broken_form)? {
+            pairs.push(argument(part).await?);
         }
         Ok(Self::Form(pairs))
     }
@@ -168,6 +162,44 @@ impl Content {
     }
 }
 
+/// The name and the value of a part of a multipart form.
+///
+/// # Errors
+/// 400 if it is no text, or the form is broken.
+pub(super) async fn argument(part: multer::Field<'_>) -> Result<(String, String), Problem> {
+    let name = part.name().unwrap_or_default().to_owned();
+    let value = String::from_utf8(part.bytes().await.map_err(broken_form)?.into())
+        .map_err(|_| Problem::malformed(format!("the part `{name}` is not UTF-8")))?;
+    if value.contains('\0') || name.contains('\0') {
+        return Err(Problem::malformed(format!("the part `{name}` contains a NUL")));
+    }
+    Ok((name, value))
+}
+
+/// A multipart form that cannot be read. What stopped the body that it is in has its own say.
+pub(super) fn broken_form(error: multer::Error) -> Problem {
+    let error = match error {
+        multer::Error::StreamReadFailed(cause) => match cause.downcast::<Stopped>() {
+            Ok(stopped) => return stopped.0,
+            Err(cause) => multer::Error::StreamReadFailed(cause),
+        },
+        other => other,
+    };
+    Problem::malformed(format!("the multipart form is broken: {error}"))
+}
+
+/// What stopped a body, on its way through the reader of a form.
+#[derive(Debug)]
+pub(super) struct Stopped(pub(super) Problem);
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body was stopped")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
 /// Takes the body of a PATCH apart.
 ///
 /// # Errors
@@ -181,7 +213,7 @@ pub(super) fn patch(headers: &HeaderMap, body: &[u8]) -> Result<Patch, Problem> 
 }
 
 /// The content type without its parameters, in lower case.
-fn media_type(headers: &HeaderMap) -> Option<String> {
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let (name, _parameters) = value.split_once(';').unwrap_or((value, ""));
     Some(name.trim().to_ascii_lowercase())

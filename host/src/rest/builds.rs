@@ -126,7 +126,7 @@ async fn update(
     Ok(Document::new(build.revision, build))
 }
 
-/// Removes a build
+/// Removes a build with its files
 #[utoipa::path(delete, path = "/app/{app}/builds/{build}", operation_id = "builds.delete", tag = "builds",
     params(
         ("app" = AppName, Path, description = "The application"),
@@ -136,6 +136,7 @@ async fn update(
     responses(
         (status = 204, description = "It is gone"),
         (status = 404, description = "No such build"),
+        (status = 409, description = "An upload of it goes on"),
         (status = 412, description = "It has changed since"),
     ))]
 async fn delete(
@@ -145,7 +146,7 @@ async fn delete(
     Query(NoQuery {}): Query<NoQuery>,
     IfMatch(expected): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    rest.svc.delete_build(&caller, &app, &build, &expected).await?;
+    rest.jobs.delete_build(&caller, &app, &build, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

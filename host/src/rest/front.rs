@@ -28,6 +28,8 @@ use crate::datasvc::holds_token;
 const MAX_URI_BYTES: usize = 32 * 1024;
 /// How long a request may take beside its body, but for those that wait on purpose.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
+/// What has deadlines of its own: it waits because it was asked to, or has a body that may be long.
+const HAVE_DEADLINES: [&str; 3] = ["jobs.entries", "builds.upload", "builds.upload_file"];
 /// How many header fields a request may have.
 const MAX_HEADERS: usize = 100;
 /// The longest a request's header fields may be together, in bytes.
@@ -91,8 +93,7 @@ pub(super) async fn refuse(headers: &HeaderMap, problem: Problem) -> Response {
 impl Front {
     /// The reply, or a problem where it takes so long that the database must be hanging.
     async fn answered(&self, op: &str, reply: impl Future<Output = Response>) -> Response {
-        // It waits because it was asked to, and has deadlines of its own.
-        if op == "jobs.entries" {
+        if HAVE_DEADLINES.contains(&op) {
             return reply.await;
         }
         timeout(self.answered_within, reply).await.unwrap_or_else(|_| {

@@ -5,6 +5,7 @@
 //!
 //! - [`server`] accepts connections, [`tls`] encrypts them, [`connection`] answers on one; [`front`] is what every
 //!   request passes, [`api`] is the OpenAPI document;
+//! - [`pace`] reads bodies that may be long, and [`idempotency`] tells whether a request came before;
 //! - [`auth`] gives a handler its caller, [`session`] one that goes on for long, [`client`] the address; [`path`],
 //!   [`args`] and [`parameters`] are what is asked, read from the URL and the body by [`form`], [`body`] and [`json`];
 //! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers
@@ -32,9 +33,11 @@ mod git_providers;
 mod git_repos;
 mod gitdeploys;
 mod groups;
+mod idempotency;
 mod jobs;
 mod json;
 mod keypairs;
+mod pace;
 mod package_maps;
 mod page;
 mod parameters;
@@ -47,12 +50,14 @@ mod servers;
 mod session;
 mod tls;
 mod tokens;
+mod uploads;
 mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router, middleware};
+use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::api::Api;
@@ -78,11 +83,14 @@ pub struct Rest {
     /// For operations that need no token.
     strangers_bodies: Arc<Bodies>,
     body_within: Duration,
+    /// A permit is a file that comes in.
+    uploads: Arc<Semaphore>,
 }
 
 impl Rest {
-    /// A door to these services, for clients that send the body of a request within this time.
-    pub fn new(svc: DataSvc, jobs: Jobs, body_within: Duration) -> Self {
+    /// A door to these services, for clients that send the body of a request within this time, and for so many uploads
+    /// at a time.
+    pub fn new(svc: DataSvc, jobs: Jobs, body_within: Duration, uploads: usize) -> Self {
         let tokens = Arc::<TokenCache>::default();
         Self {
             sessions: Sessions::new(svc.clone(), Arc::clone(&tokens)),
@@ -92,6 +100,7 @@ impl Rest {
             bodies: Arc::new(Bodies::of_users(body_within)),
             strangers_bodies: Arc::new(Bodies::of_strangers(body_within)),
             body_within,
+            uploads: Arc::new(Semaphore::new(uploads)),
         }
     }
 }
@@ -115,6 +124,7 @@ pub fn router(rest: Rest) -> Router {
         .merge(plugins::router())
         .merge(servers::router())
         .merge(tokens::router())
+        .merge(uploads::router())
         .merge(users::router());
     fronted(rest, routes)
 }

@@ -2,11 +2,12 @@
 //! query string come first, those of the body after them.
 
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, Method};
+use axum::http::HeaderMap;
 
 use super::Rest;
 use super::body::Content;
 use super::form;
+use super::idempotency::fingerprint;
 use super::json::Members;
 use super::problem::{Fault, Problem};
 use crate::datasvc::Digest;
@@ -27,7 +28,7 @@ impl FromRequest<Rest> for Parameters {
         let query = parts.uri.query().unwrap_or_default();
         let body = rest.bodies.read(&parts.headers, body).await?;
         let values = collected(query, &parts.headers, &body)?;
-        Ok(Self { values, fingerprint: fingerprint(&parts.method, parts.uri.path(), query, &body) })
+        Ok(Self { values, fingerprint: fingerprint(&parts.method, parts.uri.path(), query, [&body[..]]) })
     }
 }
 
@@ -57,16 +58,6 @@ fn texts(members: Members) -> Result<Vec<(String, String)>, Problem> {
         }
     };
     members.into_iter().map(text).collect()
-}
-
-/// Each part goes in after its length, so that no two requests run together to the same bytes.
-fn fingerprint(method: &Method, path: &str, query: &str, body: &[u8]) -> Digest {
-    let mut bytes = Vec::with_capacity(body.len() + 256);
-    for part in [method.as_str().as_bytes(), path.as_bytes(), query.as_bytes(), body] {
-        bytes.extend((part.len() as u64).to_le_bytes());
-        bytes.extend(part);
-    }
-    Digest::of(&bytes)
 }
 
 #[cfg(test)]

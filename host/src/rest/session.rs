@@ -32,6 +32,7 @@ struct Open {
 }
 
 /// A request that goes on.
+#[derive(Clone)]
 pub(super) struct Session {
     caller: watch::Receiver<Option<Caller>>,
 }

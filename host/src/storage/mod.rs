@@ -1,5 +1,12 @@
 //! The object store: files too big for rows, by name. Knows neither the data services nor plugins.
+//!
+//! Components are kept by their digests; `builds` keeps what is uploaded, which comes in through `incoming`.
 
+mod builds;
+mod incoming;
+
+use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,7 +14,10 @@ use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode};
+use tokio::task::JoinError;
 use uuid::Uuid;
+
+pub use self::incoming::{Incoming, Received, Sealed};
 
 /// Where a store has its id.
 const ID: &str = "storage-id";
@@ -24,15 +34,46 @@ pub enum StorageError {
     /// What stands where the store's id should be is none.
     #[error("the store's id, in the file `{ID}`, is damaged")]
     Id,
+    /// There is no room for it.
+    #[error("the object store is full: {0}")]
+    Full(#[source] object_store::Error),
     /// The store said no.
     #[error("the object store failed: {0}")]
-    Store(#[from] object_store::Error),
+    Store(#[source] object_store::Error),
+    /// The store brings a file in pieces where it has to be one that can be read anywhere.
+    #[error("the object store has no files that can be opened")]
+    NoFile,
+    /// Files stay where they were to be removed.
+    #[error("files in the store cannot be removed: {0}")]
+    Remove(#[source] io::Error),
+    /// It cannot be seen which files there are.
+    #[error("the files in the store cannot be looked at: {0}")]
+    Look(#[source] io::Error),
+    /// A part of the work broke off.
+    #[error("a file was not written to its end: {0}")]
+    Unfinished(#[source] JoinError),
+}
+
+impl From<object_store::Error> for StorageError {
+    fn from(error: object_store::Error) -> Self {
+        if is_full(&error) { Self::Full(error) } else { Self::Store(error) }
+    }
+}
+
+/// Whether the disk is full, or what this user may have of it.
+fn is_full(error: &(dyn StdError + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| {
+        matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+    })
 }
 
 /// The files of this installation. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
+    /// Where its files are: for what a store of objects knows nothing of, folders and files without a name.
+    directory: Arc<Path>,
 }
 
 impl Storage {
@@ -43,7 +84,7 @@ impl Storage {
     pub fn in_directory(directory: &Path) -> Result<Self, StorageError> {
         std::fs::create_dir_all(directory).map_err(StorageError::Directory)?;
         let store = LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store) })
+        Ok(Self { store: Arc::new(store), directory: directory.into() })
     }
 
     /// Files at a `file://` URL.

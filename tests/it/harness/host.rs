@@ -125,6 +125,15 @@ impl StoppedHost {
         TestHost::start_in(self.data_dir, self.database, self.flags).await
     }
 
+    /// The same with a flag, which holds instead of one that it had before.
+    pub(crate) fn with_flag(mut self, name: &str, value: &str) -> Self {
+        if let Some(at) = self.flags.iter().position(|flag| flag == name) {
+            self.flags.drain(at..at + 2);
+        }
+        self.flags.extend([name.into(), value.into()]);
+        self
+    }
+
     /// Starts the real program on it, in a process of its own.
     pub(crate) fn start_program(&self) -> Program {
         let fixed = ["--data-dir", self.data_dir.path().to_str().unwrap(), "--database-url", &self.database.url];
@@ -169,6 +178,11 @@ impl TestHost {
     /// The directory that plugins are loaded from.
     pub(crate) fn plugin_dir(&self) -> PathBuf {
         self.data_dir.path().join("plugins")
+    }
+
+    /// Where its files are stored.
+    pub(crate) fn storage_dir(&self) -> PathBuf {
+        self.data_dir.path().join("storage")
     }
 
     /// Makes an application.

@@ -41,6 +41,9 @@ impl builds::Host for GuestState {
         let call = self.call("builds.delete", &[&application, &build])?;
         let (application, build) = (AppName::parse(application)?, BuildName::parse(build)?);
         let deleted = call.svc.delete_build(&call.caller, &application, &build, &Expected::Any);
-        call.timed(deleted).await
+        if let Some(upload) = call.timed(deleted).await? {
+            call.plugins.remove_build_files(upload).await;
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::super::problem::Problem;
-use super::{collected, fingerprint};
+use super::collected;
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -105,12 +105,4 @@ fn nesting_is_bounded() {
     assert!(parameters("", JSON, &nested(50)).is_ok());
     assert_refused("", JSON, &nested(10_000), 400);
     assert_refused("", JSON, &"[".repeat(1_000_000), 400);
-}
-
-#[test]
-fn requests_that_differ_have_different_fingerprints() {
-    let one = fingerprint(&Method::POST, "/app/a/actions/b", "x=1", b"");
-    assert_eq!(one, fingerprint(&Method::POST, "/app/a/actions/b", "x=1", b""));
-    assert_ne!(one, fingerprint(&Method::POST, "/app/a/actions/b", "x=", b"1"));
-    assert_ne!(one, fingerprint(&Method::POST, "/app/a/actions/bx", "=1", b""));
 }

@@ -1,0 +1,31 @@
+//! The settings of uploads.
+
+use clap::Args;
+
+use crate::outbound::Destination;
+
+/// What is taken as a build's file.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Uploads")]
+pub struct UploadSettings {
+    /// The largest file of a build, in bytes.
+    #[arg(long = "upload-bytes", env = "ELITA_UPLOAD_BYTES", default_value_t = 4 << 30, value_name = "BYTES",
+          value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
+    pub bytes: u64,
+    /// Uploads that come in at a time, where further ones are refused, and that are fetched, where they wait.
+    #[arg(long = "uploads", env = "ELITA_UPLOADS", default_value_t = 16, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub at_a_time: u32,
+    /// Servers that files are fetched from although they have no public address, separated by commas, such as
+    /// `10.0.0.5:8080`.
+    #[arg(long = "upload-from", env = "ELITA_UPLOAD_FROM", value_name = "HOSTS", value_delimiter = ',')]
+    pub from: Vec<Destination>,
+    /// How long it may take to get, inspect and package an upload once it is a job, in seconds.
+    #[arg(long = "upload-seconds", env = "ELITA_UPLOAD_SECONDS", default_value_t = 3600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=7 * 24 * 3600))]
+    pub seconds: u64,
+    /// Archives that are inspected and packaged at a time.
+    #[arg(long = "upload-archives", env = "ELITA_UPLOAD_ARCHIVES", default_value_t = 2, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub archives: u32,
+}

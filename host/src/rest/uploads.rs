@@ -1,0 +1,261 @@
+//! Files of builds: `/app/{app}/builds/{build}/file` takes one as it comes, `/app/{app}/builds/{build}` in a form or
+//! from where it says.
+
+mod digests;
+mod form;
+
+use axum::extract::{FromRequest as _, Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_RANGE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::digests::Declared;
+use self::form::{Form, MAX_AROUND};
+use super::Rest;
+use super::args::{self, Args, Query};
+use super::body::{declared_length, media_type};
+use super::idempotency::{IdempotencyKey, fingerprint};
+use super::pace::Paced;
+use super::path::Path;
+use super::problem::Problem;
+use super::reply::{Accepted, SubmittedJob};
+use super::session::Session;
+use crate::datasvc::{AppName, BuildName, Caller, Digest, FileType, FileUrl, PackageMapName};
+use crate::jobs::{UploadError, UploadRequest};
+
+/// What there is to say of a file.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct FileQuery {
+    /// What it is: `zip`, `tar.gz` or `tar.bz2`.
+    file_type: FileType,
+    /// By which package map packages are made of it.
+    package_map: Option<PackageMapName>,
+}
+
+/// What there is to say of a file, and where it is if it is to be fetched.
+#[derive(Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct UploadArgs {
+    /// What it is: `zip`, `tar.gz` or `tar.bz2`.
+    file_type: FileType,
+    /// By which package map packages are made of it.
+    package_map: Option<PackageMapName>,
+    /// Where the server fetches it from, instead of the form's file. The job shows it.
+    indirect_url: Option<FileUrl>,
+}
+
+/// A form with a file, which comes last in it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is read part by part, and described by this")]
+struct UploadForm {
+    #[schema(inline)]
+    file_type: FileType,
+    package_map: Option<PackageMapName>,
+    /// The file.
+    #[schema(value_type = String, format = Binary)]
+    build: Vec<u8>,
+}
+
+/// Where a file comes from.
+enum Source {
+    Body(Paced),
+    Form(Box<Form>),
+}
+
+impl Source {
+    /// What comes next; none: it was the whole.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        match self {
+            Self::Body(body) => body.next().await,
+            Self::Form(form) => form.next().await,
+        }
+    }
+}
+
+/// Uploads the file of a build, as the body of the request
+///
+/// The build has to exist. What is stored is never replaced: a build takes one file.
+#[utoipa::path(put, path = "/app/{app}/builds/{build}/file", operation_id = "builds.upload_file", tag = "builds",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("build" = BuildName, Path, description = "The build"),
+        FileQuery,
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "Visible ASCII; the same request with the same key answers with the same job"),
+        ("Content-Digest" = Option<String>, Header, description = "`sha-256=:<base64>:` of the file, to be checked"),
+        ("Repr-Digest" = Option<String>, Header, description = "The same"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job that takes it in"))),
+        (status = 400, description = "It is not what its digest says, or breaks off"),
+        (status = 404, description = "No such build or package map"),
+        (status = 408, description = "It comes too slowly"),
+        (status = 409, description = "The build is stored, or another upload of it goes on"),
+        (status = 413, description = "It is larger than may be"),
+        (status = 422, description = "It is no type that is known"),
+        (status = 503, description = "Too many uploads come in at this moment"),
+        (status = 507, description = "There is no room for it"),
+    ))]
+async fn upload_file(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((application, build)): Path<(AppName, BuildName)>,
+    Query(FileQuery { file_type, package_map }): Query<FileQuery>,
+    IdempotencyKey(key): IdempotencyKey,
+    request: Request,
+) -> Result<Accepted, Problem> {
+    let (parts, body) = request.into_parts();
+    refuse_parts(&parts.headers)?;
+    let _place = rest.place_for_upload(&parts.headers, 0)?;
+    let declared = Declared::of(&parts.headers)?;
+    let session = rest.sessions.begin(caller.clone());
+    let source = Source::Body(Paced::new(body, session.clone(), rest.body_within));
+    let asked = UploadRequest { application, build, file_type, package_map };
+    rest.receive(&session, key, &parts, asked, source, &declared).await
+}
+
+/// Uploads the file of a build, in a form or from a URL
+///
+/// The build has to exist. What is stored is never replaced: a build takes one file. In a multipart form it is the last
+/// part, `build`; the arguments come before it, or in the query string. With `indirect_url` the server fetches it, from
+/// a public address, and follows no redirect.
+#[utoipa::path(post, path = "/app/{app}/builds/{build}", operation_id = "builds.upload", tag = "builds",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("build" = BuildName, Path, description = "The build"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "Visible ASCII; the same request with the same key answers with the same job"),
+    ),
+    request_body(content(
+        (UploadForm = "multipart/form-data"),
+        (UploadArgs = "application/json"),
+        (UploadArgs = "application/x-www-form-urlencoded"),
+    )),
+    responses(
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job that takes it in"))),
+        (status = 400, description = "There is neither a file nor a URL, or both, or it breaks off"),
+        (status = 404, description = "No such build or package map"),
+        (status = 408, description = "It comes too slowly"),
+        (status = 409, description = "The build is stored, or another upload of it goes on"),
+        (status = 413, description = "It is larger than may be"),
+        (status = 422, description = "It is no type that is known, or no URL to fetch from"),
+        (status = 503, description = "Too many uploads come in at this moment"),
+        (status = 507, description = "There is no room for it"),
+    ))]
+async fn upload(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((application, build)): Path<(AppName, BuildName)>,
+    IdempotencyKey(key): IdempotencyKey,
+    request: Request,
+) -> Result<Accepted, Problem> {
+    let (parts, body) = request.into_parts();
+    let asked = |UploadArgs { file_type, package_map, indirect_url }| {
+        (UploadRequest { application, build, file_type, package_map }, indirect_url)
+    };
+    let (asked, url) = if media_type(&parts.headers).as_deref() == Some("multipart/form-data") {
+        let _place = rest.place_for_upload(&parts.headers, MAX_AROUND)?;
+        let session = rest.sessions.begin(caller.clone());
+        let body = Paced::new(body, session.clone(), rest.body_within);
+        let mut form = Form::open(&parts.headers, body).await?;
+        let (asked, url) = asked(args::of_form(&parts.uri, form.take_arguments())?);
+        match (form.has_file(), url) {
+            (true, None) => {
+                let declared = Declared::default();
+                return rest.receive(&session, key, &parts, asked, Source::Form(Box::new(form)), &declared).await;
+            }
+            (true, Some(_)) => return Err(Problem::malformed("a file is sent or fetched, and not both")),
+            (false, url) => (asked, url),
+        }
+    } else {
+        let request = Request::from_parts(parts.clone(), body);
+        asked(Args::from_request(request, &rest).await?.0)
+    };
+    let neither = "there is neither a part `build`, the file, in a multipart form, nor an `indirect_url`";
+    let url = url.ok_or_else(|| Problem::malformed(neither))?;
+    let idempotency = key.map(|key| (key, printed(&parts, &asked, url.as_str().as_bytes())));
+    let name = asked.build.to_string();
+    let enqueued = rest.jobs.submit_fetch(&caller, asked, url, idempotency).await?;
+    Ok(Accepted::job(enqueued, name))
+}
+
+impl Rest {
+    /// A place among the uploads that come in at a time, unless the request says that it is too long: `around` is what
+    /// may come beside the file, in bytes.
+    fn place_for_upload(&self, headers: &HeaderMap, around: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let most = self.jobs.max_upload_bytes();
+        if declared_length(headers).is_some_and(|length| length > most.saturating_add(around as u64)) {
+            return Err(UploadError::TooLarge(most).into());
+        }
+        let place = self.uploads.clone().try_acquire_owned();
+        place.map_err(|_| Problem::busy("too many uploads come in at this moment"))
+    }
+
+    /// Takes a file, and makes a job of it.
+    async fn receive(
+        &self,
+        session: &Session,
+        key: Option<String>,
+        parts: &Parts,
+        asked: UploadRequest,
+        mut source: Source,
+        declared: &Declared,
+    ) -> Result<Accepted, Problem> {
+        let mut upload = self.jobs.begin_upload(&session.caller()?, asked.clone(), key.as_deref()).await?;
+        while let Some(bytes) = source.next().await? {
+            upload.write(bytes).await?;
+        }
+        let sealed = upload.seal().await?;
+        declared.check(&sealed.sha256)?;
+        let idempotency = key.map(|key| (key, printed(parts, &asked, &sealed.sha256)));
+        let enqueued = sealed.submit(&session.caller()?, idempotency).await?;
+        Ok(Accepted::job(enqueued, asked.build.to_string()))
+    }
+}
+
+/// What makes a request the same as another one: of a form what it says, for its text is never the same.
+fn printed(parts: &Parts, asked: &UploadRequest, file: &[u8]) -> Digest {
+    let package_map = asked.package_map.as_ref().map_or("", PackageMapName::as_str);
+    let body = [asked.file_type.as_str().as_bytes(), package_map.as_bytes(), file];
+    fingerprint(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), body)
+}
+
+/// Refuses what is not the file itself.
+fn refuse_parts(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(CONTENT_RANGE) {
+        return Err(Problem::malformed("a file is sent as a whole, without `Content-Range`"));
+    }
+    match headers.get(CONTENT_ENCODING) {
+        Some(coding) if coding != "identity" => {
+            let detail = "a file is stored as it is sent: send it without `Content-Encoding`";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl From<UploadError> for Problem {
+    fn from(error: UploadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            UploadError::Refused(error) => error.into(),
+            UploadError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail),
+            UploadError::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail),
+            UploadError::Store(cause) => Self::internal(&cause),
+        }
+    }
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(upload)).routes(routes!(upload_file))
+}

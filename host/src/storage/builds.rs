@@ -1,0 +1,105 @@
+//! Builds' files: each upload has a folder of its own, named by an id that nobody uses twice.
+
+use std::fs::{DirEntry, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use object_store::path::Path as Key;
+use object_store::{GetResultPayload, ObjectStoreExt as _};
+use uuid::Uuid;
+
+use super::incoming::{Incoming, Unfinished};
+use super::{Storage, StorageError};
+
+/// The folder of all folders.
+const BUILDS: &str = "builds";
+
+impl Storage {
+    /// Begins a new file in the folder of an upload. Nothing is there before it is finished.
+    ///
+    /// # Errors
+    /// [`StorageError::Full`]; [`StorageError::Store`].
+    pub async fn receive_build_file(&self, folder: Uuid, filename: &str) -> Result<Incoming, StorageError> {
+        let upload = self.store.put_multipart(&build_key(folder, filename)).await?;
+        Ok(Incoming::new(Unfinished::new(upload, self.build_folder(folder))))
+    }
+
+    /// Opens a file of an upload; none if it is not there.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`].
+    pub async fn build_file(&self, folder: Uuid, filename: &str) -> Result<Option<File>, StorageError> {
+        match self.store.get(&build_key(folder, filename)).await {
+            Ok(found) => match found.payload {
+                GetResultPayload::File(file, _) => Ok(Some(file)),
+                GetResultPayload::Stream(_) => Err(StorageError::NoFile),
+            },
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes all files of an upload, finished or not.
+    ///
+    /// # Errors
+    /// [`StorageError::Remove`].
+    pub async fn remove_build_files(&self, folder: Uuid) -> Result<(), StorageError> {
+        let folder = self.build_folder(folder);
+        match tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await? {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(StorageError::Remove(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The uploads whose files have not changed for so long.
+    ///
+    /// # Errors
+    /// [`StorageError::Look`].
+    pub async fn old_build_folders(&self, age: Duration) -> Result<Vec<Uuid>, StorageError> {
+        let (builds, before) = (self.directory.join(BUILDS), SystemTime::now() - age);
+        let looked = tokio::task::spawn_blocking(move || old_folders(&builds, before)).await?;
+        looked.map_err(StorageError::Look)
+    }
+
+    fn build_folder(&self, folder: Uuid) -> PathBuf {
+        self.directory.join(BUILDS).join(folder.to_string())
+    }
+}
+
+/// Folders that go meanwhile are none.
+fn old_folders(builds: &Path, before: SystemTime) -> io::Result<Vec<Uuid>> {
+    let mut old = Vec::new();
+    for entry in entries(builds)? {
+        let Some(id) = entry.file_name().to_str().and_then(|name| Uuid::try_parse(name).ok()) else { continue };
+        let mut changes = vec![changed(&entry)?];
+        for file in entries(&entry.path())? {
+            changes.push(changed(&file)?);
+        }
+        if changes.into_iter().flatten().all(|change| change < before) {
+            old.push(id);
+        }
+    }
+    Ok(old)
+}
+
+fn entries(directory: &Path) -> io::Result<Vec<DirEntry>> {
+    match std::fs::read_dir(directory) {
+        Ok(entries) => entries.collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// When it last changed; none if it has gone.
+fn changed(entry: &DirEntry) -> io::Result<Option<SystemTime>> {
+    match entry.metadata().and_then(|metadata| metadata.modified()) {
+        Ok(at) => Ok(Some(at)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn build_key(folder: Uuid, filename: &str) -> Key {
+    Key::from_iter([BUILDS, &folder.to_string(), filename])
+}
