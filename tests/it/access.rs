@@ -35,6 +35,7 @@ const TABLE: &str = "
     builds.get             401   200   200    403    403
     builds.update          401   403   200    403    403
     builds.delete          401   403   204    403    403
+    builds.package         401   404   404    403    403
     builds.upload          401   403   202    403    403
     builds.upload_file     401   403   202    403    403
 

@@ -33,6 +33,7 @@ mod logins;
 mod openapi;
 mod outbound;
 mod package_maps;
+mod packages;
 mod plugins;
 mod postgres;
 mod queue;

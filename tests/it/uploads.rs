@@ -20,7 +20,7 @@ use crate::harness::{Answer, Client, Outside, Reply, Setup, TestHost, eventually
 
 const BUILD: &str = "/app/shop/builds/1";
 /// Where the file of that build is uploaded to.
-const FILE: &str = "/app/shop/builds/1/file?file_type=zip";
+pub(crate) const FILE: &str = "/app/shop/builds/1/file?file_type=zip";
 
 #[tokio::test]
 async fn a_file_is_stored_bit_for_bit() {
@@ -484,7 +484,7 @@ async fn memory_stays_flat_however_large_a_file_is() {
     assert!(grown < 64 * 1024, "two files of 400 MiB made it grow by {grown} KiB");
 }
 
-async fn with_build(setup: Setup) -> TestHost {
+pub(crate) async fn with_build(setup: Setup) -> TestHost {
     let host = setup.start().await;
     host.create_application("shop").await;
     let reply = host.client.post("/app/shop/builds", &json!({ "build_name": "1" })).await;
@@ -496,12 +496,12 @@ fn fetching_from(outside: &Outside) -> Setup {
     Setup::default().flag("--upload-from", format!("127.0.0.1:{}", outside.port()))
 }
 
-async fn put(client: &Client, path: &str, body: impl Into<Body>) -> Reply {
+pub(crate) async fn put(client: &Client, path: &str, body: impl Into<Body>) -> Reply {
     client.send(client.request(Method::PUT, path).body(body)).await
 }
 
 /// The id of the job that an upload has become.
-fn id(accepted: &Reply) -> &str {
+pub(crate) fn id(accepted: &Reply) -> &str {
     accepted.body["job_id"].as_str().unwrap_or_else(|| panic!("{accepted}"))
 }
 
@@ -567,7 +567,7 @@ fn files_in(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// An archive with one file, as it is.
-fn zip(name: &str, content: &[u8]) -> Vec<u8> {
+pub(crate) fn zip(name: &str, content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).unwrap().to_le_bytes();
     let named = u16::try_from(name.len()).unwrap().to_le_bytes();
     let about =

@@ -16,6 +16,7 @@ use super::page::{Listed, Page};
 use super::patch::Patch;
 use super::revision::{Expected, Revision};
 use super::sql::{OnConstraint as _, json_column};
+use super::uploads::FileType;
 
 /// A build.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -56,8 +57,8 @@ pub struct Packages(pub BTreeMap<PackageName, PackageFile>);
 pub struct PackageFile {
     /// The file's name.
     pub filename: String,
-    /// `zip`, `tar.gz` or `tar.bz2`.
-    pub file_type: String,
+    /// What kind of archive it is.
+    pub file_type: FileType,
     /// The file's length in bytes.
     pub size_bytes: u64,
     /// The file's SHA-256, 64 hexadecimal digits in lower case.
@@ -133,6 +134,32 @@ impl DataSvc {
         .fetch_optional(&self.pool)
         .await?
         .ok_or_else(|| Error::not_found(Kind::Build, name))
+    }
+
+    /// A package of a build, and the upload under whose id its file is stored.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without the build, or the package; [`Error::Denied`] without read permission on the
+    /// application.
+    pub async fn build_package(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        name: &BuildName,
+        package: &PackageName,
+    ) -> Result<(PackageFile, JobId)> {
+        caller.require(Permission::Read, application)?;
+        let found = sqlx::query!(
+            r#"select packages as "packages: Packages", case when stored then upload end as "upload: JobId"
+               from builds where application = $1 and name = $2"#,
+            application.as_str(),
+            name.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Build, name))?;
+        let file = found.packages.0.into_iter().find_map(|(found, file)| (found == *package).then_some(file));
+        file.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))
     }
 
     /// The builds of an application, by name.

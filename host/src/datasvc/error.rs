@@ -161,6 +161,7 @@ pub enum Kind {
     /// A build.
     Build,
     /// A package map.
+    Package,
     PackageMap,
     /// A git provider.
     GitProvider,
@@ -186,6 +187,7 @@ impl fmt::Display for Kind {
             Self::Token => "token",
             Self::User => "user",
             Self::Build => "build",
+            Self::Package => "package",
             Self::PackageMap => "package map",
             Self::GitProvider => "git provider",
             Self::Keypair => "keypair",

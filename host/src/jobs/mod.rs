@@ -10,6 +10,7 @@ mod action;
 mod beat;
 mod follow;
 mod held;
+mod packages;
 mod retention;
 mod run;
 mod slots;
@@ -36,6 +37,7 @@ use crate::plugin::Plugins;
 use crate::storage::Storage;
 
 pub use self::follow::{Follower, News};
+pub use self::packages::StoredPackage;
 pub use self::retention::Retention;
 pub use self::upload::{IncomingUpload, SealedUpload, UploadError, UploadLimits, UploadRequest};
 pub use self::worker::Worker;

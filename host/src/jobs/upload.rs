@@ -365,7 +365,7 @@ impl Run<'_> {
 
 fn master(upload: &Upload, size_bytes: u64, sha256: String) -> PackageFile {
     let Upload { filename, file_type, .. } = upload;
-    PackageFile { filename: filename.clone(), file_type: file_type.to_string(), size_bytes, sha256 }
+    PackageFile { filename: filename.clone(), file_type: *file_type, size_bytes, sha256 }
 }
 
 fn full() -> JobError {

@@ -382,7 +382,7 @@ async fn a_sender_whose_names_hang_leaves_turns_for_others() {
     let outbound = Outbound::with_resolver(None, resolve).unwrap();
     let limits = RequestLimits { connect: Duration::from_millis(100), ..LIMITS };
     let send = async |sender: &str, url: &str| {
-        outbound.send(get(url), Reach::Public, limits, &place_of(sender)).await.err().unwrap()
+        outbound.send(get(url), Reach::PublicAnd(&[]), limits, &place_of(sender)).await.err().unwrap()
     };
     let hang = (0..100).map(|number| {
         let (send, url) = (&send, format!("http://hangs{number}.example.org"));

@@ -52,7 +52,13 @@ impl TryFrom<Build> for builds::Build {
         } = build;
         let packages = packages.0.into_iter().map(|(name, file)| {
             let PackageFile { filename, file_type, size_bytes, sha256 } = file;
-            builds::PackageFile { name: name.to_string(), filename, file_type, size_bytes, sha256 }
+            builds::PackageFile {
+                name: name.to_string(),
+                filename,
+                file_type: file_type.to_string(),
+                size_bytes,
+                sha256,
+            }
         });
         Ok(Self {
             application: app_name.to_string(),

@@ -39,11 +39,13 @@ mod json;
 mod keypairs;
 mod pace;
 mod package_maps;
+mod packages;
 mod page;
 mod parameters;
 mod path;
 mod plugins;
 mod problem;
+mod range;
 mod reply;
 mod server;
 mod servers;
@@ -121,6 +123,7 @@ pub fn router(rest: Rest) -> Router {
         .merge(jobs::router())
         .merge(keypairs::router())
         .merge(package_maps::router())
+        .merge(packages::router())
         .merge(plugins::router())
         .merge(servers::router())
         .merge(tokens::router())

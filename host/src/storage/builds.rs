@@ -2,11 +2,15 @@
 
 use std::fs::{DirEntry, File};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path as Key;
-use object_store::{GetResultPayload, ObjectStoreExt as _};
+use object_store::{GetOptions, GetResultPayload, ObjectStoreExt as _};
 use uuid::Uuid;
 
 use super::incoming::{Incoming, Unfinished};
@@ -38,6 +42,21 @@ impl Storage {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A part of a file of an upload, as it is read.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`]; so has the stream.
+    pub async fn read_build_file(
+        &self,
+        folder: Uuid,
+        filename: &str,
+        bytes: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
+        let options = GetOptions { range: Some(bytes.into()), ..GetOptions::default() };
+        let found = self.store.get_opts(&build_key(folder, filename), options).await?;
+        Ok(found.into_stream().map_err(StorageError::from).boxed())
     }
 
     /// Removes all files of an upload, finished or not.

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use serde_json::json;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Run, full, internal};
@@ -24,7 +23,9 @@ impl Run<'_> {
     /// Brings the file into the store. What an earlier attempt has brought is replaced.
     pub(super) async fn fetch(&self, upload: &Upload, url: &FileUrl) -> Result<Received, JobError> {
         let place = self.engine.fetches.clone().acquire_owned().await.map_err(|error| internal(&error))?;
-        let response = self.get(url, &Arc::new(place)).await?;
+        // No plugin has such a name.
+        let place = Place::new(format!("application {}", self.claim.application), place);
+        let response = self.get(url, &place).await?;
         check(&response).map_err(|why| JobError::new("fetch-failed", why))?;
         let folder = self.claim.job_id.into();
         let mut file = self.engine.storage.receive_build_file(folder, &upload.filename).await.map_err(not_stored)?;

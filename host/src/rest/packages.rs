@@ -1,0 +1,86 @@
+//! `/app/{app}/builds/{build}/packages`: the files of a build.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Rest;
+use super::args::{NoQuery, Query};
+use super::path::Path;
+use super::problem::Problem;
+use super::range::Wanted;
+use crate::datasvc::{AppName, BuildName, Caller, FileType, PackageFile, PackageName};
+
+/// Sends a package's file
+///
+/// `master` is the uploaded file, bit for bit. One range of it is sent alone; several get the whole file.
+#[utoipa::path(get, path = "/app/{app}/builds/{build}/packages/{package}", operation_id = "builds.package",
+    tag = "builds",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("build" = BuildName, Path, description = "The build"),
+        ("package" = PackageName, Path, description = "The package"),
+        ("Range" = Option<String>, Header, description = "Which bytes, such as `bytes=0-1023`"),
+        ("If-Range" = Option<String>, Header, description = "The `ETag` of the file that the range is to be of"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the file that the client has"),
+    ),
+    responses(
+        (status = 200, content_type = "application/octet-stream", body = [u8], description = "The file",
+            headers(("ETag" = String, description = "Its SHA-256"))),
+        (status = 206, content_type = "application/octet-stream", body = [u8], description = "The part asked for"),
+        (status = 304, description = "The client has it"),
+        (status = 404, description = "No such build or package"),
+        (status = 416, description = "It has no such bytes"),
+    ))]
+async fn package(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, build, package)): Path<(AppName, BuildName, PackageName)>,
+    Query(NoQuery {}): Query<NoQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let found = rest.jobs.package(&caller, &app, &build, &package).await?;
+    let size = found.file.size_bytes;
+    let etag = format!("\"{}\"", found.file.sha256);
+    let reply = match Wanted::of(&headers, &etag, size) {
+        Wanted::Nothing => StatusCode::NOT_MODIFIED.into_response(),
+        Wanted::Whole => {
+            let body = Body::from_stream(found.read(0..size).await?);
+            ([(header::CONTENT_LENGTH, size.to_string())], described(&found.file), body).into_response()
+        }
+        Wanted::Part(part) => {
+            let (first, end) = (*part.start(), part.end() + 1);
+            let body = Body::from_stream(found.read(first..end).await?);
+            let range = [
+                (header::CONTENT_LENGTH, (end - first).to_string()),
+                (header::CONTENT_RANGE, format!("bytes {first}-{}/{size}", part.end())),
+            ];
+            (StatusCode::PARTIAL_CONTENT, range, described(&found.file), body).into_response()
+        }
+        Wanted::Beyond => {
+            let detail = format!("the file has {size} bytes, and none of those that `Range` names");
+            let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", detail);
+            return Ok(([(header::CONTENT_RANGE, format!("bytes */{size}"))], problem).into_response());
+        }
+    };
+    Ok(([(header::ETAG, etag), (header::ACCEPT_RANGES, "bytes".into())], reply).into_response())
+}
+
+/// What the file is, for whom keeps it.
+fn described(file: &PackageFile) -> [(HeaderName, String); 2] {
+    let media_type = match file.file_type {
+        FileType::Zip => "application/zip",
+        FileType::TarGz => "application/gzip",
+        FileType::TarBz2 => "application/x-bzip2",
+    };
+    // Names have no characters that would have to be quoted.
+    let disposition = format!("attachment; filename=\"{}\"", file.filename);
+    [(header::CONTENT_TYPE, media_type.into()), (header::CONTENT_DISPOSITION, disposition)]
+}
+
+pub(super) fn router() -> OpenApiRouter<Rest> {
+    OpenApiRouter::default().routes(routes!(package))
+}
