@@ -19,11 +19,15 @@ use crate::postgres::Embedded;
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
 use crate::storage::Storage;
+use crate::storage::archive::ArchiveLimits;
 
 /// How long the rest may take after running jobs have had their time: handing back, and replies under way.
 const BEYOND_DRAIN: Duration = Duration::from_secs(7);
 /// How long to wait for connections to Postgres to be closed.
 const CLOSE: Duration = Duration::from_secs(3);
+
+/// How long all names in an archive may be together, in bytes: a build's document shows them.
+const MAX_NAMES_BYTES: u64 = 16 << 20;
 
 /// A running server.
 pub struct Server {
@@ -209,6 +213,11 @@ fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
             time: Duration::from_secs(settings.uploads.seconds),
             at_a_time: settings.uploads.at_a_time as usize,
             archives: settings.uploads.archives as usize,
+            archive: ArchiveLimits {
+                entries: settings.uploads.entries,
+                unpacked_bytes: settings.uploads.unpacked_bytes,
+                names_bytes: MAX_NAMES_BYTES,
+            },
             places: settings.uploads.from.clone(),
         },
         retention: Retention {

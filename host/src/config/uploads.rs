@@ -24,6 +24,14 @@ pub struct UploadSettings {
     #[arg(long = "upload-seconds", env = "ELITA_UPLOAD_SECONDS", default_value_t = 3600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=7 * 24 * 3600))]
     pub seconds: u64,
+    /// Files and directories in a build's file, at most.
+    #[arg(long = "upload-entries", env = "ELITA_UPLOAD_ENTRIES", default_value_t = 200_000, value_name = "COUNT",
+          value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub entries: u64,
+    /// What a build's file may unpack to, in bytes.
+    #[arg(long = "upload-unpacked-bytes", env = "ELITA_UPLOAD_UNPACKED_BYTES", default_value_t = 16 << 30,
+          value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
+    pub unpacked_bytes: u64,
     /// Archives that are inspected and packaged at a time.
     #[arg(long = "upload-archives", env = "ELITA_UPLOAD_ARCHIVES", default_value_t = 2, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=1_000))]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -215,7 +216,7 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.updated(Some(application), name, &build, &updated).await?;
+        transaction.updated(Some(application), name, &recorded(&build)?, &recorded(&updated)?).await?;
         Ok(updated)
     }
 
@@ -245,9 +246,18 @@ impl DataSvc {
         .fetch_optional(&mut *transaction)
         .await?
         .ok_or_else(|| Error::conflict(format!("an upload of build `{name}` goes on; wait until it has ended")))?;
-        transaction.deleted(Some(application), name, &build).await?;
+        transaction.deleted(Some(application), name, &recorded(&build)?).await?;
         Ok(upload)
     }
+}
+
+/// A build as the audit keeps it: without the paths in its file, which no change touches, and which may be very many.
+fn recorded(build: &Build) -> Result<Value> {
+    let mut document = serde_json::to_value(build).map_err(Error::internal)?;
+    if let Some(members) = document.as_object_mut() {
+        members.remove("files");
+    }
+    Ok(document)
 }
 
 /// One build, locked against changes.

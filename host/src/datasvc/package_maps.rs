@@ -171,6 +171,21 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::PackageMap, name))
     }
 
+    /// What a package map says, for the host's own work.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn package_rules(&self, application: &AppName, name: &PackageMapName) -> Result<PackageRules> {
+        sqlx::query_scalar!(
+            r#"select packages as "packages: PackageRules" from package_maps where application = $1 and name = $2"#,
+            application.as_str(),
+            name.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::PackageMap, name))
+    }
+
     /// The package maps of an application, by name.
     ///
     /// # Errors

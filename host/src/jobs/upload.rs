@@ -4,6 +4,7 @@
 //! brought there by the job.
 
 mod fetch;
+mod packaging;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +19,11 @@ use uuid::Uuid;
 use super::held::CancelRequest;
 use super::{Engine, Jobs, RETRY};
 use crate::datasvc::{
-    AppName, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, Expected, FileType, FileUrl, JobError,
-    JobId, JobLog, Outcome, PackageFile, PackageMapName, PackageName, Packages, Result, StoredBuild, Upload,
-    UploadSource,
+    AppName, BuildName, Caller, Claim, Digest, Enqueued, Error, Expected, FileType, FileUrl, JobError, JobId, JobLog,
+    Outcome, PackageFile, PackageMapName, PackageName, Packages, Result, StoredBuild, Upload, UploadSource,
 };
 use crate::outbound::Destination;
+use crate::storage::archive::ArchiveLimits;
 use crate::storage::{Incoming, Received, Sealed, StorageError};
 
 /// The package that the uploaded file is.
@@ -39,6 +40,8 @@ pub struct UploadLimits {
     pub at_a_time: usize,
     /// How many archives are worked on at a time.
     pub archives: usize,
+    /// What may be in one.
+    pub archive: ArchiveLimits,
     /// From where files are fetched beside public addresses.
     pub places: Vec<Destination>,
 }
@@ -317,20 +320,11 @@ impl Run<'_> {
         }
     }
 
-    /// The paths in the archive.
-    async fn inspect(&self, upload: &Upload) -> Result<BuildFiles, JobError> {
-        let _permit = self.engine.archives.acquire().await.map_err(|error| internal(&error))?;
-        let file = self.engine.storage.build_file(self.claim.job_id.into(), &upload.filename).await;
-        let _file = file.map_err(|error| internal(&error))?.ok_or_else(|| {
-            JobError::new("file-missing", "the uploaded file is no longer in the store; upload it again")
-        })?;
-        Ok(BuildFiles::default())
-    }
-
     /// The build's packages: the uploaded file, and those that the package map makes of it.
-    async fn packages(&self, _upload: &Upload, master: PackageFile) -> Result<Packages, JobError> {
+    async fn packages(&self, upload: &Upload, master: PackageFile) -> Result<Packages, JobError> {
         let name = PackageName::parse(MASTER).map_err(|error| internal(&error))?;
-        Ok(Packages([(name, master)].into()))
+        let made = self.package(upload).await?;
+        Ok(Packages(made.into_iter().chain([(name, master)]).collect()))
     }
 
     /// Gives the build its files, however long the database is away.
@@ -366,6 +360,13 @@ impl Run<'_> {
 fn master(upload: &Upload, size_bytes: u64, sha256: String) -> PackageFile {
     let Upload { filename, file_type, .. } = upload;
     PackageFile { filename: filename.clone(), file_type: *file_type, size_bytes, sha256 }
+}
+
+fn not_stored(error: StorageError) -> JobError {
+    match error {
+        StorageError::Full(_) => full(),
+        other => internal(&other),
+    }
 }
 
 fn full() -> JobError {

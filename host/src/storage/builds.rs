@@ -29,6 +29,23 @@ impl Storage {
         Ok(Incoming::new(Unfinished::new(upload, self.build_folder(folder))))
     }
 
+    /// Begins a new file in the folder of an upload that has others.
+    ///
+    /// # Errors
+    /// Those of [`Storage::receive_build_file`].
+    pub async fn add_build_file(&self, folder: Uuid, filename: &str) -> Result<Incoming, StorageError> {
+        let upload = self.store.put_multipart(&build_key(folder, filename)).await?;
+        Ok(Incoming::new(Unfinished::beside_others(upload)))
+    }
+
+    /// An empty file for work in progress, beside what is stored. It has no name, and goes when it is closed.
+    ///
+    /// # Errors
+    /// [`StorageError::Full`]; [`StorageError::Scratch`].
+    pub fn scratch_file(&self) -> Result<File, StorageError> {
+        Ok(tempfile::tempfile_in(&self.directory)?)
+    }
+
     /// Opens a file of an upload; none if it is not there.
     ///
     /// # Errors

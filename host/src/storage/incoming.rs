@@ -142,6 +142,11 @@ impl Unfinished {
     pub(super) fn new(upload: Box<dyn MultipartUpload>, folder: PathBuf) -> Self {
         Self { upload, folder: Some(folder) }
     }
+
+    /// In a folder that stays, whatever becomes of it.
+    pub(super) fn beside_others(upload: Box<dyn MultipartUpload>) -> Self {
+        Self { upload, folder: None }
+    }
 }
 
 impl Drop for Unfinished {

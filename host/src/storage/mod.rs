@@ -2,6 +2,7 @@
 //!
 //! Components are kept by their digests; `builds` keeps what is uploaded, which comes in through `incoming`.
 
+pub mod archive;
 mod builds;
 mod incoming;
 
@@ -36,7 +37,7 @@ pub enum StorageError {
     Id,
     /// There is no room for it.
     #[error("the object store is full: {0}")]
-    Full(#[source] object_store::Error),
+    Full(#[source] Box<dyn StdError + Send + Sync>),
     /// The store said no.
     #[error("the object store failed: {0}")]
     Store(#[source] object_store::Error),
@@ -49,6 +50,9 @@ pub enum StorageError {
     /// It cannot be seen which files there are.
     #[error("the files in the store cannot be looked at: {0}")]
     Look(#[source] io::Error),
+    /// A file for work in progress cannot be made, read or written.
+    #[error("a scratch file in the store's directory cannot be used: {0}")]
+    Scratch(#[source] io::Error),
     /// A part of the work broke off.
     #[error("a file was not written to its end: {0}")]
     Unfinished(#[source] JoinError),
@@ -56,7 +60,13 @@ pub enum StorageError {
 
 impl From<object_store::Error> for StorageError {
     fn from(error: object_store::Error) -> Self {
-        if is_full(&error) { Self::Full(error) } else { Self::Store(error) }
+        if is_full(&error) { Self::Full(error.into()) } else { Self::Store(error) }
+    }
+}
+
+impl From<io::Error> for StorageError {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) { Self::Full(error.into()) } else { Self::Scratch(error) }
     }
 }
 

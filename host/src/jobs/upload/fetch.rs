@@ -1,14 +1,15 @@
 //! Files that are fetched from a URL that a user names.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use serde_json::json;
-use std::time::Duration;
 
-use super::{Run, full, internal};
+use super::{Run, internal, not_stored};
 use crate::datasvc::{Digest, FileUrl, JobError, Upload};
 use crate::outbound::{self, Place, Reach, Request, RequestLimits, Response, ResponseBody};
-use crate::storage::{Received, StorageError};
+use crate::storage::Received;
 
 /// Until a connection is there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -28,7 +29,7 @@ impl Run<'_> {
         let response = self.get(url, &place).await?;
         check(&response).map_err(|why| JobError::new("fetch-failed", why))?;
         let folder = self.claim.job_id.into();
-        let mut file = self.engine.storage.receive_build_file(folder, &upload.filename).await.map_err(not_stored)?;
+        let mut file = self.engine.storage.add_build_file(folder, &upload.filename).await.map_err(not_stored)?;
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| not_fetched(&error))?;
@@ -86,11 +87,4 @@ fn check(response: &Response<ResponseBody>) -> Result<(), String> {
 
 fn not_fetched(error: &outbound::Error) -> JobError {
     JobError::new("fetch-failed", format!("the file could not be fetched: {error}"))
-}
-
-fn not_stored(error: StorageError) -> JobError {
-    match error {
-        StorageError::Full(_) => full(),
-        other => internal(&other),
-    }
 }

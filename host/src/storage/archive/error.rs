@@ -1,0 +1,99 @@
+//! Why an archive is not taken.
+
+use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
+
+use zip::result::ZipError;
+
+use super::metered::Interrupt;
+
+/// How much of a name is shown.
+const MAX_SHOWN_CHARS: usize = 200;
+
+/// Why an archive is not taken. Messages are for whoever made it.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// Something in it is not sound, or is not supported.
+    #[error("the archive cannot be taken: {0}")]
+    Refused(String),
+    /// It is damaged or cut off.
+    #[error("the archive is damaged or cut off: {0}")]
+    Damaged(String),
+    /// It passes a limit.
+    #[error("the archive is too much: {0}")]
+    TooMuch(String),
+    /// The work was stopped.
+    #[error("the work on the archive was stopped")]
+    Stopped,
+    /// The machine failed, not the archive.
+    #[error("the archive cannot be read or a package cannot be written: {0}")]
+    Io(#[source] io::Error),
+}
+
+impl ArchiveError {
+    /// About one member of it.
+    pub(super) fn in_member(path: &str, why: impl std::fmt::Display) -> Self {
+        Self::Refused(format!("`{}` {why}", shown(path)))
+    }
+}
+
+/// A name without what could be mistaken for something else.
+pub(super) fn shown(path: &str) -> String {
+    let escaped: String = path.chars().flat_map(char::escape_debug).take(MAX_SHOWN_CHARS).collect();
+    if escaped.len() < path.len() && escaped.chars().count() == MAX_SHOWN_CHARS { escaped + "…" } else { escaped }
+}
+
+impl From<io::Error> for ArchiveError {
+    fn from(error: io::Error) -> Self {
+        match interrupt(&error) {
+            Some(Interrupt::Stopped) => return Self::Stopped,
+            Some(Interrupt::TooLarge(limit)) => {
+                return Self::TooMuch(format!("it unpacks to more than {limit} bytes"));
+            }
+            None => {}
+        }
+        if os_error(&error) {
+            return Self::Io(error);
+        }
+        match error.kind() {
+            ErrorKind::UnexpectedEof => Self::Damaged("it ends too early".into()),
+            _ => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+impl From<ZipError> for ArchiveError {
+    fn from(error: ZipError) -> Self {
+        match error {
+            ZipError::Io(error) => error.into(),
+            ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
+                Self::Refused("it is encrypted; send it without a password".into())
+            }
+            ZipError::CompressionMethodNotSupported(method) => Self::Refused(format!(
+                "it is compressed by method {method}; of zip archives `stored`, `deflate` and `bzip2` are taken"
+            )),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// Why we have ended the reading ourselves, if we have, however the libraries have wrapped it.
+fn interrupt(error: &io::Error) -> Option<Interrupt> {
+    let mut next = error.get_ref().map(|inner| inner as &(dyn StdError + 'static));
+    while let Some(error) = next {
+        if let Some(interrupt) = error.downcast_ref::<Interrupt>() {
+            return Some(*interrupt);
+        }
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// Whether the machine has failed.
+fn os_error(error: &io::Error) -> bool {
+    let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |error| (*error).source());
+    causes.filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| error.raw_os_error().is_some())
+}

@@ -1,0 +1,237 @@
+//! The names in an archive: which may be there, alone and beside each other.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::error::shown;
+use super::{ArchiveError, ArchiveLimits, Contents, Member, MemberKind};
+
+/// The longest path, in bytes.
+const MAX_PATH_BYTES: usize = 4096;
+/// The longest part of one.
+const MAX_PART_BYTES: usize = 255;
+
+/// What a path stands for.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Stands {
+    File,
+    Link,
+    Directory,
+}
+
+/// The names of an archive so far.
+pub(super) struct Names {
+    limits: ArchiveLimits,
+    entries: u64,
+    bytes: u64,
+    all: HashMap<String, Stands>,
+    /// The first path of each spelling without case.
+    folded: HashMap<String, String>,
+    contents: Contents,
+}
+
+impl Names {
+    pub(super) fn new(limits: &ArchiveLimits) -> Self {
+        let contents = Contents { files: Vec::new(), warnings: Vec::new() };
+        Self { limits: *limits, entries: 0, bytes: 0, all: HashMap::new(), folded: HashMap::new(), contents }
+    }
+
+    /// Makes sure that there is room for so many members.
+    ///
+    /// # Errors
+    /// [`ArchiveError::TooMuch`].
+    pub(super) fn expect(&self, entries: u64) -> Result<(), ArchiveError> {
+        let most = self.limits.entries;
+        if entries <= most {
+            return Ok(());
+        }
+        Err(ArchiveError::TooMuch(format!("it has more than {most} files and directories")))
+    }
+
+    /// Adds a member, if it may be there beside the others.
+    ///
+    /// # Errors
+    /// [`ArchiveError`] that says why not.
+    pub(super) fn add(&mut self, member: &Member) -> Result<(), ArchiveError> {
+        let Member { path, kind } = member;
+        check_path(path)?;
+        self.count(member)?;
+        self.check_above(path)?;
+        match kind {
+            MemberKind::File | MemberKind::Directory => {}
+            MemberKind::Symlink(target) => check_link(path, target)?,
+            MemberKind::HardLink(target) => {
+                if self.all.get(target) != Some(&Stands::File) {
+                    let why = format!("is a hard link to `{}`, which is no file before it", shown(target));
+                    return Err(ArchiveError::in_member(path, why));
+                }
+            }
+        }
+        let stands = match kind {
+            MemberKind::File | MemberKind::HardLink(_) => Stands::File,
+            MemberKind::Symlink(_) => Stands::Link,
+            MemberKind::Directory => Stands::Directory,
+        };
+        match self.all.entry(path.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(stands);
+            }
+            // Some programs name a directory again before each of its files.
+            Entry::Occupied(taken) if stands == Stands::Directory && *taken.get() == Stands::Directory => return Ok(()),
+            Entry::Occupied(taken) if *taken.get() == stands => {
+                return Err(ArchiveError::in_member(path, "is in it twice"));
+            }
+            Entry::Occupied(_) => {
+                return Err(ArchiveError::in_member(
+                    path,
+                    "is in it as two different things, such as a file and a directory",
+                ));
+            }
+        }
+        self.warn_of_case(path);
+        if stands != Stands::Directory {
+            self.contents.files.push(path.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_contents(self) -> Contents {
+        self.contents
+    }
+
+    fn count(&mut self, member: &Member) -> Result<(), ArchiveError> {
+        let target = match &member.kind {
+            MemberKind::Symlink(target) | MemberKind::HardLink(target) => target.len(),
+            MemberKind::File | MemberKind::Directory => 0,
+        };
+        self.entries += 1;
+        self.bytes += (member.path.len() + target) as u64;
+        let ArchiveLimits { names_bytes, .. } = self.limits;
+        self.expect(self.entries)?;
+        if self.bytes > names_bytes {
+            return Err(ArchiveError::TooMuch(format!("its names are more than {names_bytes} bytes long together")));
+        }
+        Ok(())
+    }
+
+    /// What is above a member is a directory, whether it has one of its own or not.
+    fn check_above(&mut self, path: &str) -> Result<(), ArchiveError> {
+        for (end, _) in path.match_indices('/') {
+            let above = &path[..end];
+            match self.all.get(above) {
+                Some(Stands::Directory) => {}
+                None => {
+                    self.bytes += above.len() as u64;
+                    self.all.insert(above.to_owned(), Stands::Directory);
+                    self.warn_of_case(above);
+                }
+                Some(Stands::File | Stands::Link) => {
+                    let why = format!("is below `{}`, which is no directory but a file or a link", shown(above));
+                    return Err(ArchiveError::in_member(path, why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn warn_of_case(&mut self, path: &str) {
+        match self.folded.entry(path.to_lowercase()) {
+            Entry::Vacant(free) => {
+                free.insert(path.to_owned());
+            }
+            Entry::Occupied(first) => {
+                let (first, path) = (shown(first.get()), shown(path));
+                let message =
+                    format!("`{first}` and `{path}` are the same file on systems that take no notice of case");
+                self.contents.warnings.push(message);
+            }
+        }
+    }
+}
+
+/// The path of a member as it is written in the archive: `./` before it and a slash at the end say nothing. None is the
+/// archive's root.
+pub(super) fn written(raw: &[u8]) -> Result<Option<String>, ArchiveError> {
+    let text = std::str::from_utf8(raw)
+        .map_err(|_| ArchiveError::in_member(&String::from_utf8_lossy(raw), "is no name in UTF-8"))?;
+    let mut path = text.strip_suffix('/').unwrap_or(text);
+    while let Some(rest) = path.strip_prefix("./") {
+        path = rest;
+    }
+    Ok((path != ".").then(|| path.to_owned()))
+}
+
+/// Refuses names that lead elsewhere, or mean something to some program that will see them.
+fn check_path(path: &str) -> Result<(), ArchiveError> {
+    let refuse = |why: &str| Err(ArchiveError::in_member(path, why));
+    if path.is_empty() {
+        return refuse("is an empty name");
+    }
+    if path.len() > MAX_PATH_BYTES {
+        return refuse("is a path of more than 4096 bytes");
+    }
+    if path.starts_with('/') {
+        return refuse("is an absolute path; paths count from the root of the archive");
+    }
+    if path.contains('\\') {
+        return refuse("has a backslash in its name; paths are split by `/`");
+    }
+    if path.contains(char::is_control) {
+        return refuse("has a control character in its name");
+    }
+    if path.as_bytes()[1..].starts_with(b":") && path.as_bytes()[0].is_ascii_alphabetic() {
+        return refuse("begins with the letter of a drive");
+    }
+    for part in path.split('/') {
+        match part {
+            "" => return refuse("has an empty part in its path"),
+            "." | ".." => return refuse("has `.` or `..` in its path"),
+            part if part.len() > MAX_PART_BYTES => return refuse("has a part of more than 255 bytes in its path"),
+            part if is_git(part) => return refuse("is where git keeps its own files; leave it out of the archive"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether some system takes a name for `.git`.
+fn is_git(part: &str) -> bool {
+    // HFS+ takes no notice of these.
+    let ignored =
+        |c: char| matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
+    let visible: String = part.chars().filter(|c| !ignored(*c)).collect();
+    // NTFS takes none of dots and spaces at the end, and of what comes after a colon.
+    let name = visible.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    name.eq_ignore_ascii_case(".git") || name.eq_ignore_ascii_case("git~1")
+}
+
+/// Refuses links that lead out of the archive. Whatever they are followed by stays in it: their way up comes first, and
+/// leads through directories only.
+fn check_link(path: &str, target: &str) -> Result<(), ArchiveError> {
+    let refuse =
+        |why: &str| Err(ArchiveError::in_member(path, format!("is a link to `{}`, which {why}", shown(target))));
+    if target.is_empty() {
+        return refuse("is nothing");
+    }
+    if target.starts_with('/') || target.contains(['\\', ':']) {
+        return refuse("is no path within the archive");
+    }
+    if target.contains(char::is_control) {
+        return refuse("has a control character in it");
+    }
+    let mut above = path.matches('/').count();
+    let mut goes_down = false;
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if goes_down => return refuse("goes down and up again; write it without"),
+            ".." => match above.checked_sub(1) {
+                Some(fewer) => above = fewer,
+                None => return refuse("leads out of the archive"),
+            },
+            part if is_git(part) => return refuse("leads to where git keeps its own files"),
+            _ => goes_down = true,
+        }
+    }
+    Ok(())
+}

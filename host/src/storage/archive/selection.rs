@@ -1,0 +1,114 @@
+//! Which members of an archive are in a package, and under which names.
+
+use std::collections::HashSet;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::error::shown;
+use super::names::Names;
+use super::{ArchiveError, ArchiveLimits, Member, MemberKind};
+
+/// What is to be in a package.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Globs of paths: `*` stays within a directory, `**` does not.
+    pub patterns: Vec<String>,
+    /// What is removed, once, from the beginning of each path that begins with it.
+    pub remove_prefix: Option<String>,
+    /// What is put before each path after that.
+    pub prefix: Option<String>,
+}
+
+/// What a package has come to.
+#[derive(Debug)]
+pub struct Packaged {
+    /// How many files and links it has.
+    pub files: u64,
+    /// The patterns that have matched nothing.
+    pub unmatched: Vec<String>,
+}
+
+/// A package while its master is read.
+pub(super) struct Selected<'s> {
+    selection: &'s Selection,
+    globs: GlobSet,
+    matched: HashSet<usize>,
+    names: Names,
+    files: u64,
+}
+
+/// Makes ready for the first member.
+///
+/// # Errors
+/// [`ArchiveError::Refused`] if a pattern is none.
+pub(super) fn select<'s>(selection: &'s Selection, limits: &ArchiveLimits) -> Result<Selected<'s>, ArchiveError> {
+    let mut globs = GlobSetBuilder::new();
+    for pattern in &selection.patterns {
+        globs.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| none(&error))?);
+    }
+    let globs = globs.build().map_err(|error| none(&error))?;
+    Ok(Selected { selection, globs, matched: HashSet::new(), names: Names::new(limits), files: 0 })
+}
+
+fn none(error: &globset::Error) -> ArchiveError {
+    ArchiveError::Refused(format!("a pattern of the package map is none: {error}"))
+}
+
+impl Selected<'_> {
+    /// The member as it is in the package; none: it is not in it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Refused`] if it cannot be in it.
+    pub(super) fn take(&mut self, member: &Member) -> Result<Option<Member>, ArchiveError> {
+        let matched = self.globs.matches(&member.path);
+        if matched.is_empty() {
+            return Ok(None);
+        }
+        self.matched.extend(matched);
+        let path = self.named(&member.path, &member.kind);
+        // The directory that the prefix is, which is nothing by itself.
+        if path.is_empty() && member.kind == MemberKind::Directory {
+            return Ok(None);
+        }
+        let kind = match &member.kind {
+            MemberKind::HardLink(target) if !self.globs.is_match(target) => {
+                let why =
+                    format!("is a hard link to `{}`, which is not in the package; match both or none", shown(target));
+                return Err(ArchiveError::in_member(&member.path, why));
+            }
+            MemberKind::HardLink(target) => MemberKind::HardLink(self.named(target, &MemberKind::File)),
+            kind => kind.clone(),
+        };
+        let packed = Member { path, kind };
+        self.names.add(&packed).map_err(|error| match error {
+            ArchiveError::Refused(why) => {
+                let member = shown(&member.path);
+                ArchiveError::Refused(format!(
+                    "in a package, where `{member}` becomes `{}`: {why}",
+                    shown(&packed.path)
+                ))
+            }
+            other => other,
+        })?;
+        if packed.kind != MemberKind::Directory {
+            self.files += 1;
+        }
+        Ok(Some(packed))
+    }
+
+    pub(super) fn into_packaged(self) -> Packaged {
+        let patterns = self.selection.patterns.iter().enumerate();
+        let unmatched = patterns.filter(|(place, _)| !self.matched.contains(place));
+        Packaged { files: self.files, unmatched: unmatched.map(|(_, pattern)| pattern.clone()).collect() }
+    }
+
+    fn named(&self, path: &str, kind: &MemberKind) -> String {
+        let Selection { remove_prefix, prefix, .. } = self.selection;
+        let is_directory = *kind == MemberKind::Directory;
+        // As archives have it, so that a prefix that ends with a slash fits.
+        let written = if is_directory { format!("{path}/") } else { path.to_owned() };
+        let rest = remove_prefix.as_deref().and_then(|removed| written.strip_prefix(removed)).unwrap_or(&written);
+        let named = format!("{}{rest}", prefix.as_deref().unwrap_or_default());
+        if is_directory { named.trim_end_matches('/').to_owned() } else { named }
+    }
+}
