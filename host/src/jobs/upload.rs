@@ -250,20 +250,19 @@ pub(super) async fn run(
     mut cancel: watch::Receiver<Option<CancelRequest>>,
 ) -> Outcome {
     let run = Run { engine, claim, log };
-    let taken = tokio::select! {
-        taken = tokio::time::timeout(claim.timeout, run.take_in()) => taken,
-        // Nothing has happened yet that anyone could see.
-        _ = cancel.wait_for(Option::is_some) => {
+    // Until it is stored nothing has happened that anyone could see.
+    let prepared = tokio::select! {
+        prepared = tokio::time::timeout(claim.timeout, run.prepare()) => prepared,
+        Ok(_) = cancel.wait_for(Option::is_some) => {
             return Outcome::Failed(JobError::new("cancelled", "someone asked for it to stop"));
         }
     };
-    match taken {
-        Ok(Ok(stored)) => run.finish(&stored),
-        Ok(Err(failure)) => Outcome::Failed(failure),
-        Err(_) => {
-            Outcome::Failed(JobError::new("timed-out", format!("the upload was not done within {:?}", claim.timeout)))
-        }
-    }
+    let stored = match prepared {
+        Ok(Ok(stored)) => run.store(&stored).await.map(|()| stored),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Err(JobError::new("timed-out", format!("the upload was not done within {:?}", claim.timeout))),
+    };
+    stored.map_or_else(Outcome::Failed, |stored| run.finish(&stored))
 }
 
 /// Lets go of a build whose upload comes to nothing, and removes the upload's files. A build that has them keeps them.
@@ -292,18 +291,13 @@ async fn remove_files(engine: &Engine, folder: Uuid) {
 }
 
 impl Run<'_> {
-    /// From the file to the build that has it.
-    async fn take_in(&self) -> Result<StoredBuild, JobError> {
+    /// From the file to what the build is to have.
+    async fn prepare(&self) -> Result<StoredBuild, JobError> {
         let upload: Upload = serde_json::from_str(self.claim.data.get()).map_err(|error| internal(&error))?;
         let master = self.master(&upload).await?;
         let files = self.inspect(&upload).await?;
-        let stored = StoredBuild {
-            master_file: upload.filename.clone(),
-            packages: self.packages(&upload, master).await?,
-            files,
-        };
-        self.store(&stored).await?;
-        Ok(stored)
+        let packages = self.packages(&upload, master).await?;
+        Ok(StoredBuild { master_file: upload.filename, packages, files })
     }
 
     /// The uploaded file as a package.
