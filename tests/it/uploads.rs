@@ -440,6 +440,20 @@ async fn the_files_of_a_build_go_with_it() {
 }
 
 #[tokio::test]
+async fn the_files_of_a_build_that_a_plugin_removes_go_with_it() {
+    let host = TestHost::with_plugins(&["exercise-all"]).await;
+    host.create_application("exercise").await;
+    host.client.post("/app/exercise/builds", &json!({ "build_name": "gone" })).await;
+    let accepted = put(&host.client, "/app/exercise/builds/gone/file?file_type=zip", zip("a", b"b")).await;
+    host.ended_job(id(&accepted)).await;
+    assert_eq!(folders_in(&host).len(), 1);
+    let job = host.run_action("exercise", "Everything", "").await;
+    assert_eq!(job["result"]["builds.delete"], Value::Null, "{job:#}");
+    assert_eq!(host.client.get("/app/exercise/builds/gone").await.status, 404);
+    assert_eq!(folders_in(&host), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn files_that_no_build_has_are_swept_once_they_are_old() {
     let host = with_build(Setup::default()).await;
     let accepted = put(&host.client, FILE, zip("a", b"b")).await;

@@ -362,10 +362,6 @@ fn master(upload: &Upload, size_bytes: u64, sha256: String) -> PackageFile {
     PackageFile { filename: filename.clone(), file_type: file_type.to_string(), size_bytes, sha256 }
 }
 
-fn full() -> JobError {
-    JobError::new("storage-full", "the server has no room for the file")
-}
-
 /// A fault of the service, which is logged here and not shown.
 fn internal(cause: &dyn std::error::Error) -> JobError {
     error!("an upload failed for a fault of the service: {cause:?}");

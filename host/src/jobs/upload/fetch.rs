@@ -1,12 +1,14 @@
 //! Files that are fetched from a URL that a user names.
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Run, full, internal};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use serde_json::json;
+use tracing::error;
+
+use super::{Run, internal};
 use crate::datasvc::{Digest, FileUrl, JobError, Upload};
 use crate::outbound::{self, Place, Reach, Request, RequestLimits, Response, ResponseBody};
 use crate::storage::{Received, StorageError};
@@ -89,7 +91,10 @@ fn not_fetched(error: &outbound::Error) -> JobError {
 
 fn not_stored(error: StorageError) -> JobError {
     match error {
-        StorageError::Full(_) => full(),
+        StorageError::Full(cause) => {
+            error!("an upload failed, because there is no room: {cause}");
+            JobError::new("storage-full", "the server has no room for the file")
+        }
         other => internal(&other),
     }
 }
