@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use elita::datasvc::Digest;
+use elita::datasvc::{BuildFiles, Claim, DataSvc, Digest, Error, HostId, Packages, Room, StoredBuild, WorkerId};
 use futures_util::stream;
 use insta::{assert_json_snapshot, assert_snapshot};
 use reqwest::multipart::{Form, Part};
@@ -413,6 +413,31 @@ async fn an_upload_goes_on_after_its_server_was_killed() {
     let job = host.ended_job(id(&accepted)).await;
     assert_eq!(job["attempt"], 2, "{job:#}");
     assert_stored(&host, &job, &file).await;
+}
+
+#[tokio::test]
+async fn a_run_that_lost_its_job_neither_stores_the_build_nor_gives_it_up() {
+    let host = with_build(Setup::default().flag("--role", "api")).await;
+    put(&host.client, FILE, zip("a", b"b")).await;
+    let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
+    let worker = WorkerId::new();
+    svc.beat(worker, HostId::new(), true).await.unwrap();
+    let room = Room { jobs: 1, per_plugin: 1, per_action: 1, ..Room::default() };
+    let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
+    let former = Claim { fence: claim.fence - 1, ..claim.clone() };
+    let nothing =
+        StoredBuild { master_file: "1.zip".into(), packages: Packages::default(), files: BuildFiles::default() };
+
+    assert!(matches!(svc.store_build(&former, &nothing).await, Err(Error::Conflict { .. })));
+    assert!(matches!(svc.give_up_upload(&former).await, Err(Error::Conflict { .. })));
+    assert_eq!(host.client.get(BUILD).await.body["stored"], false);
+
+    // Its successor does, as often as it takes, and then nothing is left to be given up.
+    for _ in 0..2 {
+        svc.store_build(&claim, &nothing).await.unwrap();
+    }
+    assert!(!svc.give_up_upload(&claim).await.unwrap());
+    assert_eq!(host.client.get(BUILD).await.body["stored"], true);
 }
 
 #[tokio::test]
