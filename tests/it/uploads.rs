@@ -571,6 +571,7 @@ async fn assert_stored(host: &TestHost, job: &Value, file: &[u8]) {
     assert_eq!((&build["stored"], &build["master_file"]), (&json!(true), &json!("1.zip")), "{build}");
     assert_eq!(build["packages"], json!({ "master": master }));
     assert_eq!(job["result"]["packages"], build["packages"]);
+    assert_eq!(job["job_data"].as_array().unwrap().last().unwrap()["data"]["status"], "stored", "{job:#}");
     let stored = files_in(&host.storage_dir().join("builds"));
     assert_eq!(stored.len(), 1, "{stored:?}");
     assert!(std::fs::read(&stored[0]).unwrap() == file, "the stored file is another one");

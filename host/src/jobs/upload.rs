@@ -262,7 +262,10 @@ pub(super) async fn run(
         Ok(Err(failure)) => Err(failure),
         Err(_) => Err(JobError::new("timed-out", format!("the upload was not done within {:?}", claim.timeout))),
     };
-    stored.map_or_else(Outcome::Failed, |stored| run.finish(&stored))
+    match stored {
+        Ok(stored) => run.finish(&stored),
+        Err(failure) => Outcome::Failed(failure),
+    }
 }
 
 /// Lets go of a build whose upload comes to nothing, and removes the upload's files. A build that has them keeps them.
@@ -339,9 +342,10 @@ impl Run<'_> {
         }
     }
 
-    /// What comes after the build is stored.
+    /// What comes after the build is stored. None of it undoes that.
     fn finish(&self, stored: &StoredBuild) -> Outcome {
-        let StoredBuild { master_file: _, packages, files } = stored;
+        let StoredBuild { master_file, packages, files } = stored;
+        self.note(&json!({ "status": "stored", "master_file": master_file, "files": files.0.len() }));
         let result = json!({ "packages": packages, "files": files.0.len() });
         match to_raw_value(&result) {
             Ok(result) => Outcome::Succeeded(result),
