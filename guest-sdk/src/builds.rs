@@ -91,10 +91,10 @@ pub fn update(application: &str, build: &str, change: &impl Serialize) -> Result
     from_wit(wit::update(application, build, &serde_json::to_string(change)?)?)
 }
 
-/// Removes a build.
+/// Removes a build with its files.
 ///
 /// # Errors
-/// Those of [`get`].
+/// Those of [`get`]; [`Conflict`](crate::Code::Conflict) while an upload of it goes on.
 pub fn delete(application: &str, build: &str) -> Result<()> {
     Ok(wit::delete(application, build)?)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use elita::datasvc::Digest;
+use elita::datasvc::{BuildFiles, Claim, DataSvc, Digest, Error, HostId, Packages, Room, StoredBuild, WorkerId};
 use futures_util::stream;
 use insta::{assert_json_snapshot, assert_snapshot};
 use reqwest::multipart::{Form, Part};
@@ -416,6 +416,31 @@ async fn an_upload_goes_on_after_its_server_was_killed() {
 }
 
 #[tokio::test]
+async fn a_run_that_lost_its_job_neither_stores_the_build_nor_gives_it_up() {
+    let host = with_build(Setup::default().flag("--role", "api")).await;
+    put(&host.client, FILE, zip("a", b"b")).await;
+    let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
+    let worker = WorkerId::new();
+    svc.beat(worker, HostId::new(), true).await.unwrap();
+    let room = Room { jobs: 1, per_plugin: 1, per_action: 1, ..Room::default() };
+    let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
+    let former = Claim { fence: claim.fence - 1, ..claim.clone() };
+    let nothing =
+        StoredBuild { master_file: "1.zip".into(), packages: Packages::default(), files: BuildFiles::default() };
+
+    assert!(matches!(svc.store_build(&former, &nothing).await, Err(Error::Conflict { .. })));
+    assert!(matches!(svc.give_up_upload(&former).await, Err(Error::Conflict { .. })));
+    assert_eq!(host.client.get(BUILD).await.body["stored"], false);
+
+    // Its successor does, as often as it takes, and then nothing is left to be given up.
+    for _ in 0..2 {
+        svc.store_build(&claim, &nothing).await.unwrap();
+    }
+    assert!(!svc.give_up_upload(&claim).await.unwrap());
+    assert_eq!(host.client.get(BUILD).await.body["stored"], true);
+}
+
+#[tokio::test]
 async fn an_upload_that_was_accepted_is_not_lost_with_its_server() {
     let stopped = with_build(Setup::default().flag("--role", "api")).await.stop().await;
     let mut program = stopped.start_program();
@@ -437,6 +462,20 @@ async fn the_files_of_a_build_go_with_it() {
     assert_eq!(folders_in(&host).len(), 1);
     assert_eq!(host.client.delete(BUILD).await.status, 204);
     assert_nothing_is_left(&host).await;
+}
+
+#[tokio::test]
+async fn the_files_of_a_build_that_a_plugin_removes_go_with_it() {
+    let host = TestHost::with_plugins(&["exercise-all"]).await;
+    host.create_application("exercise").await;
+    host.client.post("/app/exercise/builds", &json!({ "build_name": "gone" })).await;
+    let accepted = put(&host.client, "/app/exercise/builds/gone/file?file_type=zip", zip("a", b"b")).await;
+    host.ended_job(id(&accepted)).await;
+    assert_eq!(folders_in(&host).len(), 1);
+    let job = host.run_action("exercise", "Everything", "").await;
+    assert_eq!(job["result"]["builds.delete"], Value::Null, "{job:#}");
+    assert_eq!(host.client.get("/app/exercise/builds/gone").await.status, 404);
+    assert_eq!(folders_in(&host), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -532,6 +571,7 @@ async fn assert_stored(host: &TestHost, job: &Value, file: &[u8]) {
     assert_eq!((&build["stored"], &build["master_file"]), (&json!(true), &json!("1.zip")), "{build}");
     assert_eq!(build["packages"], json!({ "master": master }));
     assert_eq!(job["result"]["packages"], build["packages"]);
+    assert_eq!(job["job_data"].as_array().unwrap().last().unwrap()["data"]["status"], "stored", "{job:#}");
     let stored = files_in(&host.storage_dir().join("builds"));
     assert_eq!(stored.len(), 1, "{stored:?}");
     assert!(std::fs::read(&stored[0]).unwrap() == file, "the stored file is another one");

@@ -299,15 +299,14 @@ impl DataSvc {
     /// # Errors
     /// [`Error::KeyReused`] if it was another request.
     pub async fn enqueued_before(&self, caller: &Caller, key: &str, fingerprint: Digest) -> Result<Option<Enqueued>> {
-        let found = sqlx::query!(
+        let looking = sqlx::query!(
             r#"select id as "id: JobId", status as "status: JobStatus", idempotency_fingerprint = $3 as "same!"
                from jobs where username = $1 and idempotency_key = $2"#,
             caller.username().map(|name| name.as_str()),
             key,
             fingerprint.as_bytes()
-        )
-        .fetch_optional(&self.pool)
-        .await?;
+        );
+        let found = self.reads.run(async |connection| Ok(looking.fetch_optional(connection).await?)).await?;
         match found {
             Some(job) if job.same => Ok(Some(Enqueued { job_id: job.id, status: job.status, claim: None })),
             Some(_) => Err(Error::KeyReused { key: key.to_owned() }),

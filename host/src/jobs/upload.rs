@@ -253,19 +253,21 @@ pub(super) async fn run(
     mut cancel: watch::Receiver<Option<CancelRequest>>,
 ) -> Outcome {
     let run = Run { engine, claim, log };
-    let taken = tokio::select! {
-        taken = tokio::time::timeout(claim.timeout, run.take_in()) => taken,
-        // Nothing has happened yet that anyone could see.
-        _ = cancel.wait_for(Option::is_some) => {
+    // Until it is stored nothing has happened that anyone could see.
+    let prepared = tokio::select! {
+        prepared = tokio::time::timeout(claim.timeout, run.prepare()) => prepared,
+        Ok(_) = cancel.wait_for(Option::is_some) => {
             return Outcome::Failed(JobError::new("cancelled", "someone asked for it to stop"));
         }
     };
-    match taken {
-        Ok(Ok(stored)) => run.finish(&stored),
-        Ok(Err(failure)) => Outcome::Failed(failure),
-        Err(_) => {
-            Outcome::Failed(JobError::new("timed-out", format!("the upload was not done within {:?}", claim.timeout)))
-        }
+    let stored = match prepared {
+        Ok(Ok(stored)) => run.store(&stored).await.map(|()| stored),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Err(JobError::new("timed-out", format!("the upload was not done within {:?}", claim.timeout))),
+    };
+    match stored {
+        Ok(stored) => run.finish(&stored),
+        Err(failure) => Outcome::Failed(failure),
     }
 }
 
@@ -295,18 +297,13 @@ async fn remove_files(engine: &Engine, folder: Uuid) {
 }
 
 impl Run<'_> {
-    /// From the file to the build that has it.
-    async fn take_in(&self) -> Result<StoredBuild, JobError> {
+    /// From the file to what the build is to have.
+    async fn prepare(&self) -> Result<StoredBuild, JobError> {
         let upload: Upload = serde_json::from_str(self.claim.data.get()).map_err(|error| internal(&error))?;
         let master = self.master(&upload).await?;
         let files = self.inspect(&upload).await?;
-        let stored = StoredBuild {
-            master_file: upload.filename.clone(),
-            packages: self.packages(&upload, master).await?,
-            files,
-        };
-        self.store(&stored).await?;
-        Ok(stored)
+        let packages = self.packages(&upload, master).await?;
+        Ok(StoredBuild { master_file: upload.filename, packages, files })
     }
 
     /// The uploaded file as a package.
@@ -339,9 +336,10 @@ impl Run<'_> {
         }
     }
 
-    /// What comes after the build is stored.
+    /// What comes after the build is stored. None of it undoes that.
     fn finish(&self, stored: &StoredBuild) -> Outcome {
-        let StoredBuild { master_file: _, packages, files } = stored;
+        let StoredBuild { master_file, packages, files } = stored;
+        self.note(&json!({ "status": "stored", "master_file": master_file, "files": files.0.len() }));
         let result = json!({ "packages": packages, "files": files.0.len() });
         match to_raw_value(&result) {
             Ok(result) => Outcome::Succeeded(result),
@@ -364,13 +362,12 @@ fn master(upload: &Upload, size_bytes: u64, sha256: String) -> PackageFile {
 
 fn not_stored(error: StorageError) -> JobError {
     match error {
-        StorageError::Full(_) => full(),
+        StorageError::Full(cause) => {
+            error!("an upload failed, because there is no room: {cause}");
+            JobError::new("storage-full", "the server has no room for the file")
+        }
         other => internal(&other),
     }
-}
-
-fn full() -> JobError {
-    JobError::new("storage-full", "the server has no room for the file")
 }
 
 /// A fault of the service, which is logged here and not shown.

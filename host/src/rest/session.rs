@@ -38,6 +38,11 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// One whose caller stays who it is.
+    pub(super) fn lasting(caller: Caller) -> Self {
+        Self { caller: watch::channel(Some(caller)).1 }
+    }
+
     /// Who asks, and what they may do by now.
     ///
     /// # Errors
@@ -62,7 +67,7 @@ impl Sessions {
     /// A request of this caller, from now on.
     pub(super) fn begin(&self, caller: Caller) -> Session {
         let Caller::User { token, .. } = &caller else {
-            return Session { caller: watch::channel(Some(caller)).1 };
+            return Session::lasting(caller);
         };
         let mut open = self.lock();
         let known = open.callers.entry(*token).or_insert_with(|| watch::channel(Some(caller)).0);

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::error;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -250,7 +251,10 @@ impl From<UploadError> for Problem {
         match error {
             UploadError::Refused(error) => error.into(),
             UploadError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail),
-            UploadError::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail),
+            UploadError::Full(cause) => {
+                error!("an upload was refused, because there is no room: {cause}");
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail)
+            }
             UploadError::Store(cause) => Self::internal(&cause),
         }
     }

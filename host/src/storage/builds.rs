@@ -25,7 +25,14 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Full`]; [`StorageError::Store`].
     pub async fn receive_build_file(&self, folder: Uuid, filename: &str) -> Result<Incoming, StorageError> {
-        let upload = self.store.put_multipart(&build_key(folder, filename)).await?;
+        let upload = match self.store.put_multipart(&build_key(folder, filename)).await {
+            Ok(upload) => upload,
+            Err(error) => {
+                // Its folder may have been made.
+                self.remove_build_files(folder).await?;
+                return Err(error.into());
+            }
+        };
         Ok(Incoming::new(Unfinished::new(upload, self.build_folder(folder))))
     }
 

@@ -154,3 +154,6 @@ impl Storage {
 fn component_key(sha256: &str) -> Key {
     Key::from_iter(["components", &format!("{sha256}.wasm")])
 }
+
+#[cfg(test)]
+mod tests;

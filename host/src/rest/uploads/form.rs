@@ -93,3 +93,6 @@ fn fed(body: Paced, room: Arc<AtomicUsize>) -> impl Stream<Item = Result<Bytes, 
         Ok(Some((bytes, (body, room))))
     })
 }
+
+#[cfg(test)]
+mod tests;
