@@ -1,5 +1,9 @@
 //! The files of builds, as clients get them.
 
+use std::io::Write as _;
+use std::process::Command;
+
+use elita::datasvc::Digest;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::json;
@@ -7,6 +11,7 @@ use serde_json::json;
 use crate::harness::{Client, PASSWORD, Setup, TestHost};
 use crate::uploads::{FILE, id, put, with_build, zip};
 
+const UPLOAD: &str = "/app/shop/builds/1/file";
 const MASTER: &str = "/app/shop/builds/1/packages/master";
 
 #[tokio::test]
@@ -114,6 +119,71 @@ async fn what_is_not_there_or_not_for_the_caller_is_not_sent() {
     assert_eq!(sent(&other, Method::GET, &[]).await.status, 403);
 }
 
+#[tokio::test]
+async fn a_package_map_makes_packages_of_an_upload() {
+    let host = with_build(Setup::default()).await;
+    let web = json!({ "patterns": ["web/**", "docs/*"], "remove_prefix": "web/", "prefix": "htdocs/" });
+    let map = json!({ "name": "split", "packages": { "web": web, "rest": { "patterns": ["*"] } } });
+    assert_eq!(host.client.post("/app/shop/packagemaps", &map).await.status, 201);
+    let file = tar_gz(&[("LICENSE", "Apache"), ("web/index.html", "<h1>Hello</h1>"), ("web/css/main.css", "h1 {}")]);
+    let accepted = put(&host.client, &format!("{UPLOAD}?file_type=tar.gz&package_map=split"), file).await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    let build = host.client.get("/app/shop/builds/1").await.body;
+    assert_eq!(build["files"], json!(["LICENSE", "web/css/main.css", "web/index.html"]));
+    assert_eq!((&build["packages"], &job["result"]["packages"]), (&job["result"]["packages"], &build["packages"]));
+    for (package, paths) in [("rest", "LICENSE\n"), ("web", "htdocs/css/main.css\nhtdocs/index.html\n")] {
+        let described = &build["packages"][package];
+        assert_eq!(described["filename"], format!("1-{package}.tar.gz"));
+        let path = format!("/app/shop/builds/1/packages/{package}");
+        let sent = host.client.request(Method::GET, &path).send().await.unwrap().bytes().await.unwrap();
+        assert_eq!(
+            (described["size_bytes"].as_u64(), &described["sha256"]),
+            (Some(sent.len() as u64), &json!(Digest::of(&sent).hex()))
+        );
+        assert_eq!(paths_in(&sent), paths, "{package}");
+    }
+    let log = host.client.get(&format!("/job/{}/data", id(&accepted))).await;
+    let noted: Vec<_> = log.body["items"].as_array().unwrap().iter().map(|entry| &entry["data"]).collect();
+    let message = "in package `web` the pattern `docs/*` matches nothing";
+    assert!(noted.contains(&&json!({ "status": "warning", "message": message })), "{log}");
+    assert!(noted.iter().any(|data| data["status"] == "packaged" && data["package"] == "web" && data["files"] == 2));
+}
+
+#[tokio::test]
+async fn a_package_with_nothing_in_it_fails_the_upload_and_leaves_the_build_free() {
+    let host = with_build(Setup::default()).await;
+    let map = json!({ "name": "split", "packages": { "web": { "patterns": ["web/**"] } } });
+    assert_eq!(host.client.post("/app/shop/packagemaps", &map).await.status, 201);
+    let file = zip("index.html", b"<h1>Hello</h1>");
+    let accepted = put(&host.client, &format!("{FILE}&package_map=split"), file.clone()).await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("empty-package")), "{job:#}");
+    assert_eq!(host.client.get("/app/shop/builds/1").await.body["stored"], false);
+    let again = put(&host.client, FILE, file).await;
+    assert_eq!(host.ended_job(id(&again)).await["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn an_archive_that_is_not_sound_fails_the_upload_and_leaves_the_build_free() {
+    let host = with_build(Setup::default().flag("--upload-unpacked-bytes", 1_000_000)).await;
+    let bomb = tar_gz(&[("bomb", &"0".repeat(2_000_000))]);
+    for (file, file_type, why) in [
+        (zip("../evil", b"x"), "zip", "`../evil` has `.` or `..` in its path"),
+        (zip(".git/config", b"x"), "zip", "git keeps its own files"),
+        (zip("a", b"x")[..40].to_vec(), "zip", "damaged or cut off"),
+        (zip("a", b"x"), "tar.gz", "was sent as `tar.gz`, and looks like `zip`"),
+        (bomb, "tar.gz", "unpacks to more than 1000000 bytes"),
+    ] {
+        let accepted = put(&host.client, &format!("{UPLOAD}?file_type={file_type}"), file).await;
+        let job = host.ended_job(id(&accepted)).await;
+        assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("invalid-archive")), "{job:#}");
+        assert!(job["error"]["message"].as_str().unwrap().contains(why), "{why}: {job:#}");
+    }
+    let good = put(&host.client, FILE, zip("a", b"x")).await;
+    assert_eq!(host.ended_job(id(&good)).await["status"], "succeeded");
+}
+
 struct Sent {
     status: u16,
     headers: HeaderMap,
@@ -137,4 +207,28 @@ async fn with_file() -> (TestHost, Vec<u8>) {
     let job = host.ended_job(id(&accepted)).await;
     assert_eq!(job["status"], "succeeded", "{job:#}");
     (host, file)
+}
+
+/// An archive of these files.
+fn tar_gz(files: &[(&str, &str)]) -> Vec<u8> {
+    let tree = tempfile::tempdir().unwrap();
+    for (path, content) in files {
+        let path = tree.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let tar = Command::new("tar").args(["--sort=name", "-czf", "-", "."]).current_dir(&tree).output().unwrap();
+    assert!(tar.status.success(), "{tar:?}");
+    tar.stdout
+}
+
+/// The paths in an archive, a line each, sorted.
+fn paths_in(archive: &[u8]) -> String {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(archive).unwrap();
+    let tar = Command::new("tar").arg("-tzf").arg(file.path()).output().unwrap();
+    assert!(tar.status.success(), "{tar:?}");
+    let mut paths: Vec<_> = std::str::from_utf8(&tar.stdout).unwrap().lines().map(|path| format!("{path}\n")).collect();
+    paths.sort();
+    paths.concat()
 }

@@ -44,8 +44,8 @@ impl Run<'_> {
     pub(super) async fn package(&self, upload: &Upload) -> Result<Vec<(PackageName, PackageFile)>, JobError> {
         let Some(PackageRules(rules)) = self.rules(upload).await? else { return Ok(Vec::new()) };
         let (master, kind, limits) = (self.open(upload).await?, kind(upload.file_type), self.limits());
-        let scratch = || self.engine.storage.scratch_file().map_err(not_stored);
-        let outputs = rules.iter().map(|_| scratch()).collect::<Result<Vec<File>, _>>()?;
+        let outputs = rules.iter().map(|_| self.engine.storage.scratch_file()).collect::<Result<Vec<File>, _>>();
+        let outputs = outputs.map_err(not_stored)?;
         let copies = outputs.iter().map(File::try_clone).collect::<Result<Vec<_>, _>>();
         let copies = copies.map_err(|error| internal(&error))?;
         let selections = rules.values().cloned().map(selection).zip(copies).collect();

@@ -62,10 +62,10 @@ pub(super) fn walk(
                 .checked_next_multiple_of(BLOCK_BYTES)
                 .and_then(|size| size.checked_add(entry.raw_file_position()))
                 .ok_or_else(|| ArchiveError::Damaged("a member is longer than anything can be".into()))?;
-            if !extended.read(&mut entry)? {
-                if let Some(found) = std::mem::take(&mut extended).describes(&entry)? {
-                    visit(found, &mut entry)?;
-                }
+            if !extended.read(&mut entry)?
+                && let Some(found) = std::mem::take(&mut extended).describes(&entry)?
+            {
+                visit(found, &mut entry)?;
             }
         }
     }
