@@ -37,7 +37,7 @@ const TABLE: &str = "
     builds.delete          401   403   204    403    403
     builds.package         401   404   404    403    403
     builds.upload          401   403   202    403    403
-    builds.upload_file     401   403   202    403    403
+    builds.upload-file     401   403   202    403    403
 
     package-maps.list      401   200   200    403    403
     package-maps.create    401   403   201    403    403
@@ -117,7 +117,7 @@ const TABLE: &str = "
 ";
 
 /// What becomes a job.
-const JOBS: [&str; 3] = ["actions.run", "builds.upload", "builds.upload_file"];
+const JOBS: [&str; 3] = ["actions.run", "builds.upload", "builds.upload-file"];
 
 /// The columns of the table, and who is in each.
 const COLUMNS: [(&str, &[&str]); 5] = [
@@ -235,7 +235,7 @@ impl Site {
     async fn ask(&self, operation: &Operation<'_>, caller: &'static str) -> Reply {
         let name = match operation.id() {
             // A build takes one upload.
-            id @ ("builds.upload" | "builds.upload_file") => format!("c-{caller}-{id}"),
+            id @ ("builds.upload" | "builds.upload-file") => format!("c-{caller}-{id}"),
             _ => format!("c-{caller}"),
         };
         let (query, body) = arguments(operation.id(), caller);
@@ -274,7 +274,7 @@ fn everything(name: &str) -> Vec<(&'static str, Value)> {
     vec![
         ("/app/hostile/builds", json!({ "build_name": name })),
         ("/app/hostile/builds", json!({ "build_name": format!("{name}-builds.upload") })),
-        ("/app/hostile/builds", json!({ "build_name": format!("{name}-builds.upload_file") })),
+        ("/app/hostile/builds", json!({ "build_name": format!("{name}-builds.upload-file") })),
         ("/app/hostile/packagemaps", json!({ "name": name, "packages": { "web": { "patterns": ["web/**"] } } })),
         ("/app/hostile/gitrepos", repo(name)),
         ("/app/hostile/gitdeploys", gitdeploy(name)),
@@ -322,7 +322,7 @@ fn arguments(operation: &str, caller: &str) -> (String, Option<Value>) {
     match (operation, verb) {
         ("tokens.create", _) => (String::new(), Some(credentials(caller))),
         ("builds.upload", _) => ("?file_type=zip&indirect_url=http%3A%2F%2Fexample.org%2F1.zip".into(), None),
-        ("builds.upload_file", _) => ("?file_type=zip".into(), None),
+        ("builds.upload-file", _) => ("?file_type=zip".into(), None),
         ("jobs.cancel", _) => ("?cancel=true".into(), None),
         ("applications.create" | "applications.put", _) => {
             let document = json!({ "app_name": format!("hostile-{verb}-{caller}") });

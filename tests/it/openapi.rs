@@ -52,7 +52,7 @@ async fn every_operation_has_a_name() {
     builds.put
     builds.update
     builds.upload
-    builds.upload_file
+    builds.upload-file
     git-providers.create
     git-providers.delete
     git-providers.get

@@ -132,7 +132,9 @@ async fn a_package_map_makes_packages_of_an_upload() {
     let build = host.client.get("/app/shop/builds/1").await.body;
     assert_eq!(build["files"], json!(["LICENSE", "web/css/main.css", "web/index.html"]));
     assert_eq!((&build["packages"], &job["result"]["packages"]), (&job["result"]["packages"], &build["packages"]));
-    for (package, paths) in [("rest", "LICENSE\n"), ("web", "htdocs/css/main.css\nhtdocs/index.html\n")] {
+    for (package, paths) in
+        [("rest", "LICENSE\nweb/\n"), ("web", "htdocs/css/\nhtdocs/css/main.css\nhtdocs/index.html\n")]
+    {
         let described = &build["packages"][package];
         assert_eq!(described["filename"], format!("1-{package}.tar.gz"));
         let path = format!("/app/shop/builds/1/packages/{package}");

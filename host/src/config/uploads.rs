@@ -25,7 +25,7 @@ pub struct UploadSettings {
           value_parser = clap::value_parser!(u64).range(1..=7 * 24 * 3600))]
     pub seconds: u64,
     /// Files and directories in a build's file, at most.
-    #[arg(long = "upload-entries", env = "ELITA_UPLOAD_ENTRIES", default_value_t = 200_000, value_name = "COUNT",
+    #[arg(id = "upload-entries", long = "upload-entries", env = "ELITA_UPLOAD_ENTRIES", default_value_t = 200_000, value_name = "COUNT",
           value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub entries: u64,
     /// What a build's file may unpack to, in bytes.

@@ -113,7 +113,7 @@ impl DataSvc {
             ("builds_pkey", &|| Error::already_exists(Kind::Build, name)),
             ("builds_application_fkey", &|| Error::not_found(Kind::Application, application)),
         ])?;
-        transaction.created(Some(application), name, &build).await?;
+        transaction.created(Some(application), name, &recorded(&build)?).await?;
         Ok(build)
     }
 
@@ -251,11 +251,11 @@ impl DataSvc {
     }
 }
 
-/// A build as the audit keeps it: without the paths in its file, which no change touches, and which may be very many.
+/// A build as the audit keeps it: without the paths in its file, which nobody can change, and which may be very many.
 fn recorded(build: &Build) -> Result<Value> {
     let mut document = serde_json::to_value(build).map_err(Error::internal)?;
     if let Some(members) = document.as_object_mut() {
-        members.remove("files");
+        members.shift_remove("files");
     }
     Ok(document)
 }

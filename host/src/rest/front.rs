@@ -29,7 +29,7 @@ const MAX_URI_BYTES: usize = 32 * 1024;
 /// How long a request may take beside its body, but for those that wait on purpose.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 /// What has deadlines of its own: it waits because it was asked to, or has a body that may be long.
-const HAVE_DEADLINES: [&str; 3] = ["jobs.entries", "builds.upload", "builds.upload_file"];
+const HAVE_DEADLINES: [&str; 3] = ["jobs.entries", "builds.upload", "builds.upload-file"];
 /// How many header fields a request may have.
 const MAX_HEADERS: usize = 100;
 /// The longest a request's header fields may be together, in bytes.

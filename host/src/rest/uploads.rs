@@ -85,7 +85,7 @@ impl Source {
 /// Uploads the file of a build, as the body of the request
 ///
 /// The build has to exist. What is stored is never replaced: a build takes one file.
-#[utoipa::path(put, path = "/app/{app}/builds/{build}/file", operation_id = "builds.upload_file", tag = "builds",
+#[utoipa::path(put, path = "/app/{app}/builds/{build}/file", operation_id = "builds.upload-file", tag = "builds",
     params(
         ("app" = AppName, Path, description = "The application"),
         ("build" = BuildName, Path, description = "The build"),
