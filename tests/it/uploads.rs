@@ -342,6 +342,30 @@ async fn what_cannot_be_fetched_fails_the_job_and_leaves_the_build_free() {
 }
 
 #[tokio::test]
+async fn uploads_that_wait_for_other_servers_leave_room_for_actions() {
+    let outside = Outside::new(Answer::Drips).await;
+    let host = with_build(fetching_from(&outside).flag("--plugin-runs", 4).plugins(&["misbehave"])).await;
+    host.create_application("hostile").await;
+    let url = format!("http://127.0.0.1:{}/", outside.port());
+    let mut jobs = Vec::new();
+    for build in 2..10 {
+        host.client.post("/app/shop/builds", &json!({ "build_name": build.to_string() })).await;
+        let query = format!("/app/shop/builds/{build}?file_type=zip&indirect_url={url}");
+        jobs.push(id(&host.client.post_empty(&query).await).to_owned());
+    }
+    eventually("two to run", async || {
+        let running = host.client.get("/job?status=running").await;
+        (running.items("job_id").len() == 2).then_some(())
+    })
+    .await;
+    let job = host.run_action("hostile", "Noop", "").await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    for job in jobs {
+        host.client.post_empty(&format!("/job/{job}?cancel=true")).await;
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_fetched_from_addresses_that_are_not_public() {
     let mut outside = Outside::new(Answer::hello()).await;
     let host = with_build(Setup::default()).await;
@@ -422,7 +446,7 @@ async fn a_run_that_lost_its_job_neither_stores_the_build_nor_gives_it_up() {
     let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
     let worker = WorkerId::new();
     svc.beat(worker, HostId::new(), true).await.unwrap();
-    let room = Room { jobs: 1, per_plugin: 1, per_action: 1, ..Room::default() };
+    let room = Room { jobs: 1, own: 1, per_plugin: 1, per_action: 1, ..Room::default() };
     let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
     let former = Claim { fence: claim.fence - 1, ..claim.clone() };
     let nothing =

@@ -119,7 +119,9 @@ impl Claim {
 pub struct Room {
     /// How many at most.
     pub jobs: usize,
-    /// How many of a plugin may run here, and of an action.
+    /// How many of the host's own jobs may run here.
+    pub own: usize,
+    /// How many of a plugin may run here.
     pub per_plugin: usize,
     /// How many of an action may run here.
     pub per_action: usize,
@@ -256,7 +258,7 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn claim_jobs(&self, worker: WorkerId, room: &Room) -> Result<Vec<Claim>> {
-        let Room { jobs, per_plugin, per_action, applications, running, ready } = room;
+        let Room { jobs, own, per_plugin, per_action, applications, running, ready } = room;
         let asked_at = Instant::now();
         let count = |count: &usize| i64::try_from(*count).map_err(Error::internal);
         let claimed = sqlx::query!(
@@ -275,7 +277,9 @@ impl DataSvc {
                        as running (plugin, application, name, count)
                ), rooms as (
                    select lanes.*,
-                       $4 - coalesce((select sum(count) from running where running.plugin = lanes.plugin), 0) as of_plugin,
+                       case when lanes.plugin = '' then $15::bigint else $4::bigint end
+                           - coalesce((select sum(count) from running where running.plugin = lanes.plugin), 0)
+                           as of_plugin,
                        $5 - coalesce((select sum(count) from running where running.application = lanes.application
                                           and running.name = lanes.name), 0) as of_action
                    from lanes
@@ -333,7 +337,8 @@ impl DataSvc {
             &applications.iter().map(|served| served.running).collect::<Vec<_>>(),
             &applications.iter().map(|served| served.last).collect::<Vec<_>>(),
             &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
-            SOURCE_HOST
+            SOURCE_HOST,
+            count(own)?
         );
         let rows = self.engine.run(async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
         rows.into_iter()

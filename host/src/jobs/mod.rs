@@ -111,6 +111,7 @@ impl Jobs {
         let (keeper, lease) = Lease::new();
         let limits = SlotLimits {
             all: if settings.runs_jobs { settings.runs } else { 0 },
+            own: settings.runs.div_ceil(2),
             per_plugin: settings.runs_per_plugin,
             per_action: settings.runs_per_action,
         };

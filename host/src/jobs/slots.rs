@@ -31,6 +31,8 @@ impl Lane {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SlotLimits {
     pub(super) all: usize,
+    /// Of the host's own jobs, so that those which wait for somebody else leave room for plugins.
+    pub(super) own: usize,
     pub(super) per_plugin: usize,
     pub(super) per_action: usize,
 }
@@ -106,6 +108,7 @@ impl Slots {
         });
         Some(Room {
             jobs: self.limits.all - state.taken,
+            own: self.limits.own,
             per_plugin: self.limits.per_plugin,
             per_action: self.limits.per_action,
             applications: served.collect(),
@@ -142,7 +145,8 @@ impl Slots {
         let of_plugin: usize =
             state.running.iter().filter(|(other, _)| other.plugin == lane.plugin).map(|(_, count)| count).sum();
         let of_action = state.running.get(lane).copied().unwrap_or(0);
-        state.taken < self.limits.all && of_plugin < self.limits.per_plugin && of_action < self.limits.per_action
+        let per_plugin = if lane.plugin.is_some() { self.limits.per_plugin } else { self.limits.own };
+        state.taken < self.limits.all && of_plugin < per_plugin && of_action < self.limits.per_action
     }
 
     fn occupy(&self, state: &mut State, lane: Lane) -> Slot {

@@ -72,7 +72,7 @@ pub struct ArchiveLimits {
 pub struct Contents {
     /// The paths of its files and links, in its order.
     pub files: Vec<String>,
-    /// What may be a mistake.
+    /// What may be a mistake: up to 1000 of them.
     pub warnings: Vec<String>,
 }
 

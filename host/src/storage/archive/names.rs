@@ -1,7 +1,7 @@
 //! The names in an archive: which may be there, alone and beside each other.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::error::shown;
 use super::{ArchiveError, ArchiveLimits, Contents, Member, MemberKind};
@@ -10,6 +10,9 @@ use super::{ArchiveError, ArchiveLimits, Contents, Member, MemberKind};
 const MAX_PATH_BYTES: usize = 4096;
 /// The longest part of one.
 const MAX_PART_BYTES: usize = 255;
+
+/// How many warnings are kept.
+const MAX_WARNINGS: usize = 1000;
 
 /// What a path stands for.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -25,6 +28,8 @@ pub(super) struct Names {
     entries: u64,
     bytes: u64,
     all: HashMap<String, Stands>,
+    /// Those of the directories that are members themselves.
+    directories: HashSet<String>,
     /// The first path of each spelling without case.
     folded: HashMap<String, String>,
     contents: Contents,
@@ -33,7 +38,15 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn new(limits: &ArchiveLimits) -> Self {
         let contents = Contents { files: Vec::new(), warnings: Vec::new() };
-        Self { limits: *limits, entries: 0, bytes: 0, all: HashMap::new(), folded: HashMap::new(), contents }
+        Self {
+            limits: *limits,
+            entries: 0,
+            bytes: 0,
+            all: HashMap::new(),
+            directories: HashSet::new(),
+            folded: HashMap::new(),
+            contents,
+        }
     }
 
     /// Makes sure that there is room for so many members.
@@ -48,11 +61,12 @@ impl Names {
         Err(ArchiveError::TooMuch(format!("it has more than {most} files and directories")))
     }
 
-    /// Adds a member, if it may be there beside the others.
+    /// Adds a member, if it may be there beside the others, and says whether it is new: some programs name a directory
+    /// again before each of its files.
     ///
     /// # Errors
     /// [`ArchiveError`] that says why not.
-    pub(super) fn add(&mut self, member: &Member) -> Result<(), ArchiveError> {
+    pub(super) fn add(&mut self, member: &Member) -> Result<bool, ArchiveError> {
         let Member { path, kind } = member;
         check_path(path)?;
         self.count(member)?;
@@ -76,8 +90,9 @@ impl Names {
             Entry::Vacant(free) => {
                 free.insert(stands);
             }
-            // Some programs name a directory again before each of its files.
-            Entry::Occupied(taken) if stands == Stands::Directory && *taken.get() == Stands::Directory => return Ok(()),
+            Entry::Occupied(taken) if stands == Stands::Directory && *taken.get() == Stands::Directory => {
+                return Ok(self.directories.insert(path.clone()));
+            }
             Entry::Occupied(taken) if *taken.get() == stands => {
                 return Err(ArchiveError::in_member(path, "is in it twice"));
             }
@@ -89,10 +104,12 @@ impl Names {
             }
         }
         self.warn_of_case(path);
-        if stands != Stands::Directory {
+        if stands == Stands::Directory {
+            self.directories.insert(path.clone());
+        } else {
             self.contents.files.push(path.clone());
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn into_contents(self) -> Contents {
@@ -139,12 +156,13 @@ impl Names {
             Entry::Vacant(free) => {
                 free.insert(path.to_owned());
             }
-            Entry::Occupied(first) => {
+            Entry::Occupied(first) if self.contents.warnings.len() < MAX_WARNINGS => {
                 let (first, path) = (shown(first.get()), shown(path));
                 let message =
                     format!("`{first}` and `{path}` are the same file on systems that take no notice of case");
                 self.contents.warnings.push(message);
             }
+            Entry::Occupied(_) => {}
         }
     }
 }

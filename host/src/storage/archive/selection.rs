@@ -1,6 +1,6 @@
 //! Which members of an archive are in a package, and under which names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
@@ -34,6 +34,8 @@ pub(super) struct Selected<'s> {
     globs: GlobSet,
     matched: HashSet<usize>,
     names: Names,
+    /// Where its files come from, by their paths in it.
+    sources: HashMap<String, String>,
     files: u64,
 }
 
@@ -47,7 +49,14 @@ pub(super) fn select<'s>(selection: &'s Selection, limits: &ArchiveLimits) -> Re
         globs.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| none(&error))?);
     }
     let globs = globs.build().map_err(|error| none(&error))?;
-    Ok(Selected { selection, globs, matched: HashSet::new(), names: Names::new(limits), files: 0 })
+    Ok(Selected {
+        selection,
+        globs,
+        matched: HashSet::new(),
+        names: Names::new(limits),
+        sources: HashMap::new(),
+        files: 0,
+    })
 }
 
 fn none(error: &globset::Error) -> ArchiveError {
@@ -80,18 +89,21 @@ impl Selected<'_> {
             kind => kind.clone(),
         };
         let packed = Member { path, kind };
-        self.names.add(&packed).map_err(|error| match error {
+        let is_new = self.names.add(&packed).map_err(|error| match error {
             ArchiveError::Refused(why) => {
-                let member = shown(&member.path);
-                ArchiveError::Refused(format!(
-                    "in a package, where `{member}` becomes `{}`: {why}",
-                    shown(&packed.path)
-                ))
+                let other = self.sources.get(&packed.path);
+                let other = other.map_or_else(String::new, |other| format!(" as `{}` does", shown(other)));
+                let (from, to) = (shown(&member.path), shown(&packed.path));
+                ArchiveError::Refused(format!("in a package, where `{from}` becomes `{to}`{other}: {why}"))
             }
             other => other,
         })?;
+        if !is_new {
+            return Ok(None);
+        }
         if packed.kind != MemberKind::Directory {
             self.files += 1;
+            self.sources.insert(packed.path.clone(), member.path.clone());
         }
         Ok(Some(packed))
     }

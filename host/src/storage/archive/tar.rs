@@ -108,8 +108,8 @@ impl Extended {
                     match record.key_bytes() {
                         b"path" => once(&mut self.path, record.value_bytes().to_vec())?,
                         b"linkpath" => once(&mut self.link, record.value_bytes().to_vec())?,
-                        b"size" => once(&mut self.size_bytes, number(record.value_bytes())?)?,
-                        b"mtime" => self.mtime = number(record.value_bytes()).ok(),
+                        b"size" => once(&mut self.size_bytes, whole(record.value_bytes())?)?,
+                        b"mtime" => self.mtime = seconds(record.value_bytes()),
                         key if key.starts_with(b"GNU.sparse") => return Err(sparse()),
                         _ => {}
                     }
@@ -199,11 +199,14 @@ fn text(entry: &mut Entry<'_, impl Read>) -> Result<Vec<u8>, ArchiveError> {
     Ok(text)
 }
 
-/// A decimal number; of one with a fraction what comes before that.
-fn number(text: &[u8]) -> Result<u64, ArchiveError> {
-    let whole = text.split(|byte| *byte == b'.').next().unwrap_or_default();
-    let number = std::str::from_utf8(whole).ok().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| ArchiveError::Damaged("a number in an extension header is none".into()))
+fn whole(text: &[u8]) -> Result<u64, ArchiveError> {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| ArchiveError::Damaged("a size in an extension header is no number".into()))
+}
+
+/// A time without its fraction; none: it is before 1970, or no time.
+fn seconds(text: &[u8]) -> Option<u64> {
+    whole(text.split(|byte| *byte == b'.').next()?).ok()
 }
 
 /// Writes each package while the master is read once.

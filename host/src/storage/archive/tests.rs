@@ -332,7 +332,7 @@ fn a_package_has_what_its_patterns_match_under_its_own_names() {
 fn a_package_of_names_that_cannot_be_is_refused() {
     let tree = [("a/x", Some("1")), ("x", Some("2"))];
     for (prefix, remove_prefix, why) in [
-        (None, Some("a/"), "twice"),
+        (None, Some("a/"), "`x` becomes `x` as `a/x` does: `x` is in it twice"),
         (Some("../"), None, "`..`"),
         (Some(".git/"), None, "git"),
         (None, Some("a"), "absolute"),
@@ -402,6 +402,41 @@ fn a_hard_link_goes_into_a_package_with_its_file_only() {
     let one = Selection { patterns: vec!["b/*".into()], ..Selection::default() };
     let refused = packed(&master, FileType::TarGz, vec![one]).err().unwrap().to_string();
     assert!(refused.contains("`b/same` is a hard link to `a/file`, which is not in the package"), "{refused}");
+}
+
+#[test]
+fn directories_that_come_to_the_same_name_in_a_package_are_one() {
+    let tree = [("a/x/", None), ("a/x/1", Some("1")), ("x/", None), ("x/2", Some("2"))];
+    let merged = Selection { patterns: vec!["**".into()], remove_prefix: Some("a/".into()), prefix: None };
+    for file_type in TYPES {
+        let (_, files) = packed(&archive(file_type, &tree), file_type, vec![merged.clone()]).unwrap();
+        assert_eq!(tree_of(&files[0], file_type), ["x/", "x/1", "x/2"], "{file_type}");
+    }
+}
+
+#[test]
+fn packaging_that_nobody_waits_for_ends() {
+    for file_type in TYPES {
+        let master = archive(file_type, &[("a", Some("content"))]);
+        let everything = Selection { patterns: vec!["**".into()], ..Selection::default() };
+        let given = vec![(everything, tempfile::tempfile().unwrap())];
+        let ended = package(file_with(&master), file_type, &LIMITS, given, &AtomicBool::new(true));
+        assert!(matches!(ended, Err(ArchiveError::Stopped)), "{file_type}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_name_beside_the_one_in_the_header_is_refused() {
+    for (other, taken) in [("innocent", true), ("guilty!!", false), ("longer than the other", false)] {
+        let crc = zip_crc(b"innocent").to_le_bytes();
+        let field = [&[1][..], &crc, other.as_bytes()].concat();
+        let mut options = SimpleFileOptions::default().into_full_options();
+        options.add_extra_field(0x7075, &field, false).unwrap();
+        let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file("innocent", options).unwrap();
+        let zip = zip.finish().unwrap().into_inner();
+        assert_eq!(look(&zip, FileType::Zip).is_ok(), taken, "{other}");
+    }
 }
 
 /// Random trees and patterns, packaged and compared with what a loop over the names comes to.
@@ -624,6 +659,12 @@ fn raw_tar(name: &[u8], kind: EntryType, link: &str, content: &[u8]) -> Vec<u8> 
 
 fn end() -> Vec<u8> {
     vec![0; 1024]
+}
+
+fn zip_crc(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -25,19 +25,25 @@ const LINK: u32 = 0o120_000;
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 
+/// Where a member's header has the length of its name, and the name.
+const HEADER_NAME_LENGTH: u64 = 26;
+const HEADER_NAME: u64 = 30;
+
 type Reader = BufReader<File>;
 
 /// Reads the whole archive, and adds what is in it.
 pub(super) fn inspect(file: File, meter: &Meter<'_>, names: &mut Names) -> Result<(), ArchiveError> {
     // Before a directory is read into memory.
     names.expect(ZipIterable::try_new(&file, Config::default())?.len() as u64)?;
-    let end = file.try_clone()?;
+    // It has the same place in the file, which everybody sets before reading.
+    let mut raw = file.try_clone()?;
     let mut archive = ZipArchive::new(BufReader::new(file))?;
-    check_ends(&mut archive, end)?;
+    check_ends(&mut archive, &mut raw)?;
     archive.validate_header_consistency()?;
     for index in 0..archive.len() {
         meter.check()?;
         let Some(Found { member, .. }) = found(&mut archive, index)? else { continue };
+        check_name(&mut archive, index, &mut raw)?;
         names.add(&member)?;
         let entry = archive.by_index(index)?;
         let size_bytes = entry.size();
@@ -50,7 +56,7 @@ pub(super) fn inspect(file: File, meter: &Meter<'_>, names: &mut Names) -> Resul
 }
 
 /// Nothing stands before an archive, and nothing after it.
-fn check_ends(archive: &mut ZipArchive<Reader>, mut file: File) -> Result<(), ArchiveError> {
+fn check_ends(archive: &mut ZipArchive<Reader>, file: &mut File) -> Result<(), ArchiveError> {
     let starts = (0..archive.len()).map(|index| Ok(archive.by_index_data(index)?.header_start()));
     let first = starts.collect::<Result<Vec<_>, ArchiveError>>()?.into_iter().min().unwrap_or(0);
     if archive.offset() + first > 0 {
@@ -68,6 +74,24 @@ fn check_ends(archive: &mut ZipArchive<Reader>, mut file: File) -> Result<(), Ar
     } else {
         Err(ArchiveError::Refused("something stands after the zip archive in it".into()))
     }
+}
+
+/// A name may stand in an extension beside the one in the header, which is what some programs go by.
+fn check_name(archive: &mut ZipArchive<Reader>, index: usize, file: &mut File) -> Result<(), ArchiveError> {
+    let entry = archive.by_index_data(index)?;
+    let name = entry.name_raw();
+    let mut in_header = vec![0; name.len()];
+    let mut length = [0; 2];
+    file.seek(SeekFrom::Start(entry.header_start() + HEADER_NAME_LENGTH))?;
+    file.read_exact(&mut length)?;
+    if usize::from(u16::from_le_bytes(length)) == name.len() {
+        file.seek(SeekFrom::Start(entry.header_start() + HEADER_NAME))?;
+        file.read_exact(&mut in_header)?;
+        if in_header == name {
+            return Ok(());
+        }
+    }
+    Err(ArchiveError::in_member(&String::from_utf8_lossy(name), "has another name in its header than in an extension"))
 }
 
 struct Found {
@@ -114,7 +138,8 @@ pub(super) fn package<'s>(
     outputs: Vec<File>,
 ) -> Result<Vec<Selected<'s>>, ArchiveError> {
     let mut archive = ZipArchive::new(BufReader::new(master))?;
-    let mut packages: Vec<_> = outputs.into_iter().map(|file| ZipWriter::new(BufWriter::new(file))).collect();
+    let output = |file| ZipWriter::new(Output { file: BufWriter::new(file), meter });
+    let mut packages: Vec<_> = outputs.into_iter().map(output).collect();
     for index in 0..archive.len() {
         meter.check()?;
         let Some(Found { member, mode }) = found(&mut archive, index)? else { continue };
@@ -130,8 +155,31 @@ pub(super) fn package<'s>(
     Ok(selected)
 }
 
+/// A package that is being written, for as long as somebody waits for it.
+struct Output<'m> {
+    file: BufWriter<File>,
+    meter: &'m Meter<'m>,
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.meter.check()?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Output<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
 fn write(
-    package: &mut ZipWriter<BufWriter<File>>,
+    package: &mut ZipWriter<Output<'_>>,
     archive: &mut ZipArchive<Reader>,
     index: usize,
     Member { path, kind }: &Member,

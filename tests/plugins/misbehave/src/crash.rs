@@ -9,13 +9,6 @@ pub(crate) fn trap(_: &ActionCall) -> Result<()> {
     Ok(())
 }
 
-/// Tells operators what nobody else should know, and then everyone why it ends.
-pub(crate) fn trap_after_some_words(_: &ActionCall) -> Result<()> {
-    eprintln!("the press opens with 4711");
-    eprintln!("the press is jammed");
-    std::process::abort()
-}
-
 pub(crate) fn panic(_: &ActionCall) -> Result<()> {
     on_the_way_down(|| panic!("the widget press is jammed: {}", 42));
     Ok(())
@@ -52,4 +45,11 @@ pub(crate) fn exit(_: &ActionCall) -> Result<()> {
 pub(crate) fn fail(_: &ActionCall) -> Result<()> {
     let details = json!({ "press": 42, "widgets": ["left", "right"] });
     Err(Error::new("the widget press is jammed").with_details(details))
+}
+
+/// Tells operators what nobody else should know, and then everyone why it ends.
+pub(crate) fn trap_after_some_words(_: &ActionCall) -> Result<()> {
+    eprintln!("the press opens with 4711");
+    eprintln!("the press is jammed");
+    std::process::abort()
 }
