@@ -65,11 +65,17 @@ impl Jobs {
 }
 
 impl Follower {
+    /// Whether the server stops. What it does to its jobs then is for other servers to tell.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     /// Waits until there may be something that was not there at the last call, or when this was made.
     pub async fn news(&mut self) -> News {
         tokio::select! {
-            _ = self.changes.changed() => News::Perhaps,
+            biased;
             _ = self.stop.wait_for(|stop| *stop) => News::Stopping,
+            _ = self.changes.changed() => News::Perhaps,
         }
     }
 }

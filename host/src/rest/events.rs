@@ -99,6 +99,9 @@ impl Events {
     async fn next(&mut self) -> Option<Event> {
         loop {
             let caller = self.session.caller().ok()?;
+            if self.follower.is_stopping() {
+                return None;
+            }
             if let Some(entry) = self.unsent.pop_front() {
                 return Some(Event::default().json_data(&entry).ok()?.id(entry.seq.to_string()));
             }
