@@ -13,8 +13,9 @@ use super::session::Session;
 /// What a client has to send in a second, on average, in bytes.
 const SLOWEST: f64 = 8.0 * 1024.0;
 
-/// A body on its way in, for as long as who sends it may. What a client sends buys it time, which is spent while it is waited for: one that sends nothing
-/// has `patience`, and so has, from when it became too slow, one that sends less than [`SLOWEST`].
+/// A body on its way in, for as long as who sends it may. What a client sends buys it time, which is spent while it is
+/// waited for: one that sends nothing has `patience`, and so has, from when it became too slow, one that sends less than
+/// [`SLOWEST`].
 pub(super) struct Paced {
     body: Body,
     session: Session,
