@@ -80,7 +80,7 @@ pub use job_trace::{JobTrace, TraceEvent, TraceLine};
 pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
 pub use keypairs::{Change as KeypairChange, Keypair, NewKeys};
 pub use lease::{Lease, LeaseKeeper};
-pub use package_maps::{Change as PackageMapChange, PackageMap, PackageRule, PackageRules};
+pub use package_maps::{Change as PackageMapChange, MASTER, PackageMap, PackageRule, PackageRules};
 pub use page::{Listed, Page};
 pub use patch::Patch;
 pub use permissions::Permissions;

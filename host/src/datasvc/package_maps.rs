@@ -20,7 +20,7 @@ use super::revision::{Expected, Revision};
 use super::sql::{OnConstraint as _, json_column};
 
 /// The package that every build has: the uploaded file.
-const MASTER: &str = "master";
+pub const MASTER: &str = "master";
 /// How many packages a map may have.
 const MAX_PACKAGES: usize = 100;
 /// How many patterns a package may have.

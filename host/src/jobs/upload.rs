@@ -20,14 +20,11 @@ use super::held::CancelRequest;
 use super::{Engine, Jobs, RETRY};
 use crate::datasvc::{
     AppName, BuildName, Caller, Claim, Digest, Enqueued, Error, Expected, FileType, FileUrl, JobError, JobId, JobLog,
-    Outcome, PackageFile, PackageMapName, PackageName, Packages, Result, StoredBuild, Upload, UploadSource,
+    MASTER, Outcome, PackageFile, PackageMapName, PackageName, Packages, Result, StoredBuild, Upload, UploadSource,
 };
 use crate::outbound::Destination;
 use crate::storage::archive::ArchiveLimits;
 use crate::storage::{Incoming, Received, Sealed, StorageError};
-
-/// The package that the uploaded file is.
-const MASTER: &str = "master";
 
 /// What may be uploaded.
 #[derive(Clone, Debug)]
@@ -326,14 +323,10 @@ impl Run<'_> {
 
     /// Gives the build its files, however long the database is away.
     async fn store(&self, stored: &StoredBuild) -> Result<(), JobError> {
-        loop {
-            match self.engine.svc.store_build(self.claim, stored).await {
-                Ok(()) => return Ok(()),
-                Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
-                Err(Error::Conflict { reason }) => return Err(JobError::new("conflict", reason)),
-                Err(problem) => return Err(internal(&problem)),
-            }
-        }
+        patiently(|| self.engine.svc.store_build(self.claim, stored)).await.map_err(|error| match error {
+            Error::Conflict { reason } => JobError::new("conflict", reason),
+            problem => internal(&problem),
+        })
     }
 
     /// What comes after the build is stored. None of it undoes that.
@@ -358,6 +351,16 @@ impl Run<'_> {
 fn master(upload: &Upload, size_bytes: u64, sha256: String) -> PackageFile {
     let Upload { filename, file_type, .. } = upload;
     PackageFile { filename: filename.clone(), file_type: *file_type, size_bytes, sha256 }
+}
+
+/// What the data services answer once the database is there.
+async fn patiently<T, A: Future<Output = Result<T>>>(ask: impl Fn() -> A) -> Result<T> {
+    loop {
+        match ask().await {
+            Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
+            answer => return answer,
+        }
+    }
 }
 
 fn not_stored(error: StorageError) -> JobError {

@@ -8,12 +8,11 @@ use bytes::BytesMut;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::{Run, internal, not_stored};
+use super::{Run, internal, not_stored, patiently};
 use crate::datasvc::{
     BuildFiles, BuildName, Digest, Error, FileType, JobError, PackageFile, PackageName, PackageRule, PackageRules,
     Upload,
 };
-use crate::jobs::RETRY;
 use crate::storage::archive::{self, ArchiveError, ArchiveLimits, Selection};
 use crate::storage::{Received, StorageError};
 
@@ -78,14 +77,11 @@ impl Run<'_> {
     /// What the package map says by now; none: there is none.
     async fn rules(&self, upload: &Upload) -> Result<Option<PackageRules>, JobError> {
         let Some(map) = &upload.package_map else { return Ok(None) };
-        loop {
-            match self.engine.svc.package_rules(&self.claim.application, map).await {
-                Ok(rules) => return Ok(Some(rules)),
-                Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
-                Err(error @ Error::NotFound { .. }) => return Err(JobError::new("not-found", error.to_string())),
-                Err(problem) => return Err(internal(&problem)),
-            }
-        }
+        let rules = patiently(|| self.engine.svc.package_rules(&self.claim.application, map)).await;
+        rules.map(Some).map_err(|error| match error {
+            Error::NotFound { .. } => JobError::new("not-found", error.to_string()),
+            problem => internal(&problem),
+        })
     }
 
     async fn open(&self, upload: &Upload) -> Result<File, JobError> {
