@@ -39,7 +39,7 @@ use self::guests::Guests;
 use self::inspect::Refusal;
 use self::instance::{GuestState, Run};
 use crate::datasvc::{
-    ActionWork, ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobId, JobLog, Json, Lease, Plugin,
+    ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobId, JobLog, JobPlugin, Json, Lease, Plugin,
     PluginAccess, PluginName,
 };
 use crate::outbound::Outbound;
@@ -71,8 +71,8 @@ struct Inner {
 pub struct ActionRun {
     /// The claimed job.
     pub claim: Claim,
-    /// Which action it is to run.
-    pub work: ActionWork,
+    /// The plugin and the component to run.
+    pub plugin: JobPlugin,
     /// Its log.
     pub log: JobLog,
     /// The parameters of the request.
@@ -176,17 +176,25 @@ impl Plugins {
     /// # Errors
     /// [`RunError`].
     pub async fn run_action(&self, run: ActionRun) -> Result<Json, RunError> {
-        let ActionRun { claim, work, log, lease, parameters, cancel_requested, tell_queued } = run;
-        let component = self.component(work.digest).await?;
+        let ActionRun {
+            claim,
+            plugin: JobPlugin { name, digest },
+            log,
+            lease,
+            parameters,
+            cancel_requested,
+            tell_queued,
+        } = run;
+        let component = self.component(digest).await?;
         let Inner { svc, limits, .. } = &*self.0;
-        let applications = self.catalog().applications_of(&work.plugin, &claim.application);
-        let call = action_call(&claim, &work, parameters);
-        let grants = self.grants(&work.plugin);
+        let applications = self.catalog().applications_of(&name, &claim.application);
+        let call = action_call(&claim, parameters);
+        let grants = self.grants(&name);
         let context = Run {
             svc: svc.clone(),
             plugins: self.clone(),
-            caller: Caller::Plugin { name: work.plugin.clone(), job: claim.job_id, applications, grants },
-            plugin: work.plugin,
+            caller: Caller::Plugin { name: name.clone(), job: claim.job_id, applications, grants },
+            plugin: name,
             depth: claim.depth,
             started: AtomicU32::new(0),
             tell_queued,
@@ -285,10 +293,10 @@ enum OfferError {
     Directory(std::io::Error),
 }
 
-fn action_call(claim: &Claim, work: &ActionWork, parameters: Vec<(String, String)>) -> ActionCall {
+fn action_call(claim: &Claim, parameters: Vec<(String, String)>) -> ActionCall {
     ActionCall {
         application: claim.application.to_string(),
-        action: work.action.to_string(),
+        action: claim.name.clone(),
         parameters,
         job: claim.job_id.to_string(),
         attempt: claim.attempt.cast_unsigned(),

@@ -1,0 +1,36 @@
+//! Builds: what is done with their files.
+
+use tracing::warn;
+use uuid::Uuid;
+
+use super::{Inner, Work};
+use crate::datasvc::{AppName, BuildName, Caller, Expected, Result};
+
+impl Work {
+    /// Removes a build and its files.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::delete_build`](crate::datasvc::DataSvc::delete_build).
+    pub async fn delete_build(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        build: &BuildName,
+        expected: &Expected,
+    ) -> Result<()> {
+        // The row first: what is left behind without one is found when the store is swept.
+        if let Some(upload) = self.0.svc.delete_build(caller, application, build, expected).await? {
+            self.0.remove_build_files(upload.into()).await;
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Removes a folder of builds' files. Files that cannot be removed now are found when the store is swept.
+    pub(super) async fn remove_build_files(&self, folder: Uuid) {
+        if let Err(problem) = self.storage.remove_build_files(folder).await {
+            warn!("files of a build stay for now: {problem}");
+        }
+    }
+}
