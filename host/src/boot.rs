@@ -1,6 +1,7 @@
 //! The only place where the parts are put together, and taken apart again in the other order.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,9 +13,9 @@ use tracing::{info, warn};
 use crate::config::{HttpSettings, Role, Settings};
 use crate::data_dir::{self, DataDir};
 use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
-use crate::jobs::{JobSettings, Jobs, Retention, UploadLimits};
+use crate::jobs::{GuestEffects, JobSettings, Jobs, Retention, UploadLimits};
 use crate::outbound::Outbound;
-use crate::plugin::{Loader, Plugins};
+use crate::plugin::{Loader, Plugins, Sandbox};
 use crate::postgres::Embedded;
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
@@ -148,14 +149,17 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let cache = data_dir.path().join("cache");
     let outbound = Outbound::new(settings.outbound_ca_file.as_deref())?;
     let (limits, grants) = (settings.limits.clone(), settings.grants.clone());
-    let plugins = Plugins::new(svc.clone(), storage.clone(), outbound.clone(), &cache, limits, grants)?;
+    let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, limits, grants)?;
     plugins.refresh().await?;
+    let job_settings = job_settings(settings, host);
+    let effects = GuestEffects::new(svc.clone(), plugins.clone(), storage.clone(), &job_settings.uploads);
+    let effects = Arc::new(effects);
+    let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound.clone(), effects.clone());
     let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;
     let (stop, stopped) = shutdown::channel();
     let files = Files { id: storage.id().await?, shared: settings.storage_shared };
-    let (jobs, worker) =
-        Jobs::new(svc.clone(), plugins.clone(), storage, outbound, job_settings(settings, host), stopped.clone());
+    let (jobs, worker) = Jobs::new(svc.clone(), sandbox, storage, outbound, job_settings, &effects, stopped.clone());
     worker.join(files).await?;
 
     // Last of what can fail, because the password is shown only once.

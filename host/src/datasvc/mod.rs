@@ -27,6 +27,7 @@ mod keypairs;
 mod lease;
 mod logins;
 mod package_maps;
+mod packages;
 mod page;
 mod passwords;
 mod patch;
@@ -81,6 +82,7 @@ pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType
 pub use keypairs::{Change as KeypairChange, Keypair, NewKeys};
 pub use lease::{Lease, LeaseKeeper};
 pub use package_maps::{Change as PackageMapChange, MASTER, PackageMap, PackageRule, PackageRules};
+pub use packages::NewPackage;
 pub use page::{Listed, Page};
 pub use patch::Patch;
 pub use permissions::Permissions;

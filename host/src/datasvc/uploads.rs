@@ -34,6 +34,17 @@ pub enum FileType {
 }
 
 impl FileType {
+    /// As it is called in the documents.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is none of them.
+    pub fn parse(name: &str) -> Result<Self> {
+        let known = [Self::Zip, Self::TarGz, Self::TarBz2].into_iter().find(|known| known.as_str() == name);
+        known.ok_or_else(|| {
+            Error::invalid("file_type", format!("`{name:.40}` is not one of `zip`, `tar.gz` and `tar.bz2`"))
+        })
+    }
+
     /// As in the documents, and at the end of file names.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -328,7 +339,7 @@ impl NewUpload<'_> {
 }
 
 /// Makes sure that the claim is held until the transaction ends.
-async fn hold(connection: &mut PgConnection, claim: &Claim) -> Result<()> {
+pub(super) async fn hold(connection: &mut PgConnection, claim: &Claim) -> Result<()> {
     sqlx::query!(
         "select from jobs where id = $1 and fence = $2 and status = 'running' for share",
         claim.job_id as _,

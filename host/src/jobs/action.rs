@@ -1,7 +1,10 @@
 //! Actions: which there are, how a request becomes a job, and how that job runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
 use tokio::sync::watch;
 
 use super::held::CancelRequest;
@@ -9,9 +12,16 @@ use super::slots::Lane;
 use super::{Engine, Jobs};
 use crate::datasvc::{
     ActionName, ActionWork, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobLog, Kind, Listed,
-    NewActionJob, Outcome, Page, Permission, PluginAction, Result, Taker,
+    NewActionJob, Outcome, Page, Parent, Permission, PluginAction, Result, Taker,
 };
-use crate::plugin::{ActionRun, Asked, Plugins, RunError};
+use crate::plugin::{ActionRun, FoundAction, Plugins, RunError};
+
+/// What was asked of an action: the `data` of its job.
+#[derive(Debug, Serialize, Deserialize)]
+struct Asked {
+    /// In the order of the request, repeats and all.
+    parameters: Vec<(String, String)>,
+}
 
 impl Jobs {
     /// The actions of an application, by name.
@@ -48,7 +58,8 @@ impl Jobs {
             Some(found) => found,
             None => return self.submitted_before(caller, application, action, idempotency).await,
         };
-        let job = self.0.plugins.new_job(&found, parameters, None)?;
+        let timeout = self.0.plugins.limits().run_timeout(found.action.timeout_seconds);
+        let job = new_job(&found, parameters, timeout, None)?;
         let engine = self.0.clone();
         let plugin = Some(found.plugin.clone());
         let lane = Lane { plugin, application: application.clone(), name: action.to_string() };
@@ -96,6 +107,39 @@ impl Jobs {
     }
 }
 
+/// The job that a request for an action becomes; `parent` is the job that asks for it, if it is one.
+///
+/// # Errors
+/// [`Error::MissingParameters`] if not all declared ones are there; [`Error::TooMany`] if too many jobs are above it.
+pub(super) fn new_job(
+    found: &FoundAction,
+    parameters: Vec<(String, String)>,
+    timeout: Duration,
+    parent: Option<Parent>,
+) -> Result<NewActionJob> {
+    let declared = found.action.parameters.iter().map(|parameter| &parameter.name);
+    let missing: Vec<_> =
+        declared.filter(|name| !parameters.iter().any(|(given, _)| given == *name)).cloned().collect();
+    if !missing.is_empty() {
+        return Err(Error::MissingParameters { missing });
+    }
+    if let Some(parent) = parent {
+        parent.check()?;
+    }
+    Ok(NewActionJob {
+        application: found.action.application.clone(),
+        action: found.action.name.clone(),
+        plugin: found.plugin.clone(),
+        digest: found.digest,
+        idempotent: found.action.idempotent,
+        timeout,
+        data: to_raw_value(&Asked { parameters }).map_err(Error::internal)?,
+        idempotency: None,
+        taker: None,
+        parent,
+    })
+}
+
 /// Makes sure that the component of a claimed action can run at once.
 ///
 /// # Errors
@@ -117,13 +161,10 @@ pub(super) async fn run(
         Err(error) => return Outcome::Failed(failed(RunError::internal(&error))),
     };
     let cancel_requested = Box::new(move || cancel.borrow().is_some());
-    let telling = engine.clone();
-    let tell_queued = Box::new(move || telling.signals.tell_queued());
     let parameters = asked.parameters;
     let lease = engine.lease.clone();
-    let run =
-        ActionRun { claim: claim.clone(), work: work.clone(), log, lease, parameters, cancel_requested, tell_queued };
-    match engine.plugins.run_action(run).await {
+    let run = ActionRun { claim: claim.clone(), work: work.clone(), log, lease, parameters, cancel_requested };
+    match engine.sandbox.run_action(run).await {
         Ok(result) => Outcome::Succeeded(result),
         Err(error) => Outcome::Failed(failed(error)),
     }

@@ -7,9 +7,12 @@
 //! `sweep` files that are nobody's.
 
 mod action;
+mod archives;
 mod beat;
+mod effects;
 mod follow;
 mod held;
+mod new_package;
 mod packages;
 mod retention;
 mod run;
@@ -25,6 +28,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
+use self::archives::Archives;
 use self::follow::Follow;
 use self::held::HeldJobs;
 use self::slots::{SlotLimits, Slots};
@@ -33,9 +37,10 @@ use crate::datasvc::{
     Caller, DataSvc, HostId, Job, JobId, JobStatus, JobType, Lease, LogLimits, Plugin, PluginAccess, Result, WorkerId,
 };
 use crate::outbound::Outbound;
-use crate::plugin::Plugins;
+use crate::plugin::{Plugins, Sandbox};
 use crate::storage::Storage;
 
+pub use self::effects::GuestEffects;
 pub use self::follow::{Follower, News};
 pub use self::packages::StoredPackage;
 pub use self::retention::Retention;
@@ -79,6 +84,7 @@ pub struct JobSettings {
 struct Engine {
     svc: DataSvc,
     plugins: Plugins,
+    sandbox: Sandbox,
     storage: Storage,
     outbound: Outbound,
     settings: JobSettings,
@@ -88,12 +94,11 @@ struct Engine {
     held: HeldJobs,
     lease: Lease,
     runs: TaskTracker,
-    signals: Signals,
+    signals: Arc<Signals>,
     follow: Follow,
     /// A permit is a file that is fetched.
     fetches: Arc<Semaphore>,
-    /// A permit is an archive that is worked on.
-    archives: Arc<Semaphore>,
+    archives: Archives,
     stop: watch::Receiver<bool>,
 }
 
@@ -102,10 +107,11 @@ impl Jobs {
     /// the server is to stop.
     pub fn new(
         svc: DataSvc,
-        plugins: Plugins,
+        sandbox: Sandbox,
         storage: Storage,
         outbound: Outbound,
         settings: JobSettings,
+        effects: &GuestEffects,
         stop: watch::Receiver<bool>,
     ) -> (Self, Worker) {
         let (keeper, lease) = Lease::new();
@@ -118,17 +124,18 @@ impl Jobs {
         let jobs = Self(Arc::new(Engine {
             follow: Follow::new(svc.clone()),
             svc,
-            plugins,
+            plugins: sandbox.plugins().clone(),
+            sandbox,
             storage,
             outbound,
             fetches: Arc::new(Semaphore::new(settings.uploads.at_a_time)),
-            archives: Arc::new(Semaphore::new(settings.uploads.archives)),
+            archives: effects.archives.clone(),
             worker: WorkerId::new(),
             slots: Slots::new(limits),
             held: HeldJobs::default(),
             lease,
             runs: TaskTracker::new(),
-            signals: Signals::default(),
+            signals: effects.signals.clone(),
             settings,
             stop,
         }));

@@ -30,7 +30,7 @@ impl Engine {
         let (engine, is_guests) = (self.clone(), claim.work.plugin().is_some());
         let work = async move { engine.run(claim, cancel, (held, slot)).await }.instrument(span);
         let task = match is_guests {
-            true => self.runs.spawn_on(work, self.plugins.guest_threads()),
+            true => self.runs.spawn_on(work, self.sandbox.guest_threads()),
             false => self.runs.spawn(work),
         };
         self.held.runs_in(job_id, fence, task.abort_handle());

@@ -23,11 +23,14 @@ pub(super) async fn sweep(engine: Arc<Engine>) {
     let mut pause = FIRST;
     loop {
         tokio::time::sleep(jittered(pause)).await;
+        if let Err(problem) = engine.storage.remove_old_views(AGE).await {
+            warn!("what runs were shown of the store could not be removed: {problem}");
+        }
         match engine.storage.old_build_folders(AGE).await {
             Ok(old) => {
                 let old: Vec<JobId> = old.into_iter().map(JobId::from).collect();
                 for some in old.chunks(BATCH) {
-                    if let Err(problem) = remove_orphans(&engine, some).await {
+                    if let Err(problem) = remove_orphans(&engine, some).await.and(remove_strays(&engine, some).await) {
                         warn!("it could not be told which files are nobody's: {problem}");
                         break;
                     }
@@ -44,6 +47,18 @@ async fn remove_orphans(engine: &Engine, old: &[JobId]) -> Result<()> {
         match engine.storage.remove_build_files(upload.into()).await {
             Ok(()) => info!(job.id = %upload, "files of an upload were removed, which no build has"),
             Err(problem) => warn!(job.id = %upload, "files that are nobody's stay: {problem}"),
+        }
+    }
+    Ok(())
+}
+
+/// Removes what interrupted writers of packages have left beside the files that builds have.
+async fn remove_strays(engine: &Engine, old: &[JobId]) -> Result<()> {
+    for (upload, kept) in engine.svc.stored_files(old).await? {
+        match engine.storage.remove_other_build_files(upload.into(), kept).await {
+            Ok(0) => {}
+            Ok(count) => info!(job.id = %upload, "{count} files were removed beside those of a build"),
+            Err(problem) => warn!(job.id = %upload, "files beside those of a build stay: {problem}"),
         }
     }
     Ok(())

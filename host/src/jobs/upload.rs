@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 use uuid::Uuid;
 
+pub(super) use self::packaging::package_filename;
 use super::held::CancelRequest;
 use super::{Engine, Jobs, RETRY};
 use crate::datasvc::{
