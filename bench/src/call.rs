@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use clap::Parser as _;
 use elita::config::{Cli, Commands};
 use elita::datasvc::{ActionName, ActionWork, AppName, Claim, DataSvc, Digest, JobId, Lease, PluginName, Work};
+use elita::jobs::{GuestEffects, UploadLimits};
 use elita::outbound::Outbound;
-use elita::plugin::{ActionRun, Plugins};
+use elita::plugin::{ActionRun, Plugins, Sandbox};
 use elita::storage::Storage;
+use elita::storage::archive::ArchiveLimits;
 use serde_json::value::RawValue;
 
 use crate::bare::Bare;
@@ -32,7 +34,7 @@ const ASK: &str = "Ask";
 /// Both arms of a comparison.
 struct Arms {
     svc: DataSvc,
-    plugins: Plugins,
+    sandbox: Sandbox,
     digest: Digest,
     bare: Bare,
 }
@@ -45,7 +47,9 @@ pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> 
     let storage = Storage::in_directory(&site.directory.path().join("storage"))?;
     let Cli { command: Commands::Serve(settings) } = Cli::parse_from(["elita", "serve"]);
     let (outbound, cache) = (Outbound::new(None)?, site.directory.path().join("cache"));
-    let plugins = Plugins::new(svc.clone(), storage.clone(), outbound, &cache, settings.limits, BTreeMap::new())?;
+    let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, settings.limits, BTreeMap::new())?;
+    let effects = GuestEffects::new(svc.clone(), plugins.clone(), storage.clone(), &no_uploads());
+    let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(effects));
 
     let mut costs = Vec::new();
     let mut of_rust = None;
@@ -58,9 +62,9 @@ pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> 
         plugins.prepare(digest).await.map_err(|error| anyhow::anyhow!(error.message))?;
         let compiling = began.elapsed().as_secs_f64();
 
-        let arms = Arms { svc: svc.clone(), plugins: plugins.clone(), digest, bare };
+        let arms = Arms { svc: svc.clone(), sandbox: sandbox.clone(), digest, bare };
         // On the threads that guests run on, as a worker would.
-        let (figures, memory) = plugins.guest_threads().spawn(arms.measure(rounds, calls)).await??;
+        let (figures, memory) = sandbox.guest_threads().spawn(arms.measure(rounds, calls)).await??;
         let micros = median(figures.iter().map(|(elita, _)| *elita).collect());
         let of_rust = of_rust.get_or_insert(micros);
         let [elita, bare] = memory.map(|bytes| bytes / f64::from(1 << 20));
@@ -71,7 +75,7 @@ pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> 
         let (what, beside) = (format!("plugin call in {language}"), "bare wasmtime, same component");
         report.add(Comparison::new("6", &what, beside, "µs", figures).goal(Goal::AtMost(1.2)));
         if language == "Rust" {
-            beside_extism(&plugins, &svc, digest, rounds, calls, report).await?;
+            beside_extism(&sandbox, &svc, digest, rounds, calls, report).await?;
         }
     }
     svc.close().await;
@@ -87,15 +91,15 @@ pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> 
 impl Arms {
     /// Both in turns; and what a run of each takes of memory.
     async fn measure(self, rounds: usize, calls: usize) -> anyhow::Result<(Rounds, [f64; 2])> {
-        let Self { svc, plugins, digest, bare } = self;
-        elita_calls(&svc, &plugins, digest, calls).await?;
+        let Self { svc, sandbox, digest, bare } = self;
+        elita_calls(&svc, &sandbox, digest, calls).await?;
         bare_calls(&bare, calls).await?;
         let (mut figures, mut elita_memory, mut bare_memory) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let elita = elita_calls(&svc, &plugins, digest, calls).await?;
+            let elita = elita_calls(&svc, &sandbox, digest, calls).await?;
             let peer = bare_calls(&bare, calls).await?;
             figures.push((per_call(elita, calls), per_call(peer, calls)));
-            elita_memory.push(elita_memory_of_a_run(&svc, &plugins, digest).await? as f64);
+            elita_memory.push(elita_memory_of_a_run(&svc, &sandbox, digest).await? as f64);
             bare_memory.push(bare.memory_of(ASK).await.map_err(|error| anyhow::anyhow!("{error:#}"))? as f64);
         }
         Ok((figures, [median(elita_memory), median(bare_memory)]))
@@ -103,7 +107,7 @@ impl Arms {
 }
 
 async fn beside_extism(
-    plugins: &Plugins,
+    sandbox: &Sandbox,
     svc: &DataSvc,
     digest: Digest,
     rounds: usize,
@@ -116,9 +120,9 @@ async fn beside_extism(
     }
     let mut figures = Vec::new();
     for _ in 0..rounds {
-        let (svc, of_elita) = (svc.clone(), plugins.clone());
+        let (svc, of_elita) = (svc.clone(), sandbox.clone());
         let elita = async move { elita_calls(&svc, &of_elita, digest, calls).await };
-        let elita = plugins.guest_threads().spawn(elita).await??;
+        let elita = sandbox.guest_threads().spawn(elita).await??;
         figures.push((per_call(elita, calls), peers::extism(calls).await?));
     }
     let comparison = Comparison::new("6", "plugin call in Rust", "extism, a plugin that does as little", "µs", figures);
@@ -126,35 +130,35 @@ async fn beside_extism(
     Ok(())
 }
 
-async fn elita_calls(svc: &DataSvc, plugins: &Plugins, digest: Digest, calls: usize) -> anyhow::Result<Duration> {
+async fn elita_calls(svc: &DataSvc, sandbox: &Sandbox, digest: Digest, calls: usize) -> anyhow::Result<Duration> {
     let (claim, lease) = (claim(digest, ACTION)?, lease());
     let began = Instant::now();
     for _ in 0..calls {
-        elita_call(svc, plugins, &claim, &lease, || {}).await?;
+        elita_call(svc, sandbox, &claim, &lease, || {}).await?;
     }
     Ok(began.elapsed())
 }
 
 /// What a run has taken of memory that is nobody else's, when it asks whether to stop.
-async fn elita_memory_of_a_run(svc: &DataSvc, plugins: &Plugins, digest: Digest) -> anyhow::Result<u64> {
+async fn elita_memory_of_a_run(svc: &DataSvc, sandbox: &Sandbox, digest: Digest) -> anyhow::Result<u64> {
     let during = Arc::new(AtomicU64::new(0));
     let seen = during.clone();
     let before = memory::private_bytes();
     let look = move || seen.store(memory::private_bytes(), Ordering::Relaxed);
-    elita_call(svc, plugins, &claim(digest, ASK)?, &lease(), look).await?;
+    elita_call(svc, sandbox, &claim(digest, ASK)?, &lease(), look).await?;
     Ok(during.load(Ordering::Relaxed).saturating_sub(before))
 }
 
 async fn elita_call(
     svc: &DataSvc,
-    plugins: &Plugins,
+    sandbox: &Sandbox,
     claim: &Claim,
     lease: &Lease,
     when_it_asks: impl Fn() + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
     let Work::Action(work) = &claim.work else { anyhow::bail!("only actions are called") };
     let run = ActionRun {
-        log: svc.job_log(claim, plugins.limits().job_log()),
+        log: svc.job_log(claim, sandbox.plugins().limits().job_log()),
         lease: lease.clone(),
         claim: claim.clone(),
         work: work.clone(),
@@ -163,9 +167,14 @@ async fn elita_call(
             when_it_asks();
             false
         }),
-        tell_queued: Box::new(|| {}),
     };
-    plugins.run_action(run).await.map(drop).map_err(|error| anyhow::anyhow!("{}", error.message))
+    sandbox.run_action(run).await.map(drop).map_err(|error| anyhow::anyhow!("{}", error.message))
+}
+
+/// Nothing is uploaded here.
+fn no_uploads() -> UploadLimits {
+    let archive = ArchiveLimits { entries: 0, unpacked_bytes: 0, names_bytes: 0 };
+    UploadLimits { bytes: 0, time: Duration::ZERO, at_a_time: 1, archives: 1, archive, places: Vec::new() }
 }
 
 fn lease() -> Lease {

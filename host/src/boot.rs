@@ -1,6 +1,7 @@
 //! The only place where the parts are put together, and taken apart again in the other order.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,7 +15,7 @@ use crate::data_dir::{self, DataDir};
 use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
 use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::Outbound;
-use crate::plugin::{Loader, Plugins};
+use crate::plugin::{Loader, Plugins, Sandbox};
 use crate::postgres::Embedded;
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
@@ -149,7 +150,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let cache = data_dir.path().join("cache");
     let outbound = Outbound::new(settings.outbound_ca_file.as_deref())?;
     let (limits, grants) = (settings.limits.clone(), settings.grants.clone());
-    let plugins = Plugins::new(svc.clone(), storage.clone(), outbound.clone(), &cache, limits, grants)?;
+    let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, limits, grants)?;
     plugins.refresh().await?;
     let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;
@@ -157,8 +158,9 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let files = Files { id: storage.id().await?, shared: settings.storage_shared };
     let (engine, worker) = Engine::new(svc.clone(), engine_settings(settings, host), stopped.clone());
     let uploads = upload_limits(&settings.uploads);
-    let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound, uploads);
-    engine.register(work.kinds());
+    let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), uploads);
+    let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work.clone()));
+    engine.register(work.kinds(&sandbox));
     worker.join(files).await?;
 
     // Last of what can fail, because the password is shown only once.

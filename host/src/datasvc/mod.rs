@@ -36,6 +36,7 @@ pub use documents::gitdeploys::{
 pub use documents::groups::{Change as GroupChange, Group, GroupGitdeploys, NewGroup};
 pub use documents::keypairs::{Change as KeypairChange, Keypair, NewKeys};
 pub use documents::package_maps::{Change as PackageMapChange, MASTER, PackageMap, PackageRule, PackageRules};
+pub use documents::packages::NewPackage;
 pub use documents::plugin_access::{InterfaceAccess, PluginAccess};
 pub use documents::plugins::{
     ActivePlugin, FedPlugin, Plugin, PluginAction, PluginHooks, PluginState, RegisteredAction, RegisteredParameter,

@@ -5,6 +5,9 @@ wasmtime::component::bindgen!({
     world: "plugin",
     imports: { default: async | trappable },
     exports: { default: async },
+    with: {
+        "elita:plugin/builds.package-writer": crate::plugin::host::packages::Package,
+    },
     trappable_error_type: {
         "elita:plugin/types.error" => crate::plugin::host::HostError,
     },

@@ -95,6 +95,32 @@ impl Storage {
         }
     }
 
+    /// Removes a file of an upload.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`].
+    pub async fn remove_build_file(&self, folder: Uuid, filename: &str) -> Result<(), StorageError> {
+        match self.store.delete(&build_key(folder, filename)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes all files of an upload but these, finished or not; says how many there were.
+    ///
+    /// # Errors
+    /// [`StorageError::Remove`].
+    pub async fn remove_other_build_files(&self, folder: Uuid, kept: Vec<String>) -> Result<usize, StorageError> {
+        let folder = self.build_folder(folder);
+        let removed = tokio::task::spawn_blocking(move || {
+            let is_kept = |file: &DirEntry| kept.iter().any(|kept| file.file_name() == **kept);
+            let others: Vec<_> = entries(&folder)?.into_iter().filter(|file| !is_kept(file)).collect();
+            others.iter().try_for_each(|file| std::fs::remove_file(file.path()))?;
+            Ok(others.len())
+        });
+        removed.await?.map_err(StorageError::Remove)
+    }
+
     /// The uploads whose files have not changed for so long.
     ///
     /// # Errors
@@ -105,7 +131,7 @@ impl Storage {
         looked.map_err(StorageError::Look)
     }
 
-    fn build_folder(&self, folder: Uuid) -> PathBuf {
+    pub(super) fn build_folder(&self, folder: Uuid) -> PathBuf {
         self.directory.join(BUILDS).join(folder.to_string())
     }
 }
@@ -126,7 +152,7 @@ fn old_folders(builds: &Path, before: SystemTime) -> io::Result<Vec<Uuid>> {
     Ok(old)
 }
 
-fn entries(directory: &Path) -> io::Result<Vec<DirEntry>> {
+pub(super) fn entries(directory: &Path) -> io::Result<Vec<DirEntry>> {
     match std::fs::read_dir(directory) {
         Ok(entries) => entries.collect(),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
@@ -135,7 +161,7 @@ fn entries(directory: &Path) -> io::Result<Vec<DirEntry>> {
 }
 
 /// When it last changed; none if it has gone.
-fn changed(entry: &DirEntry) -> io::Result<Option<SystemTime>> {
+pub(super) fn changed(entry: &DirEntry) -> io::Result<Option<SystemTime>> {
     match entry.metadata().and_then(|metadata| metadata.modified()) {
         Ok(at) => Ok(Some(at)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -143,6 +169,6 @@ fn changed(entry: &DirEntry) -> io::Result<Option<SystemTime>> {
     }
 }
 
-fn build_key(folder: Uuid, filename: &str) -> Key {
+pub(super) fn build_key(folder: Uuid, filename: &str) -> Key {
     Key::from_iter([BUILDS, &folder.to_string(), filename])
 }

@@ -1,10 +1,13 @@
 //! The object store: files too big for rows, by name. Knows neither the data services nor plugins.
 //!
-//! Components are kept by their digests; `builds` keeps what is uploaded, which comes in through `incoming`.
+//! Components are kept by their digests; `builds` keeps what is uploaded, which comes in through `incoming`; a `view` is
+//! what a run gets to see of it.
 
 pub mod archive;
 mod builds;
+mod candidate;
 mod incoming;
+mod view;
 
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
@@ -18,7 +21,9 @@ use object_store::{ObjectStore, ObjectStoreExt as _, PutMode};
 use tokio::task::JoinError;
 use uuid::Uuid;
 
+pub use self::candidate::Candidate;
 pub use self::incoming::{Incoming, Received, Sealed};
+pub use self::view::View;
 
 /// Where a store has its id.
 const ID: &str = "storage-id";
@@ -53,6 +58,9 @@ pub enum StorageError {
     /// A file for work in progress cannot be made, read or written.
     #[error("a scratch file in the store's directory cannot be used: {0}")]
     Scratch(#[source] io::Error),
+    /// Files cannot be shown to a run.
+    #[error("files in the store cannot be shown to a run: {0}")]
+    View(#[source] io::Error),
     /// A part of the work broke off.
     #[error("a file was not written to its end: {0}")]
     Unfinished(#[source] JoinError),
@@ -67,6 +75,13 @@ impl From<object_store::Error> for StorageError {
 impl From<io::Error> for StorageError {
     fn from(error: io::Error) -> Self {
         if is_full(&error) { Self::Full(error.into()) } else { Self::Scratch(error) }
+    }
+}
+
+impl StorageError {
+    /// What went wrong with a view.
+    fn of_view(error: io::Error) -> Self {
+        if is_full(&error) { Self::Full(error.into()) } else { Self::View(error) }
     }
 }
 

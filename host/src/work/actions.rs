@@ -1,14 +1,25 @@
 //! Actions: which there are, how a request becomes a job, and how that job runs.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
 use tokio::runtime::Handle;
 
 use super::Work;
 use crate::datasvc::{
     ACTION, ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, Kind as Noun, Listed, NewActionJob,
-    Outcome, Page, Permission, PluginAction, Result,
+    Outcome, Page, Parent, Permission, PluginAction, Result,
 };
 use crate::engine::{Kind, Run};
-use crate::plugin::{ActionRun, Asked, RunError};
+use crate::plugin::{ActionRun, FoundAction, RunError, Sandbox};
+
+/// What was asked of an action: the `data` of its job.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// In the order of the request, repeats and all.
+    parameters: Vec<(String, String)>,
+}
 
 impl Work {
     /// The actions of an application, by name.
@@ -45,7 +56,8 @@ impl Work {
             Some(found) => found,
             None => return self.submitted_before(caller, application, action, idempotency).await,
         };
-        let job = self.0.plugins.new_job(&found, parameters, None)?;
+        let timeout = self.0.plugins.limits().run_timeout(found.action.timeout_seconds);
+        let job = new_job(&found, parameters, timeout, None)?;
         let (job, ready) = (NewActionJob { idempotency, ..job }, self.0.plugins.is_ready(found.digest));
         self.0.engine.submit(caller, job, ready).await
     }
@@ -76,8 +88,41 @@ impl Work {
     }
 }
 
+/// The job that a request for an action becomes; `parent` is the job that asks for it, if it is one.
+///
+/// # Errors
+/// [`Error::MissingParameters`] if not all declared ones are there; [`Error::TooMany`] if too many jobs are above it.
+pub(super) fn new_job(
+    found: &FoundAction,
+    parameters: Vec<(String, String)>,
+    timeout: Duration,
+    parent: Option<Parent>,
+) -> Result<NewActionJob> {
+    let declared = found.action.parameters.iter().map(|parameter| &parameter.name);
+    let missing: Vec<_> =
+        declared.filter(|name| !parameters.iter().any(|(given, _)| given == *name)).cloned().collect();
+    if !missing.is_empty() {
+        return Err(Error::MissingParameters { missing });
+    }
+    if let Some(parent) = parent {
+        parent.check()?;
+    }
+    Ok(NewActionJob {
+        application: found.action.application.clone(),
+        action: found.action.name.clone(),
+        plugin: found.plugin.clone(),
+        digest: found.digest,
+        idempotent: found.action.idempotent,
+        timeout,
+        data: to_raw_value(&Asked { parameters }).map_err(Error::internal)?,
+        idempotency: None,
+        taker: None,
+        parent,
+    })
+}
+
 /// The kind of work that runs an action of a plugin.
-pub(super) struct Actions(pub(super) Work);
+pub(super) struct Actions(pub(super) Sandbox);
 
 impl Kind for Actions {
     const NAME: &'static str = ACTION;
@@ -89,23 +134,23 @@ impl Kind for Actions {
     }
 
     fn threads(&self) -> Option<&Handle> {
-        Some(self.0.0.plugins.guest_threads())
+        Some(self.0.guest_threads())
     }
 
     fn ready(&self) -> Vec<Digest> {
-        self.0.0.plugins.ready()
+        self.0.plugins().ready()
     }
 
     async fn prepare(&self, claim: &Claim) -> std::result::Result<(), JobError> {
         match &claim.plugin {
-            Some(plugin) => self.0.0.plugins.prepare(plugin.digest).await.map_err(failed),
+            Some(plugin) => self.0.plugins().prepare(plugin.digest).await.map_err(failed),
             None => Err(without_plugin()),
         }
     }
 
     async fn run(&self, run: &Run, asked: Asked) -> Outcome {
         let Some(plugin) = run.claim.plugin.clone() else { return Outcome::Failed(without_plugin()) };
-        let (cancel, engine) = (run.cancel.clone(), self.0.0.engine.clone());
+        let cancel = run.cancel.clone();
         let action = ActionRun {
             claim: run.claim.clone(),
             plugin,
@@ -113,9 +158,8 @@ impl Kind for Actions {
             lease: run.lease.clone(),
             parameters: asked.parameters,
             cancel_requested: Box::new(move || cancel.is_requested()),
-            tell_queued: Box::new(move || engine.tell_queued()),
         };
-        match self.0.0.plugins.run_action(action).await {
+        match self.0.run_action(action).await {
             Ok(result) => Outcome::Succeeded(result),
             Err(error) => Outcome::Failed(failed(error)),
         }
@@ -126,7 +170,7 @@ fn without_plugin() -> JobError {
     JobError::internal("a job runs an action", &Error::internal("and its row names no plugin"))
 }
 
-fn failed(error: RunError) -> JobError {
+pub(super) fn failed(error: RunError) -> JobError {
     let RunError { code, message, details, trace } = error;
     JobError { code: code.into(), message, details: details.map(|details| *details), trace }
 }

@@ -1,10 +1,11 @@
 //! Builds: what is done with their files.
 
-use tracing::warn;
+use tracing::{error, warn};
 use uuid::Uuid;
 
 use super::{Inner, Work};
-use crate::datasvc::{AppName, BuildName, Caller, Expected, Result};
+use crate::datasvc::{AppName, BuildName, Caller, Expected, JobError, Result};
+use crate::storage::StorageError;
 
 impl Work {
     /// Removes a build and its files.
@@ -32,5 +33,16 @@ impl Inner {
         if let Err(problem) = self.storage.remove_build_files(folder).await {
             warn!("files of a build stay for now: {problem}");
         }
+    }
+}
+
+/// Why a job that stores files of a build fails.
+pub(super) fn not_stored(error: StorageError) -> JobError {
+    match error {
+        StorageError::Full(cause) => {
+            error!("files of a build were not stored, because there is no room: {cause}");
+            JobError::new("storage-full", "the server has no room for the file")
+        }
+        fault => JobError::internal("files of a build could not be stored", &fault),
     }
 }

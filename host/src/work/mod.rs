@@ -5,7 +5,11 @@
 //! how to add one.
 
 mod actions;
+mod archives;
 mod builds;
+mod effects;
+mod hooks;
+mod new_package;
 mod packages;
 mod upload;
 
@@ -13,10 +17,12 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use self::archives::Archives;
+use self::hooks::Hooks;
 use crate::datasvc::{DataSvc, Plugin, PluginAccess};
 use crate::engine::{Engine, Kinds};
 use crate::outbound::Outbound;
-use crate::plugin::Plugins;
+use crate::plugin::{Plugins, Sandbox};
 use crate::storage::Storage;
 
 pub use self::packages::StoredPackage;
@@ -35,8 +41,7 @@ struct Inner {
     uploads: UploadLimits,
     /// A permit is a file that is fetched.
     fetches: Arc<Semaphore>,
-    /// A permit is an archive that is worked on.
-    archives: Arc<Semaphore>,
+    archives: Archives,
 }
 
 impl Work {
@@ -56,14 +61,15 @@ impl Work {
             storage,
             outbound,
             fetches: Arc::new(Semaphore::new(uploads.at_a_time)),
-            archives: Arc::new(Semaphore::new(uploads.archives)),
+            archives: Archives::new(uploads.archives, uploads.archive),
             uploads,
         }))
     }
 
     /// All kinds of work: a line each.
-    pub fn kinds(&self) -> Kinds {
-        Kinds::default().with(actions::Actions(self.clone())).with(upload::Uploads(self.clone()))
+    pub fn kinds(&self, sandbox: &Sandbox) -> Kinds {
+        let hooks = Hooks::new(sandbox.clone(), self.0.storage.clone());
+        Kinds::default().with(actions::Actions(sandbox.clone())).with(upload::Uploads { work: self.clone(), hooks })
     }
 
     /// What this plugin asks for, against what it may touch.

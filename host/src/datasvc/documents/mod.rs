@@ -13,6 +13,7 @@ pub(super) mod gitdeploys;
 pub(super) mod groups;
 pub(super) mod keypairs;
 pub(super) mod package_maps;
+pub(super) mod packages;
 pub(super) mod plugin_access;
 pub(super) mod plugins;
 pub(super) mod referrers;

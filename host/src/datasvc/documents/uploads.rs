@@ -37,6 +37,17 @@ pub enum FileType {
 }
 
 impl FileType {
+    /// As it is called in the documents.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is none of them.
+    pub fn parse(name: &str) -> Result<Self> {
+        let known = [Self::Zip, Self::TarGz, Self::TarBz2].into_iter().find(|known| known.as_str() == name);
+        known.ok_or_else(|| {
+            Error::invalid("file_type", format!("`{name:.40}` is not one of `zip`, `tar.gz` and `tar.bz2`"))
+        })
+    }
+
     /// As in the documents, and at the end of file names.
     pub fn as_str(self) -> &'static str {
         match self {

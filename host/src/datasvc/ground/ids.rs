@@ -222,6 +222,19 @@ impl Serialize for Digest {
     }
 }
 
+impl<'de> Deserialize<'de> for Digest {
+    /// As it is serialized: `sha256:` and 64 digits.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.is_ascii());
+        let bytes = digits.and_then(|digits| {
+            let pair = |at: usize| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok();
+            (0..32).map(pair).collect::<Option<Vec<u8>>>()
+        });
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or_else(|| serde::de::Error::custom("no digest"))
+    }
+}
+
 impl TryFrom<Vec<u8>> for Digest {
     type Error = Error;
 

@@ -159,20 +159,21 @@ impl JobLog {
         answered.await.map_err(Error::internal)?
     }
 
-    /// Adds a call of the plugin to the job's trace; `target` is what it was about.
+    /// Adds a call of a plugin to the job's trace; `target` is what it was about.
     pub fn trace_call(
         &self,
+        plugin: &PluginName,
         call: impl Into<Cow<'static, str>>,
         target: &str,
         outcome: impl Into<Cow<'static, str>>,
         took: Duration,
     ) {
-        self.0.trace.call(call.into(), target, outcome.into(), took);
+        self.0.trace.call(plugin, call.into(), target, outcome.into(), took);
     }
 
-    /// Adds a line of the plugin's output to the job's trace.
-    pub fn trace_output(&self, stream: &'static str, level: &'static str, text: &str) {
-        self.0.trace.output(stream, level, text);
+    /// Adds a line of a plugin's output to the job's trace.
+    pub fn trace_output(&self, plugin: &PluginName, stream: &'static str, level: &'static str, text: &str) {
+        self.0.trace.output(plugin, stream, level, text);
     }
 
     /// Waits until all entries so far can be read.

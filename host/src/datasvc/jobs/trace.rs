@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Result};
-use crate::datasvc::ground::ids::JobId;
+use crate::datasvc::ground::ids::{JobId, PluginName};
 use crate::datasvc::ground::sql::json_column;
 
 /// How many lines of a run are kept.
@@ -23,7 +23,14 @@ const MAX_TEXT_CHARS: usize = 1_000;
 /// How many of the lines are about calls that cost so little that a run may make very many of them.
 const MAX_FREQUENT_LINES: usize = MAX_LINES / 2;
 /// Those calls.
-const FREQUENT: [&str; 4] = ["jobs.append", "jobs.progress", "jobs.current", "jobs.cancel-requested"];
+const FREQUENT: [&str; 6] = [
+    "jobs.append",
+    "jobs.progress",
+    "jobs.current",
+    "jobs.cancel-requested",
+    "builds.package-writer.write",
+    "builds.read-package",
+];
 
 /// One line of a job's trace.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -31,6 +38,9 @@ pub struct TraceLine {
     /// When the call began, or the text was written.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
+    /// The plugin that made the call, or wrote the text. Null in traces of Elita 0.1.0 and before.
+    #[serde(default)]
+    pub plugin: Option<PluginName>,
     /// What it is.
     #[serde(flatten)]
     pub event: TraceEvent,
@@ -104,6 +114,7 @@ impl Tracer {
     /// Adds a call that has taken this long.
     pub(in crate::datasvc) fn call(
         &self,
+        plugin: &PluginName,
         call: Cow<'static, str>,
         target: &str,
         outcome: Cow<'static, str>,
@@ -117,19 +128,25 @@ impl Tracer {
             traced.frequent += usize::from(is_frequent);
             let at = OffsetDateTime::now_utc() - took;
             let duration_ms = took.as_micros() as f64 / 1000.0;
-            traced
-                .lines
-                .push(TraceLine { at, event: TraceEvent::Call { call, target: cut(target), outcome, duration_ms } });
+            let event = TraceEvent::Call { call, target: cut(target), outcome, duration_ms };
+            traced.lines.push(TraceLine { at, plugin: Some(plugin.clone()), event });
         }
     }
 
     /// Adds a line of output.
-    pub(in crate::datasvc) fn output(&self, stream: &'static str, level: &'static str, text: &str) {
+    pub(in crate::datasvc) fn output(
+        &self,
+        plugin: &PluginName,
+        stream: &'static str,
+        level: &'static str,
+        text: &str,
+    ) {
         let mut traced = self.lock();
         if traced.take(text.len()) {
             let at = OffsetDateTime::now_utc();
             let (stream, level) = (stream.into(), level.into());
-            traced.lines.push(TraceLine { at, event: TraceEvent::Output { stream, level, text: cut(text) } });
+            let event = TraceEvent::Output { stream, level, text: cut(text) };
+            traced.lines.push(TraceLine { at, plugin: Some(plugin.clone()), event });
         }
     }
 

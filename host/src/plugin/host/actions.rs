@@ -6,7 +6,7 @@ use super::{HostError, names, page};
 use crate::datasvc::{ActionName, AppName, Error, PluginAction, RegisteredParameter};
 use crate::plugin::bindings::elita::plugin::actions;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
-use crate::plugin::instance::GuestState;
+use crate::plugin::sandbox::instance::GuestState;
 
 /// How many jobs a run may start.
 const MAX_STARTED: u32 = 100;
@@ -15,14 +15,14 @@ impl actions::Host for GuestState {
     async fn get(&mut self, application: String, action: String) -> Result<actions::Action, HostError> {
         let call = self.call("actions.get", &[&application, &action])?;
         let (application, action) = (AppName::parse(application)?, ActionName::parse(action)?);
-        let found = call.timed(call.plugins.action(&call.caller, &application, &action)).await?;
+        let found = call.timed(call.registered.action(&call.caller, &application, &action)).await?;
         Ok(found.document().into())
     }
 
     async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
         let call = self.call("actions.list", &[&application])?;
         let (application, part) = (AppName::parse(application)?, page(part)?);
-        let listed = call.timed(call.plugins.actions(&call.caller, &application, &part)).await?;
+        let listed = call.timed(call.registered.actions(&call.caller, &application, &part)).await?;
         Ok(names(listed, |action| action.name.to_string()))
     }
 
@@ -37,15 +37,8 @@ impl actions::Host for GuestState {
         if call.started.fetch_add(1, Ordering::Relaxed) >= MAX_STARTED {
             return Err(Error::TooMany { what: "jobs started by one run", limit: MAX_STARTED }.into());
         }
-        let starting = async {
-            call.caller.require_execute(&application, &action)?;
-            let found = call.plugins.action(&call.caller, &application, &action).await?;
-            let job = call.plugins.new_job(&found, parameters, Some(call.parent()))?;
-            call.svc.enqueue_action(&call.caller, job).await
-        };
-        let enqueued = call.timed(starting).await?;
-        (call.tell_queued)();
-        Ok(enqueued.job_id.to_string())
+        let started = call.effects.run_action(&call.caller, application, action, parameters, call.parent());
+        Ok(call.timed(started).await?.to_string())
     }
 }
 

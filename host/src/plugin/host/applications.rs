@@ -4,7 +4,7 @@ use super::{HostError, attributes, change, names, page};
 use crate::datasvc::{AppName, Error, Expected};
 use crate::plugin::bindings::elita::plugin::applications;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
-use crate::plugin::instance::GuestState;
+use crate::plugin::sandbox::instance::GuestState;
 
 impl applications::Host for GuestState {
     async fn get(&mut self, application: String) -> Result<applications::Application, HostError> {

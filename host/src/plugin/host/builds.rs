@@ -1,10 +1,13 @@
 //! The imported interface `builds`.
 
+use wasmtime::component::Resource;
+
+use super::packages::Package;
 use super::{HostError, attributes, change, names, page};
 use crate::datasvc::{AppName, BuildName, Expected};
 use crate::plugin::bindings::elita::plugin::builds;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
-use crate::plugin::instance::GuestState;
+use crate::plugin::sandbox::instance::GuestState;
 
 impl builds::Host for GuestState {
     async fn get(&mut self, application: String, build: String) -> Result<builds::Build, HostError> {
@@ -40,10 +43,27 @@ impl builds::Host for GuestState {
     async fn delete(&mut self, application: String, build: String) -> Result<(), HostError> {
         let call = self.call("builds.delete", &[&application, &build])?;
         let (application, build) = (AppName::parse(application)?, BuildName::parse(build)?);
-        let deleted = call.svc.delete_build(&call.caller, &application, &build, &Expected::Any);
-        if let Some(upload) = call.timed(deleted).await? {
-            call.plugins.remove_build_files(upload).await;
-        }
-        Ok(())
+        Ok(call.timed(call.effects.delete_build(&call.caller, application, build)).await?)
+    }
+
+    async fn add_package(
+        &mut self,
+        application: String,
+        build: String,
+        name: String,
+        file_type: String,
+    ) -> Result<Resource<Package>, HostError> {
+        self.begin_package([application, build, name], &file_type).await
+    }
+
+    async fn read_package(
+        &mut self,
+        application: String,
+        build: String,
+        name: String,
+        offset: u64,
+        length: u32,
+    ) -> Result<Vec<u8>, HostError> {
+        self.read_piece([application, build, name], offset, length).await
     }
 }

@@ -5,7 +5,7 @@ use crate::datasvc::{Error, GitProvider, GitProviderName};
 use crate::plugin::bindings::elita::plugin::git_providers;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
 use crate::plugin::convert::{json, timestamp};
-use crate::plugin::instance::GuestState;
+use crate::plugin::sandbox::instance::GuestState;
 
 impl git_providers::Host for GuestState {
     async fn get(&mut self, provider: String) -> Result<git_providers::GitProvider, HostError> {

@@ -5,7 +5,7 @@ use crate::datasvc::{AppName, Error, Expected, GitProviderName, GitRepo, GitRepo
 use crate::plugin::bindings::elita::plugin::git_repos;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
 use crate::plugin::convert::{json, timestamp};
-use crate::plugin::instance::GuestState;
+use crate::plugin::sandbox::instance::GuestState;
 
 impl git_repos::Host for GuestState {
     async fn get(&mut self, application: String, repo: String) -> Result<git_repos::GitRepo, HostError> {

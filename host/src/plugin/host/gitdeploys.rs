@@ -8,7 +8,7 @@ use crate::datasvc::{
 use crate::plugin::bindings::elita::plugin::gitdeploys;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
 use crate::plugin::convert::{json, timestamp};
-use crate::plugin::instance::GuestState;
+use crate::plugin::sandbox::instance::GuestState;
 
 impl gitdeploys::Host for GuestState {
     async fn get(&mut self, application: String, gitdeploy: String) -> Result<gitdeploys::Gitdeploy, HostError> {

@@ -7,7 +7,7 @@ use crate::datasvc::{
 use crate::plugin::bindings::elita::plugin::groups;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
 use crate::plugin::convert::{json, timestamp};
-use crate::plugin::instance::GuestState;
+use crate::plugin::sandbox::instance::GuestState;
 
 impl groups::Host for GuestState {
     async fn get(

@@ -25,15 +25,15 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView as _};
 use self::trace::RequestTrace;
 use crate::datasvc::{Caller, Lease, PluginName};
 use crate::outbound::{Error, Outbound, Place, Reach, Request, RequestLimits, Response, ResponseBody};
-use crate::plugin::instance::{GuestState, Run};
-use crate::plugin::limits::Limits;
+use crate::plugin::sandbox::instance::{GuestState, Run};
+use crate::plugin::sandbox::limits::Limits;
 
 /// The interfaces in the version that wasmtime links; guests of any 0.2 get them.
 const TYPES: &str = "wasi:http/types@0.2.12";
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
 /// What the headers of one request may take. A guest may have as many of them as handles.
-pub(in crate::plugin) const MAX_FIELDS_BYTES: usize = 32 * 1024;
+pub(crate) const MAX_FIELDS_BYTES: usize = 32 * 1024;
 /// What else a request that is not sent yet keeps in memory: its method, its server and its path. wasmtime bounds the
 /// scheme.
 const MAX_METHOD_BYTES: usize = 64;
@@ -45,7 +45,7 @@ const BODY_CHUNK_BYTES: usize = 64 * 1024;
 type SentRequest = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), WasiError>> + Send>), WasiError>;
 
 /// What a run has of `wasi:http`.
-pub(in crate::plugin) struct Http {
+pub(crate) struct Http {
     context: WasiHttpCtx,
     hooks: Hooks,
 }
@@ -66,7 +66,7 @@ struct Sender {
 }
 
 /// Adds `types` and `outgoing-handler`; no other interface of the package is offered.
-pub(in crate::plugin) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+pub(crate) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     types::add_to_linker::<_, WasiHttp>(linker, &LinkOptions::default().into(), GuestState::http)?;
     // wasmtime's own knows no code for what goes wrong while a response is read.
     linker.allow_shadowing(true);
@@ -144,23 +144,23 @@ fn error_code(
 }
 
 impl Http {
-    pub(in crate::plugin) fn new(limits: &Limits, run: Option<&Run>) -> Self {
+    pub(crate) fn new(limits: &Limits, run: Option<&Run>) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(MAX_FIELDS_BYTES);
         let sender = run.map(|run| Sender {
-            outbound: run.plugins.outbound().clone(),
+            outbound: run.outbound.clone(),
             caller: run.caller.clone(),
             plugin: run.plugin.clone(),
             lease: run.lease.clone(),
             limits: limits.http(),
             room: Arc::new(Semaphore::new(limits.http_requests as usize)),
-            trace: Arc::new(RequestTrace::new(run.log.clone())),
+            trace: Arc::new(RequestTrace::new(run.log.clone(), run.plugin.clone())),
         });
         Self { context, hooks: Hooks(sender) }
     }
 
     /// What wasmtime does its part with.
-    pub(in crate::plugin) fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
+    pub(crate) fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
         WasiHttpCtxView { ctx: &mut self.context, table, hooks: &mut self.hooks }
     }
 }

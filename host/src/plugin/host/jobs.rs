@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::{Call, HostError};
 use crate::datasvc::{Error, JobId, Json, MAX_ENTRIES_PAGE_BYTES};
 use crate::plugin::bindings::elita::plugin::jobs;
-use crate::plugin::instance::GuestState;
 use crate::plugin::json;
+use crate::plugin::sandbox::instance::GuestState;
 
 /// An entry of `progress`, in the order in which it is shown.
 #[derive(Serialize)]

@@ -1,8 +1,8 @@
 //! The imported interface `log`.
 
 use crate::plugin::bindings::elita::plugin::log;
-use crate::plugin::instance::GuestState;
-use crate::plugin::output::Level;
+use crate::plugin::sandbox::instance::GuestState;
+use crate::plugin::sandbox::output::Level;
 
 impl log::Host for GuestState {
     async fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {

@@ -11,6 +11,7 @@ pub(super) mod http;
 mod jobs;
 mod log;
 mod package_maps;
+pub(crate) mod packages;
 mod servers;
 
 use std::ops::Deref;
@@ -18,11 +19,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
+use wasmtime_wasi::ResourceTableError;
 
 use super::bindings::elita::plugin::types;
-use super::error::Exceeded;
-use super::instance::{GuestState, Run};
 use super::json;
+use super::sandbox::error::Exceeded;
+use super::sandbox::instance::{GuestState, Run};
 use crate::datasvc::{Attributes, Error, Listed, Page, Patch};
 
 /// Why a host call did not do what was asked. Most reach the guest as a value; the rest end the run.
@@ -47,6 +49,9 @@ pub(crate) enum HostError {
         /// How long it waited.
         limit: Duration,
     },
+    /// The guest has no such handle, or too many.
+    #[error(transparent)]
+    Handle(#[from] ResourceTableError),
     /// The run passed a limit by this call.
     #[error(transparent)]
     Exceeded(#[from] Exceeded),
@@ -72,7 +77,7 @@ impl HostError {
         match self {
             Self::TimedOut { .. } => ("timed-out", types::Error::TimedOut),
             Self::Unconfirmed { .. } => UNAVAILABLE,
-            Self::Exceeded(_) => LIMIT_EXCEEDED,
+            Self::Exceeded(_) | Self::Handle(_) => LIMIT_EXCEEDED,
             Self::WhileRegistering { .. } => DENIED,
             Self::Refused(error) => match error {
                 Error::NotFound { .. } => ("not-found", types::Error::NotFound),
@@ -96,7 +101,8 @@ impl types::Host for GuestState {
     fn convert_error(&mut self, error: HostError) -> wasmtime::Result<types::Error> {
         match &error {
             HostError::Exceeded(limit) => return Err((*limit).into()),
-            HostError::WhileRegistering { .. } => return Err(error.into()),
+            HostError::Handle(ResourceTableError::Full) => return Err(Exceeded::Handles.into()),
+            HostError::Handle(_) | HostError::WhileRegistering { .. } => return Err(error.into()),
             HostError::Refused(Error::Unavailable(cause)) => {
                 tracing::warn!("a plugin's call found the database away: {cause}");
             }
@@ -177,7 +183,7 @@ impl Deref for Call<'_> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         let outcome = *self.outcome.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.run.log.trace_call(self.op, &self.target, outcome, self.began.elapsed());
+        self.run.log.trace_call(&self.run.plugin, self.op, &self.target, outcome, self.began.elapsed());
     }
 }
 
@@ -186,6 +192,14 @@ impl Call<'_> {
     async fn timed<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
         self.comes_to("interrupted");
         let done = self.run.timed(self.op, work).await;
+        self.comes_to(done.as_ref().map_or_else(|error| error.case().0, |_| "ok"));
+        done
+    }
+
+    /// The same, as [`Run::lasting`].
+    async fn lasting<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
+        self.comes_to("interrupted");
+        let done = self.run.lasting(work).await.map_err(HostError::from);
         self.comes_to(done.as_ref().map_or_else(|error| error.case().0, |_| "ok"));
         done
     }
@@ -200,14 +214,16 @@ impl Run {
     /// still this run's.
     async fn timed<T>(&self, op: &'static str, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
         let limit = self.host_call_limit;
-        let held = async {
-            self.lease.confirmed().await;
-            work.await
-        };
-        match tokio::time::timeout(limit, held).await {
+        match tokio::time::timeout(limit, self.lasting(work)).await {
             Ok(done) => Ok(done?),
             Err(_) if !self.lease.holds() => Err(HostError::Unconfirmed { op, limit }),
             Err(_) => Err(HostError::TimedOut { op, limit }),
         }
+    }
+
+    /// Does work that may take as long as the run; not before it is certain that the job is still this run's.
+    async fn lasting<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.lease.confirmed().await;
+        work.await
     }
 }

@@ -7,7 +7,7 @@ use crate::datasvc::{AppName, Error, Expected, PackageMap, PackageMapName, Packa
 use crate::plugin::bindings::elita::plugin::package_maps;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
 use crate::plugin::convert::{json, timestamp};
-use crate::plugin::instance::GuestState;
+use crate::plugin::sandbox::instance::GuestState;
 
 impl package_maps::Host for GuestState {
     async fn get(&mut self, application: String, map: String) -> Result<package_maps::PackageMap, HostError> {

@@ -5,7 +5,7 @@ use crate::datasvc::{Driver, EnvironmentName, Error, Expected, NewServer, Server
 use crate::plugin::bindings::elita::plugin::servers;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
 use crate::plugin::convert::{json, timestamp};
-use crate::plugin::instance::GuestState;
+use crate::plugin::sandbox::instance::GuestState;
 
 impl servers::Host for GuestState {
     async fn get(&mut self, server: String) -> Result<servers::Server, HostError> {

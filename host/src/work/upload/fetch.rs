@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use serde_json::json;
 
-use super::{Job, internal, master, not_stored};
+use super::{Job, internal, master};
 use crate::datasvc::{Digest, FileUrl, JobError, PackageFile, Upload};
 use crate::engine::StepResult;
 use crate::outbound::{self, Place, Reach, Request, RequestLimits, Response, ResponseBody};
+use crate::work::builds::not_stored;
 
 /// Until a connection is there.
 const CONNECT: Duration = Duration::from_secs(10);

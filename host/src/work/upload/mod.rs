@@ -14,20 +14,25 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::to_raw_value;
-use tracing::{error, warn};
+use tracing::warn;
 
+use super::hooks::{Hooks, ShownFiles};
 use super::{Inner, Work};
 use crate::datasvc::{
-    AppName, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError, JobId, MASTER,
-    Outcome, PackageFile, PackageMapName, PackageName, Packages, Permission, Result, StoredBuild, UPLOAD, Upload,
-    UploadSource, patiently,
+    AppName, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError, JobId, Json,
+    MASTER, Outcome, PackageFile, PackageMapName, PackageName, Packages, Permission, Result, StoredBuild, UPLOAD,
+    Upload, UploadSource, patiently,
 };
-use crate::engine::{Kind, Run, StepResult};
+use crate::engine::{Journal, Kind, Run, StepResult};
 use crate::outbound::Destination;
 use crate::storage::archive::ArchiveLimits;
 use crate::storage::{Incoming, Sealed, StorageError};
 
+pub(super) use self::packaging::package_filename;
 pub use self::sweep::sweep;
+
+/// The hook that fires once a build is stored and packaged.
+const BUILD_UPLOAD_SUCCESS: &str = "BUILD_UPLOAD_SUCCESS";
 
 /// What may be uploaded.
 #[derive(Clone, Debug)]
@@ -220,12 +225,9 @@ impl Draft {
 }
 
 /// The kind of work that takes the file of a build in.
-pub(super) struct Uploads(pub(super) Work);
-
-/// An upload's job, as its run works with it.
-struct Job<'a> {
-    work: &'a Inner,
-    run: &'a Run,
+pub(super) struct Uploads {
+    pub(super) work: Work,
+    pub(super) hooks: Hooks,
 }
 
 impl Kind for Uploads {
@@ -238,25 +240,15 @@ impl Kind for Uploads {
     }
 
     async fn run(&self, run: &Run, upload: Upload) -> Outcome {
-        let job = Job { work: &self.0.0, run };
-        let time = run.claim.timeout;
-        // Until it is stored nothing has happened that anyone could see.
-        let stored = tokio::select! {
-            stored = tokio::time::timeout(time, job.store(&upload)) => stored,
-            () = run.cancel.requested() => {
-                return Outcome::Failed(JobError::new("cancelled", "someone asked for it to stop"));
-            }
-        };
-        match stored {
-            Ok(Ok(stored)) => job.finish(&stored),
-            Ok(Err(failure)) => Outcome::Failed(failure),
-            Err(_) => Outcome::Failed(JobError::new("timed-out", format!("the upload was not done within {time:?}"))),
+        match self.take_in(run, &upload).await {
+            Ok(result) => Outcome::Succeeded(result),
+            Err(failure) => Outcome::Failed(failure),
         }
     }
 
     /// A build that has the files keeps them.
     async fn give_up(&self, claim: &Claim) {
-        let work = &self.0.0;
+        let work = &self.work.0;
         match work.svc.give_up_upload(claim).await {
             Ok(true) => work.remove_build_files(claim.job_id.into()).await,
             Ok(false) => {}
@@ -265,7 +257,7 @@ impl Kind for Uploads {
     }
 
     async fn forget(&self, job: JobId) {
-        let work = &self.0.0;
+        let work = &self.work.0;
         match work.svc.orphaned_uploads(&[job]).await {
             Ok(orphaned) if orphaned.is_empty() => {}
             Ok(_) => work.remove_build_files(job.into()).await,
@@ -274,10 +266,45 @@ impl Kind for Uploads {
     }
 }
 
+impl Uploads {
+    /// From the file to what its plugins made of it: the job's result.
+    async fn take_in(&self, run: &Run, upload: &Upload) -> StepResult<Json> {
+        let (job, journal) = (Job { work: &self.work.0, run }, run.journal().await?);
+        let hook = self.hooks.plan(run, &journal, BUILD_UPLOAD_SUCCESS).await?;
+        let time = run.claim.timeout;
+        // Until it is stored nothing has happened that anyone could see.
+        let stored = tokio::select! {
+            stored = tokio::time::timeout(time, job.store(&journal, upload)) => stored,
+            () = run.cancel.requested() => return Err(JobError::new("cancelled", "someone asked for it to stop")),
+        };
+        let timed_out = |_| JobError::new("timed-out", format!("the upload was not done within {time:?}"));
+        let Stored { master_file, packages, files } = stored.map_err(timed_out)??;
+
+        // What comes after the build is stored undoes nothing of it.
+        run.note(&json!({ "status": "stored", "master_file": master_file, "files": files }));
+        let parameters = json!({
+            "build_name": upload.build_name,
+            "filename": master_file,
+            "file_type": upload.file_type,
+            "packages": packages,
+        });
+        let filenames = packages.0.values().map(|package| package.filename.clone()).collect();
+        let shown = ShownFiles { folder: run.claim.job_id.into(), filenames };
+        let fired = self.hooks.fire(run, &journal, &hook, &parameters, Some(&shown)).await;
+        let result = json!({ "packages": packages, "files": files, "hooks": fired });
+        to_raw_value(&result).map_err(|error| internal(&error))
+    }
+}
+
+/// An upload's job, as its run works with it.
+struct Job<'a> {
+    work: &'a Inner,
+    run: &'a Run,
+}
+
 impl Job<'_> {
     /// From the file to the build that has it.
-    async fn store(&self, upload: &Upload) -> StepResult<Stored> {
-        let journal = self.run.journal().await?;
+    async fn store(&self, journal: &Journal<'_>, upload: &Upload) -> StepResult<Stored> {
         let master = match &upload.source {
             UploadSource::Sent { size_bytes, sha256 } => master(upload, *size_bytes, sha256.clone()),
             UploadSource::Fetched { indirect_url } => {
@@ -312,17 +339,6 @@ impl Job<'_> {
             problem => internal(&problem),
         })
     }
-
-    /// What comes after the build is stored. None of it undoes that.
-    fn finish(&self, stored: &Stored) -> Outcome {
-        let Stored { master_file, packages, files } = stored;
-        self.run.note(&json!({ "status": "stored", "master_file": master_file, "files": files }));
-        let result = json!({ "packages": packages, "files": files });
-        match to_raw_value(&result) {
-            Ok(result) => Outcome::Succeeded(result),
-            Err(error) => Outcome::Failed(internal(&error)),
-        }
-    }
 }
 
 /// What an upload has given its build.
@@ -337,16 +353,6 @@ struct Stored {
 fn master(upload: &Upload, size_bytes: u64, sha256: String) -> PackageFile {
     let Upload { filename, file_type, .. } = upload;
     PackageFile { filename: filename.clone(), file_type: *file_type, size_bytes, sha256 }
-}
-
-fn not_stored(error: StorageError) -> JobError {
-    match error {
-        StorageError::Full(cause) => {
-            error!("an upload failed, because there is no room: {cause}");
-            JobError::new("storage-full", "the server has no room for the file")
-        }
-        other => internal(&other),
-    }
 }
 
 /// A fault of the service, which is logged here and not shown.

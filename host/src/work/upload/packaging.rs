@@ -1,20 +1,21 @@
 //! What is in an uploaded archive, and the packages that are made of it.
 
 use std::fs::File;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bytes::BytesMut;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::{Job, internal, not_stored};
+use super::{Job, internal};
 use crate::datasvc::{
     BuildFiles, BuildName, Digest, Error, FileType, JobError, PackageFile, PackageName, PackageRule, PackageRules,
     Upload, patiently,
 };
 use crate::storage::archive::{self, ArchiveError, ArchiveLimits, Selection};
 use crate::storage::{Received, StorageError};
+use crate::work::archives::kind;
+use crate::work::builds::not_stored;
 
 /// The longest name that files have.
 const MAX_FILENAME_BYTES: usize = 255;
@@ -26,9 +27,8 @@ const MAX_WARNINGS: usize = 20;
 impl Job<'_> {
     /// The paths in the archive, all of which has been read and found to be sound.
     pub(super) async fn inspect(&self, upload: &Upload) -> Result<BuildFiles, JobError> {
-        let (master, kind, limits) = (self.open(upload).await?, kind(upload.file_type), self.limits());
-        let work = move |stop: &AtomicBool| archive::inspect(master, kind, &limits, stop);
-        let contents = self.on_archive(work).await?;
+        let (master, kind) = (self.open(upload).await?, kind(upload.file_type));
+        let contents = self.on_archive(move |limits, stop| archive::inspect(master, kind, limits, stop)).await?;
         for warning in contents.warnings.iter().take(MAX_WARNINGS) {
             self.run.note(&json!({ "status": "warning", "message": warning }));
         }
@@ -42,13 +42,13 @@ impl Job<'_> {
     /// The packages that the package map makes of the uploaded file. Those of an earlier attempt are replaced.
     pub(super) async fn package(&self, upload: &Upload) -> Result<Vec<(PackageName, PackageFile)>, JobError> {
         let Some(PackageRules(rules)) = self.rules(upload).await? else { return Ok(Vec::new()) };
-        let (master, kind, limits) = (self.open(upload).await?, kind(upload.file_type), self.limits());
+        let (master, kind) = (self.open(upload).await?, kind(upload.file_type));
         let outputs = rules.iter().map(|_| self.work.storage.scratch_file()).collect::<Result<Vec<File>, _>>();
         let outputs = outputs.map_err(not_stored)?;
         let copies = outputs.iter().map(File::try_clone).collect::<Result<Vec<_>, _>>();
         let copies = copies.map_err(|error| internal(&error))?;
         let selections = rules.values().cloned().map(selection).zip(copies).collect();
-        let work = move |stop: &AtomicBool| archive::package(master, kind, &limits, selections, stop);
+        let work = move |limits: &_, stop: &_| archive::package(master, kind, limits, selections, stop);
         let packaged = self.on_archive(work).await?;
 
         let mut packages = Vec::new();
@@ -62,7 +62,7 @@ impl Job<'_> {
                     format!("package `{name}` has no file: no pattern of it matches one in the uploaded file");
                 return Err(JobError::new("empty-package", message));
             }
-            let filename = filename(&upload.build_name, &name, upload.file_type);
+            let filename = package_filename(&upload.build_name, &name, upload.file_type);
             let Received { size_bytes, sha256 } = self.keep(&filename, output).await?;
             let sha256 = Digest::from_bytes(sha256).hex();
             let package = PackageFile { filename, file_type: upload.file_type, size_bytes, sha256 };
@@ -91,24 +91,11 @@ impl Job<'_> {
         })
     }
 
-    fn limits(&self) -> ArchiveLimits {
-        self.work.uploads.archive
-    }
-
-    /// Works on an archive on a thread of its own, when its turn has come. The work stops early if nobody waits for it
-    /// any more, and has its turn until then.
     async fn on_archive<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&AtomicBool) -> Result<T, ArchiveError> + Send + 'static,
+        work: impl FnOnce(&ArchiveLimits, &AtomicBool) -> Result<T, ArchiveError> + Send + 'static,
     ) -> Result<T, JobError> {
-        let turn = self.work.archives.clone().acquire_owned().await.map_err(|error| internal(&error))?;
-        let stop = StopOnDrop::default();
-        let stopped = stop.0.clone();
-        let worked = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work(&stopped)
-        });
-        worked.await.map_err(|error| internal(&error))?.map_err(refused)
+        self.work.archives.work(work).await.map_err(|error| internal(&*error))?.map_err(refused)
     }
 
     /// Takes a package into the store.
@@ -130,24 +117,6 @@ impl Job<'_> {
     }
 }
 
-/// Says that work is to stop, once this is dropped.
-#[derive(Default)]
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-fn kind(file_type: FileType) -> archive::FileType {
-    match file_type {
-        FileType::Zip => archive::FileType::Zip,
-        FileType::TarGz => archive::FileType::TarGz,
-        FileType::TarBz2 => archive::FileType::TarBz2,
-    }
-}
-
 fn selection(rule: PackageRule) -> Selection {
     let PackageRule { patterns, remove_prefix, prefix } = rule;
     Selection { patterns, remove_prefix, prefix }
@@ -155,7 +124,7 @@ fn selection(rule: PackageRule) -> Selection {
 
 /// The name of a package's file. It is no longer than names may be, and still no other package's: what is cut is the
 /// build's.
-fn filename(build: &BuildName, package: &PackageName, file_type: FileType) -> String {
+pub(in crate::work) fn package_filename(build: &BuildName, package: &PackageName, file_type: FileType) -> String {
     let end = format!("-{package}.{file_type}");
     let begin: String = build.as_str().chars().take(MAX_FILENAME_BYTES - end.len()).collect();
     begin + &end

@@ -30,11 +30,14 @@ async fn sweep_on(work: &Inner) {
     let mut pause = FIRST;
     loop {
         tokio::time::sleep(jittered(pause)).await;
+        if let Err(problem) = work.storage.remove_old_views(AGE).await {
+            warn!("what runs were shown of the store could not be removed: {problem}");
+        }
         match work.storage.old_build_folders(AGE).await {
             Ok(old) => {
                 let old: Vec<JobId> = old.into_iter().map(JobId::from).collect();
                 for some in old.chunks(BATCH) {
-                    if let Err(problem) = remove_orphans(work, some).await {
+                    if let Err(problem) = remove_orphans(work, some).await.and(remove_strays(work, some).await) {
                         warn!("it could not be told which files are orphaned: {problem}");
                         break;
                     }
@@ -51,6 +54,18 @@ async fn remove_orphans(work: &Inner, old: &[JobId]) -> Result<()> {
         match work.storage.remove_build_files(upload.into()).await {
             Ok(()) => info!(job.id = %upload, "files of an upload were removed, which no build has"),
             Err(problem) => warn!(job.id = %upload, "orphaned files stay: {problem}"),
+        }
+    }
+    Ok(())
+}
+
+/// Removes what interrupted writers of packages have left beside the files that builds have.
+async fn remove_strays(work: &Inner, old: &[JobId]) -> Result<()> {
+    for (upload, kept) in work.svc.stored_files(old).await? {
+        match work.storage.remove_other_build_files(upload.into(), kept).await {
+            Ok(0) => {}
+            Ok(count) => info!(job.id = %upload, "{count} files were removed beside those of a build"),
+            Err(problem) => warn!(job.id = %upload, "files beside those of a build stay: {problem}"),
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::datasvc::JobLog;
+use crate::datasvc::{JobLog, PluginName};
 use crate::outbound::{Error, Request};
 
 /// How a request ends that nobody waits for any more.
@@ -13,6 +13,7 @@ const INTERRUPTED: &str = "interrupted";
 /// Knows the requests that have no answer yet, so that those which never get one are in the trace, too.
 pub(super) struct RequestTrace {
     log: JobLog,
+    plugin: PluginName,
     open: Mutex<Open>,
 }
 
@@ -48,8 +49,8 @@ impl Drop for Traced {
 }
 
 impl RequestTrace {
-    pub(super) fn new(log: JobLog) -> Self {
-        Self { log, open: Mutex::default() }
+    pub(super) fn new(log: JobLog, plugin: PluginName) -> Self {
+        Self { log, plugin, open: Mutex::default() }
     }
 
     /// Notes that a request begins. Of the URL it is the server that is traced: the rest may hold secrets.
@@ -84,7 +85,7 @@ impl RequestTrace {
     }
 
     fn add(&self, OpenRequest { call, target, began }: OpenRequest, outcome: &str) {
-        self.log.trace_call(call, &target, outcome.to_owned(), began.elapsed());
+        self.log.trace_call(&self.plugin, call, &target, outcome.to_owned(), began.elapsed());
     }
 
     /// Nothing that holds the lock can leave a half-made change behind: a panic elsewhere does not matter.

@@ -2,7 +2,7 @@
 
 use wasmparser::{ComponentInstance, Encoding, Instance, Parser, Payload};
 
-use super::limits::Limits;
+use crate::plugin::sandbox::limits::Limits;
 
 /// The version of the package `elita:plugin` that this host offers.
 const WIT_VERSION: &str = "0.1.0";
@@ -34,10 +34,10 @@ const PAGE_BYTES: u64 = 64 * 1024;
 /// Why a file cannot be used, in a sentence for its author.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Refusal(String);
+pub(crate) struct Refusal(String);
 
 impl Refusal {
-    pub(super) fn new(reason: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
 }
@@ -46,7 +46,7 @@ impl Refusal {
 ///
 /// # Errors
 /// [`Refusal`] with the first reason that was found.
-pub(super) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Vec<String>, Refusal> {
+pub(crate) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Vec<String>, Refusal> {
     check_kind(bytes)?;
     let found = walk(bytes, limits)?;
     for import in &found.imports {

@@ -8,20 +8,20 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinSet};
 
 /// A runtime of its own. It ends, with all that runs on it, when this is dropped.
-pub(super) struct Guests(Option<Runtime>);
+pub(crate) struct Guests(Option<Runtime>);
 
 impl Guests {
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self(Some(Builder::new_multi_thread().thread_name("elita-guest").enable_all().build()?)))
     }
 
     /// To spawn on them.
-    pub(super) fn handle(&self) -> &Handle {
+    pub(crate) fn handle(&self) -> &Handle {
         self.0.as_ref().expect("the runtime is taken only when this is dropped").handle()
     }
 
     /// Runs `work` there. It is dropped if this is dropped before its end.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, JoinError> {
@@ -42,10 +42,10 @@ impl Drop for Guests {
 /// A panic of the host, which is a fault of ours and not the end of the task that it happened in.
 #[derive(Debug, thiserror::Error)]
 #[error("the host panicked: {0}")]
-pub(super) struct Panicked(String);
+pub(crate) struct Panicked(String);
 
 /// Drives `work` to its end, also if that is a panic.
-pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut work = std::pin::pin!(work);
     std::future::poll_fn(|context| {
         // After a panic `work` is not looked at again.

@@ -12,10 +12,10 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use super::SetupError;
-use super::bindings::PluginPre;
-use super::engine;
-use super::instance::GuestState;
 use crate::datasvc::Digest;
+use crate::plugin::bindings::PluginPre;
+use crate::plugin::sandbox::engine;
+use crate::plugin::sandbox::instance::GuestState;
 use crate::storage::{Storage, StorageError};
 
 /// How many components are compiled at a time. One uses all cores by itself.
@@ -23,7 +23,7 @@ const MAX_COMPILING: usize = 1;
 
 /// Why a component is not ready.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LoadError {
+pub(crate) enum LoadError {
     #[error("component {0} is not in the object store")]
     Missing(Digest),
     #[error("component {0} in the object store is damaged: its content has another digest")]
@@ -39,7 +39,7 @@ pub(super) enum LoadError {
 type Ready = Arc<OnceCell<PluginPre<GuestState>>>;
 
 /// The components of this server.
-pub(super) struct Components {
+pub(crate) struct Components {
     linker: Linker<GuestState>,
     storage: Storage,
     compiled: PathBuf,
@@ -49,7 +49,7 @@ pub(super) struct Components {
 
 impl Components {
     /// `cache` is where compiled forms are kept, one folder for each engine they fit.
-    pub(super) fn new(engine: &Engine, storage: Storage, cache: &Path) -> Result<Self, SetupError> {
+    pub(crate) fn new(engine: &Engine, storage: Storage, cache: &Path) -> Result<Self, SetupError> {
         let compiled = cache.join(engine::compatibility(engine));
         std::fs::create_dir_all(&compiled)?;
         Ok(Self {
@@ -62,25 +62,25 @@ impl Components {
     }
 
     /// The component, loaded or compiled now if it was not used before. Several askers wait for one compilation.
-    pub(super) async fn get(&self, digest: Digest) -> Result<PluginPre<GuestState>, LoadError> {
+    pub(crate) async fn get(&self, digest: Digest) -> Result<PluginPre<GuestState>, LoadError> {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).entry(digest).or_default().clone();
         ready.get_or_try_init(|| self.load(digest)).await.cloned()
     }
 
     /// Those that can run at once.
-    pub(super) fn ready(&self) -> Vec<Digest> {
+    pub(crate) fn ready(&self) -> Vec<Digest> {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         ready.iter().filter(|(_, component)| component.initialized()).map(|(digest, _)| *digest).collect()
     }
 
     /// Whether this one can run at once.
-    pub(super) fn is_ready(&self, digest: Digest) -> bool {
+    pub(crate) fn is_ready(&self, digest: Digest) -> bool {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         ready.get(&digest).is_some_and(|component| component.initialized())
     }
 
     /// Lets go of all but these. Runs of the others go on, and a job that needs one loads it again.
-    pub(super) fn keep_only(&self, digests: &HashSet<Digest>) {
+    pub(crate) fn keep_only(&self, digests: &HashSet<Digest>) {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).retain(|digest, _| digests.contains(digest));
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::bindings::PluginPre;
-use super::bindings::exports::elita::plugin::registration::{ApplicationActions, ApplicationHooks};
-use super::convert;
 use super::inspect::Refusal;
-use super::instance::{self, GuestState};
-use super::limits::Limits;
 use crate::datasvc::{AppName, RegisteredAction, Registration};
+use crate::plugin::bindings::PluginPre;
+use crate::plugin::bindings::exports::elita::plugin::registration::{ApplicationActions, ApplicationHooks};
+use crate::plugin::convert;
+use crate::plugin::sandbox::instance::{self, GuestState};
+use crate::plugin::sandbox::limits::Limits;
 
 /// The longest name of a parameter or a hook, in bytes.
 const MAX_NAME_BYTES: usize = 128;
@@ -19,7 +19,7 @@ const MAX_DESCRIPTION_BYTES: usize = 4 * 1024;
 ///
 /// # Errors
 /// [`Refusal`] if they trap, take too long, call the host, or answer what cannot be accepted.
-pub(super) async fn register(component: &PluginPre<GuestState>, limits: &Limits) -> Result<Registration, Refusal> {
+pub(crate) async fn register(component: &PluginPre<GuestState>, limits: &Limits) -> Result<Registration, Refusal> {
     let answer = instance::call(component, limits, None, limits.registration(), async |plugin, store| {
         let registration = plugin.elita_plugin_registration();
         let actions = registration.call_register_actions(&mut *store).await?;

@@ -6,8 +6,8 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 use wasmtime_wasi_http::FieldMapError;
 
-use super::host::http::MAX_FIELDS_BYTES;
 use super::limits::Limits;
+use crate::plugin::host::http::MAX_FIELDS_BYTES;
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +22,7 @@ const MAX_LINE_CHARS: usize = 300;
 /// A limit that a run has passed. Thrown through the guest, which ends it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the run passed a limit: {self:?}")]
-pub(super) enum Exceeded {
+pub(crate) enum Exceeded {
     Cpu,
     Memory,
     Tables,
@@ -83,7 +83,7 @@ pub struct RunError {
 }
 
 impl RunError {
-    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: without_nul(&message.into()), details: None, trace: None }
     }
 
@@ -98,13 +98,13 @@ impl RunError {
     }
 
     /// The run did not end in time.
-    pub(super) fn timed_out(limit: Duration) -> Self {
+    pub(crate) fn timed_out(limit: Duration) -> Self {
         Self::new("time-limit-exceeded", format!("the plugin was stopped at its time limit of {limit:?}"))
     }
 
     /// What a trap means. `stderr` is the end of what the plugin wrote there, where Rust leaves a panic's message, and
     /// other languages a traceback.
-    pub(super) fn from_trap(error: &wasmtime::Error, limits: &Limits, stderr: &str) -> Self {
+    pub(crate) fn from_trap(error: &wasmtime::Error, limits: &Limits, stderr: &str) -> Self {
         let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
         let frames = frames.iter().map(String::as_str);
         let stderr = stderr.trim();
@@ -138,7 +138,7 @@ impl RunError {
     }
 
     /// With what is to be kept of a trace.
-    pub(super) fn traced<'a>(self, lines: impl Iterator<Item = &'a str>) -> Self {
+    pub(crate) fn traced<'a>(self, lines: impl Iterator<Item = &'a str>) -> Self {
         Self { trace: trace(lines), ..self }
     }
 }
@@ -187,7 +187,7 @@ fn reason(trap: Trap) -> String {
 }
 
 /// What a guest made up may contain a NUL, which Postgres takes in no text.
-pub(super) fn without_nul(text: &str) -> String {
+pub(crate) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 

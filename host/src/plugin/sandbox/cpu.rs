@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// The processor time of one run.
 #[derive(Default)]
-pub(super) struct CpuMeter {
+pub(crate) struct CpuMeter {
     /// Of the polls that are over, in nanoseconds.
     used: AtomicU64,
     /// The thread's clock when the present poll began, in nanoseconds.
@@ -19,7 +19,7 @@ pub(super) struct CpuMeter {
 
 impl CpuMeter {
     /// Drives `work` and counts what it costs.
-    pub(super) async fn count<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn count<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         std::future::poll_fn(|context| {
             self.poll_began.store(thread_clock(), Ordering::Relaxed);
@@ -31,7 +31,7 @@ impl CpuMeter {
     }
 
     /// What the run has used so far. To be asked from within it.
-    pub(super) fn used(&self) -> Duration {
+    pub(crate) fn used(&self) -> Duration {
         Duration::from_nanos(self.used_nanos())
     }
 

@@ -1,59 +1,75 @@
 //! One run of a guest: a fresh store and instance, with its limits, and what its host calls may touch.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::filesystem::FsPerms;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
-use super::Plugins;
-use super::bindings::{Plugin, PluginPre};
 use super::cpu::CpuMeter;
 use super::error::{Exceeded, RunError};
-use super::host::http::Http;
 use super::limits::{Growth, Limits};
-use super::output::Output;
-use crate::datasvc::{Caller, DataSvc, JobLog, Lease, Parent, PluginName};
+use super::output::{JobOutput, Output};
+use crate::datasvc::{Caller, Claim, DataSvc, JobLog, Lease, Parent, PluginName};
+use crate::outbound::Outbound;
+use crate::plugin::bindings::{Plugin, PluginPre};
+use crate::plugin::effects::Effects;
+use crate::plugin::host::http::Http;
+use crate::plugin::registry::Registered;
+use crate::storage::View;
+
+/// Where a hook finds its files, in the sandbox.
+pub(crate) const STORAGE_DIR: &str = "/build";
 
 /// What the host knows of a guest while it runs.
 pub(crate) struct GuestState {
     wasi: WasiCtx,
     http: Http,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
     growth: Growth,
     cpu: Arc<CpuMeter>,
     cpu_limit: Duration,
-    pub(super) output: Output,
+    pub(crate) output: Output,
     /// None while the plugin is asked what it registers.
-    pub(super) run: Option<Run>,
+    pub(crate) run: Option<Run>,
 }
 
 /// The job that a guest runs for.
-pub(super) struct Run {
-    pub(super) svc: DataSvc,
-    pub(super) plugins: Plugins,
-    pub(super) caller: Caller,
-    pub(super) plugin: PluginName,
-    pub(super) log: JobLog,
+pub(crate) struct Run {
+    pub(crate) svc: DataSvc,
+    pub(crate) registered: Registered,
+    pub(crate) effects: Arc<dyn Effects>,
+    /// What its requests are sent with.
+    pub(crate) outbound: Outbound,
+    pub(crate) claim: Claim,
+    pub(crate) caller: Caller,
+    pub(crate) plugin: PluginName,
+    pub(crate) log: JobLog,
     /// Host calls wait while the claim may have been given away.
-    pub(super) lease: Lease,
-    pub(super) cancel_requested: Box<dyn Fn() -> bool + Send + Sync>,
-    pub(super) host_call_limit: Duration,
-    /// How many jobs are above its job.
-    pub(super) depth: i32,
+    pub(crate) lease: Lease,
+    pub(crate) cancel_requested: Box<dyn Fn() -> bool + Send + Sync>,
+    pub(crate) host_call_limit: Duration,
     /// How many jobs it has started.
-    pub(super) started: AtomicU32,
-    /// Says that it has made a job.
-    pub(super) tell_queued: Box<dyn Fn() + Send + Sync>,
+    pub(crate) started: AtomicU32,
+    /// A permit is a package that it writes.
+    pub(crate) packages: Arc<Semaphore>,
+    /// What it has written to packages.
+    pub(crate) package_bytes: AtomicUsize,
+    /// What it may write.
+    pub(crate) package_bytes_limit: usize,
+    /// The files that it can read; they go when it ends.
+    pub(crate) files: Option<View>,
 }
 
 impl Run {
     /// Its job, as that of a job that it starts.
-    pub(super) fn parent(&self) -> Parent {
-        Parent { job_id: self.log.job_id(), depth: self.depth }
+    pub(crate) fn parent(&self) -> Parent {
+        Parent { job_id: self.log.job_id(), depth: self.claim.depth }
     }
 }
 
@@ -70,7 +86,7 @@ impl WasiHttpView for GuestState {
 }
 
 /// Says that host functions get the whole [`GuestState`].
-pub(super) struct HasGuestState;
+pub(crate) struct HasGuestState;
 
 impl HasData for HasGuestState {
     type Data<'a> = &'a mut GuestState;
@@ -80,16 +96,19 @@ impl HasData for HasGuestState {
 ///
 /// # Errors
 /// [`RunError`] if it passed a limit or trapped.
-pub(super) async fn call<T>(
+pub(crate) async fn call<T>(
     component: &PluginPre<GuestState>,
     limits: &Limits,
     run: Option<Run>,
     time_limit: Duration,
     call: impl AsyncFnOnce(&Plugin, &mut Store<GuestState>) -> wasmtime::Result<T>,
 ) -> Result<T, RunError> {
-    let output = Output::new(limits, run.as_ref().map(|run| run.log.clone()));
+    let job = run.as_ref().map(|run| JobOutput { log: run.log.clone(), plugin: run.plugin.clone() });
+    let with_files = run.as_ref().and_then(|run| run.files.as_ref()).map(|_| limits.with_files());
+    let limits = with_files.as_ref().unwrap_or(limits);
+    let output = Output::new(limits, job);
     let cpu = Arc::new(CpuMeter::default());
-    let mut store = new_store(component, limits, run, output.clone(), cpu.clone());
+    let mut store = new_store(component, limits, run, output.clone(), cpu.clone())?;
     let work = async {
         let instance = component.instantiate_async(&mut store).await?;
         call(&instance, &mut store).await
@@ -107,19 +126,23 @@ fn new_store(
     run: Option<Run>,
     output: Output,
     cpu: Arc<CpuMeter>,
-) -> Store<GuestState> {
+) -> Result<Store<GuestState>, RunError> {
     let mut table = ResourceTable::new();
     table.set_max_capacity(limits.handles as usize);
+    // No environment, no arguments, no sockets, and no directory but one to read.
+    let mut wasi = WasiCtx::builder();
+    wasi.allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .max_random_size(limits.host_call_bytes() as u64)
+        .stdout(output.stdout())
+        .stderr(output.stderr());
+    if let Some(files) = run.as_ref().and_then(|run| run.files.as_ref()) {
+        let shown = wasi.preopened_dir(files.directory(), STORAGE_DIR, FsPerms::ReadOnly);
+        shown.map_err(|error| RunError::internal(&error))?;
+    }
     let state = GuestState {
-        // No environment, no arguments, no directories, no sockets.
-        wasi: WasiCtx::builder()
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .max_random_size(limits.host_call_bytes() as u64)
-            .stdout(output.stdout())
-            .stderr(output.stderr())
-            .build(),
+        wasi: wasi.build(),
         http: Http::new(limits, run.as_ref()),
         table,
         growth: Growth::new(limits),
@@ -140,5 +163,5 @@ fn new_store(
         }
         Ok(UpdateDeadline::Yield(1))
     });
-    store
+    Ok(store)
 }

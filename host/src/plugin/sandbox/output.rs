@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::error::Exceeded;
 use super::limits::Limits;
-use crate::datasvc::JobLog;
+use crate::datasvc::{JobLog, PluginName};
 
 /// The longest line; a longer one is broken.
 const MAX_LINE_BYTES: usize = 8 * 1024;
@@ -21,7 +21,7 @@ const STDERR_TAIL_BYTES: usize = 4 * 1024;
 
 /// How important a line is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Level {
+pub(crate) enum Level {
     Trace,
     Debug,
     Info,
@@ -54,10 +54,17 @@ impl Stream {
 
 /// The output of one run. Clones share it.
 #[derive(Clone)]
-pub(super) struct Output {
+pub(crate) struct Output {
     state: Arc<Mutex<State>>,
-    /// That of the job; none while the plugin is asked what it registers.
-    job: Option<JobLog>,
+    /// None while the plugin is asked what it registers.
+    job: Option<JobOutput>,
+}
+
+/// In whose trace the output is, and under whose name.
+#[derive(Clone)]
+pub(crate) struct JobOutput {
+    pub(crate) log: JobLog,
+    pub(crate) plugin: PluginName,
 }
 
 struct State {
@@ -68,14 +75,14 @@ struct State {
 
 impl Output {
     /// That of a run for this job, in whose trace it is, too.
-    pub(super) fn new(limits: &Limits, job: Option<JobLog>) -> Self {
+    pub(crate) fn new(limits: &Limits, job: Option<JobOutput>) -> Self {
         let state =
             State { bytes_left: limits.log_bytes(), lines_left: limits.log_lines as usize, stderr_tail: Vec::new() };
         Self { state: Arc::new(Mutex::new(state)), job }
     }
 
     /// Writes to the server's log. Every line of the message is a line of its own there.
-    pub(super) fn log(&self, level: Level, message: &str) -> Result<(), Exceeded> {
+    pub(crate) fn log(&self, level: Level, message: &str) -> Result<(), Exceeded> {
         for line in message.lines() {
             self.take(line.len() + 1, 1)?;
             self.write_line(Stream::Log(level), line);
@@ -83,16 +90,16 @@ impl Output {
         Ok(())
     }
 
-    pub(super) fn stdout(&self) -> Pipe {
+    pub(crate) fn stdout(&self) -> Pipe {
         Pipe { output: self.clone(), stream: Stream::Stdout }
     }
 
-    pub(super) fn stderr(&self) -> Pipe {
+    pub(crate) fn stderr(&self) -> Pipe {
         Pipe { output: self.clone(), stream: Stream::Stderr }
     }
 
     /// The end of what was written to stderr.
-    pub(super) fn stderr_tail(&self) -> String {
+    pub(crate) fn stderr_tail(&self) -> String {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&state.stderr_tail).into_owned()
     }
@@ -108,7 +115,7 @@ impl Output {
         write_line(stream, line);
         if let Some(job) = &self.job {
             let (stream, level) = stream.names();
-            job.trace_output(stream, level, line);
+            job.log.trace_output(&job.plugin, stream, level, line);
         }
     }
 
@@ -135,7 +142,7 @@ fn write_line(stream: Stream, text: &str) {
 }
 
 /// stdout or stderr of a run.
-pub(super) struct Pipe {
+pub(crate) struct Pipe {
     output: Output,
     stream: Stream,
 }

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::error::without_nul;
 use super::{OfferError, Plugins};
 use crate::datasvc::{DataSvc, Digest, FedPlugin, HostId, PluginName, SOURCE_HOST};
+use crate::plugin::sandbox::error::without_nul;
 
 /// How often the directory is looked at, and the catalog of other hosts' plugins.
 const INTERVAL: Duration = Duration::from_millis(500);

@@ -33,6 +33,18 @@ pub struct Limits {
     /// Handles (streams, pollables and the like) that a run may have open.
     #[arg(long = "plugin-handles", env = "ELITA_PLUGIN_HANDLES", default_value_t = 1_000, value_name = "COUNT")]
     pub handles: u32,
+    /// Handles that a run may have open while it has a directory to read, where each open file is a descriptor of the
+    /// server.
+    #[arg(
+        long = "plugin-file-handles",
+        env = "ELITA_PLUGIN_FILE_HANDLES",
+        default_value_t = 100,
+        value_name = "COUNT"
+    )]
+    pub file_handles: u32,
+    /// What a run may write to packages that it adds to a build, all together, in MiB.
+    #[arg(long = "plugin-package-mib", env = "ELITA_PLUGIN_PACKAGE_MIB", default_value_t = 1_024, value_name = "MIB")]
+    pub package_mib: u32,
     /// What one host call, or a run's result, may carry, in KiB.
     #[arg(
         long = "plugin-host-call-kib",
@@ -167,16 +179,21 @@ impl Limits {
         Duration::from_secs(u64::from(seconds))
     }
 
-    pub(super) fn cpu(&self) -> Duration {
+    /// Those of a run that has a directory to read.
+    pub(crate) fn with_files(&self) -> Self {
+        Self { handles: self.handles.min(self.file_handles), ..self.clone() }
+    }
+
+    pub(crate) fn cpu(&self) -> Duration {
         Duration::from_millis(self.cpu_ms)
     }
 
-    pub(super) fn host_call(&self) -> Duration {
+    pub(crate) fn host_call(&self) -> Duration {
         Duration::from_millis(self.host_call_ms)
     }
 
     /// What one outbound HTTP request may cost.
-    pub(super) fn http(&self) -> RequestLimits {
+    pub(crate) fn http(&self) -> RequestLimits {
         let total = Duration::from_millis(self.http_ms);
         RequestLimits {
             connect: Duration::from_millis(self.http_connect_ms),
@@ -188,23 +205,27 @@ impl Limits {
         }
     }
 
-    pub(super) fn registration(&self) -> Duration {
+    pub(crate) fn registration(&self) -> Duration {
         Duration::from_millis(self.registration_ms)
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         mib(self.memory_mib)
     }
 
-    pub(super) fn file_bytes(&self) -> usize {
+    pub(crate) fn file_bytes(&self) -> usize {
         mib(self.file_mib)
     }
 
-    pub(super) fn host_call_bytes(&self) -> usize {
+    pub(crate) fn host_call_bytes(&self) -> usize {
         kib(self.host_call_kib)
     }
 
-    pub(super) fn log_bytes(&self) -> usize {
+    pub(crate) fn package_bytes(&self) -> usize {
+        mib(self.package_mib)
+    }
+
+    pub(crate) fn log_bytes(&self) -> usize {
         kib(self.log_kib)
     }
 
@@ -213,7 +234,7 @@ impl Limits {
         LogLimits { entries: self.entries as usize, bytes: kib(self.entries_kib) }
     }
 
-    pub(super) fn stack_bytes(&self) -> usize {
+    pub(crate) fn stack_bytes(&self) -> usize {
         kib(self.stack_kib)
     }
 }
@@ -227,7 +248,7 @@ fn mib(count: u32) -> usize {
 }
 
 /// What a run's memories and tables have grown to. Growing past the limit ends the run.
-pub(super) struct Growth {
+pub(crate) struct Growth {
     memory_bytes: usize,
     memory_limit: usize,
     table_elements: usize,
@@ -235,7 +256,7 @@ pub(super) struct Growth {
 }
 
 impl Growth {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             memory_bytes: 0,
             memory_limit: limits.memory_bytes(),

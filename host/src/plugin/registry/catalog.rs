@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::datasvc::{ActionName, ActivePlugin, AppName, Digest, PluginAction, PluginName, RegisteredAction};
+use crate::datasvc::{
+    ActionName, ActivePlugin, AppName, Digest, PluginAction, PluginHooks, PluginName, RegisteredAction,
+};
 
 /// An action that can be called.
 #[derive(Clone, Debug)]
@@ -16,24 +18,32 @@ pub struct FoundAction {
     pub action: RegisteredAction,
 }
 
-/// The actions and grants of the active plugins at one revision.
+/// The actions and hooks of the active plugins at one revision.
 #[derive(Debug, Default)]
-pub(super) struct Catalog {
+pub(crate) struct Catalog {
     /// Of the database's tables that this was made from.
-    pub(super) revision: i64,
+    pub(crate) revision: i64,
     actions: HashMap<AppName, BTreeMap<ActionName, Arc<FoundAction>>>,
+    /// For each hook of an application the plugins that have registered it, in order of their names.
+    hooks: HashMap<AppName, HashMap<String, BTreeMap<PluginName, Digest>>>,
     applications: HashMap<PluginName, Arc<BTreeSet<AppName>>>,
-    pub(super) digests: HashSet<Digest>,
+    pub(crate) digests: HashSet<Digest>,
 }
 
 impl Catalog {
-    pub(super) fn new(revision: i64, plugins: Vec<ActivePlugin>) -> Self {
+    pub(crate) fn new(revision: i64, plugins: Vec<ActivePlugin>) -> Self {
         let mut catalog = Self { revision, ..Self::default() };
         for ActivePlugin { name: plugin, digest, registration } in plugins {
             catalog.digests.insert(digest);
             let of_hooks = registration.hooks.iter().map(|hooks| hooks.application.clone());
             let of_actions = registration.actions.iter().map(|action| action.application.clone());
             catalog.applications.insert(plugin.clone(), Arc::new(of_hooks.chain(of_actions).collect()));
+            for PluginHooks { application, hooks } in registration.hooks {
+                let of_application = catalog.hooks.entry(application).or_default();
+                for hook in hooks {
+                    of_application.entry(hook).or_default().insert(plugin.clone(), digest);
+                }
+            }
             for action in registration.actions {
                 let of_application = catalog.actions.entry(action.application.clone()).or_default();
                 let found = FoundAction { plugin: plugin.clone(), digest, action };
@@ -43,16 +53,21 @@ impl Catalog {
         catalog
     }
 
-    pub(super) fn action(&self, application: &AppName, action: &ActionName) -> Option<Arc<FoundAction>> {
+    pub(crate) fn action(&self, application: &AppName, action: &ActionName) -> Option<Arc<FoundAction>> {
         self.actions.get(application)?.get(action).cloned()
     }
 
-    pub(super) fn actions(&self, application: &AppName) -> Vec<PluginAction> {
+    pub(crate) fn actions(&self, application: &AppName) -> Vec<PluginAction> {
         self.actions.get(application).into_iter().flat_map(BTreeMap::values).map(|found| found.document()).collect()
     }
 
+    pub(crate) fn hooks(&self, application: &AppName, hook: &str) -> Vec<(PluginName, Digest)> {
+        let plugins = self.hooks.get(application).and_then(|hooks| hooks.get(hook));
+        plugins.into_iter().flatten().map(|(plugin, digest)| (plugin.clone(), *digest)).collect()
+    }
+
     /// The applications that a plugin may touch: those it registered something for, and the one it runs in.
-    pub(super) fn applications_of(&self, plugin: &PluginName, running_in: &AppName) -> Arc<BTreeSet<AppName>> {
+    pub(crate) fn applications_of(&self, plugin: &PluginName, running_in: &AppName) -> Arc<BTreeSet<AppName>> {
         match self.applications.get(plugin) {
             Some(applications) if applications.contains(running_in) => applications.clone(),
             other => {

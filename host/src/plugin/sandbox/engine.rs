@@ -7,10 +7,10 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
-use super::bindings::Plugin;
-use super::host::http;
 use super::instance::{GuestState, HasGuestState};
 use super::limits::Limits;
+use crate::plugin::bindings::Plugin;
+use crate::plugin::host::http;
 
 /// How often a running guest is interrupted to count its time and to let others run.
 const EPOCH: Duration = Duration::from_millis(10);
@@ -20,7 +20,7 @@ const MAX_INSTANCE_BYTES: usize = 16 * 1024 * 1024;
 const HOST_STACK_BYTES: usize = 512 * 1024;
 
 /// The engine with its limits. The same for all plugins.
-pub(super) fn new_engine(limits: &Limits) -> wasmtime::Result<Engine> {
+pub(crate) fn new_engine(limits: &Limits) -> wasmtime::Result<Engine> {
     // One more, to ask a new plugin what it registers while all runs are taken.
     let runs = limits.runs + 1;
     // A component's parts are drawn from pools that all runs share: enough for every run to have as many as it may,
@@ -70,7 +70,7 @@ fn tick(engine: &Engine) -> wasmtime::Result<()> {
 }
 
 /// Everything that a plugin may import.
-pub(super) fn new_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
+pub(crate) fn new_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     http::add_to_linker(&mut linker)?;
@@ -79,7 +79,7 @@ pub(super) fn new_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>
 }
 
 /// What tells this engine's compiled forms from those of another version or other settings.
-pub(super) fn compatibility(engine: &Engine) -> String {
+pub(crate) fn compatibility(engine: &Engine) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{:016x}", hasher.finish())

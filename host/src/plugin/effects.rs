@@ -1,0 +1,84 @@
+//! What a guest may set going that needs more than the database. The operations are the same that clients ask for, and
+//! are written once, in a room above this one.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::datasvc::{
+    ActionName, AppName, BuildName, Caller, Claim, FileType, JobId, NewPackage, PackageFile, PackageName, Parent,
+    Result,
+};
+
+/// What `boot` gives the sandbox. Permissions are checked here, as for any caller.
+pub trait Effects: Send + Sync {
+    /// Makes a job of an action, for a plugin that runs in another job, and wakes a worker for it. The job is durable
+    /// when this returns.
+    ///
+    /// # Errors
+    /// [`crate::datasvc::Error::NotFound`] if the application or the action does not exist;
+    /// [`crate::datasvc::Error::MissingParameters`] if not all declared ones are there;
+    /// [`crate::datasvc::Error::TooMany`] if too many jobs are above it; [`crate::datasvc::Error::Denied`] without
+    /// execute permission.
+    fn run_action<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        action: ActionName,
+        parameters: Vec<(String, String)>,
+        parent: Parent,
+    ) -> BoxFuture<'a, Result<JobId>>;
+
+    /// Removes a build with its files.
+    ///
+    /// # Errors
+    /// Those of [`crate::datasvc::DataSvc::delete_build`].
+    fn delete_build<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        build: BuildName,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// Begins a package of the build whose upload fires the hook that the plugin runs in; `claim` is that of the job.
+    ///
+    /// # Errors
+    /// Those of [`crate::datasvc::DataSvc::check_package`].
+    fn add_package<'a>(
+        &'a self,
+        caller: &'a Caller,
+        claim: &'a Claim,
+        new: NewPackage,
+        file_type: FileType,
+    ) -> BoxFuture<'a, Result<Box<dyn PackageWriter>>>;
+
+    /// At most `length` bytes of a package, from `offset` on; fewer where it ends.
+    ///
+    /// # Errors
+    /// Those of [`crate::datasvc::DataSvc::build_package`].
+    fn read_package<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        build: BuildName,
+        package: PackageName,
+        offset: u64,
+        length: u32,
+    ) -> BoxFuture<'a, Result<Bytes>>;
+}
+
+/// A package on its way into a build. Nothing is left of it if this is dropped before its end.
+pub trait PackageWriter: Send {
+    /// Takes what comes next.
+    ///
+    /// # Errors
+    /// [`crate::datasvc::Error::Unavailable`] or [`crate::datasvc::Error::Internal`] if it cannot be stored.
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>>;
+
+    /// Checks the package as an upload is checked, and adds it to its build. With a digest, 64 hexadecimal digits, it
+    /// has to be that file.
+    ///
+    /// # Errors
+    /// [`crate::datasvc::Error::Invalid`] for another digest, and for what is no archive of its type or not sound;
+    /// those of [`crate::datasvc::DataSvc::add_package`].
+    fn finish(self: Box<Self>, sha256: Option<String>) -> BoxFuture<'static, Result<PackageFile>>;
+}

@@ -1,0 +1,92 @@
+//! Views: some files of an upload in a directory of their own, under their names, for one run to read.
+//!
+//! A view costs no room: its files are other names of those in the store, and copies only where the file system cannot
+//! give a file a second name. So whoever gets a view must not be able to write to it.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::builds::{changed, entries};
+use super::{Storage, StorageError};
+
+/// The folder of all views.
+const VIEWS: &str = "views";
+
+/// Files for one run. The directory goes when this is dropped.
+#[derive(Debug)]
+pub struct View(PathBuf);
+
+impl Storage {
+    /// Makes a view of these files of an upload.
+    ///
+    /// # Errors
+    /// [`StorageError::Full`]; [`StorageError::View`], also if one of the files is not there.
+    pub async fn view(&self, folder: Uuid, filenames: Vec<String>) -> Result<View, StorageError> {
+        let files = self.build_folder(folder);
+        let view = self.directory.join(VIEWS).join(Uuid::new_v4().to_string());
+        tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&view)?;
+            let view = View(view);
+            for filename in &filenames {
+                show(&files.join(filename), &view.0.join(filename))?;
+            }
+            Ok(view)
+        })
+        .await?
+        .map_err(StorageError::of_view)
+    }
+
+    /// Removes the views that are as old as this: those of runs that ended with their server.
+    ///
+    /// # Errors
+    /// [`StorageError::Look`].
+    pub async fn remove_old_views(&self, age: Duration) -> Result<(), StorageError> {
+        let (views, before) = (self.directory.join(VIEWS), SystemTime::now() - age);
+        let removed = tokio::task::spawn_blocking(move || {
+            for view in entries(&views)? {
+                if changed(&view)?.is_some_and(|change| change < before) {
+                    std::fs::remove_dir_all(view.path())?;
+                }
+            }
+            Ok(())
+        });
+        removed.await?.map_err(StorageError::Look)
+    }
+}
+
+impl View {
+    /// Where the files are.
+    pub fn directory(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        let view = std::mem::take(&mut self.0);
+        // What cannot be removed is found when the store is swept.
+        let removed = move || drop(std::fs::remove_dir_all(view));
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(removed)),
+            Err(_) => removed(),
+        }
+    }
+}
+
+/// Gives a file another name, or copies it.
+fn show(file: &Path, shown: &Path) -> io::Result<()> {
+    match std::fs::hard_link(file, shown) {
+        Err(error) if cannot_link(&error) => std::fs::copy(file, shown).map(drop),
+        linked => linked,
+    }
+}
+
+/// Whether the file system knows no second names, or this file has as many as it can have.
+fn cannot_link(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::CrossesDevices)
+        || Errno::from_io_error(error).is_some_and(|errno| errno == Errno::MLINK || errno == Errno::OPNOTSUPP)
+}

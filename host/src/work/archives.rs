@@ -1,0 +1,65 @@
+//! Archives that are looked through and taken apart: on threads of their own, so many at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Semaphore;
+
+use crate::datasvc::FileType;
+use crate::storage::archive::{self, ArchiveError, ArchiveLimits};
+
+/// Whose turn it is to work on an archive. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Archives {
+    /// A permit is an archive that is worked on.
+    turns: Arc<Semaphore>,
+    pub(super) limits: ArchiveLimits,
+}
+
+/// Why work on an archive was not done to its end.
+pub(super) type Unfinished = Box<dyn std::error::Error + Send + Sync>;
+
+impl Archives {
+    /// So many at a time.
+    pub(super) fn new(at_a_time: usize, limits: ArchiveLimits) -> Self {
+        Self { turns: Arc::new(Semaphore::new(at_a_time)), limits }
+    }
+
+    /// Works on an archive on a thread of its own, when its turn has come. The work stops early if nobody waits for it
+    /// any more, and has its turn until then.
+    ///
+    /// # Errors
+    /// [`Unfinished`] for a fault of the service; the inner error is the work's own.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ArchiveLimits, &AtomicBool) -> Result<T, ArchiveError> + Send + 'static,
+    ) -> Result<Result<T, ArchiveError>, Unfinished> {
+        let turn = self.turns.clone().acquire_owned().await?;
+        let (limits, stop) = (self.limits, StopOnDrop::default());
+        let stopped = stop.0.clone();
+        let worked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&limits, &stopped)
+        });
+        Ok(worked.await?)
+    }
+}
+
+/// Says that work is to stop, once this is dropped.
+#[derive(Default)]
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What kind of archive the store is to take it for.
+pub(super) fn kind(file_type: FileType) -> archive::FileType {
+    match file_type {
+        FileType::Zip => archive::FileType::Zip,
+        FileType::TarGz => archive::FileType::TarGz,
+        FileType::TarBz2 => archive::FileType::TarBz2,
+    }
+}

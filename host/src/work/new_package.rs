@@ -1,0 +1,124 @@
+//! Packages that a plugin adds to a build in the hook of its upload: written piece by piece, and looked at as an upload
+//! is before they are added.
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tracing::{error, warn};
+
+use super::archives::{Archives, kind};
+use super::upload::package_filename;
+use crate::datasvc::{Caller, Claim, DataSvc, Digest, Error, FileType, Kind, NewPackage, PackageFile, Result};
+use crate::plugin::PackageWriter;
+use crate::storage::archive::{self, ArchiveError};
+use crate::storage::{Candidate, Incoming, Storage, StorageError};
+
+/// Where a package goes, and who adds it.
+pub(super) struct Destination {
+    pub(super) svc: DataSvc,
+    pub(super) storage: Storage,
+    pub(super) archives: Archives,
+    pub(super) caller: Caller,
+    pub(super) claim: Claim,
+    pub(super) new: NewPackage,
+    pub(super) file_type: FileType,
+}
+
+struct Writer {
+    destination: Destination,
+    /// What the file is called until it is accepted.
+    provisional: String,
+    file: Incoming,
+}
+
+/// Begins a package, if it may be added by what is known now.
+///
+/// # Errors
+/// Those of [`DataSvc::check_package`].
+pub(super) async fn begin(destination: Destination) -> Result<Box<dyn PackageWriter>> {
+    let Destination { svc, storage, caller, claim, new, .. } = &destination;
+    svc.check_package(caller, claim, new).await?;
+    let provisional = Candidate::provisional_name();
+    let file = storage.add_build_file(claim.job_id.into(), &provisional).await.map_err(not_stored)?;
+    Ok(Box::new(Writer { destination, provisional, file }))
+}
+
+impl PackageWriter for Writer {
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>> {
+        async { self.file.write(bytes).await.map_err(not_stored) }.boxed()
+    }
+
+    fn finish(self: Box<Self>, sha256: Option<String>) -> BoxFuture<'static, Result<PackageFile>> {
+        async {
+            let Self { destination, provisional, file } = *self;
+            let sealed = file.seal().await.map_err(not_stored)?;
+            let (storage, folder) = (destination.storage.clone(), destination.claim.job_id.into());
+            let candidate = Candidate::publish(storage, folder, provisional, sealed).await.map_err(not_stored)?;
+            destination.check_digest(&candidate, sha256)?;
+            destination.check_archive(&candidate).await?;
+            destination.accept(candidate).await
+        }
+        .boxed()
+    }
+}
+
+impl Destination {
+    fn check_digest(&self, candidate: &Candidate, expected: Option<String>) -> Result<()> {
+        let found = Digest::from_bytes(candidate.received().sha256).hex();
+        match expected {
+            Some(expected) if expected != found => Err(Error::invalid("sha256", format!("the file has {found}"))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn check_archive(&self, candidate: &Candidate) -> Result<()> {
+        let file = candidate.open().await.map_err(not_stored)?;
+        let kind = kind(self.file_type);
+        let inspected = self.archives.work(move |limits, stop| archive::inspect(file, kind, limits, stop)).await;
+        match inspected.map_err(Error::Internal)? {
+            Ok(_) => Ok(()),
+            Err(ArchiveError::Io(cause)) => Err(not_stored(StorageError::from(cause))),
+            Err(refusal) => Err(Error::invalid("package", refusal.to_string())),
+        }
+    }
+
+    /// Gives it its name first: whoever has that adds the package, and of several only one can have it.
+    async fn accept(&self, candidate: Candidate) -> Result<PackageFile> {
+        let NewPackage { build, name, .. } = &self.new;
+        let received = candidate.received();
+        let file = PackageFile {
+            filename: package_filename(build, name, self.file_type),
+            file_type: self.file_type,
+            size_bytes: received.size_bytes,
+            sha256: Digest::from_bytes(received.sha256).hex(),
+        };
+        if !candidate.accept(&file.filename).await.map_err(not_stored)? {
+            return Err(Error::already_exists(Kind::Package, name));
+        }
+        match self.svc.add_package(&self.caller, &self.claim, &self.new, &file).await {
+            Ok(()) => Ok(file),
+            // It may be there, if only the answer was lost. If it is not, the file is found when the store is swept.
+            Err(problem @ (Error::Unavailable(_) | Error::Internal(_))) => Err(problem),
+            Err(refusal) => {
+                self.remove(&file.filename).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn remove(&self, filename: &str) {
+        if let Err(problem) = self.storage.remove_build_file(self.claim.job_id.into(), filename).await {
+            warn!("the file of a package that was not added stays for now: {problem}");
+        }
+    }
+}
+
+fn not_stored(problem: StorageError) -> Error {
+    match problem {
+        StorageError::Full(cause) => {
+            error!("a package was not stored, because there is no room: {cause}");
+            Error::conflict("the server has no room for the package")
+        }
+        other => Error::internal(other),
+    }
+}
