@@ -43,7 +43,8 @@ chaos *args: _setup plugins
 
 # Run everything that must pass before a merge
 [group('check')]
-check: _fmt-check lint deny test sqlx-check
+check: _fmt-check lint deny sqlx-check test
+    @ELITA_EXAMPLES=3 {{ just_executable() }} openapi
 
 # Check the OpenAPI document, and a running server against it: needs Python, and tools from PyPI
 [group('check')]

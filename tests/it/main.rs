@@ -41,6 +41,7 @@ mod readme;
 mod secrets;
 mod servers;
 mod state_machine;
+mod steps;
 mod surface;
 mod tls;
 mod tokens;

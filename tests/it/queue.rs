@@ -163,7 +163,7 @@ async fn a_job_that_was_handed_on_takes_nothing_from_its_former_holder() {
     old_log.note(&"too late").unwrap();
     assert!(matches!(old_log.finish(&late).await, Err(Error::Conflict { .. })));
     assert!(matches!(old_log.note(&"too late"), Err(Error::Conflict { .. })));
-    assert!(matches!(svc.start_job(&mut old.clone()).await, Err(Error::Conflict { .. })));
+    assert!(matches!(svc.start_job(&old).await, Err(Error::Conflict { .. })));
     assert!(svc.held_jobs(former).await.unwrap().is_empty());
 
     new_log.note(&"in time").unwrap();
@@ -222,7 +222,7 @@ fn room() -> Room {
 
 /// A claimed job whose guest has started, as far as the database knows, and its log.
 async fn begun(svc: &DataSvc, mut claim: Claim) -> (Claim, JobLog) {
-    svc.start_job(&mut claim).await.unwrap();
+    claim.attempt = svc.start_job(&claim).await.unwrap();
     let log = svc.job_log(&claim, LogLimits { entries: 10, bytes: 1000 });
     (claim, log)
 }

@@ -124,7 +124,8 @@ impl Call {
             }
             Self::Claim(room) => Answer::Claims(svc.claim_jobs(worker, &room).await?),
             Self::Start(mut claim) => {
-                svc.start_job(&mut claim).await?;
+                claim.attempt = svc.start_job(&claim).await?;
+                claim.started = true;
                 Answer::Started(claim)
             }
             Self::Write(Run { log, .. }, entries) => {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use elita::datasvc::{
-    ActionName, ActionWork, AppName, Caller, Claim, DataSvc, Digest, Error, Held, HostId, JobError, JobId, JobStatus,
-    LogLimits, NewActionJob, Outcome, PluginName, Room, Taker, Work, WorkerId,
+    ActionName, AppName, Caller, Claim, DataSvc, Digest, Error, Held, HostId, JobError, JobId, JobPlugin, JobStatus,
+    LogLimits, NewActionJob, Outcome, PluginName, Room, Taker, WorkerId,
 };
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, IteratorRandom as _};
@@ -482,7 +482,7 @@ impl World {
         for run in runs {
             let mut entries = Vec::new();
             for _ in 0..self.rng.random_range(0..4) {
-                let plugin = self.rng.random_bool(0.7).then(|| action(&run.claim).plugin.clone());
+                let plugin = self.rng.random_bool(0.7).then(|| plugin(&run.claim).name.clone());
                 entries.push((plugin, self.token()));
             }
             calls.push((index, Call::Write(run.clone(), entries)));
@@ -696,7 +696,7 @@ fn check_room(room: &Room, claims: &[Claim], dead: bool) -> Result<(), Broken> {
         let all: Vec<String> = claims.iter().map(of).collect();
         all.iter().map(|one| all.iter().filter(|other| one == *other).count()).max().unwrap_or(0)
     };
-    let per_plugin = most(|claim| action(claim).plugin.to_string());
+    let per_plugin = most(|claim| plugin(claim).name.to_string());
     let per_action = most(|claim| format!("{} {}", claim.application, claim.name));
     if claims.len() > room.jobs || per_plugin > room.per_plugin || per_action > room.per_action {
         return Err(Broken::new("a worker got more than it had room for"));
@@ -704,18 +704,15 @@ fn check_room(room: &Room, claims: &[Claim], dead: bool) -> Result<(), Broken> {
     if dead && !claims.is_empty() {
         return Err(Broken::new("a worker that gave no sign of life got a job"));
     }
-    match claims.iter().find(|claim| claim.started != room.ready.contains(&action(claim).digest)) {
+    match claims.iter().find(|claim| claim.started != room.ready.contains(&plugin(claim).digest)) {
         Some(claim) => Err(Broken::of(claim.job_id, "a guest is started where its component is ready, and only there")),
         None => Ok(()),
     }
 }
 
 /// All jobs run actions here.
-fn action(claim: &Claim) -> &ActionWork {
-    match &claim.work {
-        Work::Action(action) => action,
-        Work::Upload => panic!("nobody has uploaded anything"),
-    }
+fn plugin(claim: &Claim) -> &JobPlugin {
+    claim.plugin.as_ref().unwrap()
 }
 
 /// Statements linger between their snapshot and their first row, and before their commit: what is a matter of luck

@@ -6,21 +6,8 @@ use crate::plugin::sandbox::limits::Limits;
 
 /// The version of the package `elita:plugin` that this host offers.
 const WIT_VERSION: &str = "0.1.0";
-/// The interfaces of that package that a plugin may import.
-const OFFERED: [&str; 12] = [
-    "types",
-    "actions",
-    "applications",
-    "builds",
-    "git-providers",
-    "git-repos",
-    "gitdeploys",
-    "groups",
-    "jobs",
-    "log",
-    "package-maps",
-    "servers",
-];
+/// Which interfaces of that package a plugin may import: the lines `import …;` of its worlds.
+const WORLDS: &str = include_str!("../../../../wit/world.wit");
 /// The interfaces of that package that a plugin must export.
 const REQUIRED: [&str; 2] = ["registration", "handler"];
 /// The packages of WASI 0.2 that are linked; what the sandbox withholds is denied when it is called.
@@ -30,6 +17,11 @@ const WASI_HTTP: [&str; 2] = ["types", "outgoing-handler"];
 
 /// A page of linear memory.
 const PAGE_BYTES: u64 = 64 * 1024;
+
+fn is_offered(interface: &str) -> bool {
+    let imported = |line: &'static str| line.trim().strip_prefix("import ")?.strip_suffix(';');
+    WORLDS.lines().filter_map(imported).any(|offered| offered == interface)
+}
 
 /// Why a file cannot be used, in a sentence for its author.
 #[derive(Debug, thiserror::Error)]
@@ -224,7 +216,7 @@ fn check_import(import: &str) -> Result<(), Refusal> {
     match package.split_once(':').ok_or_else(not_offered)? {
         ("elita", "plugin") => {
             check_version(version)?;
-            if OFFERED.contains(&interface) { Ok(()) } else { Err(not_offered()) }
+            if is_offered(interface) { Ok(()) } else { Err(not_offered()) }
         }
         ("wasi", package) if WASI.contains(&package) || package == "http" && WASI_HTTP.contains(&interface) => {
             if version.starts_with("0.2.") {
