@@ -17,7 +17,7 @@ mod wakes;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -75,8 +75,8 @@ pub struct EngineSettings {
 struct Inner {
     svc: DataSvc,
     settings: EngineSettings,
-    /// Set once, by [`Engine::register`]: kinds of work hold the engine themselves.
-    kinds: OnceLock<Kinds>,
+    /// Kinds of work hold the engine themselves: they are let go of with the worker.
+    kinds: RwLock<Kinds>,
     /// This run of this server.
     worker: WorkerId,
     slots: Slots,
@@ -89,14 +89,14 @@ struct Inner {
 }
 
 /// The kinds of work by the `job_type` of their jobs.
-#[derive(Default)]
-pub struct Kinds(BTreeMap<&'static str, Box<dyn AnyKind>>);
+#[derive(Clone, Default)]
+pub struct Kinds(BTreeMap<&'static str, Arc<dyn AnyKind>>);
 
 impl Kinds {
     /// With this one more.
     #[must_use]
     pub fn with<K: Kind>(mut self, kind: K) -> Self {
-        self.0.insert(K::NAME, Box::new(kind));
+        self.0.insert(K::NAME, Arc::new(kind));
         self
     }
 }
@@ -115,7 +115,7 @@ impl Engine {
         let engine = Self(Arc::new(Inner {
             follow: Follow::new(svc.clone()),
             svc,
-            kinds: OnceLock::new(),
+            kinds: RwLock::default(),
             worker: WorkerId::new(),
             slots: Slots::new(limits),
             held: HeldJobs::default(),
@@ -128,10 +128,9 @@ impl Engine {
         (engine.clone(), Worker::new(engine, keeper))
     }
 
-    /// Says which kinds of work there are; once, before the first job is asked for.
+    /// Says which kinds of work there are, before the first job is asked for.
     pub fn register(&self, kinds: Kinds) {
-        // The first call holds.
-        let _ = self.0.kinds.set(kinds);
+        *self.0.kinds.write().unwrap_or_else(PoisonError::into_inner) = kinds;
     }
 
     /// Makes a job of an action durable. It runs at once where there is room here and nothing waits before it; `ready`
@@ -191,17 +190,14 @@ impl Engine {
 }
 
 impl Inner {
-    fn kinds(&self) -> impl Iterator<Item = &dyn AnyKind> {
-        self.kinds.get().into_iter().flat_map(|kinds| kinds.0.values()).map(Box::as_ref)
-    }
-
-    fn kind(&self, job_type: &JobType) -> Option<&dyn AnyKind> {
-        self.kinds.get()?.0.get(job_type.as_str()).map(Box::as_ref)
+    fn kind(&self, job_type: &JobType) -> Option<Arc<dyn AnyKind>> {
+        self.kinds.read().unwrap_or_else(PoisonError::into_inner).0.get(job_type.as_str()).cloned()
     }
 
     /// The components whose guests can start at once.
     fn ready(&self) -> Vec<Digest> {
-        self.kinds().flat_map(AnyKind::ready).collect()
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner).clone();
+        kinds.0.values().flat_map(|kind| kind.ready()).collect()
     }
 
     fn may_cancel(&self, caller: &Caller, job: &Job) -> Result<()> {

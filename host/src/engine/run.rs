@@ -75,7 +75,7 @@ impl Inner {
         let plugin = claim.plugin.as_ref().map(|plugin| plugin.name.to_string());
         let span = info_span!("job", job.id = %job_id, job.kind = %claim.job_type, plugin.name = plugin);
         let (held, requests) = self.held.enter(job_id, fence);
-        let (engine, threads) = (self.clone(), self.kind(&claim.job_type).and_then(AnyKind::threads).cloned());
+        let (engine, threads) = (self.clone(), self.kind(&claim.job_type).and_then(|kind| kind.threads().cloned()));
         let cancel = Cancel::new(requests);
         let work = async move { engine.run(claim, cancel, (held, slot)).await }.instrument(span);
         let task = match threads {
@@ -94,7 +94,7 @@ impl Inner {
             return error!("a job was claimed whose kind of work is not known here, and is handed back");
         };
         let log = self.svc.job_log(&claim, self.settings.log);
-        let begun = match self.begin(kind, &mut claim).await {
+        let begun = match self.begin(&*kind, &mut claim).await {
             Ok(begun) => begun,
             Err(problem) => return warn!("a job was not begun: {problem}"),
         };
@@ -106,7 +106,7 @@ impl Inner {
             }
             Ok(()) => {
                 self.held.began(claim.job_id, claim.fence);
-                self.work(kind, &run).await
+                self.work(&*kind, &run).await
             }
             Err(failure) => Outcome::Failed(failure),
         };

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::beat::Heart;
-use super::{Engine, RETRY, beat, retention, wakes};
+use super::{Engine, Kinds, RETRY, beat, retention, wakes};
 use crate::datasvc::{Error, Files, LeaseKeeper, Outage};
 
 /// How often the queue is looked at when nobody wakes the worker, give or take a half.
@@ -17,12 +17,13 @@ const HAND_BACK: Duration = Duration::from_secs(5);
 /// What this server does for jobs, whether it runs them or not.
 pub struct Worker {
     engine: Engine,
-    keeper: LeaseKeeper,
+    /// Null once it runs.
+    keeper: Option<LeaseKeeper>,
 }
 
 impl Worker {
     pub(super) fn new(engine: Engine, keeper: LeaseKeeper) -> Self {
-        Self { engine, keeper }
+        Self { engine, keeper: Some(keeper) }
     }
 
     /// Joins the other hosts on this database, and settles what earlier runs of this one left behind.
@@ -49,9 +50,10 @@ impl Worker {
     }
 
     /// Works until the server stops, then lets what runs end for a bounded time and hands the rest back.
-    pub async fn run(self) {
-        let Self { engine: jobs, keeper } = self;
+    pub async fn run(mut self) {
+        let jobs = self.engine.clone();
         let engine = jobs.0.clone();
+        let Some(keeper) = self.keeper.take() else { return };
         let background = [
             tokio::spawn(beat::keep_alive(engine.clone(), Heart::new(keeper))),
             tokio::spawn(wakes::tell(engine.clone())),
@@ -70,6 +72,12 @@ impl Worker {
             task.abort();
         }
         jobs.hand_back().await;
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.engine.register(Kinds::default());
     }
 }
 

@@ -142,7 +142,7 @@ impl Call {
                 log.finish(&outcome).await?;
                 Answer::Finished
             }
-            Self::Cancel(job) => Answer::Cancelled(Box::new(svc.cancel_job(&caller, job).await?)),
+            Self::Cancel(job) => Answer::Cancelled(Box::new(svc.cancel_job(&caller, job, |_| Ok(())).await?)),
             Self::HandBack { remove } => {
                 let handed_on = svc.hand_back(worker, "its worker stops").await?;
                 if remove {
