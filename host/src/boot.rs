@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::config::{HttpSettings, Role, Settings};
+use crate::config::{HttpSettings, Role, Settings, UploadSettings};
 use crate::data_dir::{self, DataDir};
 use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
-use crate::jobs::{GuestEffects, JobSettings, Jobs, Retention, UploadLimits};
+use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::Outbound;
 use crate::plugin::{Loader, Plugins, Sandbox};
 use crate::postgres::Embedded;
@@ -21,6 +21,7 @@ use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
 use crate::storage::Storage;
 use crate::storage::archive::ArchiveLimits;
+use crate::work::{self, UploadLimits, Work};
 
 /// How long the rest may take after running jobs have had their time: handing back, and replies under way.
 const BEYOND_DRAIN: Duration = Duration::from_secs(7);
@@ -151,21 +152,21 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let (limits, grants) = (settings.limits.clone(), settings.grants.clone());
     let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, limits, grants)?;
     plugins.refresh().await?;
-    let job_settings = job_settings(settings, host);
-    let effects = GuestEffects::new(svc.clone(), plugins.clone(), storage.clone(), &job_settings.uploads);
-    let effects = Arc::new(effects);
-    let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound.clone(), effects.clone());
     let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;
     let (stop, stopped) = shutdown::channel();
     let files = Files { id: storage.id().await?, shared: settings.storage_shared };
-    let (jobs, worker) = Jobs::new(svc.clone(), sandbox, storage, outbound, job_settings, &effects, stopped.clone());
+    let (engine, worker) = Engine::new(svc.clone(), engine_settings(settings, host), stopped.clone());
+    let uploads = upload_limits(&settings.uploads);
+    let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), uploads);
+    let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work.clone()));
+    engine.register(work.kinds(&sandbox));
     worker.join(files).await?;
 
     // Last of what can fail, because the password is shown only once.
     let made_password = first_password(&svc, settings.admin_password.as_deref()).await?;
     let body_within = Duration::from_secs(settings.http.body_seconds);
-    let rest = Rest::new(svc.clone(), jobs, body_within, settings.uploads.at_a_time as usize);
+    let rest = Rest::new(svc.clone(), engine, work.clone(), body_within, settings.uploads.at_a_time as usize);
     let router = match settings.role {
         Role::All | Role::Api => rest::router(rest),
         Role::Worker => rest::health_router(rest),
@@ -173,6 +174,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let tasks = vec![
         tokio::spawn(rest::serve(listener, router, server, stopped.clone())),
         tokio::spawn(worker.run()),
+        tokio::spawn(work::sweep(work, stopped.clone())),
         tokio::spawn(async move {
             plugins.warm_up().await;
             loader.run(stopped).await;
@@ -199,11 +201,11 @@ async fn server_settings(settings: &HttpSettings) -> anyhow::Result<ServerSettin
 }
 
 /// How jobs are handled on this host.
-fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
+fn engine_settings(settings: &Settings, host: HostId) -> EngineSettings {
     let runs = settings.limits.runs as usize;
     let at_most = |limit: Option<u32>| limit.map_or(runs, |limit| limit as usize);
     let kept = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
-    JobSettings {
+    EngineSettings {
         host,
         runs_jobs: settings.role != Role::Api,
         runs,
@@ -212,23 +214,27 @@ fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
         log: settings.limits.job_log(),
         drain: Duration::from_secs(settings.drain_seconds),
         cancel_grace: Duration::from_secs(settings.cancel_grace_seconds),
-        uploads: UploadLimits {
-            bytes: settings.uploads.bytes,
-            time: Duration::from_secs(settings.uploads.seconds),
-            at_a_time: settings.uploads.at_a_time as usize,
-            archives: settings.uploads.archives as usize,
-            archive: ArchiveLimits {
-                entries: settings.uploads.entries,
-                unpacked_bytes: settings.uploads.unpacked_bytes,
-                names_bytes: MAX_NAMES_BYTES,
-            },
-            places: settings.uploads.from.clone(),
-        },
         retention: Retention {
             jobs: kept(settings.job_retention_seconds),
             audit: kept(settings.audit_retention_seconds),
         },
         notify: !settings.no_notify,
+    }
+}
+
+/// What may be uploaded.
+fn upload_limits(settings: &UploadSettings) -> UploadLimits {
+    UploadLimits {
+        bytes: settings.bytes,
+        time: Duration::from_secs(settings.seconds),
+        at_a_time: settings.at_a_time as usize,
+        archives: settings.archives as usize,
+        archive: ArchiveLimits {
+            entries: settings.entries,
+            unpacked_bytes: settings.unpacked_bytes,
+            names_bytes: MAX_NAMES_BYTES,
+        },
+        places: settings.from.clone(),
     }
 }
 

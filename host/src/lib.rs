@@ -1,14 +1,15 @@
 //! Elita: a WebAssembly plugin host for deployment automation.
 //!
 //! Calls go down, results travel through Postgres: [`boot`] puts the parts together, [`rest`] is the HTTP door,
-//! [`jobs`] turns rows into runs, [`plugin`] is the wasm door and its sandbox, [`datasvc`] holds every rule and
-//! query, [`outbound`] is the way out, and [`postgres`] and [`storage`] are what it all stands on. Start reading in `boot`.
+//! [`engine`] turns rows into runs, [`work`] is what they do, [`plugin`] is the wasm door and its sandbox, [`datasvc`]
+//! holds every rule and query, [`outbound`] is the way out, and [`postgres`] and [`storage`] are what it all stands on.
+//! Start reading in `boot`.
 
 pub mod boot;
 pub mod config;
 pub mod data_dir;
 pub mod datasvc;
-pub mod jobs;
+pub mod engine;
 pub mod outbound;
 pub mod plugin;
 pub mod postgres;
@@ -16,3 +17,4 @@ pub mod rest;
 pub mod shutdown;
 pub mod storage;
 pub mod telemetry;
+pub mod work;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::harness::project_root;
 
 /// What each room may name beside itself. What is not listed here, such as `boot`, may name everything.
-const MAY_NAME: [(&str, &[&str]); 10] = [
-    ("rest", &["jobs", "datasvc"]),
-    ("jobs", &["plugin", "datasvc", "outbound", "storage"]),
+const MAY_NAME: [(&str, &[&str]); 11] = [
+    ("rest", &["work", "engine", "datasvc"]),
+    ("work", &["engine", "plugin", "datasvc", "outbound", "storage"]),
+    ("engine", &["datasvc"]),
     ("plugin", &["datasvc", "outbound", "storage"]),
     ("datasvc", &["outbound"]),
     ("outbound", &[]),
@@ -16,6 +17,14 @@ const MAY_NAME: [(&str, &[&str]); 10] = [
     ("data_dir", &[]),
     ("config", &["datasvc", "outbound", "plugin"]),
     ("telemetry", &[]),
+];
+
+/// What each group of the data services may name beside itself.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("documents", &["jobs", "access", "ground"]),
+    ("jobs", &["access", "ground"]),
+    ("access", &["ground"]),
+    ("ground", &[]),
 ];
 
 /// Words that may stand in some rooms only.
@@ -38,6 +47,23 @@ fn the_arrows_between_the_rooms_never_turn_round() {
                 let known = named == room || may_name.contains(&named) || !is_room(named);
                 if !known {
                     slips.push(format!("{}:{number}: `{room}` names `{named}`", file.display()));
+                }
+            }
+        }
+    }
+    assert!(slips.is_empty(), "\n{}", slips.join("\n"));
+}
+
+#[test]
+fn the_groups_of_the_data_services_name_each_other_in_one_direction() {
+    let mut slips = Vec::new();
+    for (group, may_name) in GROUPS {
+        for (file, number, line) in lines_of(&format!("datasvc/{group}")) {
+            for named in line.split("crate::datasvc::").skip(1) {
+                let named = named.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+                let is_group = GROUPS.iter().any(|(other, _)| *other == named);
+                if is_group && named != group && !may_name.contains(&named) {
+                    slips.push(format!("{}:{number}: `{group}` names `{named}`", file.display()));
                 }
             }
         }

@@ -3,109 +3,76 @@
 //! Knows neither HTTP nor wasm: REST handlers and host functions parse, call and convert. Each noun has a file
 //! with its types and its `impl DataSvc`. What a door may call takes the [`Caller`] and asks it first; what only
 //! the job engine and the plugin loader call takes the claim or the host it acts for.
+//!
+//! The files are grouped: `documents` may name `jobs`, `access` and `ground`; `jobs` may name `access` and `ground`;
+//! `access` may name `ground`, which names none of them.
 
-mod applications;
-mod attributes;
-mod audit;
-mod builds;
-mod caller;
-mod census;
-mod connections;
-mod error;
-mod file_url;
-mod git_providers;
-mod git_repos;
-mod git_uri;
-mod gitdeploys;
-mod groups;
-mod ids;
-mod intake;
-mod job_log;
-mod job_trace;
+mod access;
+mod documents;
+mod ground;
 mod jobs;
-mod keypairs;
-mod lease;
-mod logins;
-mod package_maps;
-mod packages;
-mod page;
-mod passwords;
-mod patch;
-mod permissions;
-mod plugin_access;
-mod plugins;
-mod pointer;
 mod pool;
-mod queue;
-mod recorder;
-mod referrers;
-mod retention;
-mod revision;
-mod secrets;
-mod servers;
-mod sql;
-mod storage;
-mod tokens;
-mod uploads;
-mod users;
-mod wakes;
 
-pub use applications::{Application, Change as ApplicationChange};
-pub use attributes::Attributes;
-pub use audit::{AuditEntry, AuditFilter, AuditedDocument};
-pub use builds::{Build, Change as BuildChange, Files as BuildFiles, PackageFile, Packages};
-pub use caller::{Caller, Grants, Interface, Permission};
-pub use census::{Census, CensusEntry};
-pub use error::{Error, Kind, Result};
-pub use file_url::FileUrl;
-pub use git_providers::{
+pub use access::audit::{AuditEntry, AuditFilter, AuditedDocument};
+pub use access::caller::{Caller, Grants, Interface, Permission};
+pub use access::permissions::Permissions;
+pub use access::secrets::{SecretKeyError, SecretKeys};
+pub use access::tokens::{NewToken, Token, holds_token};
+pub use access::users::{Change as UserChange, EffectivePermissions, User};
+pub use documents::applications::{Application, Change as ApplicationChange};
+pub use documents::builds::{Build, Change as BuildChange, Files as BuildFiles, PackageFile, Packages};
+pub use documents::census::{Census, CensusEntry};
+pub use documents::file_url::FileUrl;
+pub use documents::git_providers::{
     BaseUrl, Change as GitProviderChange, GitProvider, GitProviderAuth, GitProviderType, NewGitProvider, PasswordAuth,
     TokenAuth,
 };
-pub use git_repos::{Change as GitRepoChange, GitRepo, NewGitRepo};
-pub use git_uri::GitUri;
-pub use gitdeploys::{
+pub use documents::git_repos::{Change as GitRepoChange, GitRepo, NewGitRepo};
+pub use documents::git_uri::GitUri;
+pub use documents::gitdeploys::{
     Change as GitdeployChange, Favor, Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployOptions,
     InitializedServer, NewGitdeploy,
 };
-pub use groups::{Change as GroupChange, Group, GroupGitdeploys, NewGroup};
-pub use ids::{
-    ActionName, AppName, BuildName, Digest, EnvironmentName, GitProviderName, GitRepoName, GitdeployName, GroupName,
-    HostId, JobId, KeypairName, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,
-};
-pub use intake::Taker;
-pub use job_log::{
-    JobEntries, JobEntry, JobLog, LogLimits, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES, SOURCE_HOST,
-};
-pub use job_trace::{JobTrace, TraceEvent, TraceLine};
-pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
-pub use keypairs::{Change as KeypairChange, Keypair, NewKeys};
-pub use lease::{Lease, LeaseKeeper};
-pub use package_maps::{Change as PackageMapChange, MASTER, PackageMap, PackageRule, PackageRules};
-pub use packages::NewPackage;
-pub use page::{Listed, Page};
-pub use patch::Patch;
-pub use permissions::Permissions;
-pub use plugin_access::{InterfaceAccess, PluginAccess};
-pub use plugins::{
+pub use documents::groups::{Change as GroupChange, Group, GroupGitdeploys, NewGroup};
+pub use documents::keypairs::{Change as KeypairChange, Keypair, NewKeys};
+pub use documents::package_maps::{Change as PackageMapChange, MASTER, PackageMap, PackageRule, PackageRules};
+pub use documents::packages::NewPackage;
+pub use documents::plugin_access::{InterfaceAccess, PluginAccess};
+pub use documents::plugins::{
     ActivePlugin, FedPlugin, Plugin, PluginAction, PluginHooks, PluginState, RegisteredAction, RegisteredParameter,
     Registration,
 };
-pub use pointer::{escaped, pointer};
-pub use pool::SchemaError;
-pub use queue::{ActionWork, Claim, HandedOn, Held, Outcome, Room, RunningLane, Served, TIME_TO_LIVE, Work};
-pub use recorder::Changed;
-pub use revision::{Expected, Revision};
-pub use secrets::{SecretKeyError, SecretKeys};
-pub use servers::{
+pub use documents::servers::{
     Change as ServerChange, Connection, Driver, Environments, LocalConnection, NewServer, SaltConnection, Server,
     SshConnection,
 };
-pub use storage::Files;
-pub use tokens::{NewToken, Token, holds_token};
-pub use uploads::{FileType, StoredBuild, Upload, UploadSource};
-pub use users::{Change as UserChange, EffectivePermissions, User};
-pub use wakes::{Wake, Wakes};
+pub use documents::storage::Files;
+pub use documents::uploads::{FileType, StoredBuild, UPLOAD, Upload, UploadSource};
+pub use ground::attributes::Attributes;
+pub use ground::error::{Error, Kind, Result};
+pub use ground::ids::{
+    ActionName, AppName, BuildName, Digest, EnvironmentName, GitProviderName, GitRepoName, GitdeployName, GroupName,
+    HostId, JobId, KeypairName, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,
+};
+pub use ground::outage::{Outage, patiently};
+pub use ground::page::{Listed, Page};
+pub use ground::patch::Patch;
+pub use ground::pointer::{escaped, pointer};
+pub use ground::revision::{Expected, Revision};
+pub use jobs::intake::Taker;
+pub use jobs::lease::{Lease, LeaseKeeper};
+pub use jobs::log::{
+    JobEntries, JobEntry, JobLog, LogLimits, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES, SOURCE_HOST,
+};
+pub use jobs::lookup::{
+    ACTION, Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent,
+};
+pub use jobs::queue::{Claim, HandedOn, Held, Outcome, Room, RunningLane, Served, TIME_TO_LIVE};
+pub use jobs::recorder::Changed;
+pub use jobs::steps::{JobStep, JobSteps, RecordedStep, StepChange, StepKind, StepState};
+pub use jobs::trace::{JobTrace, TraceEvent, TraceLine};
+pub use jobs::wakes::{Wake, Wakes};
+pub use pool::SchemaError;
 
 use sqlx::PgPool;
 
@@ -114,11 +81,11 @@ use sqlx::PgPool;
 pub struct DataSvc {
     pool: PgPool,
     /// The same pool, for what is asked all the time.
-    reads: connections::Connections,
+    reads: ground::connections::Connections,
     /// For what keeps jobs going, which must not wait behind requests.
-    engine: connections::Connections,
-    passwords: std::sync::Arc<passwords::PasswordHasher>,
-    secrets: Option<std::sync::Arc<secrets::SecretKeys>>,
-    intake: intake::Intake,
-    recorder: recorder::Recorder,
+    engine: ground::connections::Connections,
+    passwords: std::sync::Arc<access::passwords::PasswordHasher>,
+    secrets: Option<std::sync::Arc<access::secrets::SecretKeys>>,
+    intake: jobs::intake::Intake,
+    recorder: jobs::recorder::Recorder,
 }

@@ -8,10 +8,10 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _};
 
-use super::connections::{Connections, TRUSTED_IDLE};
-use super::intake::Intake;
-use super::recorder::Recorder;
-use super::{DataSvc, passwords::PasswordHasher};
+use super::ground::connections::{Connections, TRUSTED_IDLE};
+use super::jobs::intake::Intake;
+use super::jobs::recorder::Recorder;
+use super::{DataSvc, access::passwords::PasswordHasher};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 

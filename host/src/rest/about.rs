@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::api::Api;
-use super::args::{NoQuery, Query};
-use super::problem::Problem;
+use super::http::args::{NoQuery, Query};
+use super::http::problem::Problem;
 use crate::datasvc::Caller;
 
 /// How long the database may take to answer before the server says that it is not ready.

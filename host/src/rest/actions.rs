@@ -7,13 +7,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
-use super::args::{NoQuery, Query};
-use super::idempotency::IdempotencyKey;
-use super::page::{ListReply, PageQuery};
-use super::parameters::Parameters;
-use super::path::Path;
-use super::problem::Problem;
-use super::reply::{Accepted, SubmittedJob};
+use super::http::args::{NoQuery, Query};
+use super::http::idempotency::IdempotencyKey;
+use super::http::page::{ListReply, PageQuery};
+use super::http::parameters::Parameters;
+use super::http::path::Path;
+use super::http::problem::Problem;
+use super::http::reply::{Accepted, SubmittedJob};
 use crate::datasvc::{ActionName, AppName, Caller, Listed, PluginAction};
 
 /// Lists the actions of an application, by name
@@ -27,7 +27,7 @@ async fn list(
     Query(query): Query<PageQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<PluginAction>>, Problem> {
-    let listed = rest.jobs.actions(&caller, &app, &query.page()?).await?;
+    let listed = rest.work.actions(&caller, &app, &query.page()?).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -44,7 +44,7 @@ async fn get(
     Path((app, action)): Path<(AppName, ActionName)>,
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Result<Json<PluginAction>, Problem> {
-    let action = rest.jobs.action(&caller, &app, &action).await?;
+    let action = rest.work.action(&caller, &app, &action).await?;
     Ok(Json(action))
 }
 
@@ -74,7 +74,7 @@ async fn run(
     Parameters { values, fingerprint }: Parameters,
 ) -> Result<Accepted, Problem> {
     let idempotency = key.map(|key| (key, fingerprint));
-    let enqueued = rest.jobs.submit_action(&caller, &app, &action, values, idempotency).await?;
+    let enqueued = rest.work.submit_action(&caller, &app, &action, values, idempotency).await?;
     Ok(Accepted::job(enqueued, action.to_string()))
 }
 

@@ -10,9 +10,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Content, Object, OpenApi, Ref, RefOr, Response, Schema, Type};
 use utoipa::{OpenApi as _, PartialSchema, ToSchema};
 
-use super::auth::AUTH_TOKEN;
-use super::document::JsonPatch;
-use super::problem::{Document, PROBLEM_JSON};
+use super::http::auth::AUTH_TOKEN;
+use super::http::document::JsonPatch;
+use super::http::problem::{Document, PROBLEM_JSON};
 use crate::datasvc::{BaseUrl, GitProviderAuth, PasswordAuth, TokenAuth};
 
 /// The frame that the handlers' descriptions are put into.

@@ -9,9 +9,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
-use super::args::Query;
-use super::page::{ListReply, PageQuery};
-use super::problem::Problem;
+use super::http::args::Query;
+use super::http::page::{ListReply, PageQuery};
+use super::http::problem::Problem;
 use crate::datasvc::{AppName, AuditEntry, AuditFilter, Caller, Listed, PluginName, UserName};
 
 /// Which changes to list.

@@ -6,9 +6,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
-use super::args::{NoQuery, Query};
-use super::path::Path;
-use super::problem::Problem;
+use super::http::args::{NoQuery, Query};
+use super::http::path::Path;
+use super::http::problem::Problem;
 use crate::datasvc::{AppName, Caller, Census, CensusEntry};
 
 /// Shows what runs where: environments, in them groups, in them servers, on them gitdeploys

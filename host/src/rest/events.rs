@@ -13,10 +13,10 @@ use axum::response::sse::{Event, KeepAlive};
 use futures_util::stream::{self, Stream};
 
 use super::Rest;
-use super::problem::Problem;
-use super::session::Session;
+use super::http::problem::Problem;
+use super::http::session::Session;
 use crate::datasvc::{Caller, Error, JobEntries, JobEntry, JobId, Result};
-use crate::jobs::{Follower, News};
+use crate::engine::{Follower, News};
 
 /// How many entries are read at a time, and how many bytes of them.
 const PAGE: u32 = 100;
@@ -66,7 +66,7 @@ pub(super) async fn stream(
     job_id: JobId,
     after: i64,
 ) -> Result<Sse<impl Stream<Item = std::result::Result<Event, Infallible>>>> {
-    let follower = rest.jobs.follow(job_id);
+    let follower = rest.engine.follow(job_id);
     let session = rest.sessions.begin(caller);
     let mut events = Events { rest, session, job_id, after, follower, unsent: VecDeque::new(), ended: false };
     events.read().await?;

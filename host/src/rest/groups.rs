@@ -8,12 +8,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
-use super::args::{Args, NoQuery, Query};
-use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery};
-use super::path::Path;
-use super::problem::Problem;
-use super::reply::Created;
+use super::http::args::{Args, NoQuery, Query};
+use super::http::document::{Change, Document, IfMatch};
+use super::http::page::{ListReply, PageQuery};
+use super::http::path::Path;
+use super::http::problem::Problem;
+use super::http::reply::Created;
 use crate::datasvc::{
     self, AppName, Attributes, Caller, EnvironmentName, Group, GroupChange, GroupGitdeploys, GroupName, Listed,
 };

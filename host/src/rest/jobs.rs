@@ -15,17 +15,17 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::api::True;
-use super::args::Query;
 use super::events::{self, Wants};
-use super::page::{ListReply, PageQuery};
-use super::path::Path;
-use super::problem::Problem;
-use super::reply::{Accepted, SubmittedJob};
+use super::http::args::Query;
+use super::http::page::{ListReply, PageQuery};
+use super::http::path::Path;
+use super::http::problem::Problem;
+use super::http::reply::{Accepted, SubmittedJob};
 use crate::datasvc::{
-    AppName, Caller, Error, Job, JobEntries, JobEntry, JobFilter, JobId, JobStatus, JobTrace, Listed, MAX_ENTRIES_PAGE,
-    MAX_ENTRIES_PAGE_BYTES, Page,
+    AppName, Caller, Error, Job, JobEntries, JobEntry, JobFilter, JobId, JobStatus, JobSteps, JobTrace, Listed,
+    MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, Page,
 };
-use crate::jobs::News;
+use crate::engine::News;
 
 /// The longest that a request may wait for an entry.
 const MAX_WAIT_SECONDS: u32 = 60;
@@ -63,6 +63,12 @@ struct JobQuery {
     /// With the calls that its plugin made and what it wrote for operators, which takes write permission.
     #[serde(default)]
     trace: bool,
+    /// With its durable steps, which the server's own work has: the first 1000.
+    #[serde(default)]
+    steps: bool,
+    /// With the steps after those that came before: what the document before gave as `steps_next`.
+    #[param(minimum = 0)]
+    steps_after: Option<i32>,
 }
 
 /// Which entries to read.
@@ -99,6 +105,8 @@ struct JobDocument {
     results: Option<JobResults>,
     #[serde(flatten)]
     trace: Option<JobTrace>,
+    #[serde(flatten)]
+    steps: Option<JobSteps>,
 }
 
 /// The log of a job, with `results=true`.
@@ -156,7 +164,11 @@ async fn get(
         false => None,
         true => Some(rest.svc.job_trace(&caller, id).await?),
     };
-    Ok(Json(JobDocument { job, results, trace }))
+    let steps = match (query.steps, query.steps_after) {
+        (false, None) => None,
+        (_, after) => Some(rest.svc.job_steps(&caller, id, after.unwrap_or(0)).await?),
+    };
+    Ok(Json(JobDocument { job, results, trace, steps }))
 }
 
 /// Stops a job
@@ -178,7 +190,7 @@ async fn cancel(
     if !query.cancel {
         return Err(Problem::malformed("a job can be cancelled, with `?cancel=true`, and nothing else"));
     }
-    Ok(rest.jobs.cancel(&caller, id).await?.into())
+    Ok(rest.engine.cancel(&caller, id).await?.into())
 }
 
 /// Reads the log of a job, or follows it
@@ -212,7 +224,7 @@ async fn entries(
     }
     let until = Instant::now() + Duration::from_secs(u64::from(wait));
     let limit = limit.unwrap_or(Page::DEFAULT_LIMIT);
-    let mut follower = rest.jobs.follow(id);
+    let mut follower = rest.engine.follow(id);
     let mut session = rest.sessions.begin(caller);
     loop {
         let caller = session.caller()?;

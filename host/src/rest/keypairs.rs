@@ -9,12 +9,12 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::api::True;
-use super::args::{Args, NoQuery, Query, refuse_in_url};
-use super::document::{Change, Document, IfMatch};
-use super::page::{ListReply, PageQuery};
-use super::path::Path;
-use super::problem::{Fault, Problem};
-use super::reply::Created;
+use super::http::args::{Args, NoQuery, Query, refuse_in_url};
+use super::http::document::{Change, Document, IfMatch};
+use super::http::page::{ListReply, PageQuery};
+use super::http::path::Path;
+use super::http::problem::{Fault, Problem};
+use super::http::reply::Created;
 use crate::datasvc::{Attributes, Caller, Keypair, KeypairChange, KeypairName, Listed, NewKeys};
 
 /// What a new keypair needs: `generate`, or a private key.

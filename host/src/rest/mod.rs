@@ -1,15 +1,7 @@
-//! The REST door: HTTP in, calls of `datasvc` and `jobs`, documents out.
+//! The REST door: HTTP in, calls of `datasvc`, `engine` and `work`, documents out.
 //!
 //! Knows no rule and no query. Each noun has a file with its handlers, which have four steps: who asks, what for, do
-//! it, reply. Around them:
-//!
-//! - [`server`] accepts connections, [`tls`] encrypts them, [`connection`] answers on one; [`front`] is what every
-//!   request passes, [`api`] is the OpenAPI document;
-//! - [`pace`] reads bodies that may be long, and [`idempotency`] tells whether a request came before;
-//! - [`auth`] gives a handler its caller, [`session`] one that goes on for long, [`client`] the address; [`path`],
-//!   [`args`] and [`parameters`] are what is asked, read from the URL and the body by [`form`], [`body`] and [`json`];
-//! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers
-//!   when something is wrong.
+//! it, reply. [`http`] is what they have in common, and [`api`] is the OpenAPI document.
 //!
 //! axum's and hyper's types stay in this module.
 
@@ -17,40 +9,21 @@ mod about;
 mod actions;
 mod api;
 mod applications;
-mod args;
 mod audit;
-mod auth;
-mod body;
 mod builds;
 mod census;
-mod client;
-mod connection;
-mod document;
 mod events;
-mod form;
-mod front;
 mod git_providers;
 mod git_repos;
 mod gitdeploys;
 mod groups;
-mod idempotency;
+mod http;
 mod jobs;
-mod json;
 mod keypairs;
-mod pace;
 mod package_maps;
 mod packages;
-mod page;
-mod parameters;
-mod path;
 mod plugins;
-mod problem;
-mod range;
-mod reply;
-mod server;
 mod servers;
-mod session;
-mod tls;
 mod tokens;
 mod uploads;
 mod users;
@@ -63,22 +36,24 @@ use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::api::Api;
-use self::auth::TokenCache;
-use self::body::Bodies;
-use self::front::Front;
-use self::session::Sessions;
+use self::http::auth::TokenCache;
+use self::http::body::Bodies;
+use self::http::front::Front;
+use self::http::session::Sessions;
 use crate::datasvc::DataSvc;
-use crate::jobs::Jobs;
+use crate::engine::Engine;
+use crate::work::Work;
 
-pub use client::TrustedProxies;
-pub use server::{ServerSettings, serve};
-pub use tls::{Tls, TlsError};
+pub use http::client::TrustedProxies;
+pub use http::server::{ServerSettings, serve};
+pub use http::tls::{Tls, TlsError};
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct Rest {
     svc: DataSvc,
-    jobs: Jobs,
+    engine: Engine,
+    work: Work,
     tokens: Arc<TokenCache>,
     sessions: Sessions,
     bodies: Arc<Bodies>,
@@ -92,12 +67,13 @@ pub struct Rest {
 impl Rest {
     /// A door to these services, for clients that send the body of a request within this time, and for so many uploads
     /// at a time.
-    pub fn new(svc: DataSvc, jobs: Jobs, body_within: Duration, uploads: usize) -> Self {
+    pub fn new(svc: DataSvc, engine: Engine, work: Work, body_within: Duration, uploads: usize) -> Self {
         let tokens = Arc::<TokenCache>::default();
         Self {
             sessions: Sessions::new(svc.clone(), Arc::clone(&tokens)),
             svc,
-            jobs,
+            engine,
+            work,
             tokens,
             bodies: Arc::new(Bodies::of_users(body_within)),
             strangers_bodies: Arc::new(Bodies::of_strangers(body_within)),
@@ -142,9 +118,9 @@ fn fronted(rest: Rest, routes: OpenApiRouter<Rest>) -> Router {
     let api = Arc::new(Api::new(document));
     let front = Arc::new(Front::new(Arc::clone(&api), rest.body_within));
     routes
-        .fallback(front::nothing_there)
-        .method_not_allowed_fallback(front::not_allowed)
+        .fallback(http::front::nothing_there)
+        .method_not_allowed_fallback(http::front::not_allowed)
         .layer(Extension(api))
-        .layer(middleware::from_fn_with_state(front, front::front))
+        .layer(middleware::from_fn_with_state(front, http::front::front))
         .with_state(rest)
 }

@@ -8,10 +8,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
-use super::args::{NoQuery, Query};
-use super::path::Path;
-use super::problem::Problem;
-use super::range::Wanted;
+use super::http::args::{NoQuery, Query};
+use super::http::path::Path;
+use super::http::problem::Problem;
+use super::http::range::Wanted;
 use crate::datasvc::{AppName, BuildName, Caller, FileType, PackageFile, PackageName};
 
 /// Sends a package's file
@@ -42,7 +42,7 @@ async fn package(
     Query(NoQuery {}): Query<NoQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let found = rest.jobs.package(&caller, &app, &build, &package).await?;
+    let found = rest.work.package(&caller, &app, &build, &package).await?;
     let size = found.file.size_bytes;
     let etag = format!("\"{}\"", found.file.sha256);
     let reply = match Wanted::of(&headers, &etag, size) {

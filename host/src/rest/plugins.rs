@@ -9,10 +9,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
-use super::args::{NoQuery, Query};
-use super::page::{ListReply, PageQuery};
-use super::path::Path;
-use super::problem::Problem;
+use super::http::args::{NoQuery, Query};
+use super::http::page::{ListReply, PageQuery};
+use super::http::path::Path;
+use super::http::problem::Problem;
 use crate::datasvc::{Caller, Listed, Plugin, PluginAccess, PluginName};
 
 /// A plugin, with what it asks for against what it is granted.
@@ -47,7 +47,7 @@ async fn get(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Result<Json<PluginDocument>, Problem> {
     let plugin = rest.svc.plugin(&caller, &plugin).await?;
-    let access = rest.jobs.plugin_access(&plugin);
+    let access = rest.work.plugin_access(&plugin);
     Ok(Json(PluginDocument { plugin, access }))
 }
 

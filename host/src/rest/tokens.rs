@@ -11,12 +11,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
-use super::args::{JsonBody, NoQuery, Query};
-use super::client::ClientAddress;
-use super::page::{ListReply, PageQuery};
-use super::path::Path;
-use super::problem::Problem;
-use super::reply::Created;
+use super::http::args::{JsonBody, NoQuery, Query};
+use super::http::client::ClientAddress;
+use super::http::page::{ListReply, PageQuery};
+use super::http::path::Path;
+use super::http::problem::Problem;
+use super::http::reply::Created;
 use crate::datasvc::{Caller, Listed, NewToken, Permissions, Token, TokenId};
 
 /// Stands for the token in use.

@@ -19,16 +19,16 @@ use utoipa_axum::routes;
 use self::digests::Declared;
 use self::form::{Form, MAX_AROUND};
 use super::Rest;
-use super::args::{self, Args, Query};
-use super::body::{declared_length, media_type};
-use super::idempotency::{IdempotencyKey, fingerprint};
-use super::pace::Paced;
-use super::path::Path;
-use super::problem::Problem;
-use super::reply::{Accepted, SubmittedJob};
-use super::session::Session;
+use super::http::args::{self, Args, Query};
+use super::http::body::{declared_length, media_type};
+use super::http::idempotency::{IdempotencyKey, fingerprint};
+use super::http::pace::Paced;
+use super::http::path::Path;
+use super::http::problem::Problem;
+use super::http::reply::{Accepted, SubmittedJob};
+use super::http::session::Session;
 use crate::datasvc::{AppName, BuildName, Caller, Digest, FileType, FileUrl, PackageMapName};
-use crate::jobs::{UploadError, UploadRequest};
+use crate::work::{UploadError, UploadRequest};
 
 /// What there is to say of a file.
 #[derive(Deserialize, IntoParams)]
@@ -186,7 +186,7 @@ async fn upload(
     let url = url.ok_or_else(|| Problem::malformed(neither))?;
     let idempotency = key.map(|key| (key, printed(&parts, &asked, url.as_str().as_bytes())));
     let name = asked.build.to_string();
-    let enqueued = rest.jobs.submit_fetch(&caller, asked, url, idempotency).await?;
+    let enqueued = rest.work.submit_fetch(&caller, asked, url, idempotency).await?;
     Ok(Accepted::job(enqueued, name))
 }
 
@@ -194,7 +194,7 @@ impl Rest {
     /// A place among the uploads that come in at a time, unless the request says that it is too long: `around` is what
     /// may come beside the file, in bytes.
     fn place_for_upload(&self, headers: &HeaderMap, around: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let most = self.jobs.max_upload_bytes();
+        let most = self.work.max_upload_bytes();
         if declared_length(headers).is_some_and(|length| length > most.saturating_add(around as u64)) {
             return Err(UploadError::TooLarge(most).into());
         }
@@ -212,7 +212,7 @@ impl Rest {
         mut source: Source,
         declared: &Declared,
     ) -> Result<Accepted, Problem> {
-        let mut upload = self.jobs.begin_upload(&session.caller()?, asked.clone(), key.as_deref()).await?;
+        let mut upload = self.work.begin_upload(&session.caller()?, asked.clone(), key.as_deref()).await?;
         while let Some(bytes) = source.next().await? {
             upload.write(bytes).await?;
         }

@@ -29,7 +29,7 @@ use super::effects::Effects;
 use super::host::packages::MAX_OPEN_PACKAGES;
 use super::json;
 use super::registry::Plugins;
-use crate::datasvc::{ActionWork, Claim, DataSvc, Digest, JobLog, Json, Lease, PluginName};
+use crate::datasvc::{Claim, DataSvc, Digest, JobLog, JobPlugin, Json, Lease, PluginName};
 use crate::outbound::Outbound;
 use crate::storage::View;
 
@@ -51,8 +51,8 @@ struct Inner {
 pub struct ActionRun {
     /// The claimed job.
     pub claim: Claim,
-    /// Which action it is to run.
-    pub work: ActionWork,
+    /// The plugin and the component to run.
+    pub plugin: JobPlugin,
     /// Its log.
     pub log: JobLog,
     /// The parameters of the request.
@@ -120,9 +120,9 @@ impl Sandbox {
     /// # Errors
     /// [`RunError`].
     pub async fn run_action(&self, run: ActionRun) -> Result<Json, RunError> {
-        let ActionRun { claim, work, log, lease, parameters, cancel_requested } = run;
-        let call = action_call(&claim, &work, parameters);
-        let ActionWork { action: _, plugin, digest } = work;
+        let ActionRun { claim, plugin: JobPlugin { name: plugin, digest }, log, lease, parameters, cancel_requested } =
+            run;
+        let call = action_call(&claim, parameters);
         let timeout = claim.timeout;
         let job = Job { claim, plugin, digest, log, lease, cancel_requested, timeout, files: None };
         let answer = self
@@ -193,10 +193,10 @@ impl Sandbox {
     }
 }
 
-fn action_call(claim: &Claim, work: &ActionWork, parameters: Vec<(String, String)>) -> ActionCall {
+fn action_call(claim: &Claim, parameters: Vec<(String, String)>) -> ActionCall {
     ActionCall {
         application: claim.application.to_string(),
-        action: work.action.to_string(),
+        action: claim.name.clone(),
         parameters,
         job: claim.job_id.to_string(),
         attempt: claim.attempt.cast_unsigned(),

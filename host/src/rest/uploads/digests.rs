@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::rest::problem::Problem;
+use crate::rest::http::problem::Problem;
 
 /// Where it may say so. A file is sent as it is, so that both are the same here.
 const HEADERS: [&str; 2] = ["content-digest", "repr-digest"];

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use multer::{Field, Multipart};
 
-use crate::rest::body::{Stopped, argument, broken_form};
-use crate::rest::pace::Paced;
-use crate::rest::problem::Problem;
+use crate::rest::http::body::{Stopped, argument, broken_form};
+use crate::rest::http::pace::Paced;
+use crate::rest::http::problem::Problem;
 
 /// The part that is the file.
 const FILE: &str = "build";

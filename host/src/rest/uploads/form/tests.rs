@@ -9,9 +9,9 @@ use futures_util::stream;
 
 use super::{Form, MAX_AROUND};
 use crate::datasvc::{Caller, JobId, PluginName};
-use crate::rest::pace::Paced;
-use crate::rest::problem::Problem;
-use crate::rest::session::Session;
+use crate::rest::http::pace::Paced;
+use crate::rest::http::problem::Problem;
+use crate::rest::http::session::Session;
 
 const HEAD: &str = "--x\r\nContent-Disposition: form-data; name=\"build\"\r\n\r\n";
 

@@ -1,0 +1,258 @@
+//! Who changed what. It is written in the transaction of the change, so that neither is there without the other.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use sqlx::{PgConnection, Postgres, Transaction};
+use time::OffsetDateTime;
+
+use super::caller::{Caller, Permission};
+use crate::datasvc::DataSvc;
+use crate::datasvc::ground::error::{Error, Result};
+use crate::datasvc::ground::ids::{AppName, JobId, PluginName, TokenId, UserName};
+use crate::datasvc::ground::page::{Listed, Page};
+use crate::datasvc::ground::sql::json_column;
+
+/// How many entries are removed by one statement.
+const REMOVED_AT_ONCE: i64 = 1_000;
+
+/// A change that was made through either door.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct AuditEntry {
+    /// Ascends with every change; some numbers are never given.
+    pub audit_id: i64,
+    /// When the change was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// What was done, as the operation is called at both doors.
+    #[schema(example = "builds.update")]
+    pub operation: String,
+    /// The application that it was done to, or in; null for what belongs to none.
+    pub application: Option<String>,
+    /// What it was done to, by its name or id.
+    pub name: String,
+    /// The user who did it; null for a plugin.
+    pub username: Option<UserName>,
+    /// The token that the user had.
+    pub token_id: Option<TokenId>,
+    /// The address that the user's request came from.
+    pub address: Option<String>,
+    /// The plugin that did it; null for a user.
+    pub plugin: Option<PluginName>,
+    /// The job in which the plugin did it.
+    pub job_id: Option<JobId>,
+    /// The document before the change; null for what was made. Secrets are in neither.
+    pub before: Option<AuditedDocument>,
+    /// The document after the change; null for what was removed.
+    pub after: Option<AuditedDocument>,
+}
+
+/// A document as it was shown at the time.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct AuditedDocument(Box<RawValue>);
+
+json_column!(AuditedDocument);
+
+/// Which changes to list.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Those of this operation.
+    pub operation: Option<String>,
+    /// Those in this application.
+    pub application: Option<AppName>,
+    /// Those of what has this name or id.
+    pub name: Option<String>,
+    /// Those by this user.
+    pub username: Option<UserName>,
+    /// Those by this plugin.
+    pub plugin: Option<PluginName>,
+    /// Those made at this time or later.
+    pub since: Option<OffsetDateTime>,
+    /// Those made before this time.
+    pub until: Option<OffsetDateTime>,
+}
+
+/// A transaction in which a caller changes something. There is no way to commit it without an entry that says what.
+pub(in crate::datasvc) struct Change<'c> {
+    transaction: Transaction<'static, Postgres>,
+    operation: &'static str,
+    by: Author<'c>,
+}
+
+/// Who makes a change.
+#[derive(Clone, Copy)]
+pub(in crate::datasvc) enum Author<'c> {
+    User { name: &'c UserName, token: TokenId, address: Option<IpAddr> },
+    Plugin { name: &'c PluginName, job: JobId },
+}
+
+impl<'c> From<&'c Caller> for Author<'c> {
+    fn from(caller: &'c Caller) -> Self {
+        match caller {
+            Caller::User { name, token, address, permissions: _ } => {
+                Self::User { name, token: *token, address: *address }
+            }
+            Caller::Plugin { name, job, applications: _, grants: _ } => Self::Plugin { name, job: *job },
+        }
+    }
+}
+
+impl Deref for Change<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Change<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+}
+
+impl Change<'_> {
+    /// Commits that this was made. `application` is the one that it is in.
+    pub(in crate::datasvc) async fn created(
+        self,
+        application: Option<&AppName>,
+        name: &impl Display,
+        after: &impl Serialize,
+    ) -> Result<()> {
+        self.commit(application, name, None::<&()>, Some(after)).await
+    }
+
+    /// Commits that this is no longer as it was.
+    pub(in crate::datasvc) async fn updated(
+        self,
+        application: Option<&AppName>,
+        name: &impl Display,
+        before: &impl Serialize,
+        after: &impl Serialize,
+    ) -> Result<()> {
+        self.commit(application, name, Some(before), Some(after)).await
+    }
+
+    /// Commits that this was removed.
+    pub(in crate::datasvc) async fn deleted(
+        self,
+        application: Option<&AppName>,
+        name: &impl Display,
+        before: &impl Serialize,
+    ) -> Result<()> {
+        self.commit(application, name, Some(before), None::<&()>).await
+    }
+
+    /// Gives the change up.
+    pub(in crate::datasvc) async fn rollback(self) -> Result<()> {
+        Ok(self.transaction.rollback().await?)
+    }
+
+    async fn commit(
+        mut self,
+        application: Option<&AppName>,
+        name: &impl Display,
+        before: Option<&impl Serialize>,
+        after: Option<&impl Serialize>,
+    ) -> Result<()> {
+        let (user, plugin) = match self.by {
+            Author::User { name, token, address } => (Some((name, token, address)), None),
+            Author::Plugin { name, job } => (None, Some((name, job))),
+        };
+        sqlx::query!(
+            "insert into audit (operation, application, name, username, token_id, address, plugin, job_id, before, after)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            self.operation,
+            application.map(AppName::as_str),
+            name.to_string(),
+            user.map(|(name, _, _)| name.as_str()),
+            user.map(|(_, token, _)| token) as _,
+            user.and_then(|(_, _, address)| address).map(|address| address.to_string()),
+            plugin.map(|(name, _)| name.as_str()),
+            plugin.map(|(_, job)| job) as _,
+            before.map(document).transpose()? as _,
+            after.map(document).transpose()? as _
+        )
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+fn document(document: &impl Serialize) -> Result<AuditedDocument> {
+    to_raw_value(document).map(AuditedDocument).map_err(Error::internal)
+}
+
+impl DataSvc {
+    /// Begins a change by this caller; `operation` is its name at both doors.
+    pub(in crate::datasvc) async fn change<'c>(
+        &self,
+        by: impl Into<Author<'c>>,
+        operation: &'static str,
+    ) -> Result<Change<'c>> {
+        Ok(Change { transaction: self.pool.begin().await?, operation, by: by.into() })
+    }
+
+    /// The changes, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] without read permission on `_global`; [`Error::Invalid`] if the page begins after something
+    /// that is no number of a change.
+    pub async fn audit(&self, caller: &Caller, filter: &AuditFilter, page: &Page) -> Result<Listed<AuditEntry>> {
+        caller.require_global(Permission::Read)?;
+        let AuditFilter { operation, application, name, username, plugin, since, until } = filter;
+        let after = page.after_as(|cursor| cursor.parse::<i64>().map_err(|_| Error::invalid("after", "no number")))?;
+        let mut transaction = self.pool.begin().await?;
+        // A plan for these filters, and not one that fits all: each has an index of its own.
+        sqlx::query!("set local plan_cache_mode = force_custom_plan").execute(&mut *transaction).await?;
+        let rows = sqlx::query_as!(
+            AuditEntry,
+            r#"select id as audit_id, at, operation, application, name, username as "username: UserName",
+                   token_id as "token_id: TokenId", address, plugin as "plugin: PluginName", job_id as "job_id: JobId",
+                   before as "before: AuditedDocument", after as "after: AuditedDocument"
+               from audit
+               where ($1::bigint is null or id < $1)
+                   and ($2::text is null or operation = $2)
+                   and ($3::text is null or application = $3)
+                   and ($4::text is null or name = $4)
+                   and ($5::text is null or username = $5)
+                   and ($6::text is null or plugin = $6)
+                   and ($7::timestamptz is null or at >= $7)
+                   and ($8::timestamptz is null or at < $8)
+               order by id desc limit $9"#,
+            after,
+            operation.as_deref(),
+            application.as_ref().map(AppName::as_str),
+            name.as_deref(),
+            username.as_ref().map(UserName::as_str),
+            plugin.as_ref().map(PluginName::as_str),
+            *since,
+            *until,
+            page.fetch()
+        )
+        .fetch(&mut *transaction);
+        let listed = page.gather(rows, |entry| entry.audit_id.to_string()).await?;
+        transaction.commit().await?;
+        Ok(listed)
+    }
+
+    /// Removes changes that were made longer than `age` ago from the record, at most some hundred. Returns how many:
+    /// with 0 there are none left for now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn remove_old_audit(&self, age: Duration) -> Result<u64> {
+        let removed = sqlx::query!(
+            "delete from audit where id in (select id from audit where at < $1 order by at limit $2)",
+            OffsetDateTime::now_utc() - age,
+            REMOVED_AT_ONCE
+        );
+        Ok(removed.execute(&self.pool).await?.rows_affected())
+    }
+}

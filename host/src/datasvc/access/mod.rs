@@ -1,0 +1,12 @@
+//! Who asks, what they may do, and the record of what they did.
+//!
+//! Users, their tokens and log-ins, permissions, the audit, and the secrets that are sealed at rest.
+
+pub(super) mod audit;
+pub(super) mod caller;
+pub(super) mod logins;
+pub(super) mod passwords;
+pub(super) mod permissions;
+pub(super) mod secrets;
+pub(super) mod tokens;
+pub(super) mod users;

@@ -1,0 +1,256 @@
+//! What a user may do: glob patterns over names, and which of them decides.
+
+mod cover;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::datasvc::ground::error::{Error, Result};
+
+/// A user's permissions, as stored and shown.
+///
+/// `{"apps": {"<app glob>": "read/write"}, "actions": {"<app glob>": {"<action glob>": "execute"}},
+/// "servers": ["<glob>"]}`. In a pattern `*` is any run of characters and `?` is one. The pattern with the most
+/// literal characters decides; between equals only what all of them grant holds. An empty string grants nothing.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Permissions {
+    #[schema(value_type = BTreeMap<NamePattern, AppWords>)]
+    apps: BTreeMap<String, String>,
+    #[schema(value_type = BTreeMap<NamePattern, BTreeMap<NamePattern, ActionWords>>)]
+    actions: BTreeMap<String, BTreeMap<String, String>>,
+    #[schema(value_type = Vec<NamePattern>)]
+    servers: Vec<String>,
+    /// What narrows them further: the scope of the token in use.
+    #[serde(skip)]
+    scope: Option<Box<Permissions>>,
+}
+
+/// A pattern of names, in which `*` is any run of characters and `?` is one.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, max_length = 128, example = "shop-*")]
+#[expect(dead_code, reason = "it describes a pattern; what is read is a text")]
+struct NamePattern(String);
+
+/// What may be done with an application: nothing, `read`, `write` or `read/write`.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, pattern = "^((read|write)(/(read|write))*)?$", example = "read/write")]
+#[expect(dead_code, reason = "it describes words; what is read is a text")]
+struct AppWords(String);
+
+/// Whether an action may be run: with `execute`.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, pattern = "^(execute(/execute)*)?$", example = "execute")]
+#[expect(dead_code, reason = "it describes words; what is read is a text")]
+struct ActionWords(String);
+
+/// How many patterns permissions have at most, and how long each is.
+const MAX_PATTERNS: usize = 256;
+const MAX_PATTERN_LENGTH: usize = 128;
+
+/// What is no application, but has its permissions: users, tokens, plugins, all jobs. Only its literal name matches.
+const GLOBAL: &str = "_global";
+
+impl Permissions {
+    /// Everything: what the first user holds.
+    pub fn administrator() -> Self {
+        let everywhere = |words: &str| (String::from("*"), String::from(words));
+        Self {
+            apps: BTreeMap::from([everywhere("read/write"), (GLOBAL.into(), "read/write".into())]),
+            actions: BTreeMap::from([(String::from("*"), BTreeMap::from([everywhere("execute")]))]),
+            servers: vec![String::from("*")],
+            scope: None,
+        }
+    }
+
+    /// The same, as far as `scope` grants it, too.
+    pub(in crate::datasvc) fn narrowed_by(self, scope: Option<Self>) -> Self {
+        Self { scope: scope.map(Box::new), ..self }
+    }
+
+    /// Whether something narrows them.
+    pub(in crate::datasvc) fn is_narrowed(&self) -> bool {
+        self.scope.is_some()
+    }
+
+    /// Refuses what nobody can mean: words that are none, and patterns without end.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], with the path to it.
+    pub(in crate::datasvc) fn check(&self) -> Result<()> {
+        let actions = self.actions.iter().flat_map(|(app, actions)| std::iter::once(app).chain(actions.keys()));
+        let patterns: Vec<&String> = self.apps.keys().chain(actions).chain(&self.servers).collect();
+        if patterns.len() > MAX_PATTERNS || patterns.iter().any(|pattern| pattern.chars().count() > MAX_PATTERN_LENGTH)
+        {
+            let reason =
+                format!("at most {MAX_PATTERNS} patterns of at most {MAX_PATTERN_LENGTH} characters are taken");
+            return Err(Error::invalid("permissions", reason));
+        }
+        check_words("permissions/apps", self.apps.values(), &["read", "write"])?;
+        let of_actions = self.actions.values().flat_map(BTreeMap::values);
+        check_words("permissions/actions", of_actions, &["execute"])
+    }
+
+    /// Whether these grant all that `other` does, for every name.
+    pub(in crate::datasvc) fn cover(&self, other: &Self) -> bool {
+        self.cover_alone(other) && self.scope.as_ref().is_none_or(|scope| scope.cover(other))
+    }
+
+    fn cover_alone(&self, other: &Self) -> bool {
+        let global = ["read", "write"].iter().all(|word| self.on_global_alone(word) || !other.on_global_alone(word));
+        global && self.cover_apps(other) && self.cover_actions(other) && self.cover_servers(other)
+    }
+
+    fn cover_apps(&self, other: &Self) -> bool {
+        let (mine, theirs): (Vec<_>, Vec<_>) = (self.apps.iter().collect(), other.apps.iter().collect());
+        let patterns: Vec<&str> = mine.iter().chain(&theirs).map(|(pattern, _)| pattern.as_str()).collect();
+        cover::for_all_names(&patterns, |matched| {
+            let (in_mine, in_theirs) = matched.split_at(mine.len());
+            ["read", "write"].iter().all(|word| {
+                let granted = |all: &[(&String, &String)], matched: &[bool]| {
+                    deciding_of(all, matched).is_some_and(|words| words.iter().all(|granted| grants(granted, word)))
+                };
+                granted(&mine, in_mine) || !granted(&theirs, in_theirs)
+            })
+        })
+    }
+
+    fn cover_actions(&self, other: &Self) -> bool {
+        let (mine, theirs): (Vec<_>, Vec<_>) = (self.actions.iter().collect(), other.actions.iter().collect());
+        let patterns: Vec<&str> = mine.iter().chain(&theirs).map(|(pattern, _)| pattern.as_str()).collect();
+        // For applications of one kind the same maps decide, so that each pair of them is compared once.
+        let mut compared = BTreeSet::new();
+        cover::for_all_names(&patterns, |matched| {
+            let (in_mine, in_theirs) = matched.split_at(mine.len());
+            if !compared.insert(matched.to_vec()) {
+                return true;
+            }
+            match (deciding_of(&mine, in_mine), deciding_of(&theirs, in_theirs)) {
+                (_, None) => true,
+                (mine, Some(theirs)) => cover_executions(&mine.unwrap_or_default(), &theirs),
+            }
+        })
+    }
+
+    fn cover_servers(&self, other: &Self) -> bool {
+        let patterns: Vec<&str> = self.servers.iter().chain(&other.servers).map(String::as_str).collect();
+        cover::for_all_names(&patterns, |matched| {
+            let (mine, theirs) = matched.split_at(self.servers.len());
+            mine.contains(&true) || !theirs.contains(&true)
+        })
+    }
+
+    /// Whether `word` (`read` or `write`) is granted on the application.
+    pub(in crate::datasvc) fn on_application(&self, word: &str, application: &str) -> bool {
+        if self.scope.as_ref().is_some_and(|scope| !scope.on_application(word, application)) {
+            return false;
+        }
+        deciding(&self.apps, application).is_some_and(|words| words.iter().all(|granted| grants(granted, word)))
+    }
+
+    /// Whether `word` is granted on what belongs to no application.
+    pub(in crate::datasvc) fn on_global(&self, word: &str) -> bool {
+        self.on_global_alone(word) && self.scope.as_ref().is_none_or(|scope| scope.on_global(word))
+    }
+
+    fn on_global_alone(&self, word: &str) -> bool {
+        self.apps.get(GLOBAL).is_some_and(|granted| grants(granted, word))
+    }
+
+    /// Whether the server may be deployed to, initialized, commanded and looked at.
+    pub(in crate::datasvc) fn on_server(&self, server: &str) -> bool {
+        if self.scope.as_ref().is_some_and(|scope| !scope.on_server(server)) {
+            return false;
+        }
+        self.servers.iter().any(|pattern| matches(pattern.as_bytes(), server.as_bytes()))
+    }
+
+    /// Whether the action may be executed: the application's pattern decides first, then the action's.
+    pub(in crate::datasvc) fn on_action(&self, application: &str, action: &str) -> bool {
+        if self.scope.as_ref().is_some_and(|scope| !scope.on_action(application, action)) {
+            return false;
+        }
+        deciding(&self.actions, application).is_some_and(|of_application| {
+            of_application.iter().all(|actions| {
+                deciding(actions, action).is_some_and(|words| words.iter().all(|granted| grants(granted, "execute")))
+            })
+        })
+    }
+}
+
+/// The values of the matching patterns with the most literal characters; `None` if no pattern matches.
+fn deciding<'a, T>(patterns: &'a BTreeMap<String, T>, name: &str) -> Option<Vec<&'a T>> {
+    most_specific(patterns.iter().filter(|(pattern, _)| matches(pattern.as_bytes(), name.as_bytes())))
+}
+
+/// The same where it is known which patterns match. `_global` is no name's pattern.
+fn deciding_of<'a, T>(patterns: &[(&'a String, &'a T)], matched: &[bool]) -> Option<Vec<&'a T>> {
+    let named = patterns.iter().zip(matched).filter(|((pattern, _), matched)| **matched && *pattern != GLOBAL);
+    most_specific(named.map(|(one, _)| *one))
+}
+
+/// Of these patterns with their values.
+fn most_specific<'a, T: 'a>(matching: impl Iterator<Item = (&'a String, &'a T)> + Clone) -> Option<Vec<&'a T>> {
+    let literals = |pattern: &str| pattern.chars().filter(|c| !matches!(c, '*' | '?')).count();
+    let most = matching.clone().map(|(pattern, _)| literals(pattern)).max()?;
+    Some(matching.filter(|(pattern, _)| literals(pattern) == most).map(|(_, value)| value).collect())
+}
+
+/// Whether each action that all of `theirs` let execute is one that all of `mine` do.
+fn cover_executions(mine: &[&BTreeMap<String, String>], theirs: &[&BTreeMap<String, String>]) -> bool {
+    let maps: Vec<Vec<(&String, &String)>> = mine.iter().chain(theirs).map(|map| map.iter().collect()).collect();
+    let patterns: Vec<&str> = maps.iter().flatten().map(|(pattern, _)| pattern.as_str()).collect();
+    cover::for_all_names(&patterns, |matched| {
+        let mut rest = matched;
+        let mut executes = maps.iter().map(|map| {
+            let (of_map, others) = rest.split_at(map.len());
+            rest = others;
+            deciding_of(map, of_map).is_some_and(|words| words.iter().all(|granted| grants(granted, "execute")))
+        });
+        let of_mine = (0..mine.len()).fold(!mine.is_empty(), |all, _| executes.next().unwrap_or(false) && all);
+        let of_theirs = executes.fold(!theirs.is_empty(), |all, one| all && one);
+        of_mine || !of_theirs
+    })
+}
+
+fn check_words<'a>(path: &'static str, granted: impl Iterator<Item = &'a String>, known: &[&str]) -> Result<()> {
+    for words in granted.filter(|words| !words.is_empty()) {
+        if let Some(word) = words.split('/').find(|word| !known.contains(word)) {
+            let known = known.join("` and `");
+            return Err(Error::invalid(path, format!("`{word}` is no permission; known are `{known}`, split by `/`")));
+        }
+    }
+    Ok(())
+}
+
+fn grants(granted: &str, word: &str) -> bool {
+    granted.split('/').collect::<BTreeSet<_>>().contains(word)
+}
+
+/// Whether the pattern matches the whole name. Names are ASCII, so that a byte is a character.
+pub(in crate::datasvc) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    // Where to go on when the last `*` has to take one more byte.
+    let mut retry = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p, n + 1));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == name[n] => (p, n) = (p + 1, n + 1),
+            _ => match retry {
+                Some((star, from)) => {
+                    retry = Some((star, from + 1));
+                    (p, n) = (star + 1, from);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! Builds: what CI uploads and deployments put on servers. Here they are records; a build has files once one was
+//! uploaded for it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::uploads::FileType;
+use crate::datasvc::DataSvc;
+use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::ground::attributes::Attributes;
+use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::ids::{AppName, BuildName, JobId, PackageName};
+use crate::datasvc::ground::page::{Listed, Page};
+use crate::datasvc::ground::patch::Patch;
+use crate::datasvc::ground::revision::{Expected, Revision};
+use crate::datasvc::ground::sql::{OnConstraint as _, json_column};
+
+/// A build.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Build {
+    /// Unique within the application.
+    pub build_name: BuildName,
+    /// The application it is of.
+    pub app_name: AppName,
+    /// Whether its file was uploaded.
+    pub stored: bool,
+    /// The name of that file.
+    pub master_file: Option<String>,
+    /// Its packages. `master` is the uploaded file.
+    #[schema(value_type = BTreeMap<String, PackageFile>)]
+    pub packages: Packages,
+    /// The paths in `master`.
+    #[schema(value_type = Vec<String>)]
+    pub files: Files,
+    /// What users keep with it.
+    pub attributes: Attributes,
+    /// When it was created.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// This version of it.
+    #[serde(skip)]
+    pub revision: Revision,
+}
+
+/// The packages of a build by name.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Packages(pub BTreeMap<PackageName, PackageFile>);
+
+/// A package of a build.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PackageFile {
+    /// The file's name.
+    pub filename: String,
+    /// What kind of archive it is.
+    pub file_type: FileType,
+    /// The file's length in bytes.
+    pub size_bytes: u64,
+    /// The file's SHA-256, 64 hexadecimal digits in lower case.
+    pub sha256: String,
+}
+
+/// Paths of files in a build.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Files(pub Vec<String>);
+
+json_column!(Packages);
+json_column!(Files);
+
+/// What can be changed of a build.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BuildChange)]
+pub struct Change {
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+impl DataSvc {
+    /// Makes a build, of which nothing is stored yet.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`]; [`Error::NotFound`] without the application; [`Error::Denied`] without write
+    /// permission on it.
+    pub async fn create_build(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        name: &BuildName,
+        attributes: &Attributes,
+    ) -> Result<Build> {
+        caller.require(Permission::Write, application)?;
+        let mut transaction = self.change(caller, "builds.create").await?;
+        let created = sqlx::query_as!(
+            Build,
+            r#"insert into builds (application, name, attributes) values ($1, $2, $3)
+               returning name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+                   packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+                   created_at, updated_at, revision as "revision: Revision""#,
+            application.as_str(),
+            name.as_str(),
+            attributes as _
+        )
+        .fetch_one(&mut *transaction)
+        .await;
+        let build = created.on_constraints(&[
+            ("builds_pkey", &|| Error::already_exists(Kind::Build, name)),
+            ("builds_application_fkey", &|| Error::not_found(Kind::Application, application)),
+        ])?;
+        transaction.created(Some(application), name, &recorded(&build)?).await?;
+        Ok(build)
+    }
+
+    /// One build.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without read permission on the application.
+    pub async fn build(&self, caller: &Caller, application: &AppName, name: &BuildName) -> Result<Build> {
+        caller.require(Permission::Read, application)?;
+        sqlx::query_as!(
+            Build,
+            r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+                   packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+                   created_at, updated_at, revision as "revision: Revision"
+               from builds where application = $1 and name = $2"#,
+            application.as_str(),
+            name.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Build, name))
+    }
+
+    /// A package of a build, and the upload under whose id its file is stored.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without the build, or the package; [`Error::Denied`] without read permission on the
+    /// application.
+    pub async fn build_package(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        name: &BuildName,
+        package: &PackageName,
+    ) -> Result<(PackageFile, JobId)> {
+        caller.require(Permission::Read, application)?;
+        let found = sqlx::query!(
+            r#"select packages as "packages: Packages", case when stored then upload end as "upload: JobId"
+               from builds where application = $1 and name = $2"#,
+            application.as_str(),
+            name.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Build, name))?;
+        let file = found.packages.0.into_iter().find_map(|(found, file)| (found == *package).then_some(file));
+        file.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))
+    }
+
+    /// The builds of an application, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without the application; [`Error::Denied`] without read permission on it.
+    pub async fn builds(&self, caller: &Caller, application: &AppName, page: &Page) -> Result<Listed<Build>> {
+        caller.require(Permission::Read, application)?;
+        let rows = sqlx::query_as!(
+            Build,
+            r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+                   packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+                   created_at, updated_at, revision as "revision: Revision"
+               from builds where application = $1 and ($2::text is null or name > $2) order by name limit $3"#,
+            application.as_str(),
+            page.after(),
+            page.fetch()
+        )
+        .fetch(&self.pool);
+        let listed = page.gather(rows, |build| build.build_name.to_string()).await?;
+        self.exists_if_empty(application, &listed).await?;
+        Ok(listed)
+    }
+
+    /// Changes the attributes of a build.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it
+    /// is another version than expected; [`Error::Invalid`] and [`Error::Conflict`] for what the patch cannot do.
+    pub async fn update_build(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        name: &BuildName,
+        patch: &Patch,
+        expected: &Expected,
+    ) -> Result<Build> {
+        caller.require(Permission::Write, application)?;
+        let mut transaction = self.change(caller, "builds.update").await?;
+        let build = locked(&mut transaction, application, name).await?;
+        expected.check(build.revision, Kind::Build, name)?;
+        let Change { attributes } = patch.apply(&build, &Change { attributes: build.attributes.clone() })?;
+        let updated = sqlx::query_as!(
+            Build,
+            r#"update builds set attributes = $3, revision = nextval('revisions'), updated_at = now()
+               where application = $1 and name = $2
+               returning name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+                   packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+                   created_at, updated_at, revision as "revision: Revision""#,
+            application.as_str(),
+            name.as_str(),
+            attributes as _
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.updated(Some(application), name, &recorded(&build)?, &recorded(&updated)?).await?;
+        Ok(updated)
+    }
+
+    /// Removes a build. Returns the upload whose files are nobody's then, if it had any.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it
+    /// is another version than expected; [`Error::Conflict`] while an upload of it goes on.
+    pub async fn delete_build(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        name: &BuildName,
+        expected: &Expected,
+    ) -> Result<Option<JobId>> {
+        caller.require(Permission::Write, application)?;
+        let mut transaction = self.change(caller, "builds.delete").await?;
+        let build = locked(&mut transaction, application, name).await?;
+        expected.check(build.revision, Kind::Build, name)?;
+        let upload = sqlx::query_scalar!(
+            r#"delete from builds where application = $1 and name = $2
+                   and not exists (select from jobs where jobs.id = upload and status in ('queued', 'running'))
+               returning upload as "upload: JobId""#,
+            application.as_str(),
+            name.as_str()
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::conflict(format!("an upload of build `{name}` goes on; wait until it has ended")))?;
+        transaction.deleted(Some(application), name, &recorded(&build)?).await?;
+        Ok(upload)
+    }
+}
+
+/// A build as the audit keeps it: without the paths in its file, which nobody can change, and which may be very many.
+fn recorded(build: &Build) -> Result<Value> {
+    let mut document = serde_json::to_value(build).map_err(Error::internal)?;
+    if let Some(members) = document.as_object_mut() {
+        members.shift_remove("files");
+    }
+    Ok(document)
+}
+
+/// One build, locked against changes.
+async fn locked(connection: &mut PgConnection, application: &AppName, name: &BuildName) -> Result<Build> {
+    sqlx::query_as!(
+        Build,
+        r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+               packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+               created_at, updated_at, revision as "revision: Revision"
+           from builds where application = $1 and name = $2 for update"#,
+        application.as_str(),
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::Build, name))
+}

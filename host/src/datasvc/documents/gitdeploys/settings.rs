@@ -1,0 +1,280 @@
+//! Where a gitdeploy goes, how it is committed and pulled, and what runs around a pull.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::{Array, Object, RefOr, Schema, Type};
+
+use crate::datasvc::ground::error::{Error, Result};
+use crate::datasvc::ground::ids::GitRepoName;
+use crate::datasvc::ground::sql::json_column;
+
+/// The longest path on a server, in bytes.
+const MAX_PATH_BYTES: usize = 1024;
+/// The longest name of a branch, in bytes: git keeps it as the name of a file, with `.lock` behind it for a while.
+const MAX_BRANCH_BYTES: usize = 250;
+/// How many lines a `.gitignore` may have here.
+const MAX_LINES: usize = 1000;
+/// The longest line of a `.gitignore`, in bytes.
+const MAX_LINE_BYTES: usize = 1024;
+/// How many commands may run before a pull, and how many after it.
+const MAX_COMMANDS: usize = 50;
+/// How many arguments a command may have, with its program.
+const MAX_ARGUMENTS: usize = 200;
+/// The longest argument, in bytes.
+const MAX_ARGUMENT_BYTES: usize = 8 * 1024;
+/// The longest options, and the longest actions, as JSON in bytes.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Where a gitdeploy is on its servers, and where it is pulled from.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GitdeployLocation {
+    /// The directory on each server: an absolute path of Unix or of Windows, `/srv/shop` or `C:\shop`.
+    #[schema(format = "absolute-path", max_length = 1024, example = "/srv/shop")]
+    pub path: String,
+    /// The git repository of the application that it is committed to and pulled from.
+    pub gitrepo: GitRepoName,
+    /// The branch that it is committed to; `master` unless it is given.
+    #[serde(default = "default_branch")]
+    #[schema(format = "git-branch", max_length = 250, example = "master")]
+    pub default_branch: String,
+}
+
+fn default_branch() -> String {
+    "master".into()
+}
+
+/// How a gitdeploy is committed and pulled.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GitdeployOptions {
+    /// Whose side is taken where a server's own commits are in conflict with what is pulled.
+    pub favor: Favor,
+    /// Whether lines that differ in white space only are taken for the same by a pull. The texts `true` and `false` are
+    /// taken, too.
+    #[serde(rename = "ignore-whitespace", deserialize_with = "flag")]
+    pub ignore_whitespace: bool,
+    /// Lines for the `.gitignore` of what is committed, at most 1000 of 1 KiB.
+    #[schema(max_items = 1000, value_type = Vec<Line>)]
+    pub gitignore: Vec<String>,
+}
+
+/// A side of a merge.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Favor {
+    /// The server's.
+    Ours,
+    /// That of what is pulled.
+    #[default]
+    Theirs,
+}
+
+/// What runs on each server around a pull, in this order. A command is a list: its program and its arguments.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GitdeployActions {
+    /// Before it.
+    #[schema(max_items = 50, value_type = Vec<Command>, example = json!([["systemctl", "stop", "shop"]]))]
+    pub prepull: Vec<Vec<String>>,
+    /// After it.
+    #[schema(max_items = 50, value_type = Vec<Command>, example = json!([["systemctl", "start", "shop"]]))]
+    pub postpull: Vec<Vec<String>>,
+}
+
+/// A line of a file: without control characters other than tabs.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, max_length = 1024, pattern = "^[^\\u0000-\\u0008\\u000a-\\u001f\\u007f-\\u009f]*$")]
+#[expect(dead_code, reason = "it describes a line; what is read is a text")]
+struct Line(String);
+
+/// A program, which has a name, and its arguments: 1 to 200, each of at most 8 KiB.
+struct Command;
+
+impl utoipa::PartialSchema for Command {
+    fn schema() -> RefOr<Schema> {
+        let argument = || Object::builder().schema_type(Type::String).max_length(Some(MAX_ARGUMENT_BYTES));
+        let program = argument().pattern(Some("\\S")).build();
+        let command = Array::builder().prefix_items([program]).items(argument()).min_items(Some(1));
+        command.max_items(Some(MAX_ARGUMENTS)).build().into()
+    }
+}
+
+impl utoipa::ToSchema for Command {}
+
+json_column!(GitdeployOptions);
+json_column!(GitdeployActions);
+
+impl GitdeployLocation {
+    /// # Errors
+    /// [`Error::Invalid`] with the path of the first thing that is wrong.
+    pub(super) fn check(&self) -> Result<()> {
+        // Whether there is such a repository, the database knows.
+        let Self { path, gitrepo: _, default_branch } = self;
+        check_path(path).map_err(|reason| Error::invalid("location/path", reason))?;
+        check_branch(default_branch).map_err(|reason| Error::invalid("location/default_branch", reason))
+    }
+}
+
+impl GitdeployOptions {
+    /// # Errors
+    /// [`Error::Invalid`] with the path of the first thing that is wrong.
+    pub(super) fn check(&self) -> Result<()> {
+        let Self { favor: _, ignore_whitespace: _, gitignore } = self;
+        if gitignore.len() > MAX_LINES {
+            return Err(Error::invalid("options/gitignore", format!("at most {MAX_LINES} lines are taken")));
+        }
+        for (place, line) in gitignore.iter().enumerate() {
+            let at = |reason| Error::invalid(format!("options/gitignore/{place}"), reason);
+            check_length(line, MAX_LINE_BYTES).map_err(at)?;
+            if line.chars().any(|c| c.is_control() && c != '\t') {
+                return Err(at("a line has no control characters, and no line breaks".into()));
+            }
+        }
+        check_size("options", self)
+    }
+}
+
+impl GitdeployActions {
+    /// # Errors
+    /// [`Error::Invalid`] with the path of the first thing that is wrong.
+    pub(super) fn check(&self) -> Result<()> {
+        let Self { prepull, postpull } = self;
+        for (list, commands) in [("prepull", prepull), ("postpull", postpull)] {
+            if commands.len() > MAX_COMMANDS {
+                return Err(Error::invalid(
+                    format!("actions/{list}"),
+                    format!("at most {MAX_COMMANDS} commands are taken"),
+                ));
+            }
+            for (place, command) in commands.iter().enumerate() {
+                check_command(&format!("actions/{list}/{place}"), command)?;
+            }
+        }
+        check_size("actions", self)
+    }
+}
+
+fn check_command(at: &str, command: &[String]) -> Result<()> {
+    match command.first() {
+        None => return Err(Error::invalid(at.to_owned(), "a command has at least its program")),
+        Some(program) if program.trim().is_empty() => {
+            return Err(Error::invalid(format!("{at}/0"), "the program has a name"));
+        }
+        Some(_) if command.len() > MAX_ARGUMENTS => {
+            return Err(Error::invalid(at.to_owned(), format!("a command has at most {MAX_ARGUMENTS} arguments")));
+        }
+        Some(_) => {}
+    }
+    for (place, argument) in command.iter().enumerate() {
+        let at = |reason| Error::invalid(format!("{at}/{place}"), reason);
+        check_length(argument, MAX_ARGUMENT_BYTES).map_err(at)?;
+        if argument.contains('\0') {
+            return Err(at("no program can be given a NUL".into()));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what is not one directory, the same for every program, or is too much to be removed again.
+fn check_path(path: &str) -> Result<(), String> {
+    check_length(path, MAX_PATH_BYTES)?;
+    if path.chars().any(char::is_control) {
+        return Err("a path has no control characters".into());
+    }
+    let segments: Vec<_> = if let Some(below) = path.strip_prefix('/') {
+        if below.contains('\\') {
+            return Err("a path of Unix has no `\\`".into());
+        }
+        below.split('/').collect()
+    } else if let Some(below) = below_drive(path) {
+        let segments: Vec<_> = below.split(['\\', '/']).collect();
+        if below.contains(['<', '>', ':', '"', '|', '?', '*']) {
+            return Err("a path of Windows has none of `< > : \" | ? *` behind the drive".into());
+        }
+        // Windows drops them, so that `.. ` would be `..`.
+        if segments.iter().any(|segment| segment.ends_with([' ', '.'])) {
+            return Err("a name in a path of Windows ends neither with a space nor with a `.`".into());
+        }
+        segments
+    } else {
+        return Err("it is an absolute path: `/srv/shop`, or `C:\\shop` on Windows".into());
+    };
+    match &*segments {
+        [""] => Err("it is a directory below the root, not the root itself".into()),
+        names if names.iter().any(|name| matches!(*name, "" | "." | "..")) => {
+            Err("it names each directory once: without `.`, `..`, a doubled separator or one at the end".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What follows `C:\`.
+fn below_drive(path: &str) -> Option<&str> {
+    path.strip_prefix(|c: char| c.is_ascii_alphabetic())?.strip_prefix(':')?.strip_prefix(['\\', '/'])
+}
+
+/// The rules of `git check-ref-format --branch`, and nothing that git would take for something else than a branch.
+fn check_branch(branch: &str) -> Result<(), String> {
+    check_length(branch, MAX_BRANCH_BYTES)?;
+    let refused = branch.chars().any(|c| c.is_ascii_control() || " ~^:?*[\\".contains(c))
+        || branch.split('/').any(|part| part.is_empty() || part.starts_with('.') || part.ends_with(".lock"))
+        || branch.contains("..")
+        || branch.contains("@{")
+        || branch.ends_with('.')
+        || branch.starts_with('-')
+        || matches!(branch, "@" | "HEAD");
+    if refused {
+        let rule = "git takes no branch of this name; letters, digits, `-`, `_`, and `/` and `.` within it are safe";
+        return Err(rule.into());
+    }
+    Ok(())
+}
+
+fn check_length(text: &str, max_bytes: usize) -> Result<(), String> {
+    if text.len() > max_bytes {
+        return Err(format!("it is {} bytes long, and at most {max_bytes} are taken", text.len()));
+    }
+    Ok(())
+}
+
+fn check_size(field: &'static str, part: &impl Serialize) -> Result<()> {
+    let length = serde_json::to_string(part).map_err(Error::internal)?.len();
+    if length > MAX_BYTES {
+        let problem = format!("they are {length} bytes long, and at most {MAX_BYTES} are taken");
+        return Err(Error::invalid(field, problem));
+    }
+    Ok(())
+}
+
+/// A flag, which may be a text, as in the reference.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    deserializer.deserialize_any(FlagVisitor)
+}
+
+struct FlagVisitor;
+
+impl Visitor<'_> for FlagVisitor {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true or false")
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<bool, E> {
+        Ok(flag)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<bool, E> {
+        match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! The documents of applications and of the installation: builds, servers, git repositories, plugins and so on.
+//!
+//! A noun is a file, with its types, its rules and its queries.
+
+pub(super) mod applications;
+pub(super) mod builds;
+pub(super) mod census;
+pub(super) mod file_url;
+pub(super) mod git_providers;
+pub(super) mod git_repos;
+pub(super) mod git_uri;
+pub(super) mod gitdeploys;
+pub(super) mod groups;
+pub(super) mod keypairs;
+pub(super) mod package_maps;
+pub(super) mod packages;
+pub(super) mod plugin_access;
+pub(super) mod plugins;
+pub(super) mod referrers;
+pub(super) mod servers;
+pub(super) mod storage;
+pub(super) mod uploads;

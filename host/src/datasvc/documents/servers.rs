@@ -1,0 +1,285 @@
+//! Servers: what is deployed to, how each is reached, and the environments they make up.
+
+mod connection;
+
+use std::collections::BTreeMap;
+use std::future::ready;
+
+use futures_util::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::referrers::{AppReferrer, named_to};
+use crate::datasvc::DataSvc;
+use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::ground::attributes::Attributes;
+use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::ids::{AppName, EnvironmentName, ServerName};
+use crate::datasvc::ground::page::{Listed, Page};
+use crate::datasvc::ground::patch::Patch;
+use crate::datasvc::ground::revision::{Expected, Revision};
+use crate::datasvc::ground::sql::OnConstraint as _;
+
+pub use connection::{Connection, Driver, LocalConnection, SaltConnection, SshConnection};
+
+/// Names that the URLs of servers have another meaning for.
+const RESERVED: [&str; 2] = ["command", "environments"];
+
+/// A server.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Server {
+    /// Unique in this installation. It may be a host name.
+    pub name: ServerName,
+    /// The environment that it belongs to.
+    #[schema(example = "production")]
+    pub environment: EnvironmentName,
+    /// What it is reached by.
+    pub driver: Driver,
+    /// How the driver reaches it.
+    pub connection: Connection,
+    /// What users keep with it.
+    pub attributes: Attributes,
+    /// When it was created.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// This version of it.
+    #[serde(skip)]
+    pub revision: Revision,
+}
+
+/// A server to be made.
+#[derive(Clone, Debug)]
+pub struct NewServer {
+    /// Unique in this installation.
+    pub name: ServerName,
+    /// The environment that it belongs to.
+    pub environment: EnvironmentName,
+    /// What it is reached by.
+    pub driver: Driver,
+    /// Members of a [`Connection`] of the driver; those that are not given have defaults.
+    pub connection: Map<String, Value>,
+    /// What to keep with it.
+    pub attributes: Attributes,
+}
+
+/// The names of servers by environment.
+pub type Environments = BTreeMap<EnvironmentName, Vec<ServerName>>;
+
+/// What can be changed of a server.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ServerChange)]
+pub struct Change {
+    environment: EnvironmentName,
+    driver: Driver,
+    #[serde(default)]
+    #[schema(value_type = Connection, required = false)]
+    connection: Map<String, Value>,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+impl DataSvc {
+    /// Makes a server.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`]; [`Error::Invalid`] for a name that has another meaning, and with the path of what
+    /// cannot be in `connection`; [`Error::Denied`] without write permission on `_global`, or to a plugin that was
+    /// not granted `servers` and the name.
+    pub async fn create_server(&self, caller: &Caller, new: &NewServer) -> Result<Server> {
+        let NewServer { name, environment, driver, connection, attributes } = new;
+        caller.require_server(Permission::Write, name)?;
+        if RESERVED.contains(&name.as_str()) {
+            let rule = format!("no server is called `{name}`, because `/server/{name}` has another meaning");
+            return Err(Error::invalid("name", rule));
+        }
+        let connection = Connection::read(*driver, connection.clone(), name)?;
+        let mut transaction = self.change(caller, "servers.create").await?;
+        let server = sqlx::query_as!(
+            Server,
+            r#"insert into servers (name, environment, driver, connection, attributes) values ($1, $2, $3, $4, $5)
+               returning name as "name: ServerName", environment as "environment: EnvironmentName",
+                   driver as "driver: Driver", connection as "connection: Connection",
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
+            name.as_str(),
+            environment.as_str(),
+            driver.as_str(),
+            connection as _,
+            attributes as _
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .on_constraint("servers_pkey", || Error::already_exists(Kind::Server, name))?;
+        transaction.created(None, name, &server).await?;
+        Ok(server)
+    }
+
+    /// One server.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] to one who may read neither the server nor `_global`.
+    pub async fn server(&self, caller: &Caller, name: &ServerName) -> Result<Server> {
+        caller.require_server(Permission::Read, name)?;
+        sqlx::query_as!(
+            Server,
+            r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
+                   driver as "driver: Driver", connection as "connection: Connection",
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+               from servers where name = $1"#,
+            name.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Server, name))
+    }
+
+    /// The servers that the caller may read, by name.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn servers(&self, caller: &Caller, page: &Page) -> Result<Listed<Server>> {
+        let rows = sqlx::query_as!(
+            Server,
+            r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
+                   driver as "driver: Driver", connection as "connection: Connection",
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+               from servers where $1::text is null or name > $1 order by name"#,
+            page.after()
+        )
+        .fetch(&self.pool);
+        let readable = rows.try_filter(|server| ready(caller.may_server(Permission::Read, &server.name)));
+        page.gather(readable, |server| server.name.to_string()).await
+    }
+
+    /// The environments of the servers that the caller may read, with these servers, all by name.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn environments(&self, caller: &Caller) -> Result<Environments> {
+        let mut rows = sqlx::query!(
+            r#"select environment as "environment: EnvironmentName", name as "name: ServerName"
+               from servers order by environment, name"#
+        )
+        .fetch(&self.pool);
+        let mut environments = Environments::new();
+        while let Some(server) = rows.try_next().await? {
+            if caller.may_server(Permission::Read, &server.name) {
+                environments.entry(server.environment).or_default().push(server.name);
+            }
+        }
+        Ok(environments)
+    }
+
+    /// Changes the environment, the driver with its connection and the attributes of a server.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on `_global`, or to a plugin that was not
+    /// granted `servers` and the name; [`Error::Changed`] if it is another version than expected;
+    /// [`Error::Invalid`] and [`Error::Conflict`] for what the patch cannot do.
+    pub async fn update_server(
+        &self,
+        caller: &Caller,
+        name: &ServerName,
+        patch: &Patch,
+        expected: &Expected,
+    ) -> Result<Server> {
+        caller.require_server(Permission::Write, name)?;
+        let mut transaction = self.change(caller, "servers.update").await?;
+        let server = locked(&mut transaction, name).await?;
+        expected.check(server.revision, Kind::Server, name)?;
+        let changeable = Change {
+            environment: server.environment.clone(),
+            driver: server.driver,
+            connection: server.connection.members()?,
+            attributes: server.attributes.clone(),
+        };
+        let Change { environment, driver, connection, attributes } = patch.apply(&server, &changeable)?;
+        let connection = Connection::read(driver, connection, &server.name)
+            .map_err(|error| if driver == server.driver { error } else { of_another_driver(error) })?;
+        let updated = sqlx::query_as!(
+            Server,
+            r#"update servers set environment = $2, driver = $3, connection = $4, attributes = $5,
+                   revision = nextval('revisions'), updated_at = now()
+               where name = $1
+               returning name as "name: ServerName", environment as "environment: EnvironmentName",
+                   driver as "driver: Driver", connection as "connection: Connection",
+                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
+            name.as_str(),
+            environment.as_str(),
+            driver.as_str(),
+            connection as _,
+            attributes as _
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.updated(None, name, &server, &updated).await?;
+        Ok(updated)
+    }
+
+    /// Removes a server on which no gitdeploy is initialized.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] naming gitdeploys that are initialized on it, as far as the caller may
+    /// read them; [`Error::Denied`] without write permission on `_global`, or to a plugin that was not granted
+    /// `servers` and the name; [`Error::Changed`] if it is another version than expected.
+    pub async fn delete_server(&self, caller: &Caller, name: &ServerName, expected: &Expected) -> Result<()> {
+        caller.require_server(Permission::Write, name)?;
+        let mut transaction = self.change(caller, "servers.delete").await?;
+        // The lock keeps gitdeploys from being initialized on it, so that what is found below holds.
+        sqlx::query!("select from servers where name = $1 for update", name.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        let server = locked(&mut transaction, name).await?;
+        expected.check(server.revision, Kind::Server, name)?;
+        let gitdeploys = sqlx::query_as!(
+            AppReferrer,
+            r#"select application as "application: AppName", gitdeploy as name, count(*) over () as "count!"
+               from gitdeploy_servers where server = $1 order by application, gitdeploy"#,
+            name.as_str()
+        )
+        .fetch(&mut *transaction);
+        if let Some(users) = named_to(caller, "gitdeploy", gitdeploys).await? {
+            return Err(in_use(name, &users));
+        }
+        sqlx::query!("delete from servers where name = $1", name.as_str())
+            .execute(&mut *transaction)
+            .await
+            .on_constraint("gitdeploy_servers_server_fkey", || in_use(name, "a gitdeploy"))?;
+        transaction.deleted(None, name, &server).await
+    }
+}
+
+/// One server, locked against changes. Gitdeploys may be initialized on it meanwhile.
+async fn locked(connection: &mut PgConnection, name: &ServerName) -> Result<Server> {
+    sqlx::query_as!(
+        Server,
+        r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
+               driver as "driver: Driver", connection as "connection: Connection",
+               attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+           from servers where name = $1 for no key update"#,
+        name.as_str()
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| Error::not_found(Kind::Server, name))
+}
+
+/// Says what to do about the members of the connection that was, which a merge patch keeps.
+fn of_another_driver(error: Error) -> Error {
+    match error {
+        Error::Invalid { field, reason } => {
+            let hint = "with another driver, set the members of the connection that was to null";
+            Error::Invalid { field, reason: format!("{reason}; {hint}") }
+        }
+        other => other,
+    }
+}
+
+fn in_use(name: &ServerName, gitdeploys: &str) -> Error {
+    Error::conflict(format!("server `{name}` is used by {gitdeploys}; deinitialize what is on it first"))
+}

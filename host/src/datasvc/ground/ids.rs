@@ -1,0 +1,246 @@
+//! Names and ids as types: whoever holds one need not check it again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::error::{Error, Result};
+
+/// A name is 1 to 128 of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit; one that may be that of a host has up
+/// to 253.
+///
+/// That leaves out `.`, `..`, `_global` and whatever would need escaping in a URL or a path.
+fn check_name(name: &str, max_bytes: usize) -> Result<(), String> {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let known = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if starts_well && known && name.len() <= max_bytes {
+        return Ok(());
+    }
+    Err(format!("a name is 1 to {max_bytes} of `A-Z a-z 0-9 . _ -` and starts with a letter or a digit"))
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident: $field:literal, up to $max:tt;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
+        #[serde(try_from = "String")]
+        #[sqlx(transparent)]
+        #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = $max, example = "my_application")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes a name as it came from outside.
+            ///
+            /// # Errors
+            /// [`Error::Invalid`] if it is no name.
+            pub fn parse(name: impl Into<String>) -> Result<Self> {
+                Self::try_from(name.into()).map_err(|rule| Error::invalid($field, rule))
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(name: String) -> Result<Self, String> {
+                check_name(&name, $max).map(|()| Self(name))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+names! {
+    /// An application's name.
+    AppName: "app_name", up to 128;
+    /// An action's name, unique within its application.
+    ActionName: "action", up to 128;
+    /// A user's name.
+    UserName: "username", up to 128;
+    /// A plugin's name: that of its file without `.wasm`.
+    PluginName: "plugin", up to 128;
+    /// A build's name, unique within its application.
+    BuildName: "build_name", up to 128;
+    /// A package's name, unique within its build.
+    PackageName: "package", up to 128;
+    /// A package map's name, unique within its application.
+    PackageMapName: "name", up to 128;
+    /// A git provider's name, unique in this installation.
+    GitProviderName: "name", up to 128;
+    /// A keypair's name, unique in this installation.
+    KeypairName: "name", up to 128;
+    /// A git repository's name, unique within its application.
+    GitRepoName: "name", up to 128;
+    /// A gitdeploy's name, unique within its application.
+    GitdeployName: "name", up to 128;
+    /// A group's name, unique within its application.
+    GroupName: "name", up to 128;
+    /// A server's name, unique in this installation. It may be a host name.
+    ServerName: "name", up to 253;
+    /// An environment's name, such as `production`.
+    EnvironmentName: "environment", up to 128;
+}
+
+macro_rules! uuids {
+    ($($(#[$doc:meta])* $name:ident: $field:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new one, after all that this process made before.
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// Takes an id as it came from outside.
+            ///
+            /// # Errors
+            /// [`Error::Invalid`] if it is no UUID.
+            pub fn parse(id: &str) -> Result<Self> {
+                Uuid::try_parse(id).map(Self).map_err(|_| Error::invalid($field, "an id is a UUID"))
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+uuids! {
+    /// A job's id.
+    JobId: "job_id";
+    /// A token's id; not the token.
+    TokenId: "token_id";
+    /// One run of one server.
+    WorkerId: "worker";
+    /// A data directory, whichever server runs on it.
+    HostId: "host";
+}
+
+/// How far hosts' clocks may be apart, in seconds.
+const CLOCKS_APART: i64 = 3600;
+
+impl JobId {
+    /// An id that is smaller than those of all jobs created at this time or later, whichever host made them.
+    pub(in crate::datasvc) fn before(time: OffsetDateTime) -> Self {
+        Self::first_at(time.unix_timestamp().saturating_sub(CLOCKS_APART))
+    }
+
+    /// An id that is greater than those of all jobs created before this time, whichever host made them.
+    pub(in crate::datasvc) fn after(time: OffsetDateTime) -> Self {
+        Self::first_at(time.unix_timestamp().saturating_add(CLOCKS_APART))
+    }
+
+    fn first_at(seconds: i64) -> Self {
+        let milliseconds = u64::try_from(seconds).unwrap_or(0).saturating_mul(1000);
+        Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid())
+    }
+}
+
+/// The SHA-256 of a component.
+#[derive(Clone, Copy, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The 32 bytes themselves.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// These 32 bytes, which are one already.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// 64 digits, lower case, as in the name of a stored component.
+    pub fn hex(&self) -> String {
+        hex(&self.0)
+    }
+}
+
+/// Two digits for each byte, lower case.
+pub(in crate::datasvc) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    /// As it is serialized: `sha256:` and 64 digits.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.is_ascii());
+        let bytes = digits.and_then(|digits| {
+            let pair = |at: usize| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok();
+            (0..32).map(pair).collect::<Option<Vec<u8>>>()
+        });
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or_else(|| serde::de::Error::custom("no digest"))
+    }
+}
+
+impl TryFrom<Vec<u8>> for Digest {
+    type Error = Error;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self> {
+        <[u8; 32]>::try_from(bytes)
+            .map(Self)
+            .map_err(|bytes| Error::internal(format!("a digest of {} bytes in the database", bytes.len())))
+    }
+}

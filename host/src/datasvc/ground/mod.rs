@@ -1,0 +1,14 @@
+//! What the other groups stand on: names and ids, errors, pages, patches, revisions, and the connections to Postgres.
+//!
+//! Knows no noun of the system, and none of the other groups.
+
+pub(super) mod attributes;
+pub(super) mod connections;
+pub(super) mod error;
+pub(super) mod ids;
+pub(super) mod outage;
+pub(super) mod page;
+pub(super) mod patch;
+pub(super) mod pointer;
+pub(super) mod revision;
+pub(super) mod sql;

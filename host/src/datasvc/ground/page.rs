@@ -1,0 +1,111 @@
+//! Keyset paging, shared by all lists.
+
+use std::pin::pin;
+
+use futures_util::{Stream, TryStreamExt as _};
+use serde::Serialize;
+
+use super::error::{Error, Result};
+
+/// The longest page, as JSON in bytes.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Which part of a list: what comes after the cursor, at most so many.
+#[derive(Clone, Debug)]
+pub struct Page {
+    after: Option<String>,
+    limit: u16,
+}
+
+impl Page {
+    /// How many items a page has unless the caller says otherwise.
+    pub const DEFAULT_LIMIT: u32 = 100;
+    /// How many items a page has at most.
+    pub const MAX_LIMIT: u32 = 1000;
+
+    /// # Errors
+    /// [`Error::Invalid`] if `limit` is not 1 to 1000.
+    pub fn new(after: Option<String>, limit: Option<u32>) -> Result<Self> {
+        if after.as_ref().is_some_and(|after| after.contains('\0')) {
+            return Err(Error::invalid("after", "a cursor has no NUL in it"));
+        }
+        let limit = limit.unwrap_or(Self::DEFAULT_LIMIT);
+        match u16::try_from(limit) {
+            Ok(within) if (1..=Self::MAX_LIMIT).contains(&limit) => Ok(Self { after, limit: within }),
+            _ => Err(Error::invalid("limit", format!("a page has 1 to {} items, not {limit}", Self::MAX_LIMIT))),
+        }
+    }
+
+    /// The cursor: the last item's key on the page before.
+    pub(in crate::datasvc) fn after(&self) -> Option<&str> {
+        self.after.as_deref()
+    }
+
+    /// The cursor as what the list is ordered by.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the list has given no such cursor.
+    pub(in crate::datasvc) fn after_as<T>(&self, parse: impl FnOnce(&str) -> Result<T>) -> Result<Option<T>> {
+        let cursor = self.after().map(parse).transpose();
+        cursor.map_err(|_| Error::invalid("after", "this list gives no such cursor; take the `next` of a page"))
+    }
+
+    /// The part of a list that is at hand as a whole, in the order of `key`.
+    pub fn of<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> &str) -> Listed<T> {
+        items.retain(|item| self.after().is_none_or(|after| key(item) > after));
+        self.cut(items, |item| key(item).to_owned())
+    }
+
+    /// One more than the page holds, which shows whether another one follows.
+    pub(in crate::datasvc) fn fetch(&self) -> i64 {
+        i64::from(self.limit) + 1
+    }
+
+    /// Gathers the page from what the database sends, and reads no further than it is long: items with much in them make
+    /// it shorter than was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(in crate::datasvc) async fn gather<T: Serialize>(
+        &self,
+        rows: impl Stream<Item = sqlx::Result<T>>,
+        key: impl Fn(&T) -> String,
+    ) -> Result<Listed<T>> {
+        let mut rows = pin!(rows);
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while let Some(item) = rows.try_next().await? {
+            bytes += serde_json::to_vec(&item).map_err(Error::internal)?.len();
+            if items.len() == usize::from(self.limit) || (bytes > MAX_BYTES && !items.is_empty()) {
+                return Ok(Listed { next: items.last().map(key), items });
+            }
+            items.push(item);
+        }
+        Ok(Listed { items, next: None })
+    }
+
+    /// Cuts what [`Page::fetch`] brought to the page, and says where the next one begins.
+    pub(in crate::datasvc) fn cut<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
+        self.cut_from(items.len() as i64, items, key)
+    }
+
+    /// The same where some of the `found` ones at the end were left out, because the others are long enough.
+    pub(in crate::datasvc) fn cut_from<T>(
+        &self,
+        found: i64,
+        mut items: Vec<T>,
+        key: impl Fn(&T) -> String,
+    ) -> Listed<T> {
+        items.truncate(usize::from(self.limit));
+        let next = items.last().filter(|_| (items.len() as i64) < found).map(key);
+        Listed { items, next }
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Listed<T> {
+    /// In the list's order.
+    pub items: Vec<T>,
+    /// The cursor of the next page, for `?after=`; null on the last one.
+    pub next: Option<String>,
+}

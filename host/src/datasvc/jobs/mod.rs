@@ -1,0 +1,14 @@
+//! Jobs: asked for, queued, claimed, logged, ended, looked at and removed.
+//!
+//! Knows no kind of work: what a job does is a name and a JSON document here.
+
+pub(super) mod intake;
+pub(super) mod lease;
+pub(super) mod log;
+pub(super) mod lookup;
+pub(super) mod queue;
+pub(super) mod recorder;
+pub(super) mod retention;
+pub(super) mod steps;
+pub(super) mod trace;
+pub(super) mod wakes;

@@ -1,0 +1,519 @@
+//! The queue: how a worker claims jobs, keeps them and hands them on.
+//!
+//! A worker holds its jobs by its heartbeat, never by an open transaction. Every claim has a fencing number of its
+//! own; a write that carries an older one changes nothing, and its writer learns that the job is no longer its. How
+//! a job's run is recorded is in `recorder`.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sqlx::types::Json as SqlJson;
+
+use super::log::SOURCE_HOST;
+use super::lookup::{JobError, JobPlugin, JobStatus, JobType, Json};
+use crate::datasvc::DataSvc;
+use crate::datasvc::ground::error::{Error, Result};
+use crate::datasvc::ground::ids::{AppName, Digest, HostId, JobId, PluginName, WorkerId};
+use crate::datasvc::ground::sql::OnConstraint;
+
+/// How long a worker's claims last after its last heartbeat.
+pub const TIME_TO_LIVE: Duration = Duration::from_secs(8);
+
+/// How often an idempotent action is started before it is given up.
+const MAX_ATTEMPTS: i32 = 5;
+
+/// How many jobs are handed on by one statement.
+const MAX_HANDED_ON: i64 = 500;
+
+/// A job that a worker holds, until it ends it or loses it.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The job.
+    pub job_id: JobId,
+    /// This claim's number; every write carries it.
+    pub fence: i64,
+    /// When the database was asked for it. A claim that took too long to arrive is not to be used: see
+    /// [`Claim::is_timely`].
+    pub asked_at: Instant,
+    /// How often the job was started, with this time.
+    pub attempt: i32,
+    /// Whether the guest's start is on record. If it is not, [`DataSvc::start_job`] has to come before it.
+    pub started: bool,
+    /// How many jobs are above it, each of which started the next one.
+    pub depth: i32,
+    /// How many entries its log has.
+    pub entries: i64,
+    /// How many of them are the plugin's.
+    pub plugin_entries: i64,
+    /// What these have in bytes.
+    pub plugin_bytes: i64,
+    /// The application it belongs to.
+    pub application: AppName,
+    /// What it is called.
+    pub name: String,
+    /// What kind of work it is.
+    pub job_type: JobType,
+    /// The component to run. Null of the host's own work.
+    pub plugin: Option<JobPlugin>,
+    /// Who asked.
+    pub username: Option<String>,
+    /// What was asked.
+    pub data: Json,
+    /// The wall-clock limit of this run.
+    pub timeout: Duration,
+}
+
+impl Claim {
+    /// For how long after it was asked for a claim may be used. A statement is given up before that.
+    const TIMELY: Duration = Duration::from_secs(10);
+    /// After how long a claim that nobody uses is handed back.
+    pub const ASTRAY: Duration = Duration::from_secs(12);
+
+    /// Whether it may be used. Otherwise it may have been handed back as astray.
+    pub fn is_timely(&self) -> bool {
+        self.asked_at.elapsed() < Self::TIMELY
+    }
+}
+
+/// Which jobs a worker can take.
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    /// How many at most.
+    pub jobs: usize,
+    /// How many of the host's own jobs may run here.
+    pub own: usize,
+    /// How many of a plugin may run here.
+    pub per_plugin: usize,
+    /// How many of an action may run here.
+    pub per_action: usize,
+    /// The applications that have had jobs here lately.
+    pub applications: Vec<Served>,
+    /// What runs here of each action.
+    pub running: Vec<RunningLane>,
+    /// The components whose guests can start at once.
+    pub ready: Vec<Digest>,
+}
+
+/// What an application has had of a worker.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its name.
+    pub application: AppName,
+    /// How many of its jobs run.
+    pub running: i32,
+    /// When its last one was claimed: grows with every claim.
+    pub last: i64,
+}
+
+/// How much of an action, or of the host's own jobs of a name, runs on a worker.
+#[derive(Clone, Debug)]
+pub struct RunningLane {
+    /// The plugin that runs; none: the host does.
+    pub plugin: Option<PluginName>,
+    /// The application it was called for.
+    pub application: AppName,
+    /// Its name, or that of the host's own job.
+    pub name: String,
+    /// How many of it run.
+    pub count: i32,
+}
+
+/// A claim as the database knows it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The job.
+    pub job_id: JobId,
+    /// The claim's number.
+    pub fence: i64,
+    /// Who asked for the job to stop, if someone did: none is a plugin.
+    pub cancel_requested: Option<Option<String>>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// With a result.
+    Succeeded(Json),
+    /// With an error.
+    Failed(JobError),
+    /// Because someone asked for it.
+    Cancelled(JobError),
+}
+
+/// What became of jobs that were taken from a worker.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct HandedOn {
+    /// They wait for another run.
+    pub queued: u64,
+    /// They may have been half done, and are not run again.
+    pub lost: u64,
+}
+
+/// Which jobs to take from their workers.
+enum From<'a> {
+    /// All that this worker holds.
+    Worker(WorkerId),
+    /// These claims, by their fencing numbers, since the worker may claim a job again as soon as it is queued.
+    Some { worker: WorkerId, claims: &'a [(JobId, i64)], begun: bool },
+    /// Those whose workers have given no sign of life, in the eyes of this one.
+    Dead { seen_by: WorkerId },
+}
+
+impl DataSvc {
+    /// Says that a server lives, whether it runs jobs or not; the first time enters it. Returns how many others do.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn beat(&self, worker: WorkerId, host: HostId, runs_jobs: bool) -> Result<i64> {
+        self.engine
+            .run(async |connection| {
+                let others = sqlx::query_scalar!(
+                    r#"with beat as (
+                       insert into workers (id, host_id, runs_jobs) values ($1, $2, $3)
+                       on conflict (id) do update set seen_at = now()
+                   )
+                   select count(*) as "others!" from workers
+                   where id <> $1 and seen_at > now() - make_interval(secs => $4)"#,
+                    worker as _,
+                    host as _,
+                    runs_jobs,
+                    TIME_TO_LIVE.as_secs_f64()
+                )
+                .fetch_one(connection)
+                .await?;
+                Ok(others)
+            })
+            .await
+    }
+
+    /// What a worker holds.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn held_jobs(&self, worker: WorkerId) -> Result<Vec<Held>> {
+        let rows = self
+            .engine
+            .run(async |connection| {
+                let rows = sqlx::query!(
+                    r#"select id as "job_id: JobId", fence, cancel_requested_at is not null as "cancel_requested!",
+                       cancel_requested_by
+                   from jobs where worker = $1 and status = 'running'"#,
+                    worker as _
+                )
+                .fetch_all(connection)
+                .await?;
+                Ok(rows)
+            })
+            .await?;
+        let held = rows.into_iter().map(|row| Held {
+            job_id: row.job_id,
+            fence: row.fence,
+            cancel_requested: row.cancel_requested.then_some(row.cancel_requested_by),
+        });
+        Ok(held.collect())
+    }
+
+    /// Claims queued jobs: of each action the oldest, and of the applications in turn, so that none waits for all
+    /// that another one has queued. A worker that has given no sign of life gets none.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn claim_jobs(&self, worker: WorkerId, room: &Room) -> Result<Vec<Claim>> {
+        let Room { jobs, own, per_plugin, per_action, applications, running, ready } = room;
+        let asked_at = Instant::now();
+        let count = |count: &usize| i64::try_from(*count).map_err(Error::internal);
+        let claimed = sqlx::query!(
+            r#"with recursive lanes as (
+                   (select application, plugin, name from jobs where status = 'queued'
+                    order by application, plugin, name limit 1)
+                   union all
+                   select next.* from lanes cross join lateral (
+                       select application, plugin, name from jobs
+                       where status = 'queued'
+                           and (application, plugin, name) > (lanes.application, lanes.plugin, lanes.name)
+                       order by application, plugin, name limit 1
+                   ) as next
+               ), running as (
+                   select * from unnest($6::text[], $7::text[], $8::text[], $9::int[])
+                       as running (plugin, application, name, count)
+               ), rooms as (
+                   select lanes.*,
+                       case when lanes.plugin = '' then $15::bigint else $4::bigint end
+                           - coalesce((select sum(count) from running where running.plugin = lanes.plugin), 0)
+                           as of_plugin,
+                       $5 - coalesce((select sum(count) from running where running.application = lanes.application
+                                          and running.name = lanes.name), 0) as of_action
+                   from lanes
+               ), heads as (
+                   -- More than needed, because other workers may be taking the first ones; few where there are many
+                   -- lanes.
+                   select head.id, head.fence, rooms.application, rooms.plugin, rooms.of_plugin,
+                       row_number() over (partition by rooms.application order by head.id) as turn
+                   from rooms cross join lateral (
+                       -- In the order of the lanes' index and of no other: it must not be looked for among all jobs.
+                       select id, fence, application, plugin, name from jobs
+                       where status = 'queued'
+                           and (application, plugin, name) >= (rooms.application, rooms.plugin, rooms.name)
+                       order by application, plugin, name, id
+                       limit greatest(least(1 + 2 * $3::bigint / (select count(*) from lanes), of_action), 0)
+                   ) as head
+                   where head.application = rooms.application and head.plugin = rooms.plugin and head.name = rooms.name
+               ), turns as (
+                   select heads.*, turn + coalesce(served.running, 0) as place, coalesce(served.last, 0) as last
+                   from heads left join unnest($10::text[], $11::int[], $12::bigint[])
+                       as served (application, running, last) on served.application = heads.application
+               ), plugin_turns as (
+                   select *, row_number() over (partition by plugin order by place, last, id) as plugin_turn from turns
+               ), chosen as (
+                   select jobs.id from plugin_turns as next
+                       join jobs on jobs.id = next.id and jobs.fence = next.fence
+                   where jobs.status = 'queued' and plugin_turn <= of_plugin
+                       and exists (select from workers where workers.id = $1
+                                       and seen_at > now() - make_interval(secs => $2))
+                   order by next.place, next.last, jobs.id
+                   limit $3 for update of jobs skip locked
+               )
+               update jobs set status = 'running', worker = $1, fence = fence + 1, updated_at = now(),
+                   attempt = attempt + (plugin = '' or component_digest = any($13))::int,
+                   started_at = case when plugin = '' or component_digest = any($13) then now() end
+               from chosen where jobs.id = chosen.id
+               returning jobs.id as "id: JobId", fence, attempt, started_at is not null as "started!", depth,
+                   application as "application!: AppName", name, job_type as "job_type: JobType", username,
+                   data as "data: SqlJson<Json>", nullif(plugin, '') as "plugin: PluginName", component_digest,
+                   timeout_ms,
+                   (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) as "entries!",
+                   (select count(*) from job_entries where job_id = jobs.id and source <> $14) as "plugin_entries!",
+                   (select coalesce(sum(octet_length(job_entries.data::text)), 0) from job_entries
+                    where job_id = jobs.id and source <> $14) as "plugin_bytes!""#,
+            worker as _,
+            TIME_TO_LIVE.as_secs_f64(),
+            count(jobs)?,
+            count(per_plugin)?,
+            count(per_action)?,
+            &running.iter().map(|running| stored(running.plugin.as_ref())).collect::<Vec<_>>(),
+            &running.iter().map(|running| running.application.to_string()).collect::<Vec<_>>(),
+            &running.iter().map(|running| running.name.clone()).collect::<Vec<_>>(),
+            &running.iter().map(|running| running.count).collect::<Vec<_>>(),
+            &applications.iter().map(|served| served.application.to_string()).collect::<Vec<_>>(),
+            &applications.iter().map(|served| served.running).collect::<Vec<_>>(),
+            &applications.iter().map(|served| served.last).collect::<Vec<_>>(),
+            &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
+            SOURCE_HOST,
+            count(own)?
+        );
+        let rows = self.engine.run(async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(Claim {
+                    job_id: row.id,
+                    fence: row.fence,
+                    asked_at,
+                    attempt: row.attempt,
+                    started: row.started,
+                    depth: row.depth,
+                    entries: row.entries,
+                    plugin_entries: row.plugin_entries,
+                    plugin_bytes: row.plugin_bytes,
+                    application: row.application,
+                    job_type: row.job_type,
+                    plugin: JobPlugin::from_row(row.plugin, row.component_digest)?,
+                    name: row.name,
+                    username: row.username,
+                    data: row.data.0,
+                    timeout: Duration::from_millis(u64::try_from(row.timeout_ms).map_err(Error::internal)?),
+                })
+            })
+            .collect()
+    }
+
+    /// Records that a claimed job starts now, and says which attempt this is. From here on the job is not simply run again.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the claim is no longer held.
+    pub async fn start_job(&self, claim: &Claim) -> Result<i32> {
+        let started = sqlx::query_scalar!(
+            "update jobs set attempt = attempt + (started_at is null)::int, started_at = now(), updated_at = now()
+             where id = $1 and fence = $2 and status = 'running' returning attempt",
+            claim.job_id as _,
+            claim.fence
+        );
+        let attempt = self.engine.run(async |connection| Ok(started.fetch_optional(connection).await?)).await?;
+        attempt.ok_or_else(|| no_longer_held(claim.job_id))
+    }
+
+    /// Takes from earlier runs of this host, which are over, what they held, and forgets them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn recover_jobs(&self, host: HostId, own: WorkerId) -> Result<HandedOn> {
+        let left = sqlx::query_scalar!(
+            r#"select id as "id: WorkerId" from workers where host_id = $1 and id <> $2"#,
+            host as _,
+            own as _
+        )
+        .fetch_all(self.engine.pool())
+        .await?;
+        let mut total = HandedOn::default();
+        for worker in left {
+            total += self.hand_back(worker, "the server stopped while the job was running").await?;
+            self.remove_worker(worker).await?;
+        }
+        Ok(total)
+    }
+
+    /// Takes from a worker all that it holds, with an entry in each log that says so and `why`: what has not begun
+    /// or is idempotent is queued again, anything else is lost.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn hand_back(&self, worker: WorkerId, why: &str) -> Result<HandedOn> {
+        self.hand_on(From::Worker(worker), why).await
+    }
+
+    /// Takes from a worker what it holds according to the database and does not know of: what its guests never
+    /// `begun` is queued again, anything else as in [`DataSvc::hand_back`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn hand_back_strays(
+        &self,
+        worker: WorkerId,
+        claims: &[(JobId, i64)],
+        begun: bool,
+        why: &str,
+    ) -> Result<HandedOn> {
+        self.hand_on(From::Some { worker, claims, begun }, why).await
+    }
+
+    /// Takes from all workers that have given no sign of life what they hold. A worker that has given none itself
+    /// takes nothing: after the database has stood still nobody has.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn take_over(&self, seen_by: WorkerId) -> Result<HandedOn> {
+        self.hand_on(From::Dead { seen_by }, "the server that ran the job gave no sign of life").await
+    }
+
+    async fn hand_on(&self, from: From<'_>, why: &str) -> Result<HandedOn> {
+        let mut total = HandedOn::default();
+        loop {
+            match self.hand_some_on(&from, why).await {
+                // The former holder has just recorded an entry.
+                Err(Error::Conflict { reason }) if reason == TAKEN => {}
+                Err(problem) => return Err(problem),
+                Ok(HandedOn { queued: 0, lost: 0 }) => return Ok(total),
+                Ok(some) => total += some,
+            }
+        }
+    }
+
+    async fn hand_some_on(&self, from: &From<'_>, why: &str) -> Result<HandedOn> {
+        let (worker, claims, unbegun, seen_by) = match from {
+            From::Worker(worker) => (Some(*worker), None, false, None),
+            From::Some { worker, claims, begun } => {
+                let (jobs, fences): (Vec<JobId>, Vec<i64>) = claims.iter().copied().unzip();
+                (Some(*worker), Some((jobs, fences)), !begun, None)
+            }
+            From::Dead { seen_by } => (None, None, false, Some(*seen_by)),
+        };
+        let (jobs, fences) = claims.unzip();
+        let error = json!({
+            "code": "lost",
+            "message": format!("{why}, and it may have done a part of its work; look before you run it again"),
+        });
+        let moving = sqlx::query!(
+            r#"with held as (
+                   select id, started_at is null or $10 or (idempotent and attempt < $2) as again,
+                       cancel_requested_at is not null as cancelled,
+                       ($10 and started_at is not null)::int as not_begun
+                   from jobs
+                   where status = 'running' and ($1::uuid is null or worker = $1)
+                       and ($6::uuid[] is null or (id, fence) in (select * from unnest($6, $9::bigint[])))
+                       and ($1 is not null or (
+                           not exists (select from workers where workers.id = jobs.worker
+                                           and seen_at > now() - make_interval(secs => $7))
+                           and exists (select from workers where workers.id = $11
+                                           and seen_at > now() - make_interval(secs => $7 / 2))))
+                   limit $8 for update skip locked
+               ), moved as (
+                   update jobs set worker = null, fence = fence + 1, updated_at = now(), attempt = attempt - not_begun,
+                       status = case when again and cancelled then 'cancelled' when again then 'queued' else 'lost' end,
+                       started_at = case when again and not cancelled then null else started_at end,
+                       error = case when again and cancelled
+                                   then json_build_object('code', 'cancelled', 'message', 'someone asked for it to stop')
+                               when again then null else $3::json end,
+                       completed_at = case when again and not cancelled then null else now() end
+                   from held where jobs.id = held.id returning jobs.id, jobs.status, jobs.attempt
+               ), noted as (
+                   insert into job_entries (job_id, seq, source, data)
+                   select id, 1 + (select coalesce(max(seq), 0) from job_entries where job_id = moved.id), $4,
+                       json_build_object('status', status, 'attempt', attempt, 'message', $5::text) from moved
+               )
+               select id as "id: JobId", status as "status: JobStatus" from moved"#,
+            worker as _,
+            MAX_ATTEMPTS,
+            error,
+            SOURCE_HOST,
+            why,
+            jobs as _,
+            TIME_TO_LIVE.as_secs_f64(),
+            MAX_HANDED_ON,
+            fences as _,
+            unbegun,
+            seen_by as _
+        );
+        let moved = self
+            .engine
+            .run(async |connection| {
+                let moved = moving.fetch_all(connection).await;
+                moved.on_constraint("job_entries_pkey", || Error::conflict(TAKEN))
+            })
+            .await?;
+        self.recorder.changed(moved.iter().map(|job| job.id).collect());
+        let lost = moved.iter().filter(|job| job.status == JobStatus::Lost).count() as u64;
+        Ok(HandedOn { queued: moved.len() as u64 - lost, lost })
+    }
+
+    /// Forgets a worker that has ended. Its jobs must have been ended or handed back.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn remove_worker(&self, worker: WorkerId) -> Result<()> {
+        sqlx::query!("delete from workers where id = $1", worker as _).execute(self.engine.pool()).await?;
+        Ok(())
+    }
+
+    /// Forgets the workers that have given no sign of life for an hour.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn forget_dead_workers(&self) -> Result<()> {
+        let dead = sqlx::query!(
+            "delete from workers where seen_at < now() - interval '1 hour'
+                 and not exists (select from jobs where jobs.worker = workers.id and jobs.status = 'running')"
+        );
+        self.engine.run(async |connection| Ok(dead.execute(connection).await?)).await?;
+        Ok(())
+    }
+}
+
+/// How the jobs' table says which plugin runs. It says `''` of the host's own jobs, so that their lanes compare like all
+/// others.
+fn stored(plugin: Option<&PluginName>) -> String {
+    plugin.map(PluginName::to_string).unwrap_or_default()
+}
+
+impl std::ops::AddAssign for HandedOn {
+    fn add_assign(&mut self, more: Self) {
+        self.queued += more.queued;
+        self.lost += more.lost;
+    }
+}
+
+/// The reason of a conflict when an entry of the chosen number exists.
+pub(in crate::datasvc) const TAKEN: &str = "an entry of this number exists";
+
+/// What a writer with an old fencing number is told.
+pub(in crate::datasvc) fn no_longer_held(job: JobId) -> Error {
+    Error::conflict(format!("job `{job}` was taken away from this run"))
+}

@@ -1,0 +1,214 @@
+//! Turns rows into runs, of whatever kind.
+//!
+//! Knows the data services and no kind of work: those are registered, each as a [`Kind`]. `worker` claims jobs, as many
+//! as `slots` has room for, and `run` brings each to its end; `steps` is the journal that lets work go on where a dead
+//! server has left it. `beat` says that this server lives, and takes over from those that don't; `wakes` tells other
+//! servers what happens here; `follow` is for clients that watch a job; `retention` removes what is old.
+
+mod beat;
+mod follow;
+mod held;
+mod kind;
+mod retention;
+mod run;
+mod slots;
+mod steps;
+mod wakes;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use self::follow::Follow;
+use self::held::HeldJobs;
+use self::kind::AnyKind;
+use self::slots::{Lane, SlotLimits, Slots};
+use self::wakes::Signals;
+use crate::datasvc::{
+    Caller, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobStatus, JobType, Lease, LogLimits, NewActionJob,
+    Permission, Result, Taker, WorkerId,
+};
+
+pub use self::follow::{Follower, News};
+pub use self::kind::Kind;
+pub use self::retention::Retention;
+pub use self::run::{Cancel, Run};
+pub use self::steps::{Journal, Seen, StepResult};
+pub use self::worker::{Worker, jittered};
+
+/// How long to wait before the database is asked again, when it was away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The job engine, as the rest of the server sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+/// How jobs are handled on this server.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// This host.
+    pub host: HostId,
+    /// Whether it runs jobs, or leaves them to others.
+    pub runs_jobs: bool,
+    /// How many jobs may run at a time.
+    pub runs: usize,
+    /// How many of a plugin.
+    pub runs_per_plugin: usize,
+    /// How many of an action.
+    pub runs_per_action: usize,
+    /// What plugins may add to a job's log.
+    pub log: LogLimits,
+    /// How long running jobs may go on when the server is told to stop.
+    pub drain: Duration,
+    /// How long a job may go on when it is asked to stop.
+    pub cancel_grace: Duration,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// Whether servers wake each other.
+    pub notify: bool,
+}
+
+struct Inner {
+    svc: DataSvc,
+    settings: EngineSettings,
+    /// Set once, by [`Engine::register`]: kinds of work hold the engine themselves.
+    kinds: OnceLock<Kinds>,
+    /// This run of this server.
+    worker: WorkerId,
+    slots: Slots,
+    held: HeldJobs,
+    lease: Lease,
+    runs: TaskTracker,
+    signals: Signals,
+    follow: Follow,
+    stop: watch::Receiver<bool>,
+}
+
+/// The kinds of work by the `job_type` of their jobs.
+#[derive(Default)]
+pub struct Kinds(BTreeMap<&'static str, Box<dyn AnyKind>>);
+
+impl Kinds {
+    /// With this one more.
+    #[must_use]
+    pub fn with<K: Kind>(mut self, kind: K) -> Self {
+        self.0.insert(K::NAME, Box::new(kind));
+        self
+    }
+}
+
+impl Engine {
+    /// The engine of this server, and what works for it once [`Worker::run`] is called. `stop` becomes true when
+    /// the server is to stop.
+    pub fn new(svc: DataSvc, settings: EngineSettings, stop: watch::Receiver<bool>) -> (Self, Worker) {
+        let (keeper, lease) = Lease::new();
+        let limits = SlotLimits {
+            all: if settings.runs_jobs { settings.runs } else { 0 },
+            own: settings.runs.div_ceil(2),
+            per_plugin: settings.runs_per_plugin,
+            per_action: settings.runs_per_action,
+        };
+        let engine = Self(Arc::new(Inner {
+            follow: Follow::new(svc.clone()),
+            svc,
+            kinds: OnceLock::new(),
+            worker: WorkerId::new(),
+            slots: Slots::new(limits),
+            held: HeldJobs::default(),
+            lease,
+            runs: TaskTracker::new(),
+            signals: Signals::default(),
+            settings,
+            stop,
+        }));
+        (engine.clone(), Worker::new(engine, keeper))
+    }
+
+    /// Says which kinds of work there are; once, before the first job is asked for.
+    pub fn register(&self, kinds: Kinds) {
+        // The first call holds.
+        let _ = self.0.kinds.set(kinds);
+    }
+
+    /// Makes a job of an action durable. It runs at once where there is room here and nothing waits before it; `ready`
+    /// says whether its component can.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::enqueue_action`].
+    pub async fn submit(&self, caller: &Caller, job: NewActionJob, ready: bool) -> Result<Enqueued> {
+        let engine = self.0.clone();
+        let (plugin, application) = (Some(job.plugin.clone()), job.application.clone());
+        let lane = Lane { plugin, application, name: job.action.to_string() };
+        let slot = engine.lease.holds().then(|| engine.slots.take(lane)).flatten();
+        let taker = slot.is_some().then(|| Taker { worker: engine.worker, starts: ready });
+        let (caller, job) = (caller.clone(), NewActionJob { taker, ..job });
+        self.detached(async move {
+            let mut enqueued = engine.svc.enqueue_action(&caller, job).await?;
+            match (enqueued.claim.take(), slot) {
+                (Some(claim), Some(slot)) => engine.start(claim, slot),
+                _ => engine.signals.tell_queued(),
+            }
+            Ok(enqueued)
+        })
+        .await
+    }
+
+    /// Does something in a task of its own: a client that hangs up must leave nothing half done. The server waits for it
+    /// when it stops.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it panics, and its own.
+    pub async fn detached<T, E>(&self, work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.0.runs.spawn(work).await.map_err(Error::internal)?
+    }
+
+    /// There are new jobs in the queue, for whichever server has room.
+    pub fn tell_queued(&self) {
+        self.0.signals.tell_queued();
+    }
+
+    /// Asks for a job to stop, wherever it runs.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::cancel_job`].
+    pub async fn cancel(&self, caller: &Caller, id: JobId) -> Result<Job> {
+        let engine = &self.0;
+        let job = engine.svc.cancel_job(caller, id, |job| engine.may_cancel(caller, job)).await?;
+        engine.signals.tell_cancelled();
+        if let (JobStatus::Cancelled, Some(kind)) = (job.status, engine.kind(&job.job_type)) {
+            kind.forget(id).await;
+        }
+        Ok(job)
+    }
+}
+
+impl Inner {
+    fn kinds(&self) -> impl Iterator<Item = &dyn AnyKind> {
+        self.kinds.get().into_iter().flat_map(|kinds| kinds.0.values()).map(Box::as_ref)
+    }
+
+    fn kind(&self, job_type: &JobType) -> Option<&dyn AnyKind> {
+        self.kinds.get()?.0.get(job_type.as_str()).map(Box::as_ref)
+    }
+
+    /// The components whose guests can start at once.
+    fn ready(&self) -> Vec<Digest> {
+        self.kinds().flat_map(AnyKind::ready).collect()
+    }
+
+    fn may_cancel(&self, caller: &Caller, job: &Job) -> Result<()> {
+        match (&job.application, self.kind(&job.job_type)) {
+            _ if caller.may_globally(Permission::Write) => Ok(()),
+            (Some(application), Some(kind)) => kind.may_cancel(caller, application, &job.name),
+            _ => caller.require_global(Permission::Write),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Brings a claimed job to its end, whatever happens meanwhile.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::watch;
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+use super::Inner;
+use super::held::{CancelRequest, HeldJob};
+use super::kind::AnyKind;
+use super::slots::Slot;
+use crate::datasvc::{Claim, DataSvc, Error, JobError, JobLog, Lease, Outcome, Result, patiently};
+
+/// How much of a failure's message goes to the server's log.
+const MAX_LOGGED_CHARS: usize = 300;
+
+/// A job that runs here, in the hands of its kind of work.
+pub struct Run {
+    /// What is held of it.
+    pub claim: Claim,
+    /// Its log.
+    pub log: JobLog,
+    /// Until when the claim holds.
+    pub lease: Lease,
+    /// Whether someone has asked for it to stop.
+    pub cancel: Cancel,
+    pub(super) svc: DataSvc,
+}
+
+impl Run {
+    /// Says in the job's log how far it is.
+    pub fn note(&self, data: &impl Serialize) {
+        if let Err(problem) = self.log.note(data) {
+            warn!("how far a job is could not be noted: {problem}");
+        }
+    }
+}
+
+/// Whether someone has asked for a job to stop. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cancel(watch::Receiver<Option<CancelRequest>>);
+
+impl Cancel {
+    pub(super) fn new(requests: watch::Receiver<Option<CancelRequest>>) -> Self {
+        Self(requests)
+    }
+
+    /// Whether someone has.
+    pub fn is_requested(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// Waits until someone does.
+    pub async fn requested(&self) {
+        self.request().await;
+    }
+
+    async fn request(&self) -> CancelRequest {
+        let mut requests = self.0.clone();
+        let request = requests.wait_for(Option::is_some).await.ok().and_then(|request| request.clone());
+        match request {
+            Some(request) => request,
+            // The job has ended, and nobody can ask any more.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Inner {
+    /// Starts a claimed job. It has its slot until it has ended.
+    pub(super) fn start(self: &Arc<Self>, claim: Claim, slot: Slot) {
+        let (job_id, fence) = (claim.job_id, claim.fence);
+        let plugin = claim.plugin.as_ref().map(|plugin| plugin.name.to_string());
+        let span = info_span!("job", job.id = %job_id, job.kind = %claim.job_type, plugin.name = plugin);
+        let (held, requests) = self.held.enter(job_id, fence);
+        let (engine, threads) = (self.clone(), self.kind(&claim.job_type).and_then(AnyKind::threads).cloned());
+        let cancel = Cancel::new(requests);
+        let work = async move { engine.run(claim, cancel, (held, slot)).await }.instrument(span);
+        let task = match threads {
+            Some(threads) => self.runs.spawn_on(work, &threads),
+            None => self.runs.spawn(work),
+        };
+        self.held.runs_in(job_id, fence, task.abort_handle());
+    }
+
+    /// `_place` is given up once the job has ended.
+    async fn run(self: Arc<Self>, mut claim: Claim, cancel: Cancel, _place: (HeldJob, Slot)) {
+        if !claim.is_timely() {
+            return warn!("a claim came too late, and is handed back");
+        }
+        let Some(kind) = self.kind(&claim.job_type) else {
+            return error!("a job was claimed whose kind of work is not known here, and is handed back");
+        };
+        let log = self.svc.job_log(&claim, self.settings.log);
+        let begun = match self.begin(kind, &mut claim).await {
+            Ok(begun) => begun,
+            Err(problem) => return warn!("a job was not begun: {problem}"),
+        };
+        let run = Run { claim, log, lease: self.lease.clone(), cancel, svc: self.svc.clone() };
+        let claim = &run.claim;
+        let ended = match begun {
+            Ok(()) if run.cancel.is_requested() => {
+                Outcome::Cancelled(JobError::new("cancelled", "someone asked for it to stop before it began"))
+            }
+            Ok(()) => {
+                self.held.began(claim.job_id, claim.fence);
+                self.work(kind, &run).await
+            }
+            Err(failure) => Outcome::Failed(failure),
+        };
+        if let Outcome::Failed(failure) | Outcome::Cancelled(failure) = &ended {
+            let message: String = failure.message.chars().take(MAX_LOGGED_CHARS).collect();
+            info!("`{}` ended with {}: {message:?}", claim.name, failure.code);
+            kind.give_up(claim).await;
+        }
+        self.held.ends(claim.job_id, claim.fence);
+        if record_end(&run.log, ended).await {
+            self.held.ended(claim.job_id, claim.fence);
+        }
+    }
+
+    /// Makes sure that what the job needs is there and its start is on record; the inner error ends the job.
+    async fn begin(&self, kind: &dyn AnyKind, claim: &mut Claim) -> Result<Result<(), JobError>> {
+        if !claim.started {
+            if let Err(failure) = kind.prepare(claim).await {
+                return Ok(Err(failure));
+            }
+            claim.attempt = patiently(|| self.svc.start_job(claim)).await?;
+            claim.started = true;
+        }
+        // A host that was frozen since it claimed the job may not hold it any more.
+        self.lease.confirmed().await;
+        Ok(Ok(()))
+    }
+
+    async fn work(&self, kind: &dyn AnyKind, run: &Run) -> Outcome {
+        let ended = tokio::select! {
+            ended = kind.run(run) => ended,
+            stopped = self.stopped(run) => stopped,
+        };
+        match ended {
+            // What ends badly after it was asked to stop has stopped.
+            Outcome::Failed(failure) if run.cancel.is_requested() => {
+                Outcome::Cancelled(JobError { code: "cancelled".into(), ..failure })
+            }
+            ended => ended,
+        }
+    }
+
+    /// Waits until someone asks for the job to stop, and then for as long as it may go on.
+    async fn stopped(&self, run: &Run) -> Outcome {
+        let CancelRequest { by } = run.cancel.request().await;
+        let (who, grace) =
+            (by.map_or_else(|| "a plugin".into(), |by| format!("user `{by}`")), self.settings.cancel_grace);
+        let message = format!("{who} asked for it to stop; it is stopped in {grace:?} if it does not end by itself");
+        run.note(&json!({ "status": "cancelling", "message": message }));
+        tokio::time::sleep(grace).await;
+        Outcome::Cancelled(JobError::new(
+            "cancelled",
+            format!("{who} asked for it to stop; it was stopped, because it did not end within {grace:?}"),
+        ))
+    }
+}
+
+/// Records how a job ended, or, where that is refused, that it ended. Says whether nothing more is to be done.
+async fn record_end(log: &JobLog, ended: Outcome) -> bool {
+    let problem = match log.finish(&ended).await {
+        Ok(()) => return true,
+        Err(Error::Conflict { reason }) => {
+            warn!("a run has ended, and nothing was recorded: {reason}");
+            return true;
+        }
+        Err(problem) => problem,
+    };
+    error!("the end of a job could not be recorded as it was: {problem:?}");
+    let message = "the run ended, and how it ended could not be recorded; the server's log says why";
+    let recorded = log.finish(&Outcome::Failed(JobError::new("internal", message))).await;
+    if let Err(problem) = &recorded {
+        error!("the end of a job could not be recorded at all: {problem:?}");
+    }
+    recorded.is_ok()
+}

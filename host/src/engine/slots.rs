@@ -1,0 +1,187 @@
+//! The room that this server has for running jobs: all in all, for each plugin and for each action. And which
+//! applications had their turn, so that the next claim is fair.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::datasvc::{AppName, Claim, Digest, PluginName, Room, RunningLane, Served};
+
+/// How many applications' turns are remembered. One that is forgotten comes first.
+const MAX_SERVED: usize = 1000;
+
+/// Which action, or which of the host's own jobs, runs in a slot.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Lane {
+    /// None: the host does the work itself.
+    pub(super) plugin: Option<PluginName>,
+    pub(super) application: AppName,
+    pub(super) name: String,
+}
+
+impl Lane {
+    fn of(claim: &Claim) -> Self {
+        let plugin = claim.plugin.as_ref().map(|plugin| plugin.name.clone());
+        Self { plugin, application: claim.application.clone(), name: claim.name.clone() }
+    }
+}
+
+/// How much may run at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SlotLimits {
+    pub(super) all: usize,
+    /// Of the host's own jobs, so that those which wait for somebody else leave room for plugins.
+    pub(super) own: usize,
+    pub(super) per_plugin: usize,
+    pub(super) per_action: usize,
+}
+
+/// The slots of this server. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Slots {
+    limits: SlotLimits,
+    state: Arc<Mutex<State>>,
+    /// Told when a slot is free for which a job waits.
+    freed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    taken: usize,
+    running: HashMap<Lane, usize>,
+    /// When each application's last job was taken; grows with every job.
+    served: HashMap<AppName, i64>,
+    clock: i64,
+    /// While a claim is under way, nobody else takes a slot.
+    claiming: bool,
+    /// Whether jobs may be waiting in the queue, which come before new ones.
+    backlog: bool,
+    /// Whether no more jobs are taken, because the server stops or leaves them to others.
+    closed: bool,
+}
+
+/// The place of a running job; free again when this is dropped.
+pub(super) struct Slot {
+    slots: Slots,
+    lane: Lane,
+}
+
+impl Slots {
+    pub(super) fn new(limits: SlotLimits) -> Self {
+        Self { limits, state: Arc::default(), freed: Arc::new(Notify::new()) }
+    }
+
+    /// For a new job that would run at once. There is none while others wait in the queue.
+    pub(super) fn take(&self, lane: Lane) -> Option<Slot> {
+        let mut state = self.lock();
+        if state.closed || state.claiming || state.backlog || !self.has_room(&state, &lane) {
+            state.backlog = true;
+            return None;
+        }
+        Some(self.occupy(&mut state, lane))
+    }
+
+    /// What can be claimed now, if anything can. A claim is then under way until [`Slots::claimed`].
+    pub(super) fn room(&self, ready: Vec<Digest>) -> Option<Room> {
+        let mut state = self.lock();
+        if state.closed || state.taken >= self.limits.all {
+            // Whoever asks has reason to: it is to be told when there is room.
+            state.backlog = true;
+            return None;
+        }
+        (state.claiming, state.backlog) = (true, false);
+        let mut running_in: HashMap<&AppName, i32> = HashMap::new();
+        for (lane, count) in &state.running {
+            *running_in.entry(&lane.application).or_default() += small(*count);
+        }
+        let served = state.served.iter().map(|(application, last)| Served {
+            application: application.clone(),
+            running: running_in.get(application).copied().unwrap_or(0),
+            last: *last,
+        });
+        let running = state.running.iter().map(|(lane, count)| RunningLane {
+            plugin: lane.plugin.clone(),
+            application: lane.application.clone(),
+            name: lane.name.clone(),
+            count: small(*count),
+        });
+        Some(Room {
+            jobs: self.limits.all - state.taken,
+            own: self.limits.own,
+            per_plugin: self.limits.per_plugin,
+            per_action: self.limits.per_action,
+            applications: served.collect(),
+            running: running.collect(),
+            ready,
+        })
+    }
+
+    /// Ends a claim: a slot for each job. As long as there were any, there may be more.
+    pub(super) fn claimed(&self, claims: Vec<Claim>) -> Vec<(Claim, Slot)> {
+        let mut state = self.lock();
+        state.claiming = false;
+        let slots = claims.into_iter().map(|claim| {
+            let slot = self.occupy(&mut state, Lane::of(&claim));
+            (claim, slot)
+        });
+        let slots: Vec<_> = slots.collect();
+        let is_limited = state.running.keys().any(|lane| !self.has_room(&state, lane));
+        state.backlog |= !slots.is_empty() || is_limited;
+        slots
+    }
+
+    /// Takes no more jobs.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    /// Waits until a slot is free that a waiting job may have.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    fn has_room(&self, state: &State, lane: &Lane) -> bool {
+        let of_plugin: usize =
+            state.running.iter().filter(|(other, _)| other.plugin == lane.plugin).map(|(_, count)| count).sum();
+        let of_action = state.running.get(lane).copied().unwrap_or(0);
+        let per_plugin = if lane.plugin.is_some() { self.limits.per_plugin } else { self.limits.own };
+        state.taken < self.limits.all && of_plugin < per_plugin && of_action < self.limits.per_action
+    }
+
+    fn occupy(&self, state: &mut State, lane: Lane) -> Slot {
+        state.taken += 1;
+        state.clock += 1;
+        if state.served.len() >= MAX_SERVED {
+            let forget = state.clock - MAX_SERVED as i64 / 2;
+            state.served.retain(|_, last| *last > forget);
+        }
+        state.served.insert(lane.application.clone(), state.clock);
+        *state.running.entry(lane.clone()).or_default() += 1;
+        Slot { slots: self.clone(), lane }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut state = self.slots.lock();
+        state.taken -= 1;
+        if let Some(count) = state.running.get_mut(&self.lane) {
+            *count -= 1;
+            if *count == 0 {
+                state.running.remove(&self.lane);
+            }
+        }
+        if state.backlog || state.claiming {
+            self.slots.freed.notify_one();
+        }
+    }
+}
+
+fn small(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,159 @@
+//! Takes jobs from the queue, as many as there is room for, until the server stops.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::beat::Heart;
+use super::{Engine, RETRY, beat, retention, wakes};
+use crate::datasvc::{Error, Files, LeaseKeeper, Outage};
+
+/// How often the queue is looked at when nobody wakes the worker, give or take a half.
+const POLL: Duration = Duration::from_secs(1);
+/// How long to try to hand back what is left when the server stops.
+const HAND_BACK: Duration = Duration::from_secs(5);
+
+/// What this server does for jobs, whether it runs them or not.
+pub struct Worker {
+    engine: Engine,
+    keeper: LeaseKeeper,
+}
+
+impl Worker {
+    pub(super) fn new(engine: Engine, keeper: LeaseKeeper) -> Self {
+        Self { engine, keeper }
+    }
+
+    /// Joins the other hosts on this database, and settles what earlier runs of this one left behind.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if this host does not have the files that the others have.
+    pub async fn join(&self, files: Files) -> Result<(), Error> {
+        let engine = &self.engine.0;
+        let host = engine.settings.host;
+        // First, so that of two hosts which start at once one sees the other.
+        engine.svc.beat(engine.worker, host, engine.settings.runs_jobs).await?;
+        if let Err(problem) = engine.svc.bind_storage(host, files).await {
+            engine.svc.remove_worker(engine.worker).await?;
+            return Err(problem);
+        }
+        let left = engine.svc.recover_jobs(host, engine.worker).await?;
+        if left.queued + left.lost > 0 {
+            warn!(
+                "an earlier run of this server left jobs behind: {} are queued again, {} are lost",
+                left.queued, left.lost
+            );
+        }
+        Ok(())
+    }
+
+    /// Works until the server stops, then lets what runs end for a bounded time and hands the rest back.
+    pub async fn run(self) {
+        let Self { engine: jobs, keeper } = self;
+        let engine = jobs.0.clone();
+        let background = [
+            tokio::spawn(beat::keep_alive(engine.clone(), Heart::new(keeper))),
+            tokio::spawn(wakes::tell(engine.clone())),
+            tokio::spawn(wakes::listen(engine.clone())),
+            tokio::spawn(engine.follow.clone().keep_looking()),
+            tokio::spawn(retention::remove_old(engine.clone())),
+        ];
+        if engine.settings.runs_jobs {
+            jobs.work(engine.stop.clone()).await;
+        } else {
+            let _ = engine.stop.clone().wait_for(|stop| *stop).await;
+        }
+        jobs.drain().await;
+        // First, so that the heartbeat does not enter this server again.
+        for task in background {
+            task.abort();
+        }
+        jobs.hand_back().await;
+    }
+}
+
+impl Engine {
+    async fn work(&self, mut stop: watch::Receiver<bool>) {
+        let engine = &self.0;
+        let mut outage = Outage::default();
+        while !*stop.borrow() {
+            match self.claim().await {
+                Ok(()) => outage.is_over("jobs are claimed again"),
+                Err(problem) => {
+                    outage.goes_on("no jobs can be claimed", &problem);
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = engine.slots.freed() => {}
+                () = engine.signals.queued() => {}
+                () = tokio::time::sleep(jittered(POLL)) => {}
+            }
+        }
+    }
+
+    /// Fills the free slots.
+    async fn claim(&self) -> Result<(), Error> {
+        let engine = &self.0;
+        while engine.lease.holds() && !*engine.stop.borrow() {
+            let Some(room) = engine.slots.room(engine.ready()) else { return Ok(()) };
+            let claims = match engine.svc.claim_jobs(engine.worker, &room).await {
+                Ok(claims) => claims,
+                Err(problem) => {
+                    engine.slots.claimed(Vec::new());
+                    return Err(problem);
+                }
+            };
+            let slots = engine.slots.claimed(claims);
+            if slots.is_empty() {
+                return Ok(());
+            }
+            for (claim, slot) in slots {
+                engine.start(claim, slot);
+            }
+        }
+        Ok(())
+    }
+
+    async fn drain(&self) {
+        let engine = &self.0;
+        engine.slots.close();
+        engine.runs.close();
+        let running = engine.held.fences().len();
+        if running > 0 {
+            info!("waiting up to {:?} for {running} jobs to end", engine.settings.drain);
+        }
+        if tokio::time::timeout(engine.settings.drain, engine.runs.wait()).await.is_err() {
+            engine.held.drop_all();
+            engine.runs.wait().await;
+        }
+    }
+
+    /// Leaves to others what did not end in time.
+    async fn hand_back(&self) {
+        let engine = &self.0;
+        let settled = async {
+            // What has ended is not to be handed back.
+            engine.svc.recorded().await?;
+            let left = engine.svc.hand_back(engine.worker, "the server was stopped while the job was running").await?;
+            if left.queued + left.lost > 0 {
+                warn!("jobs did not end in time: {} are queued again, {} are lost", left.queued, left.lost);
+            }
+            engine.svc.remove_worker(engine.worker).await
+        };
+        match tokio::time::timeout(HAND_BACK, settled).await {
+            Ok(Ok(())) => engine.signals.tell_now(engine).await,
+            Ok(Err(problem)) => {
+                error!("the jobs of this server could not be handed back, others take them over: {problem}")
+            }
+            Err(_) => error!("the jobs of this server could not be handed back in time, others take them over"),
+        }
+    }
+}
+
+/// Between half of it and one and a half, so that servers do not ask all at once.
+pub fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(0.5 + rand::random::<f64>())
+}

@@ -1,0 +1,291 @@
+//! One connection: its requests are answered, and it goes when it does nothing.
+//!
+//! A connection may stay while the server works for it, for as long as that takes. Without a request, or with a reply
+//! that the client does not take, it is closed after a while, whatever else the client sends.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep};
+use tower::ServiceExt as _;
+use tracing::debug;
+
+use super::client::{ClientAddress, TrustedProxies};
+use super::front;
+use super::problem::Problem;
+use super::server::{ServerSettings, stopped};
+
+/// How many header fields HTTP/1 reads before it gives up with a bare 431. It has room for more than `front` takes,
+/// whose 431 says what is wrong.
+const MAX_HEADERS: usize = 200;
+/// How much of a head is read before it is refused with 431. It has room for the longest URI that can be told apart
+/// from long header fields, and so be refused with 414.
+const MAX_HEAD_BYTES: usize = 256 * 1024;
+/// How many header bytes HTTP/2 takes. Frames that go on with a head are bounded with it.
+const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
+/// How many requests run at a time on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 100;
+/// How many requests a client may have taken back before they were looked at.
+const MAX_UNSEEN_RESETS: usize = 20;
+/// How many requests of a connection may break HTTP/2's rules.
+const MAX_BROKEN_STREAMS: usize = 100;
+/// How often a silent HTTP/2 client is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// What all connections share.
+pub(in crate::rest) struct Connections {
+    router: Router,
+    http: Builder<TokioExecutor>,
+    proxies: TrustedProxies,
+    requests: Arc<Semaphore>,
+    head_within: Duration,
+    idle_within: Duration,
+}
+
+impl Connections {
+    pub(in crate::rest) fn new(router: Router, settings: &ServerSettings) -> Self {
+        Self {
+            router,
+            http: http(settings.head_within),
+            proxies: settings.trusted_proxies.clone(),
+            requests: Arc::new(Semaphore::new(settings.requests)),
+            head_within: settings.head_within,
+            idle_within: settings.idle_within,
+        }
+    }
+
+    /// Serves a connection until it ends, or until it is idle once the server stops.
+    pub(in crate::rest) async fn serve<S>(
+        self: Arc<Self>,
+        stream: S,
+        peer: ClientAddress,
+        mut stop: watch::Receiver<bool>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = Arc::new(Activity::new());
+        let service = service_fn(|request: Request<Incoming>| {
+            let (connections, in_flight) = (Arc::clone(&self), InFlight::begin(&activity));
+            async move { Ok::<_, Infallible>(connections.answer(request, peer, in_flight).await) }
+        });
+        let mut serving = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        // hyper's own timeout begins once it knows the version, and its HTTP/2 has none: this covers the first request.
+        let mut look = pin!(sleep(self.head_within));
+        let (mut closing, mut stopping) = (false, false);
+        loop {
+            tokio::select! {
+                ended = serving.as_mut() => {
+                    if let Err(error) = ended {
+                        debug!(error, "a connection ended early");
+                    }
+                    return;
+                }
+                () = look.as_mut() => match activity.verdict(self.idle_within) {
+                    Verdict::LookAgain(at) => look.as_mut().reset(at),
+                    Verdict::Idle if !closing => {
+                        // What was replied may still be on its way.
+                        serving.as_mut().graceful_shutdown();
+                        closing = true;
+                        look.as_mut().reset(Instant::now() + self.idle_within);
+                    }
+                    Verdict::Idle | Verdict::Useless => return,
+                },
+                () = stopped(&mut stop), if !stopping => {
+                    serving.as_mut().graceful_shutdown();
+                    stopping = true;
+                }
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: ClientAddress,
+        mut in_flight: InFlight,
+    ) -> Response<Delivery> {
+        let reply = match Arc::clone(&self.requests).try_acquire_owned() {
+            Ok(permit) => {
+                in_flight.permit = Some(permit);
+                let client = self.proxies.client(peer, request.headers());
+                request.extensions_mut().insert(client);
+                let reply = self.router.clone().oneshot(request.map(Body::new)).await;
+                reply.unwrap_or_else(|never| match never {})
+            }
+            Err(_) => {
+                front::refuse(request.headers(), Problem::busy("too many requests are answered at this moment")).await
+            }
+        };
+        reply.map(|body| Delivery { body, offer: None, in_flight })
+    }
+}
+
+fn http(head_within: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_within)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
+        .max_local_error_reset_streams(MAX_BROKEN_STREAMS)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(head_within);
+    builder
+}
+
+/// What goes on on a connection.
+struct Activity {
+    began: Instant,
+    /// When a request last came or was done with, in milliseconds from the beginning; 0: never.
+    last_ms: AtomicU64,
+    /// Requests whose replies have not been handed over to their ends.
+    requests: AtomicUsize,
+    /// Since when a part of a reply waits for its client to take it. The keys count up, so the oldest comes first.
+    offers: Mutex<BTreeMap<u64, Instant>>,
+}
+
+/// What is to become of a connection.
+enum Verdict {
+    /// It may stay until then.
+    LookAgain(Instant),
+    /// It has no request.
+    Idle,
+    /// It has never had one, or its client does not take a reply.
+    Useless,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            last_ms: AtomicU64::new(0),
+            requests: AtomicUsize::new(0),
+            offers: Mutex::default(),
+        }
+    }
+
+    fn note(&self) {
+        let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(elapsed_ms.max(1), Ordering::Relaxed);
+    }
+
+    /// Judges by the part that has waited longest, so that replies that are taken do not keep those that are not.
+    fn verdict(&self, idle_within: Duration) -> Verdict {
+        let last = match self.last_ms.load(Ordering::Relaxed) {
+            0 => return Verdict::Useless,
+            last_ms => self.began + Duration::from_millis(last_ms),
+        };
+        let now = Instant::now();
+        let oldest_offer = self.offers().first_key_value().map(|(_, since)| *since);
+        match (oldest_offer, self.requests.load(Ordering::Relaxed)) {
+            (Some(since), _) if since + idle_within <= now => Verdict::Useless,
+            (Some(since), _) => Verdict::LookAgain(since + idle_within),
+            (None, 0) if last + idle_within <= now => Verdict::Idle,
+            (None, 0) => Verdict::LookAgain(last + idle_within),
+            (None, _) => Verdict::LookAgain(now + idle_within),
+        }
+    }
+
+    /// Notes that a part of a reply waits to be taken, under the key that is returned.
+    fn offer(&self) -> u64 {
+        let mut offers = self.offers();
+        let key = offers.last_key_value().map_or(0, |(last, _)| last + 1);
+        offers.insert(key, Instant::now());
+        key
+    }
+
+    fn offers(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request, until its reply was handed over or is given up.
+struct InFlight {
+    activity: Arc<Activity>,
+    /// Its part of all requests at a time.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl InFlight {
+    fn begin(activity: &Arc<Activity>) -> Self {
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        activity.note();
+        Self { activity: Arc::clone(activity), permit: None }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.activity.requests.fetch_sub(1, Ordering::Relaxed);
+        self.activity.note();
+    }
+}
+
+/// The body of a reply on its way to the client: who asks for the next part has taken the one before.
+struct Delivery {
+    body: Body,
+    /// The part that waits to be taken.
+    offer: Option<u64>,
+    in_flight: InFlight,
+}
+
+impl Delivery {
+    fn taken(&mut self) {
+        if let Some(offer) = self.offer.take() {
+            self.in_flight.activity.offers().remove(&offer);
+        }
+    }
+}
+
+impl HttpBody for Delivery {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.taken();
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            self.offer = Some(self.in_flight.activity.offer());
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.taken();
+    }
+}

@@ -1,0 +1,66 @@
+//! The replies of operations that make something.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::datasvc::{Enqueued, Job, JobId, JobStatus};
+
+/// 201: something new, and where it is.
+pub(in crate::rest) struct Created<T> {
+    location: String,
+    reply: T,
+}
+
+impl<T> Created<T> {
+    pub(in crate::rest) fn at(location: String, reply: T) -> Self {
+        Self { location, reply }
+    }
+}
+
+impl<T: IntoResponse> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, [(header::LOCATION, self.location)], self.reply).into_response()
+    }
+}
+
+/// A job that has been made of a request.
+#[derive(Serialize, ToSchema)]
+pub(in crate::rest) struct SubmittedJob {
+    /// Its id.
+    job_id: JobId,
+    /// Where it stands: `queued` if it is new, even where it starts at once; perhaps further, where the same request
+    /// came before.
+    status: JobStatus,
+    /// What it runs, such as the action's name.
+    name: String,
+    /// Where to follow it.
+    #[schema(example = "/job/0197c9a0-7b1e-7c3d-8a54-3f2f1f0e9d8c")]
+    location: String,
+}
+
+/// 202: a job runs, or will.
+pub(in crate::rest) struct Accepted(SubmittedJob);
+
+impl Accepted {
+    pub(in crate::rest) fn job(enqueued: Enqueued, name: String) -> Self {
+        let Enqueued { job_id, status, claim: _ } = enqueued;
+        Self(SubmittedJob { job_id, status, name, location: format!("/job/{job_id}") })
+    }
+}
+
+impl From<Job> for Accepted {
+    fn from(job: Job) -> Self {
+        let Job { job_id, status, name, .. } = job;
+        Self(SubmittedJob { job_id, status, name, location: format!("/job/{job_id}") })
+    }
+}
+
+impl IntoResponse for Accepted {
+    fn into_response(self) -> Response {
+        let location = [(header::LOCATION, self.0.location.clone())];
+        (StatusCode::ACCEPTED, location, Json(self.0)).into_response()
+    }
+}

@@ -1,0 +1,90 @@
+//! What plugins set going, as a client would.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, TryStreamExt as _};
+
+use super::Work;
+use super::actions::new_job;
+use super::new_package::{self, Destination};
+use crate::datasvc::{
+    ActionName, AppName, BuildName, Caller, Claim, Error, Expected, FileType, JobId, NewPackage, PackageName, Parent,
+    Result,
+};
+use crate::plugin::{Effects, PackageWriter};
+
+impl Effects for Work {
+    fn run_action<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        action: ActionName,
+        parameters: Vec<(String, String)>,
+        parent: Parent,
+    ) -> BoxFuture<'a, Result<JobId>> {
+        async move {
+            caller.require_execute(&application, &action)?;
+            let found = self.0.plugins.action(caller, &application, &action).await?;
+            let timeout = self.0.plugins.limits().run_timeout(found.action.timeout_seconds);
+            let job = new_job(&found, parameters, timeout, Some(parent))?;
+            let enqueued = self.0.svc.enqueue_action(caller, job).await?;
+            self.0.engine.tell_queued();
+            Ok(enqueued.job_id)
+        }
+        .boxed()
+    }
+
+    fn delete_build<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        build: BuildName,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move { Work::delete_build(self, caller, &application, &build, &Expected::Any).await }.boxed()
+    }
+
+    fn add_package<'a>(
+        &'a self,
+        caller: &'a Caller,
+        claim: &'a Claim,
+        new: NewPackage,
+        file_type: FileType,
+    ) -> BoxFuture<'a, Result<Box<dyn PackageWriter>>> {
+        new_package::begin(Destination {
+            svc: self.0.svc.clone(),
+            storage: self.0.storage.clone(),
+            archives: self.0.archives.clone(),
+            caller: caller.clone(),
+            claim: claim.clone(),
+            new,
+            file_type,
+        })
+        .boxed()
+    }
+
+    fn read_package<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        build: BuildName,
+        package: PackageName,
+        offset: u64,
+        length: u32,
+    ) -> BoxFuture<'a, Result<Bytes>> {
+        async move {
+            let (file, upload) = self.0.svc.build_package(caller, &application, &build, &package).await?;
+            let end = offset.saturating_add(length.into()).min(file.size_bytes);
+            if offset >= end {
+                return Ok(Bytes::new());
+            }
+            let read = self.0.storage.read_build_file(upload.into(), &file.filename, offset..end).await;
+            let pieces = read.map_err(Error::internal)?.map_err(Error::internal);
+            let gathered = pieces.try_fold(BytesMut::new(), |mut all, piece| async move {
+                all.extend_from_slice(&piece);
+                Ok(all)
+            });
+            Ok(gathered.await?.freeze())
+        }
+        .boxed()
+    }
+}

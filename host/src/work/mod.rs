@@ -1,0 +1,79 @@
+//! What the server does: a file or folder for each kind of work, and for each noun whose operations reach beyond
+//! Postgres. Both doors come here for those, so that each is written once.
+//!
+//! A kind of work is a [`Kind`](crate::engine::Kind); [`Work::kinds`] lists them. `docs/adding-a-kind-of-work.md` says
+//! how to add one.
+
+mod actions;
+mod archives;
+mod builds;
+mod effects;
+mod hooks;
+mod new_package;
+mod packages;
+mod upload;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use self::archives::Archives;
+use self::hooks::Hooks;
+use crate::datasvc::{DataSvc, Plugin, PluginAccess};
+use crate::engine::{Engine, Kinds};
+use crate::outbound::Outbound;
+use crate::plugin::{Plugins, Sandbox};
+use crate::storage::Storage;
+
+pub use self::packages::StoredPackage;
+pub use self::upload::{IncomingUpload, SealedUpload, UploadError, UploadLimits, UploadRequest, sweep};
+
+/// The operations that reach beyond Postgres. Cheap to clone.
+#[derive(Clone)]
+pub struct Work(Arc<Inner>);
+
+struct Inner {
+    svc: DataSvc,
+    engine: Engine,
+    plugins: Plugins,
+    storage: Storage,
+    outbound: Outbound,
+    uploads: UploadLimits,
+    /// A permit is a file that is fetched.
+    fetches: Arc<Semaphore>,
+    archives: Archives,
+}
+
+impl Work {
+    /// The operations over these parts.
+    pub fn new(
+        svc: DataSvc,
+        engine: Engine,
+        plugins: Plugins,
+        storage: Storage,
+        outbound: Outbound,
+        uploads: UploadLimits,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            svc,
+            engine,
+            plugins,
+            storage,
+            outbound,
+            fetches: Arc::new(Semaphore::new(uploads.at_a_time)),
+            archives: Archives::new(uploads.archives, uploads.archive),
+            uploads,
+        }))
+    }
+
+    /// All kinds of work: a line each.
+    pub fn kinds(&self, sandbox: &Sandbox) -> Kinds {
+        let hooks = Hooks::new(sandbox.clone(), self.0.storage.clone());
+        Kinds::default().with(actions::Actions(sandbox.clone())).with(upload::Uploads { work: self.clone(), hooks })
+    }
+
+    /// What this plugin asks for, against what it may touch.
+    pub fn plugin_access(&self, plugin: &Plugin) -> PluginAccess {
+        self.0.plugins.access(plugin)
+    }
+}

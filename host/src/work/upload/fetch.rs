@@ -1,0 +1,91 @@
+//! Files that are fetched from a URL that a user names.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use serde_json::json;
+
+use super::{Job, internal, master};
+use crate::datasvc::{Digest, FileUrl, JobError, PackageFile, Upload};
+use crate::engine::StepResult;
+use crate::outbound::{self, Place, Reach, Request, RequestLimits, Response, ResponseBody};
+use crate::work::builds::not_stored;
+
+/// Until a connection is there.
+const CONNECT: Duration = Duration::from_secs(10);
+/// From then on, until the response begins: what is asked for may have to be made first.
+const FIRST_BYTE: Duration = Duration::from_secs(60);
+/// While nothing of the file comes in.
+const BETWEEN_BYTES: Duration = Duration::from_secs(30);
+/// How much of where a server would send us to is told.
+const MAX_LOCATION_CHARS: usize = 300;
+
+impl Job<'_> {
+    /// Brings the file into the store. What an earlier attempt has brought is replaced.
+    pub(super) async fn fetch(&self, upload: &Upload, url: &FileUrl) -> StepResult<PackageFile> {
+        let place = self.work.fetches.clone().acquire_owned().await.map_err(|error| internal(&error))?;
+        // No plugin has such a name.
+        let place = Place::new(format!("application {}", self.run.claim.application), place);
+        let response = self.get(url, &place).await?;
+        check(&response).map_err(|why| JobError::new("fetch-failed", why))?;
+        let folder = self.run.claim.job_id.into();
+        let mut file = self.work.storage.add_build_file(folder, &upload.filename).await.map_err(not_stored)?;
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| not_fetched(&error))?;
+            if let Ok(data) = frame.into_data() {
+                file.write(data).await.map_err(not_stored)?;
+            }
+        }
+        let sealed = file.seal().await.map_err(not_stored)?;
+        // A host that was frozen meanwhile may have lost the job, and another one may have brought the file.
+        self.run.lease.confirmed().await;
+        let received = sealed.publish().await.map_err(not_stored)?;
+        let sha256 = Digest::from_bytes(received.sha256).hex();
+        self.run.note(&json!({ "status": "fetched", "size_bytes": received.size_bytes, "sha256": sha256 }));
+        Ok(master(upload, received.size_bytes, sha256))
+    }
+
+    async fn get(&self, url: &FileUrl, place: &Place) -> Result<Response<ResponseBody>, JobError> {
+        let request = Request::get(url.as_str())
+            .header("accept", "*/*")
+            .header("user-agent", concat!("elita/", env!("CARGO_PKG_VERSION")))
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| internal(&error))?;
+        let limits = RequestLimits {
+            connect: CONNECT,
+            first_byte: FIRST_BYTE,
+            between_bytes: BETWEEN_BYTES,
+            total: self.run.claim.timeout,
+            request_bytes: 0,
+            response_bytes: self.work.uploads.bytes,
+        };
+        let reach = Reach::PublicAnd(&self.work.uploads.places);
+        self.work.outbound.send(request, reach, limits, place).await.map_err(|error| not_fetched(&error))
+    }
+}
+
+/// Whether the response is the file; the error says what it is otherwise.
+fn check(response: &Response<ResponseBody>) -> Result<(), String> {
+    let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let status = response.status();
+    if status.is_redirection() {
+        let location: String = text("location").unwrap_or("nowhere").chars().take(MAX_LOCATION_CHARS).collect();
+        return Err(format!(
+            "the server answered {} and sends us to `{location}`; redirects are not followed, give that URL instead",
+            status.as_u16()
+        ));
+    }
+    if status.as_u16() != 200 {
+        return Err(format!("the server answered {} and not 200", status.as_u16()));
+    }
+    match text("content-encoding") {
+        None | Some("identity") => Ok(()),
+        Some(coding) => Err(format!("the server sends the file with the content coding `{coding}`, unasked")),
+    }
+}
+
+fn not_fetched(error: &outbound::Error) -> JobError {
+    JobError::new("fetch-failed", format!("the file could not be fetched: {error}"))
+}

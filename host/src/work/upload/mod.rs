@@ -1,0 +1,361 @@
+//! Uploads: how a file for a build comes in, and the job that takes it in.
+//!
+//! A file that a client sends is in the store before its job is made, under the job's id; one that is to be fetched is
+//! brought there by the job.
+
+mod fetch;
+mod packaging;
+mod sweep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::to_raw_value;
+use tracing::warn;
+
+use super::hooks::{Hooks, ShownFiles};
+use super::{Inner, Work};
+use crate::datasvc::{
+    AppName, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError, JobId, Json,
+    MASTER, Outcome, PackageFile, PackageMapName, PackageName, Packages, Permission, Result, StoredBuild, UPLOAD,
+    Upload, UploadSource, patiently,
+};
+use crate::engine::{Journal, Kind, Run, StepResult};
+use crate::outbound::Destination;
+use crate::storage::archive::ArchiveLimits;
+use crate::storage::{Incoming, Sealed, StorageError};
+
+pub(super) use self::packaging::package_filename;
+pub use self::sweep::sweep;
+
+/// The hook that fires once a build is stored and packaged.
+const BUILD_UPLOAD_SUCCESS: &str = "BUILD_UPLOAD_SUCCESS";
+
+/// What may be uploaded.
+#[derive(Clone, Debug)]
+pub struct UploadLimits {
+    /// The largest file, in bytes.
+    pub bytes: u64,
+    /// How long a job may take over one.
+    pub time: Duration,
+    /// How many files are fetched at a time.
+    pub at_a_time: usize,
+    /// How many archives are worked on at a time.
+    pub archives: usize,
+    /// What may be in one.
+    pub archive: ArchiveLimits,
+    /// From where files are fetched beside public addresses.
+    pub places: Vec<Destination>,
+}
+
+/// A file that somebody wants to upload.
+#[derive(Clone, Debug)]
+pub struct UploadRequest {
+    /// The application that the build is of.
+    pub application: AppName,
+    /// The build that it is for.
+    pub build: BuildName,
+    /// What it says it is.
+    pub file_type: FileType,
+    /// By which packages are made of it.
+    pub package_map: Option<PackageMapName>,
+}
+
+/// Why a file is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The data services say no.
+    #[error(transparent)]
+    Refused(#[from] Error),
+    /// It is larger than may be.
+    #[error("at most {0} bytes are taken as a build's file")]
+    TooLarge(u64),
+    /// There is no room for it.
+    #[error("the server has no room for the file")]
+    Full(#[source] StorageError),
+    /// The store failed. Not for users' eyes.
+    #[error("the file could not be stored")]
+    Store(#[source] StorageError),
+}
+
+impl From<StorageError> for UploadError {
+    fn from(error: StorageError) -> Self {
+        if matches!(error, StorageError::Full(_)) { Self::Full(error) } else { Self::Store(error) }
+    }
+}
+
+/// A file that is being sent. Nothing is left of it if this is dropped.
+pub struct IncomingUpload {
+    draft: Draft,
+    file: Incoming,
+}
+
+/// A file that was sent, and is no job yet. Nothing is left of it if this is dropped.
+pub struct SealedUpload {
+    draft: Draft,
+    file: Sealed,
+    /// What has come in.
+    pub sha256: [u8; 32],
+}
+
+/// An upload before it is a job.
+struct Draft {
+    work: Arc<Inner>,
+    request: UploadRequest,
+    /// That of the job to be.
+    job_id: JobId,
+}
+
+impl Work {
+    /// The largest file that is taken, in bytes.
+    pub fn max_upload_bytes(&self) -> u64 {
+        self.0.uploads.bytes
+    }
+
+    /// Begins an upload, if nothing that is known by now is in its way. With an idempotency key that is known it may be
+    /// one that has been made already, which is told once the file has come in.
+    ///
+    /// # Errors
+    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::check_upload`]; [`UploadError::Full`];
+    /// [`UploadError::Store`].
+    pub async fn begin_upload(
+        &self,
+        caller: &Caller,
+        request: UploadRequest,
+        key: Option<&str>,
+    ) -> Result<IncomingUpload, UploadError> {
+        let UploadRequest { application, build, file_type, package_map } = &request;
+        let work = self.0.clone();
+        work.svc.check_upload(caller, application, build, package_map.as_ref(), key).await?;
+        let (job_id, filename) = (JobId::new(), Upload::filename(build, *file_type));
+        let file = work.storage.receive_build_file(job_id.into(), &filename).await?;
+        Ok(IncomingUpload { draft: Draft { work, request, job_id }, file })
+    }
+
+    /// Makes a job that fetches a file and takes it in. It is durable when this returns.
+    ///
+    /// # Errors
+    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::enqueue_upload`].
+    pub async fn submit_fetch(
+        &self,
+        caller: &Caller,
+        request: UploadRequest,
+        url: FileUrl,
+        idempotency: Option<(String, Digest)>,
+    ) -> Result<Enqueued, UploadError> {
+        let draft = Draft { work: self.0.clone(), request, job_id: JobId::new() };
+        draft.submit(caller, UploadSource::Fetched { indirect_url: url }, idempotency).await
+    }
+}
+
+impl IncomingUpload {
+    /// Takes what comes next.
+    ///
+    /// # Errors
+    /// [`UploadError::TooLarge`]; [`UploadError::Full`]; [`UploadError::Store`].
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), UploadError> {
+        let most = self.draft.work.uploads.bytes;
+        if self.file.size_bytes() + bytes.len() as u64 > most {
+            return Err(UploadError::TooLarge(most));
+        }
+        Ok(self.file.write(bytes).await?)
+    }
+
+    /// Ends the file, so that what it is can be looked at.
+    ///
+    /// # Errors
+    /// [`UploadError::Full`]; [`UploadError::Store`].
+    pub async fn seal(self) -> Result<SealedUpload, UploadError> {
+        let file = self.file.seal().await?;
+        Ok(SealedUpload { draft: self.draft, sha256: file.received().sha256, file })
+    }
+}
+
+impl SealedUpload {
+    /// Makes the file durable, and a job of it, in the name of who asks for it by now. Both are when this returns.
+    ///
+    /// # Errors
+    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::enqueue_upload`]; [`UploadError::Full`];
+    /// [`UploadError::Store`].
+    pub async fn submit(self, caller: &Caller, idempotency: Option<(String, Digest)>) -> Result<Enqueued, UploadError> {
+        let Self { draft, file, sha256: _ } = self;
+        if let Some((key, fingerprint)) = &idempotency
+            && let Some(before) = draft.work.svc.enqueued_before(caller, key, *fingerprint).await?
+        {
+            return Ok(before);
+        }
+        // A client that hangs up must not leave a file behind without a job.
+        let (caller, engine) = (caller.clone(), draft.work.engine.clone());
+        let submitted = engine.detached(async move {
+            let received = file.publish().await?;
+            let source = UploadSource::Sent {
+                size_bytes: received.size_bytes,
+                sha256: Digest::from_bytes(received.sha256).hex(),
+            };
+            draft.submit(&caller, source, idempotency).await
+        });
+        submitted.await
+    }
+}
+
+impl Draft {
+    async fn submit(
+        self,
+        caller: &Caller,
+        source: UploadSource,
+        idempotency: Option<(String, Digest)>,
+    ) -> Result<Enqueued, UploadError> {
+        let Self { work, request, job_id } = self;
+        let UploadRequest { application, build, file_type, package_map } = request;
+        let filename = Upload::filename(&build, file_type);
+        let upload = Upload { build_name: build, file_type, filename, package_map, source };
+        let time = work.uploads.time;
+        let enqueued = work.svc.enqueue_upload(caller, &application, job_id, &upload, time, idempotency).await;
+        match &enqueued {
+            Ok(enqueued) if enqueued.job_id == job_id => work.engine.tell_queued(),
+            // The job may be there, if only the answer was lost. If it is not, the file is found when the store is swept.
+            Err(Error::Unavailable(_)) => {}
+            Ok(_) | Err(_) => work.remove_build_files(job_id.into()).await,
+        }
+        Ok(enqueued?)
+    }
+}
+
+/// The kind of work that takes the file of a build in.
+pub(super) struct Uploads {
+    pub(super) work: Work,
+    pub(super) hooks: Hooks,
+}
+
+impl Kind for Uploads {
+    const NAME: &'static str = UPLOAD;
+
+    type Asked = Upload;
+
+    fn may_cancel(&self, caller: &Caller, application: &AppName, _build: &str) -> Result<()> {
+        caller.require(Permission::Write, application)
+    }
+
+    async fn run(&self, run: &Run, upload: Upload) -> Outcome {
+        match self.take_in(run, &upload).await {
+            Ok(result) => Outcome::Succeeded(result),
+            Err(failure) => Outcome::Failed(failure),
+        }
+    }
+
+    /// A build that has the files keeps them.
+    async fn give_up(&self, claim: &Claim) {
+        let work = &self.work.0;
+        match work.svc.give_up_upload(claim).await {
+            Ok(true) => work.remove_build_files(claim.job_id.into()).await,
+            Ok(false) => {}
+            Err(problem) => warn!("the files of an upload that failed stay for now: {problem}"),
+        }
+    }
+
+    async fn forget(&self, job: JobId) {
+        let work = &self.work.0;
+        match work.svc.orphaned_uploads(&[job]).await {
+            Ok(orphaned) if orphaned.is_empty() => {}
+            Ok(_) => work.remove_build_files(job.into()).await,
+            Err(problem) => warn!("the files of an upload that was stopped stay for now: {problem}"),
+        }
+    }
+}
+
+impl Uploads {
+    /// From the file to what its plugins made of it: the job's result.
+    async fn take_in(&self, run: &Run, upload: &Upload) -> StepResult<Json> {
+        let (job, journal) = (Job { work: &self.work.0, run }, run.journal().await?);
+        let hook = self.hooks.plan(run, &journal, BUILD_UPLOAD_SUCCESS).await?;
+        let time = run.claim.timeout;
+        // Until it is stored nothing has happened that anyone could see.
+        let stored = tokio::select! {
+            stored = tokio::time::timeout(time, job.store(&journal, upload)) => stored,
+            () = run.cancel.requested() => return Err(JobError::new("cancelled", "someone asked for it to stop")),
+        };
+        let timed_out = |_| JobError::new("timed-out", format!("the upload was not done within {time:?}"));
+        let Stored { master_file, packages, files } = stored.map_err(timed_out)??;
+
+        // What comes after the build is stored undoes nothing of it.
+        run.note(&json!({ "status": "stored", "master_file": master_file, "files": files }));
+        let parameters = json!({
+            "build_name": upload.build_name,
+            "filename": master_file,
+            "file_type": upload.file_type,
+            "packages": packages,
+        });
+        let filenames = packages.0.values().map(|package| package.filename.clone()).collect();
+        let shown = ShownFiles { folder: run.claim.job_id.into(), filenames };
+        let fired = self.hooks.fire(run, &journal, &hook, &parameters, Some(&shown)).await;
+        let result = json!({ "packages": packages, "files": files, "hooks": fired });
+        to_raw_value(&result).map_err(|error| internal(&error))
+    }
+}
+
+/// An upload's job, as its run works with it.
+struct Job<'a> {
+    work: &'a Inner,
+    run: &'a Run,
+}
+
+impl Job<'_> {
+    /// From the file to the build that has it.
+    async fn store(&self, journal: &Journal<'_>, upload: &Upload) -> StepResult<Stored> {
+        let master = match &upload.source {
+            UploadSource::Sent { size_bytes, sha256 } => master(upload, *size_bytes, sha256.clone()),
+            UploadSource::Fetched { indirect_url } => {
+                journal.repeatable("fetch", self.fetch(upload, indirect_url)).await?
+            }
+        };
+        journal.repeatable("store", self.read_and_store(upload, master)).await
+    }
+
+    async fn read_and_store(&self, upload: &Upload, master: PackageFile) -> StepResult<Stored> {
+        let files = self.inspect(upload).await?;
+        let packages = self.packages(upload, master).await?;
+        let stored = Stored { master_file: upload.filename.clone(), packages, files: files.0.len() };
+        self.give_to_build(&stored, files).await?;
+        Ok(stored)
+    }
+
+    /// The build's packages: the uploaded file, and those that the package map makes of it.
+    async fn packages(&self, upload: &Upload, master: PackageFile) -> StepResult<Packages> {
+        let name = PackageName::parse(MASTER).map_err(|error| internal(&error))?;
+        let made = self.package(upload).await?;
+        Ok(Packages(made.into_iter().chain([(name, master)]).collect()))
+    }
+
+    /// Gives the build its files, however long the database is away.
+    async fn give_to_build(&self, stored: &Stored, files: BuildFiles) -> StepResult<()> {
+        let Stored { master_file, packages, files: _ } = stored.clone();
+        let stored = StoredBuild { master_file, packages, files };
+        let storing = patiently(|| self.work.svc.store_build(&self.run.claim, &stored)).await;
+        storing.map_err(|error| match error {
+            Error::Conflict { reason } => JobError::new("conflict", reason),
+            problem => internal(&problem),
+        })
+    }
+}
+
+/// What an upload has given its build.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Stored {
+    master_file: String,
+    packages: Packages,
+    /// How many there are in the uploaded file.
+    files: usize,
+}
+
+fn master(upload: &Upload, size_bytes: u64, sha256: String) -> PackageFile {
+    let Upload { filename, file_type, .. } = upload;
+    PackageFile { filename: filename.clone(), file_type: *file_type, size_bytes, sha256 }
+}
+
+/// A fault of the service, which is logged here and not shown.
+fn internal(cause: &dyn std::error::Error) -> JobError {
+    JobError::internal("an upload failed for a fault of the service", cause)
+}

@@ -1,0 +1,140 @@
+//! What is in an uploaded archive, and the packages that are made of it.
+
+use std::fs::File;
+use std::sync::atomic::AtomicBool;
+
+use bytes::BytesMut;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
+use super::{Job, internal};
+use crate::datasvc::{
+    BuildFiles, BuildName, Digest, Error, FileType, JobError, PackageFile, PackageName, PackageRule, PackageRules,
+    Upload, patiently,
+};
+use crate::storage::archive::{self, ArchiveError, ArchiveLimits, Selection};
+use crate::storage::{Received, StorageError};
+use crate::work::archives::kind;
+use crate::work::builds::not_stored;
+
+/// The longest name that files have.
+const MAX_FILENAME_BYTES: usize = 255;
+/// How much of a package is read at a time.
+const CHUNK_BYTES: usize = 1024 * 1024;
+/// How many warnings about an archive are told one by one.
+const MAX_WARNINGS: usize = 20;
+
+impl Job<'_> {
+    /// The paths in the archive, all of which has been read and found to be sound.
+    pub(super) async fn inspect(&self, upload: &Upload) -> Result<BuildFiles, JobError> {
+        let (master, kind) = (self.open(upload).await?, kind(upload.file_type));
+        let contents = self.on_archive(move |limits, stop| archive::inspect(master, kind, limits, stop)).await?;
+        for warning in contents.warnings.iter().take(MAX_WARNINGS) {
+            self.run.note(&json!({ "status": "warning", "message": warning }));
+        }
+        if let Some(more @ 1..) = contents.warnings.len().checked_sub(MAX_WARNINGS) {
+            self.run.note(&json!({ "status": "warning", "message": format!("and {more} more of this kind") }));
+        }
+        self.run.note(&json!({ "status": "inspected", "files": contents.files.len() }));
+        Ok(BuildFiles(contents.files))
+    }
+
+    /// The packages that the package map makes of the uploaded file. Those of an earlier attempt are replaced.
+    pub(super) async fn package(&self, upload: &Upload) -> Result<Vec<(PackageName, PackageFile)>, JobError> {
+        let Some(PackageRules(rules)) = self.rules(upload).await? else { return Ok(Vec::new()) };
+        let (master, kind) = (self.open(upload).await?, kind(upload.file_type));
+        let outputs = rules.iter().map(|_| self.work.storage.scratch_file()).collect::<Result<Vec<File>, _>>();
+        let outputs = outputs.map_err(not_stored)?;
+        let copies = outputs.iter().map(File::try_clone).collect::<Result<Vec<_>, _>>();
+        let copies = copies.map_err(|error| internal(&error))?;
+        let selections = rules.values().cloned().map(selection).zip(copies).collect();
+        let work = move |limits: &_, stop: &_| archive::package(master, kind, limits, selections, stop);
+        let packaged = self.on_archive(work).await?;
+
+        let mut packages = Vec::new();
+        for ((name, packed), output) in rules.into_keys().zip(packaged).zip(outputs) {
+            for pattern in &packed.unmatched {
+                let message = format!("in package `{name}` the pattern `{pattern}` matches nothing");
+                self.run.note(&json!({ "status": "warning", "message": message }));
+            }
+            if packed.files == 0 {
+                let message =
+                    format!("package `{name}` has no file: no pattern of it matches one in the uploaded file");
+                return Err(JobError::new("empty-package", message));
+            }
+            let filename = package_filename(&upload.build_name, &name, upload.file_type);
+            let Received { size_bytes, sha256 } = self.keep(&filename, output).await?;
+            let sha256 = Digest::from_bytes(sha256).hex();
+            let package = PackageFile { filename, file_type: upload.file_type, size_bytes, sha256 };
+            self.run.note(
+                &json!({ "status": "packaged", "package": name, "files": packed.files, "size_bytes": size_bytes }),
+            );
+            packages.push((name, package));
+        }
+        Ok(packages)
+    }
+
+    /// What the package map says by now; none: there is none.
+    async fn rules(&self, upload: &Upload) -> Result<Option<PackageRules>, JobError> {
+        let Some(map) = &upload.package_map else { return Ok(None) };
+        let rules = patiently(|| self.work.svc.package_rules(&self.run.claim.application, map)).await;
+        rules.map(Some).map_err(|error| match error {
+            Error::NotFound { .. } => JobError::new("not-found", error.to_string()),
+            problem => internal(&problem),
+        })
+    }
+
+    async fn open(&self, upload: &Upload) -> Result<File, JobError> {
+        let file = self.work.storage.build_file(self.run.claim.job_id.into(), &upload.filename).await;
+        file.map_err(|error| internal(&error))?.ok_or_else(|| {
+            JobError::new("file-missing", "the uploaded file is no longer in the store; upload it again")
+        })
+    }
+
+    async fn on_archive<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ArchiveLimits, &AtomicBool) -> Result<T, ArchiveError> + Send + 'static,
+    ) -> Result<T, JobError> {
+        self.work.archives.work(work).await.map_err(|error| internal(&*error))?.map_err(refused)
+    }
+
+    /// Takes a package into the store.
+    async fn keep(&self, filename: &str, packed: File) -> Result<Received, JobError> {
+        let unreadable = |error: std::io::Error| internal(&error);
+        let mut packed = tokio::fs::File::from_std(packed);
+        packed.rewind().await.map_err(unreadable)?;
+        let folder = self.run.claim.job_id.into();
+        let mut kept = self.work.storage.add_build_file(folder, filename).await.map_err(not_stored)?;
+        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        while packed.read_buf(&mut chunk).await.map_err(unreadable)? > 0 {
+            kept.write(chunk.split().freeze()).await.map_err(not_stored)?;
+            chunk.reserve(CHUNK_BYTES);
+        }
+        let sealed = kept.seal().await.map_err(not_stored)?;
+        // A host that was frozen meanwhile may have lost the job, and another one may have made the package.
+        self.run.lease.confirmed().await;
+        sealed.publish().await.map_err(not_stored)
+    }
+}
+
+fn selection(rule: PackageRule) -> Selection {
+    let PackageRule { patterns, remove_prefix, prefix } = rule;
+    Selection { patterns, remove_prefix, prefix }
+}
+
+/// The name of a package's file. It is no longer than names may be, and still no other package's: what is cut is the
+/// build's.
+pub(in crate::work) fn package_filename(build: &BuildName, package: &PackageName, file_type: FileType) -> String {
+    let end = format!("-{package}.{file_type}");
+    let begin: String = build.as_str().chars().take(MAX_FILENAME_BYTES - end.len()).collect();
+    begin + &end
+}
+
+/// Why the archive is not taken, for whoever sent it; what is the machine's fault is logged here and not shown.
+fn refused(error: ArchiveError) -> JobError {
+    match error {
+        ArchiveError::Stopped => JobError::new("cancelled", "the work on the archive was stopped"),
+        ArchiveError::Io(cause) => not_stored(StorageError::from(cause)),
+        refusal => JobError::new("invalid-archive", refusal.to_string()),
+    }
+}

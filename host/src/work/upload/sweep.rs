@@ -1,0 +1,72 @@
+//! Removes orphaned files of builds: those of uploads that broke off with their server, and of jobs and applications that
+//! are gone.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::datasvc::{JobId, Result};
+use crate::engine::jittered;
+use crate::work::{Inner, Work};
+
+/// How long after a server has started it looks first, and how long after it has looked again.
+const FIRST: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(3600);
+/// For how long files have to be without a change: no upload is in the middle of a pause as long as that.
+const AGE: Duration = Duration::from_secs(24 * 3600);
+/// How many uploads are asked for at a time.
+const BATCH: usize = 500;
+
+/// Removes orphaned files again and again, until the server stops.
+pub async fn sweep(work: Work, mut stop: watch::Receiver<bool>) {
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = sweep_on(&work.0) => {}
+    }
+}
+
+async fn sweep_on(work: &Inner) {
+    let mut pause = FIRST;
+    loop {
+        tokio::time::sleep(jittered(pause)).await;
+        if let Err(problem) = work.storage.remove_old_views(AGE).await {
+            warn!("what runs were shown of the store could not be removed: {problem}");
+        }
+        match work.storage.old_build_folders(AGE).await {
+            Ok(old) => {
+                let old: Vec<JobId> = old.into_iter().map(JobId::from).collect();
+                for some in old.chunks(BATCH) {
+                    if let Err(problem) = remove_orphans(work, some).await.and(remove_strays(work, some).await) {
+                        warn!("it could not be told which files are orphaned: {problem}");
+                        break;
+                    }
+                }
+            }
+            Err(problem) => warn!("orphaned files could not be looked for: {problem}"),
+        }
+        pause = INTERVAL;
+    }
+}
+
+async fn remove_orphans(work: &Inner, old: &[JobId]) -> Result<()> {
+    for upload in work.svc.orphaned_uploads(old).await? {
+        match work.storage.remove_build_files(upload.into()).await {
+            Ok(()) => info!(job.id = %upload, "files of an upload were removed, which no build has"),
+            Err(problem) => warn!(job.id = %upload, "orphaned files stay: {problem}"),
+        }
+    }
+    Ok(())
+}
+
+/// Removes what interrupted writers of packages have left beside the files that builds have.
+async fn remove_strays(work: &Inner, old: &[JobId]) -> Result<()> {
+    for (upload, kept) in work.svc.stored_files(old).await? {
+        match work.storage.remove_other_build_files(upload.into(), kept).await {
+            Ok(0) => {}
+            Ok(count) => info!(job.id = %upload, "{count} files were removed beside those of a build"),
+            Err(problem) => warn!(job.id = %upload, "files beside those of a build stay: {problem}"),
+        }
+    }
+    Ok(())
+}
