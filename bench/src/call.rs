@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use elita::config::{Cli, Commands};
-use elita::datasvc::{ActionName, ActionWork, AppName, Claim, DataSvc, Digest, JobId, Lease, PluginName, Work};
-use elita::jobs::{GuestEffects, UploadLimits};
+use elita::datasvc::{AppName, Claim, DataSvc, Digest, JobId, JobPlugin, JobType, Lease, PluginName};
 use elita::outbound::Outbound;
 use elita::plugin::{ActionRun, Plugins, Sandbox};
 use elita::storage::Storage;
-use elita::storage::archive::ArchiveLimits;
 use serde_json::value::RawValue;
 
 use crate::bare::Bare;
+use crate::nothing::Nothing;
 use crate::report::{Comparison, Goal, Report, median};
 use crate::site::{self, ACTION, APPLICATION, PLUGIN, Site};
 use crate::{memory, peers};
@@ -48,8 +47,7 @@ pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> 
     let Cli { command: Commands::Serve(settings) } = Cli::parse_from(["elita", "serve"]);
     let (outbound, cache) = (Outbound::new(None)?, site.directory.path().join("cache"));
     let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, settings.limits, BTreeMap::new())?;
-    let effects = GuestEffects::new(svc.clone(), plugins.clone(), storage.clone(), &no_uploads());
-    let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(effects));
+    let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(Nothing));
 
     let mut costs = Vec::new();
     let mut of_rust = None;
@@ -156,12 +154,12 @@ async fn elita_call(
     lease: &Lease,
     when_it_asks: impl Fn() + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
-    let Work::Action(work) = &claim.work else { anyhow::bail!("only actions are called") };
+    let Some(plugin) = &claim.plugin else { anyhow::bail!("only actions are called") };
     let run = ActionRun {
         log: svc.job_log(claim, sandbox.plugins().limits().job_log()),
         lease: lease.clone(),
         claim: claim.clone(),
-        work: work.clone(),
+        plugin: plugin.clone(),
         parameters: Vec::new(),
         cancel_requested: Box::new(move || {
             when_it_asks();
@@ -169,12 +167,6 @@ async fn elita_call(
         }),
     };
     sandbox.run_action(run).await.map(drop).map_err(|error| anyhow::anyhow!("{}", error.message))
-}
-
-/// Nothing is uploaded here.
-fn no_uploads() -> UploadLimits {
-    let archive = ArchiveLimits { entries: 0, unpacked_bytes: 0, names_bytes: 0 };
-    UploadLimits { bytes: 0, time: Duration::ZERO, at_a_time: 1, archives: 1, archive, places: Vec::new() }
 }
 
 fn lease() -> Lease {
@@ -196,11 +188,8 @@ fn claim(digest: Digest, action: &str) -> anyhow::Result<Claim> {
         plugin_bytes: 0,
         application: AppName::parse(APPLICATION)?,
         name: action.to_owned(),
-        work: Work::Action(ActionWork {
-            action: ActionName::parse(action)?,
-            plugin: PluginName::parse(PLUGIN)?,
-            digest,
-        }),
+        job_type: JobType::new(elita::datasvc::ACTION),
+        plugin: Some(JobPlugin { name: PluginName::parse(PLUGIN)?, digest }),
         username: None,
         data: RawValue::NULL.to_owned(),
         timeout: Duration::from_secs(60),

@@ -18,10 +18,13 @@ pub(crate) fn change(build: &hooks::BuildUploadSuccess) -> Result<Value> {
     };
     let opened = directory.open_at(PathFlags::empty(), file, OpenFlags::empty(), READ);
     let opened = opened.map_err(|code| Error::new(code.name()))?;
+    let flags = READ | DescriptorFlags::MUTATE_DIRECTORY;
+    let same = directory.open_at(PathFlags::empty(), ".", OpenFlags::DIRECTORY, flags);
+    let same = same.map_err(|code| Error::new(code.name()))?;
     let now = NewTimestamp::Now;
     let attempts: [(&str, Attempt); 16] = [
         ("open to write", open(OpenFlags::empty(), READ | DescriptorFlags::WRITE, file)),
-        ("open to mutate", open(OpenFlags::DIRECTORY, READ | DescriptorFlags::MUTATE_DIRECTORY, ".")),
+        ("make a directory where it asked to", same.create_directory_at("made")),
         ("create", open(OpenFlags::CREATE, DescriptorFlags::WRITE, "new")),
         ("create to read", open(OpenFlags::CREATE, READ, "new")),
         ("truncate", open(OpenFlags::TRUNCATE, READ, file)),
