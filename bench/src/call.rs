@@ -6,22 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Parser as _;
 use elita::config::{Cli, Commands};
-use elita::datasvc::{
-    ACTION as RUNS_ACTIONS, AppName, Claim, DataSvc, Digest, HostId, JobId, JobPlugin, JobType, Lease, PluginName,
-};
-use elita::engine::{Engine, EngineSettings, Retention};
+use elita::datasvc::{AppName, Claim, DataSvc, Digest, JobId, JobPlugin, JobType, Lease, PluginName};
 use elita::outbound::Outbound;
-use elita::plugin::{ActionRun, Limits, Plugins, Sandbox};
+use elita::plugin::{ActionRun, Plugins, Sandbox};
 use elita::storage::Storage;
-use elita::storage::archive::ArchiveLimits;
-use elita::work::{UploadLimits, Work};
 use serde_json::value::RawValue;
-use tokio::sync::watch;
 
 use crate::bare::Bare;
+use crate::nothing::Nothing;
 use crate::report::{Comparison, Goal, Report, median};
 use crate::site::{self, ACTION, APPLICATION, PLUGIN, Site};
 use crate::{memory, peers};
@@ -53,9 +47,7 @@ pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> 
     let Cli { command: Commands::Serve(settings) } = Cli::parse_from(["elita", "serve"]);
     let (outbound, cache) = (Outbound::new(None)?, site.directory.path().join("cache"));
     let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, settings.limits, BTreeMap::new())?;
-    let (engine, _idle) = Engine::new(svc.clone(), engine_settings(plugins.limits()), watch::channel(false).1);
-    let work = Work::new(svc.clone(), engine, plugins.clone(), storage.clone(), outbound.clone(), no_uploads());
-    let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work));
+    let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(Nothing));
 
     let mut costs = Vec::new();
     let mut of_rust = None;
@@ -162,12 +154,12 @@ async fn elita_call(
     lease: &Lease,
     when_it_asks: impl Fn() + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
-    let plugin = claim.plugin.clone().context("only actions are called")?;
+    let Some(plugin) = &claim.plugin else { anyhow::bail!("only actions are called") };
     let run = ActionRun {
         log: svc.job_log(claim, sandbox.plugins().limits().job_log()),
         lease: lease.clone(),
         claim: claim.clone(),
-        plugin,
+        plugin: plugin.clone(),
         parameters: Vec::new(),
         cancel_requested: Box::new(move || {
             when_it_asks();
@@ -175,28 +167,6 @@ async fn elita_call(
         }),
     };
     sandbox.run_action(run).await.map(drop).map_err(|error| anyhow::anyhow!("{}", error.message))
-}
-
-/// It claims nothing: calls are made without a job.
-fn engine_settings(limits: &Limits) -> EngineSettings {
-    EngineSettings {
-        host: HostId::new(),
-        runs_jobs: false,
-        runs: 0,
-        runs_per_plugin: 0,
-        runs_per_action: 0,
-        log: limits.job_log(),
-        drain: Duration::ZERO,
-        cancel_grace: Duration::ZERO,
-        retention: Retention { jobs: None, audit: None },
-        notify: false,
-    }
-}
-
-/// Nothing is uploaded here.
-fn no_uploads() -> UploadLimits {
-    let archive = ArchiveLimits { entries: 0, unpacked_bytes: 0, names_bytes: 0 };
-    UploadLimits { bytes: 0, time: Duration::ZERO, at_a_time: 1, archives: 1, archive, places: Vec::new() }
 }
 
 fn lease() -> Lease {
@@ -218,7 +188,7 @@ fn claim(digest: Digest, action: &str) -> anyhow::Result<Claim> {
         plugin_bytes: 0,
         application: AppName::parse(APPLICATION)?,
         name: action.to_owned(),
-        job_type: JobType::new(RUNS_ACTIONS),
+        job_type: JobType::new(elita::datasvc::ACTION),
         plugin: Some(JobPlugin { name: PluginName::parse(PLUGIN)?, digest }),
         username: None,
         data: RawValue::NULL.to_owned(),

@@ -12,6 +12,7 @@ mod latency;
 mod lists;
 mod load;
 mod memory;
+mod nothing;
 mod peers;
 mod pgbench;
 mod plans;

@@ -14,10 +14,13 @@
 //! # }
 //! ```
 
+use std::io::{self, Read, Write};
+
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::bindings::elita::plugin::builds as wit;
+use crate::bindings::elita::plugin::types::Error as WitError;
+use crate::host::builds as wit;
 use crate::{Names, Result};
 
 /// A build.
@@ -99,12 +102,139 @@ pub fn delete(application: &str, build: &str) -> Result<()> {
     Ok(wit::delete(application, build)?)
 }
 
+/// Begins a package of the build whose upload fires the hook `BUILD_UPLOAD_SUCCESS` that this runs in: an archive,
+/// `zip`, `tar.gz` or `tar.bz2`. It is written like a file, and added by [`PackageWriter::finish`].
+///
+/// ```no_run
+/// use std::io::Write as _;
+///
+/// use elita_plugin::prelude::*;
+///
+/// # fn make_archive() -> Vec<u8> { Vec::new() }
+/// fn add_notes(call: &HookCall) -> Result<()> {
+///     let build: hooks::BuildUploadSuccess = call.parameters()?;
+///     let mut notes = builds::add_package(&call.application, &build.build_name, "notes", "zip")?;
+///     notes.write_all(&make_archive())?;
+///     notes.finish()?;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// [`Invalid`](crate::Code::Invalid) for the name `master`, or another file type;
+/// [`AlreadyExists`](crate::Code::AlreadyExists); [`Conflict`](crate::Code::Conflict) anywhere but in that hook;
+/// [`LimitExceeded`](crate::Code::LimitExceeded) if four packages are open already, or the build has 200;
+/// [`Denied`](crate::Code::Denied) where the plugin may not change the application.
+pub fn add_package(application: &str, build: &str, name: &str, file_type: &str) -> Result<PackageWriter> {
+    let writer = wit::add_package(application, build, name, file_type)?;
+    Ok(PackageWriter { writer, gathered: Vec::new() })
+}
+
+/// Reads a package of a stored build, in any action or hook. A hook that has a directory reads faster from that.
+///
+/// ```no_run
+/// use elita_plugin::prelude::*;
+/// # fn example() -> Result<()> {
+/// let mut master = builds::read_package("my_application", "124-master", "master");
+/// let length = std::io::copy(&mut master, &mut std::io::sink())?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Reading fails with [`NotFound`](crate::Code::NotFound) without the build or the package, and as [`get`] does.
+pub fn read_package(application: &str, build: &str, name: &str) -> PackageReader {
+    let [application, build, name] = [application, build, name].map(str::to_owned);
+    PackageReader { application, build, name, offset: 0 }
+}
+
+/// How much of a package is handed to the host at a time.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// A package on its way into a build. It is abandoned when it is dropped before it is finished.
+#[derive(Debug)]
+#[must_use = "a package is added when it is finished"]
+pub struct PackageWriter {
+    writer: wit::PackageWriter,
+    gathered: Vec<u8>,
+}
+
+impl PackageWriter {
+    /// Ends the package and adds it to its build. It is checked as an uploaded file is.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::Code::Invalid) for what would be refused as an upload;
+    /// [`AlreadyExists`](crate::Code::AlreadyExists); [`Conflict`](crate::Code::Conflict) if the job was taken away
+    /// from this run, or the server has no room; [`LimitExceeded`](crate::Code::LimitExceeded) if the packages of this
+    /// run are larger together than the server allows.
+    pub fn finish(self) -> Result<PackageFile> {
+        self.end(None)
+    }
+
+    /// The same, if its SHA-256 is this: 64 hexadecimal digits in lower case.
+    ///
+    /// # Errors
+    /// Those of [`PackageWriter::finish`]; [`Invalid`](crate::Code::Invalid) for another digest.
+    pub fn finish_as(self, sha256: &str) -> Result<PackageFile> {
+        self.end(Some(sha256))
+    }
+
+    fn end(mut self, sha256: Option<&str>) -> Result<PackageFile> {
+        self.send()?;
+        Ok(package_from_wit(self.writer.finish(sha256)?))
+    }
+
+    fn send(&mut self) -> Result<(), WitError> {
+        if !self.gathered.is_empty() {
+            self.writer.write(&self.gathered)?;
+            self.gathered.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Write for PackageWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = &bytes[..bytes.len().min(CHUNK_BYTES - self.gathered.len())];
+        self.gathered.extend_from_slice(taken);
+        if self.gathered.len() == CHUNK_BYTES {
+            self.flush()?;
+        }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send().map_err(io::Error::other)
+    }
+}
+
+/// A package of a stored build, from its beginning on.
+#[derive(Debug)]
+pub struct PackageReader {
+    application: String,
+    build: String,
+    name: String,
+    offset: u64,
+}
+
+impl Read for PackageReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        let read = wit::read_package(&self.application, &self.build, &self.name, self.offset, length)
+            .map_err(io::Error::other)?;
+        buffer[..read.len()].copy_from_slice(&read);
+        self.offset += read.len() as u64;
+        Ok(read.len())
+    }
+}
+
+fn package_from_wit(package: wit::PackageFile) -> PackageFile {
+    let wit::PackageFile { name, filename, file_type, size_bytes, sha256 } = package;
+    PackageFile { name, filename, file_type, size_bytes, sha256 }
+}
+
 fn from_wit(build: wit::Build) -> Result<Build> {
     let wit::Build { application, name, stored, master_file, packages, attributes, created_at, updated_at } = build;
-    let packages = packages.into_iter().map(|package| {
-        let wit::PackageFile { name, filename, file_type, size_bytes, sha256 } = package;
-        PackageFile { name, filename, file_type, size_bytes, sha256 }
-    });
+    let packages = packages.into_iter().map(package_from_wit);
     Ok(Build {
         application,
         name,

@@ -10,7 +10,7 @@ use crate::{Error, Result, parameters};
 mod tests;
 
 /// The job of a call that was made for a test.
-const TEST_JOB: &str = "00000000-0000-0000-0000-000000000000";
+pub(crate) const TEST_JOB: &str = "00000000-0000-0000-0000-000000000000";
 
 /// A request to run an action.
 #[derive(Clone, Debug, Eq, PartialEq)]

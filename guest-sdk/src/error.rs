@@ -130,9 +130,10 @@ impl Code {
 // one that the standard library has for every type to itself.
 impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Error {
     fn from(error: E) -> Self {
-        match error.into().downcast::<WitError>() {
-            Ok(answer) => Self::from_host(*answer),
-            Err(error) => Self::new(with_causes(&*error)),
+        let error = error.into();
+        match host_answer(&*error) {
+            Some(answer) => Self::from_host(answer.clone()),
+            None => Self::new(with_causes(&*error)),
         }
     }
 }
@@ -152,6 +153,12 @@ impl Error {
         };
         Self::coded(code, message)
     }
+}
+
+/// The host's answer, also where it came while a package was read or written.
+fn host_answer<'e>(error: &'e (dyn std::error::Error + Send + Sync + 'static)) -> Option<&'e WitError> {
+    let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    within.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref())
 }
 
 /// `reading the list: line 3: not a number`.

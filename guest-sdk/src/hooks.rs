@@ -20,9 +20,13 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::{Error, Result};
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +45,41 @@ pub struct BuildUploadSuccess {
     pub file_type: String,
     /// The build's packages by name, `master` among them.
     pub packages: BTreeMap<String, Package>,
+}
+
+impl BuildUploadSuccess {
+    /// Opens a package's file, `master` or another one. It is read as it is needed: nothing of it has to be in memory.
+    ///
+    /// ```no_run
+    /// use std::io::Read as _;
+    ///
+    /// use elita_plugin::prelude::*;
+    ///
+    /// fn first_bytes(call: &HookCall) -> Result<Vec<u8>> {
+    ///     let build: hooks::BuildUploadSuccess = call.parameters()?;
+    ///     let mut first = vec![0; 4];
+    ///     build.open("master")?.read_exact(&mut first)?;
+    ///     Ok(first)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// The build has no such package; its file cannot be opened.
+    pub fn open(&self, package: &str) -> Result<File> {
+        let path = self.path(package)?;
+        File::open(&path).map_err(|error| Error::new(format!("{} cannot be opened: {error}", path.display())))
+    }
+
+    /// Where a package's file is.
+    ///
+    /// # Errors
+    /// The build has no such package.
+    pub fn path(&self, package: &str) -> Result<PathBuf> {
+        let found = self.packages.get(package);
+        let found =
+            found.ok_or_else(|| Error::new(format!("build `{}` has no package `{package}`", self.build_name)))?;
+        Ok(Path::new(&self.storage_dir).join(&found.filename))
+    }
 }
 
 /// A package of a build.

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::Result;
-use crate::bindings::elita::plugin::jobs as wit;
+use crate::host::jobs as wit;
 
 /// A job, as it was when it was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -13,9 +13,9 @@
 //! A run may write 256 KiB in 10,000 lines to the log, stdout and stderr together, unless the server is set
 //! otherwise. More ends it.
 
-use crate::bindings::elita::plugin::log as wit;
+use crate::host::log as wit;
 
-pub use wit::Level;
+pub use crate::bindings::elita::plugin::log::Level;
 
 /// Writes one line. The macros of this module read better.
 ///

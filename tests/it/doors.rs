@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::harness::{Setup, TestHost, plugin_file};
+use crate::hooks;
+use crate::uploads::zip;
 
-/// A server whose plugin `exercise-all` has called every function, and the job in which it did.
+/// A server whose plugin `exercise-all` has called every function, and the job in which it did; with what it was
+/// answered in the hook of an upload, and the job of that in `uploaded_by`.
 pub(crate) async fn exercised() -> (TestHost, Value) {
     exercised_by(plugin_file("exercise-all")).await
 }
@@ -17,8 +20,15 @@ pub(crate) async fn exercised_by(file: PathBuf) -> (TestHost, Value) {
     let host = Setup::default().plugin("exercise-all", file).granting("exercise-all", grants).start().await;
     host.create_application("exercise").await;
     prepare(&host).await;
-    let job = host.run_action("exercise", "Everything", "").await;
+    let uploaded = hooks::ended(&host, "exercise", "uploaded", zip("a", b"b")).await;
+    let mut job = host.run_action("exercise", "Everything", "").await;
     assert_eq!(job["status"], "succeeded", "{job:#}");
+    // Some can be called in a hook only.
+    for fired in uploaded["result"]["hooks"].as_array().unwrap() {
+        let answers = fired["result"].as_object().unwrap_or_else(|| panic!("{uploaded:#}")).clone();
+        job["result"].as_object_mut().unwrap().extend(answers);
+    }
+    job["uploaded_by"] = uploaded["job_id"].clone();
     (host, job)
 }
 

@@ -5,8 +5,10 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, TestHost, eventually, plugin_file, run_hook};
+use crate::harness::{Setup, TestHost, eventually, plugin_file};
+use crate::hooks;
 use crate::plugins::{active, put};
+use crate::uploads::zip;
 
 /// Each with the plugin `widgets`, and with what there is of `misbehave`.
 const LANGUAGES: [(&str, &str, &str); 4] = [
@@ -63,21 +65,19 @@ async fn replies_and_logs(file: PathBuf) -> Vec<String> {
 #[tokio::test]
 async fn the_same_hook_answers_and_records_the_same_in_every_language() {
     for (language, file, _) in LANGUAGES {
-        let declared = run_hook(&plugin_file(file), "BUILD_UPLOAD_SUCCESS", &uploaded_build()).await;
-        assert_eq!(declared, (Value::Null, vec![json!({ "status": "declared", "build": "124-\"ü\"" })]), "{language}");
+        assert_declares_an_upload(&widgets_host(plugin_file(file)).await, language).await;
     }
 }
 
-/// The parameters of `BUILD_UPLOAD_SUCCESS`.
-pub(crate) fn uploaded_build() -> Value {
-    let master = json!({ "filename": "shop.zip", "file_type": "zip", "size_bytes": 5, "sha256": "ab" });
-    json!({
-        "build_name": "124-\"ü\"",
-        "storage_dir": "/build",
-        "filename": "shop.zip",
-        "file_type": "zip",
-        "packages": { "master": master },
-    })
+/// Uploads a build, and expects the hook of `widgets` to record it.
+pub(crate) async fn assert_declares_an_upload(host: &TestHost, whose: &str) {
+    let job = hooks::ended(host, "my_application", "124-master", zip("a", b"b")).await;
+    let fired = hooks::fired(&job, "widgets");
+    assert_eq!((&fired["hook"], fired.get("error")), (&json!("BUILD_UPLOAD_SUCCESS"), None), "{whose}: {job:#}");
+    assert_eq!(fired["result"], Value::Null, "{whose}: {job:#}");
+    let entries = job["job_data"].as_array().unwrap().iter();
+    let recorded: Vec<_> = entries.filter(|entry| entry["source"] == "widgets").map(|entry| &entry["data"]).collect();
+    assert_eq!(recorded, [&json!({ "status": "declared", "build": "124-master" })], "{whose}: {job:#}");
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod git_repos;
 mod gitdeploys;
 mod golden;
 mod groups;
+mod hooks;
 mod hosts;
 mod http;
 mod jobs;

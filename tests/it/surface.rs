@@ -11,7 +11,11 @@ use crate::doors;
 use crate::harness::{TestHost, core_module, project_root};
 
 /// What is offered at one door only, with the reason.
-const ONLY_IN_WIT: [(&str, &str); 5] = [
+const ONLY_IN_WIT: [(&str, &str); 9] = [
+    ("builds.add-package", "only the hook of an upload adds packages"),
+    ("builds.package-writer.write", "the same"),
+    ("builds.package-writer.finish", "the same"),
+    ("builds.read-package", "a client gets the whole, by `builds.package`"),
     ("jobs.append", "only the running plugin writes to its job's log"),
     ("jobs.progress", "the same"),
     ("jobs.cancel-requested", "a client sees it in the job"),
@@ -74,7 +78,10 @@ pub(crate) fn imported_functions(wit: &Path) -> BTreeSet<String> {
     interfaces
         .flat_map(|interface| {
             let name = interface.name.as_deref().unwrap();
-            interface.functions.keys().map(move |function| format!("{name}.{function}"))
+            // Those of a resource are called `[method]resource.function`.
+            let plain =
+                |function: &String| function.rsplit_once(']').map_or(function.clone(), |(_, plain)| plain.into());
+            interface.functions.keys().map(move |function| format!("{name}.{}", plain(function)))
         })
         .collect()
 }

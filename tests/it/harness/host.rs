@@ -141,6 +141,11 @@ impl StoppedHost {
         Program::serve(&flags)
     }
 
+    /// Where its files are stored.
+    pub(crate) fn storage_dir(&self) -> PathBuf {
+        self.data_dir.path().join("storage")
+    }
+
     /// The id of its data directory.
     pub(crate) fn host_id(&self) -> Uuid {
         std::fs::read_to_string(self.data_dir.path().join("host-id")).unwrap().trim().parse().unwrap()

@@ -23,6 +23,8 @@ pub(crate) enum Answer {
     SaysAfter(Duration, String),
     /// Reads the body to its end, and answers with its length.
     Measures,
+    /// Keeps the body with the head, and answers with a short page.
+    Keeps,
     /// Sends a body without end.
     Floods,
     /// Sends a body without end, some bytes a second.
@@ -121,7 +123,7 @@ impl Outside {
         self.address.port()
     }
 
-    /// The heads of the requests that have come in since this was asked.
+    /// The heads of the requests that have come in since this was asked; with their bodies where they are kept.
     pub(crate) fn asked(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.asked.try_recv().ok()).collect()
     }
@@ -138,12 +140,16 @@ impl Outside {
 }
 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer, tell: UnboundedSender<String>) {
-    let Some(head) = read_head(&mut stream).await else { return };
+    let Some(mut head) = read_head(&mut stream).await else { return };
     let length = content_length(&head);
+    if let Answer::Keeps = answer {
+        let _ = (&mut stream).take(length).read_to_string(&mut head).await;
+    }
     let _ = tell.send(head);
     // Whatever goes wrong from here on is the other side's choice.
     let _ = match answer {
         Answer::Says(text) => stream.write_all(text.as_bytes()).await,
+        Answer::Keeps => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await,
         Answer::SaysAfter(delay, text) => {
             tokio::time::sleep(delay).await;
             stream.write_all(text.as_bytes()).await

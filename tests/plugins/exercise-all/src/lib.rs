@@ -11,6 +11,7 @@ mod git_repos;
 mod gitdeploys;
 mod groups;
 mod package_maps;
+mod packages;
 mod refused;
 mod servers;
 
@@ -28,6 +29,9 @@ elita_plugin::plugin! {
             action("Nothing", nothing).description("Is there to be started").parameter("a", "text", "comes back"),
             action("Again", again).description("Starts itself, until it may not"),
         ],
+    },
+    hooks: {
+        "exercise": { "BUILD_UPLOAD_SUCCESS": in_a_hook },
     },
 }
 
@@ -58,6 +62,12 @@ fn everything(_: &ActionCall) -> Result<Value> {
         groups::all(),
     ];
     Ok(all.into_iter().flatten().map(|(name, answer)| (name.to_owned(), answer)).collect())
+}
+
+/// Calls what can be called in a hook only, and what needs a stored build.
+fn in_a_hook(call: &HookCall) -> Result<Value> {
+    let build: hooks::BuildUploadSuccess = call.parameters()?;
+    Ok(packages::all(&build)?.into_iter().map(|(name, answer)| (name.to_owned(), answer)).collect())
 }
 
 fn refused(_: &ActionCall) -> Result<Value> {

@@ -1,0 +1,57 @@
+//! What the plugins that are measured set going: nothing.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use elita::datasvc::{
+    ActionName, AppName, BuildName, Caller, Claim, Error, FileType, JobId, NewPackage, PackageName, Parent, Result,
+};
+use elita::plugin::{Effects, PackageWriter};
+
+/// Refuses everything.
+pub(crate) struct Nothing;
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+fn refused<'a, T: 'a>() -> Answer<'a, T> {
+    Box::pin(async { Err(Error::Conflict { reason: "nothing is set going while calls are measured".into() }) })
+}
+
+impl Effects for Nothing {
+    fn run_action<'a>(
+        &'a self,
+        _: &'a Caller,
+        _: AppName,
+        _: ActionName,
+        _: Vec<(String, String)>,
+        _: Parent,
+    ) -> Answer<'a, JobId> {
+        refused()
+    }
+
+    fn delete_build<'a>(&'a self, _: &'a Caller, _: AppName, _: BuildName) -> Answer<'a, ()> {
+        refused()
+    }
+
+    fn add_package<'a>(
+        &'a self,
+        _: &'a Caller,
+        _: &'a Claim,
+        _: NewPackage,
+        _: FileType,
+    ) -> Answer<'a, Box<dyn PackageWriter>> {
+        refused()
+    }
+
+    fn read_package<'a>(
+        &'a self,
+        _: &'a Caller,
+        _: AppName,
+        _: BuildName,
+        _: PackageName,
+        _: u64,
+        _: u32,
+    ) -> Answer<'a, Bytes> {
+        refused()
+    }
+}
