@@ -176,7 +176,9 @@ fn lease() -> Lease {
 
 fn claim(digest: Digest, action: &str) -> anyhow::Result<Claim> {
     Ok(Claim {
-        job_id: JobId::new(),
+        job_id,
+        root: job_id,
+    let job_id = JobId::new();
         fence: 1,
         asked_at: Instant::now(),
         attempt: 1,

@@ -15,6 +15,7 @@ mod chaos;
 mod connections;
 mod costs;
 mod documents;
+mod descendants;
 mod doors;
 mod follow;
 mod git_providers;

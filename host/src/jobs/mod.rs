@@ -30,7 +30,8 @@ use self::held::HeldJobs;
 use self::slots::{SlotLimits, Slots};
 use self::wakes::Signals;
 use crate::datasvc::{
-    Caller, DataSvc, HostId, Job, JobId, JobStatus, JobType, Lease, LogLimits, Plugin, PluginAccess, Result, WorkerId,
+    Caller, CancelFilter, CancelledJobs, DataSvc, HostId, Job, JobId, JobStatus, JobType, Lease, LogLimits, Plugin,
+    PluginAccess, Result, WorkerId,
 };
 use crate::outbound::Outbound;
 use crate::plugin::Plugins;
@@ -151,5 +152,18 @@ impl Jobs {
             upload::forget(&self.0, id).await;
         }
         Ok(job)
+    }
+
+    /// Asks all jobs to stop that match, wherever they run.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::cancel_jobs`].
+    pub async fn cancel_matching(&self, caller: &Caller, filter: &CancelFilter) -> Result<CancelledJobs> {
+        let stopped = self.0.svc.cancel_jobs(caller, filter).await?;
+        self.0.signals.tell_cancelled();
+        for upload in &stopped.uploads {
+            upload::forget(&self.0, *upload).await;
+        }
+        Ok(stopped)
     }
 }

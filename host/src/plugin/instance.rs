@@ -16,7 +16,7 @@ use super::error::{Exceeded, RunError};
 use super::host::http::Http;
 use super::limits::{Growth, Limits};
 use super::output::Output;
-use crate::datasvc::{Caller, DataSvc, JobLog, Lease, Parent, PluginName};
+use crate::datasvc::{Caller, DataSvc, JobId, JobLog, Lease, Parent, PluginName};
 
 /// What the host knows of a guest while it runs.
 pub(crate) struct GuestState {
@@ -42,6 +42,8 @@ pub(super) struct Run {
     pub(super) lease: Lease,
     pub(super) cancel_requested: Box<dyn Fn() -> bool + Send + Sync>,
     pub(super) host_call_limit: Duration,
+    /// The job that its job comes of, or that itself.
+    pub(super) root: JobId,
     /// How many jobs are above its job.
     pub(super) depth: i32,
     /// How many jobs it has started.
@@ -53,7 +55,8 @@ pub(super) struct Run {
 impl Run {
     /// Its job, as that of a job that it starts.
     pub(super) fn parent(&self) -> Parent {
-        Parent { job_id: self.log.job_id(), depth: self.depth }
+        let descendants = self.plugins.limits().descendants;
+        Parent { job_id: self.log.job_id(), root: self.root, depth: self.depth, descendants }
     }
 }
 

@@ -54,6 +54,14 @@ pub struct Limits {
     #[arg(long = "plugin-entries-kib", env = "ELITA_PLUGIN_ENTRIES_KIB", default_value_t = 16_384, value_name = "KIB")]
     pub entries_kib: u32,
     /// Processor time of a run in milliseconds.
+    /// Jobs that may come of one that a user asked for: those it starts, those that they start, and so on.
+    #[arg(
+        long = "plugin-descendants",
+        env = "ELITA_PLUGIN_DESCENDANTS",
+        default_value_t = 1_000,
+        value_name = "COUNT"
+    )]
+    pub descendants: u32,
     #[arg(long = "plugin-cpu-ms", env = "ELITA_PLUGIN_CPU_MS", default_value_t = 10_000, value_name = "MS")]
     pub cpu_ms: u64,
     /// Wall-clock time of a run in seconds, for actions that declare none.

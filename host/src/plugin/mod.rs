@@ -193,6 +193,7 @@ impl Plugins {
             log,
             lease,
             cancel_requested,
+            root: claim.root,
             host_call_limit: limits.host_call(),
         };
         let answer = instance::call(&component, limits, Some(context), claim.timeout, async |plugin, store| {
