@@ -1,12 +1,14 @@
 //! wasmtime: how a component becomes a plugin, and how it runs.
 //!
 //! Knows the data services, and neither HTTP nor the job loop. This file is the whole public face. A file of the
-//! plugin directory goes through `loader`, `inspect`, `components` (compiling) and `register` into the database;
+//! plugin directory goes through `loader` and `offer`, `inspect`, `components` and `register` into the database. It is
+//! compiled in a process of its own (`compiler`), when it is its turn (`turns`);
 //! `catalog` is what routing reads. A run goes through `instance`, under `limits`, and calls back into `host`.
 
 mod actions;
 mod bindings;
 mod catalog;
+mod compiler;
 mod components;
 mod convert;
 mod cpu;
@@ -19,34 +21,35 @@ mod instance;
 mod json;
 mod limits;
 mod loader;
+mod offer;
 mod output;
 mod register;
+mod turns;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
-use tracing::{Instrument as _, warn};
+use tokio::sync::Semaphore;
+use tracing::warn;
 
 use self::bindings::PluginPre;
 use self::bindings::exports::elita::plugin::handler::{ActionCall, Failure};
 use self::catalog::Catalog;
 use self::components::{Components, LoadError};
 use self::guests::Guests;
-use self::inspect::Refusal;
 use self::instance::{GuestState, Run};
 use crate::datasvc::{
-    ActionWork, ActivePlugin, Caller, Claim, DataSvc, Digest, Grants, HostId, JobId, JobLog, Json, Lease, Plugin,
-    PluginAccess, PluginName,
+    ActionWork, Caller, Claim, DataSvc, Digest, Grants, JobId, JobLog, Json, Lease, Plugin, PluginAccess, PluginName,
 };
 use crate::outbound::Outbound;
 use crate::storage::Storage;
 
 pub use self::actions::Asked;
 pub use self::catalog::FoundAction;
+pub use self::compiler::compile_if_told;
 pub use self::error::RunError;
 pub use self::limits::Limits;
 pub use self::loader::Loader;
@@ -62,6 +65,10 @@ struct Inner {
     components: Components,
     guests: Guests,
     limits: Limits,
+    /// A permit is a file that is read and looked through.
+    inspecting: Semaphore,
+    /// A permit is the instance that the engine has beyond those of all runs.
+    registering: Semaphore,
     /// What plugins may touch beyond what they registered something for.
     grants: HashMap<PluginName, Arc<Grants>>,
     catalog: RwLock<Arc<Catalog>>,
@@ -101,11 +108,13 @@ impl Plugins {
         let engine = engine::new_engine(&limits)?;
         Ok(Self(Arc::new(Inner {
             svc,
-            components: Components::new(&engine, storage.clone(), cache)?,
+            components: Components::new(&engine, storage.clone(), cache, &limits)?,
             storage,
             outbound,
             guests: Guests::new()?,
             limits,
+            inspecting: Semaphore::new(1),
+            registering: Semaphore::new(1),
             grants: grants.into_iter().map(|(plugin, grants)| (plugin, Arc::new(grants))).collect(),
             catalog: RwLock::default(),
         })))
@@ -157,13 +166,10 @@ impl Plugins {
         Ok(current.revision)
     }
 
-    /// Loads what the active plugins need, so that no job waits for it.
-    pub async fn warm_up(&self) {
-        for &digest in &self.catalog().digests {
-            if let Err(error) = self.0.components.get(digest).await {
-                tracing::error!("component {digest} is active and cannot be loaded: {error}");
-            }
-        }
+    /// The components of active plugins that cannot run at once.
+    fn unready(&self) -> Vec<Digest> {
+        let catalog = self.catalog();
+        catalog.digests.iter().filter(|digest| !self.is_ready(**digest)).copied().collect()
     }
 
     /// The threads that guests run on. What calls [`Plugins::run_action`] is to be spawned there.
@@ -187,13 +193,13 @@ impl Plugins {
             plugins: self.clone(),
             caller: Caller::Plugin { name: work.plugin.clone(), job: claim.job_id, applications, grants },
             plugin: work.plugin,
+            root: claim.root,
             depth: claim.depth,
             started: AtomicU32::new(0),
             tell_queued,
             log,
             lease,
             cancel_requested,
-            root: claim.root,
             host_call_limit: limits.host_call(),
         };
         let answer = instance::call(&component, limits, Some(context), claim.timeout, async |plugin, store| {
@@ -228,23 +234,8 @@ impl Plugins {
             LoadError::Missing(_) | LoadError::Damaged(_) | LoadError::Unusable(_) => {
                 RunError::new("plugin-unavailable", error.to_string())
             }
-            LoadError::Storage(_) | LoadError::Task(_) => RunError::internal(&error),
+            LoadError::Storage(_) | LoadError::Compiler(_) | LoadError::Task(_) => RunError::internal(&error),
         })
-    }
-
-    /// Takes a component in: stored, checked, compiled, asked what it registers, and put in force.
-    async fn offer(&self, host: HostId, name: &PluginName, bytes: Bytes, digest: Digest) -> Result<(), OfferError> {
-        let inner = &self.0;
-        let imports = inspect::inspect(&bytes, &inner.limits)?;
-        let size_bytes = bytes.len() as u64;
-        inner.storage.put_component(&digest.hex(), bytes).await?;
-        let component = inner.components.get(digest).await?;
-        let asked = inner.clone();
-        let registration = async move { register::register(&component, &asked.limits).await };
-        let registration = inner.guests.run(registration.in_current_span()).await.map_err(LoadError::Task)??;
-        let offered = ActivePlugin { name: name.clone(), digest, registration };
-        inner.svc.activate_plugin(host, &offered, size_bytes, &imports).await?;
-        Ok(())
     }
 
     fn catalog(&self) -> Arc<Catalog> {
@@ -269,21 +260,6 @@ impl From<wasmtime::Error> for SetupError {
     fn from(error: wasmtime::Error) -> Self {
         Self::Engine(error)
     }
-}
-
-/// Why a component was not put in force.
-#[derive(Debug, thiserror::Error)]
-enum OfferError {
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error(transparent)]
-    Storage(#[from] crate::storage::StorageError),
-    #[error(transparent)]
-    Datasvc(#[from] crate::datasvc::Error),
-    #[error("the plugin directory cannot be read: {0}")]
-    Directory(std::io::Error),
 }
 
 fn action_call(claim: &Claim, work: &ActionWork, parameters: Vec<(String, String)>) -> ActionCall {

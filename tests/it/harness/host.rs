@@ -1,19 +1,22 @@
 //! A server in this process: the library's, on a free port, with a database and a data directory of its own.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use elita::boot::Server;
 use elita::config::{Cli, Commands, Settings};
 use serde_json::Value;
 use sqlx::Connection as _;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
 use super::client::{Client, Reply};
 use super::components::{place, plugin_file};
 use super::postgres::{Database, PASSWORD};
-use super::program::{Program, secret_key_file};
+use super::program::{Program, elita, secret_key_file};
 use super::{eventually, project_root};
 
 /// How a test's server is to be.
@@ -71,13 +74,6 @@ impl Setup {
         self.start_on(Database::new().await).await
     }
 
-    /// What compiles for seconds is compiled by one host, and found in the cache by the others.
-    async fn turn_to_compile(&self) -> Option<MutexGuard<'static, ()>> {
-        static TURN: Mutex<()> = Mutex::const_new(());
-        let is_large = |file: &PathBuf| std::fs::metadata(file).unwrap().len() > 1 << 20;
-        if self.plugins.iter().any(|(_, file)| is_large(file)) { Some(TURN.lock().await) } else { None }
-    }
-
     /// The same on a database that others use, too.
     pub(crate) async fn start_on(mut self, database: Database) -> TestHost {
         let data_dir = tempfile::tempdir().unwrap();
@@ -94,13 +90,32 @@ impl Setup {
         for (name, file) in &self.plugins {
             place(file, &plugin_dir.join(format!("{name}.wasm")));
         }
-        let _turn = self.turn_to_compile().await;
+        let turns = if self.own_cache { Vec::new() } else { turns_to_compile(&self.plugins).await };
         let host = TestHost::start_in(data_dir, database, self.flags).await;
         for (name, _) in &self.plugins {
             host.settled_plugin(name).await;
         }
+        for mut is_compiled in turns {
+            *is_compiled = true;
+        }
         host
     }
+}
+
+/// Each file is compiled by the first host that has it, and found in the cache by the others. The turns are those at
+/// which that has not been done before, for as long as they are kept.
+async fn turns_to_compile(plugins: &[(String, PathBuf)]) -> Vec<OwnedMutexGuard<bool>> {
+    static FILES: LazyLock<std::sync::Mutex<HashMap<PathBuf, Arc<Mutex<bool>>>>> = LazyLock::new(Default::default);
+    // In the same order everywhere, so that nobody waits for each other.
+    let files: BTreeSet<_> = plugins.iter().map(|(_, file)| file).collect();
+    let mut turns = Vec::new();
+    for file in files {
+        let turn = FILES.lock().unwrap().entry(file.clone()).or_default().clone().lock_owned().await;
+        if !*turn {
+            turns.push(turn);
+        }
+    }
+    turns
 }
 
 /// A server of one test, with its database and its files.
@@ -141,6 +156,16 @@ impl StoppedHost {
         Program::serve(&flags)
     }
 
+    /// Starts a server on it in this process, without waiting until its plugins are there.
+    pub(crate) async fn start_unready(self) -> TestHost {
+        TestHost::start_unready(self.data_dir, self.database, self.flags).await
+    }
+
+    /// The directory that plugins are loaded from.
+    pub(crate) fn plugin_dir(&self) -> PathBuf {
+        self.data_dir.path().join("plugins")
+    }
+
     /// The id of its data directory.
     pub(crate) fn host_id(&self) -> Uuid {
         std::fs::read_to_string(self.data_dir.path().join("host-id")).unwrap().trim().parse().unwrap()
@@ -159,6 +184,12 @@ impl TestHost {
     }
 
     async fn start_in(data_dir: TempDir, database: Database, flags: Vec<String>) -> Self {
+        let host = Self::start_unready(data_dir, database, flags).await;
+        host.server.ready().await;
+        host
+    }
+
+    async fn start_unready(data_dir: TempDir, database: Database, flags: Vec<String>) -> Self {
         let server = Server::start(settings(&data_dir, &database, &flags)).await.unwrap();
         let client = Client::new(server.address(), &database.token);
         Self { database, client, data_dir, flags, server }
@@ -206,11 +237,7 @@ impl TestHost {
 
     /// A plugin's document, once it is active or refused.
     pub(crate) async fn settled_plugin(&self, name: &str) -> Value {
-        eventually(&format!("plugin {name} to be active or refused"), async || {
-            let reply = self.client.get(&format!("/global/plugins/{name}")).await;
-            (reply.status == 200 && reply.body["state"] != "compiling").then_some(reply.body)
-        })
-        .await
+        settled_plugin(&self.client, name).await
     }
 
     /// A plugin's document, once it is as wanted.
@@ -256,6 +283,22 @@ impl TestHost {
     }
 }
 
+/// A plugin's document, once it is active or refused. As long as it is compiled that is waited for: how long that may
+/// take is for the server to say, and not for a test.
+pub(crate) async fn settled_plugin(client: &Client, name: &str) -> Value {
+    loop {
+        let plugin = eventually(&format!("plugin {name} to be there"), async || {
+            let reply = client.get(&format!("/global/plugins/{name}")).await;
+            (reply.status == 200).then_some(reply.body)
+        })
+        .await;
+        if plugin["state"] != "compiling" {
+            return plugin;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// As the command line would give them, so that flags are tested too.
 fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settings {
     let data_dir = data_dir.path().display().to_string();
@@ -267,7 +310,12 @@ fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settin
     } else {
         vec!["--secret-key-file".to_owned(), secret_key_file().display().to_string()]
     };
-    let given = key.into_iter().chain(flags.iter().cloned());
+    let compiler = if flags.iter().any(|flag| flag == "--plugin-compiler") {
+        Vec::new()
+    } else {
+        vec!["--plugin-compiler".to_owned(), elita().display().to_string()]
+    };
+    let given = key.into_iter().chain(compiler).chain(flags.iter().cloned());
     let arguments = fixed.iter().chain(few_runs).copied().map(String::from).chain(given);
     let Cli { command: Commands::Serve(settings) } = Cli::read(arguments.map(Into::into)).unwrap();
     *settings
@@ -275,7 +323,12 @@ fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settin
 
 /// Components are compiled once for all tests.
 fn share_cache(data_dir: &TempDir) {
-    let cache = project_root().join("target/tests/cache");
+    let cache = shared_cache();
     std::fs::create_dir_all(&cache).unwrap();
     std::os::unix::fs::symlink(cache, data_dir.path().join("cache")).unwrap();
+}
+
+/// Where all tests' servers keep what they have compiled.
+pub(super) fn shared_cache() -> PathBuf {
+    project_root().join("target/tests/cache")
 }
