@@ -63,6 +63,8 @@ async fn replies_and_logs(file: PathBuf) -> Vec<String> {
 #[tokio::test]
 async fn the_same_hook_answers_and_records_the_same_in_every_language() {
     for (language, file, _) in LANGUAGES {
+        // Which compiles it, for all who need it.
+        widgets_host(plugin_file(file)).await;
         let declared = run_hook(&plugin_file(file), "BUILD_UPLOAD_SUCCESS", &uploaded_build()).await;
         assert_eq!(declared, (Value::Null, vec![json!({ "status": "declared", "build": "124-\"ü\"" })]), "{language}");
     }

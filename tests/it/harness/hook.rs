@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use elita::datasvc::Digest;
 use serde_json::Value;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, ResourceTable, Val};
-use wasmtime::{Config, Engine, OptLevel, Store, StoreContextMut};
+use wasmtime::{Config, Engine, Store, StoreContextMut};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::host::shared_cache;
 
 struct State {
     wasi: WasiCtx,
@@ -24,9 +27,11 @@ impl WasiView for State {
 /// Runs a hook of the application `my_application`: its result, and what it added to the job's log. Of the host it can
 /// call nothing but `jobs.append`.
 pub(crate) async fn run_hook(file: &Path, hook: &str, parameters: &Value) -> (Value, Vec<Value>) {
-    // It runs once, and is compiled for that.
-    let engine = Engine::new(Config::new().cranelift_opt_level(OptLevel::None)).unwrap();
-    let component = Component::from_file(&engine, file).unwrap();
+    // Set up as the servers' engines are, as far as compiling depends on it.
+    let mut config = Config::new();
+    config.epoch_interruption(true).concurrency_support(false).wasm_memory64(false);
+    let engine = Engine::new(&config).unwrap();
+    let component = compiled(&engine, file).unwrap_or_else(|| Component::from_file(&engine, file).unwrap());
     let mut linker = Linker::<State>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
     for (interface, item) in component.component_type().imports(&engine) {
@@ -47,6 +52,8 @@ pub(crate) async fn run_hook(file: &Path, hook: &str, parameters: &Value) -> (Va
 
     let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new(), entries: Vec::new() };
     let mut store = Store::new(&engine, state);
+    // No epoch ever ends here.
+    store.set_epoch_deadline(1);
     let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
     let handler = instance.get_export_index(&mut store, None, "elita:plugin/handler@0.1.0").unwrap();
     let run_hook = instance.get_export_index(&mut store, Some(&handler), "run-hook").unwrap();
@@ -63,6 +70,16 @@ pub(crate) async fn run_hook(file: &Path, hook: &str, parameters: &Value) -> (Va
     let [Val::Result(Ok(Some(result)))] = answer else { panic!("{answer:?}") };
     let Val::String(result) = *result else { panic!("{result:?}") };
     (serde_json::from_str(&result).unwrap(), store.into_data().entries)
+}
+
+/// What a server has compiled of this file, if one has.
+#[expect(unsafe_code, reason = "compiled code is trusted: it was compiled by the servers of these tests")]
+fn compiled(engine: &Engine, file: &Path) -> Option<Component> {
+    let form = format!("{}.cwasm", Digest::of(&std::fs::read(file).unwrap()).hex());
+    let folders = std::fs::read_dir(shared_cache()).ok()?;
+    let forms = folders.map(|folder| folder.unwrap().path().join(&form));
+    // SAFETY: servers write whole forms only, and a form for another engine is recognised and refused.
+    forms.filter(|form| form.exists()).find_map(|form| unsafe { Component::deserialize_file(engine, form) }.ok())
 }
 
 /// A call of the host.
