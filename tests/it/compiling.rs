@@ -1,13 +1,19 @@
 //! Compiling: what it may cost, that nothing waits for it that need not, and when a server is ready.
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use rustix::process::getuid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{PATIENCE, Setup, TestHost, elita, eventually, plugin_file, settled_plugin};
+use crate::harness::{PASSWORD, PATIENCE, Program, Setup, TestHost, elita, eventually, plugin_file, settled_plugin};
 use crate::plugins::{active, gone, hostile, put, remove, start};
+
+/// Whose programs can read what all can, and nothing else.
+const NOBODY: u32 = 65534;
 
 #[tokio::test]
 async fn a_component_that_takes_too_long_to_compile_is_refused_and_remembered() {
@@ -37,8 +43,8 @@ async fn assert_remembered(host: TestHost, reason: &str) {
 async fn a_plugin_waits_for_no_large_one_that_is_being_compiled() {
     let compiler = HeldUp::new();
     let host = start(hostile().own_cache().flag("--plugin-compiler", compiler.path())).await;
-    put(&host, "large", large());
-    put(&host, "another", read(&plugin_file("javascript")));
+    put(&host, "large", enlarged("widgets"));
+    put(&host, "another", enlarged("build-notes"));
     for name in ["large", "another"] {
         host.plugin(name, compiling).await;
     }
@@ -59,7 +65,7 @@ async fn a_plugin_waits_for_no_large_one_that_is_being_compiled() {
 async fn a_file_that_is_replaced_while_it_is_compiled_is_not_put_in_force() {
     let compiler = HeldUp::new();
     let host = start(hostile().own_cache().flag("--plugin-compiler", compiler.path())).await;
-    put(&host, "widgets", large());
+    put(&host, "widgets", enlarged("widgets"));
     host.plugin("widgets", compiling).await;
     let small = read(&plugin_file("widgets"));
     put(&host, "widgets", &small);
@@ -71,12 +77,12 @@ async fn a_file_that_is_replaced_while_it_is_compiled_is_not_put_in_force() {
 async fn a_server_is_ready_when_the_plugins_that_were_there_are() {
     let compiler = HeldUp::new();
     let setup = Setup::default().own_cache().flag("--plugin-compiler", compiler.path());
-    let host = setup.start().await;
+    let host = setup.flag("--plugin-start-seconds", 24 * 3600).start().await;
     host.create_application("my_application").await;
     put(&host, "bad", "no component");
     host.settled_plugin("bad").await;
     let stopped = host.stop().await;
-    std::os::unix::fs::symlink(plugin_file("python"), stopped.plugin_dir().join("widgets.wasm")).unwrap();
+    std::fs::write(stopped.plugin_dir().join("widgets.wasm"), enlarged("widgets")).unwrap();
 
     let host = stopped.start_unready().await;
     host.plugin("widgets", compiling).await;
@@ -96,7 +102,7 @@ async fn a_server_says_that_it_is_ready_after_a_bounded_time() {
     let compiler = HeldUp::new();
     let setup = Setup::default().own_cache().flag("--plugin-compiler", compiler.path());
     let stopped = setup.flag("--plugin-start-seconds", 1).start().await.stop().await;
-    std::os::unix::fs::symlink(plugin_file("python"), stopped.plugin_dir().join("widgets.wasm")).unwrap();
+    std::fs::write(stopped.plugin_dir().join("widgets.wasm"), enlarged("widgets")).unwrap();
 
     let mut elita = stopped.start_program();
     let (_, client) = tokio::time::timeout(PATIENCE, elita.ready(&stopped.database.token)).await.unwrap();
@@ -122,13 +128,46 @@ async fn a_file_that_changes_in_its_place_with_the_same_size_and_time_is_taken_i
     host.plugin("late", active).await;
 }
 
-/// A compiler that waits with large components until it is let go.
-struct HeldUp {
+#[tokio::test]
+async fn a_file_that_becomes_readable_is_taken_in() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let plugin_dir = data_dir.path().join("plugins");
+    std::fs::create_dir(&plugin_dir).unwrap();
+    let file = plugin_dir.join("late.wasm");
+    std::fs::copy(plugin_file("raw"), &file).unwrap();
+    std::fs::File::options().append(true).open(&file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let readable_by_all = |mode: u32| std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+    readable_by_all(0);
+
+    // Nothing is closed to root.
+    let uid = if getuid().is_root() { NOBODY } else { getuid().as_raw() };
+    for path in [data_dir.path(), &plugin_dir] {
+        std::os::unix::fs::chown(path, Some(uid), None).unwrap();
+    }
+    let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--admin-password", PASSWORD];
+    let mut elita = Program::serve_as(uid, &flags);
+    let (_, client) = elita.ready("").await;
+    let log_in = json!({ "username": "admin", "password": PASSWORD });
+    let logged_in = client.anonymous().post("/global/tokens", &log_in).await;
+    let client = client.with_token(logged_in.body["token"].as_str().unwrap());
+    let plugin = settled_plugin(&client, "late").await;
+    let reason = plugin["last_error"].as_str().unwrap();
+    assert!(reason.starts_with("the file cannot be read (Permission denied"), "{plugin:#}");
+
+    readable_by_all(0o444);
+    eventually("the plugin to be active", async || {
+        active(&client.get("/global/plugins/late").await.body).then_some(())
+    })
+    .await;
+}
+
+/// A compiler that waits with components of more than 10 MB until it is let go.
+pub(crate) struct HeldUp {
     directory: TempDir,
 }
 
 impl HeldUp {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let held_up = Self { directory: tempfile::tempdir().unwrap() };
         let script = format!(
             "#!/bin/sh\ncase \"$2\" in --bytes=????????*) while [ ! -e {go} ]; do /bin/sleep 0.05; done;; esac\n\
@@ -137,7 +176,7 @@ impl HeldUp {
             elita = elita().display(),
         );
         std::fs::write(held_up.file(), script).unwrap();
-        std::fs::set_permissions(held_up.file(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(held_up.file(), Permissions::from_mode(0o755)).unwrap();
         held_up
     }
 
@@ -145,7 +184,7 @@ impl HeldUp {
         self.directory.path().join("compiler")
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.file().display().to_string()
     }
 
@@ -153,7 +192,7 @@ impl HeldUp {
         self.directory.path().join("go")
     }
 
-    fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         std::fs::write(self.go(), "").unwrap();
     }
 }
@@ -161,6 +200,18 @@ impl HeldUp {
 /// A component that takes seconds and much memory to compile.
 fn large() -> Vec<u8> {
     read(&plugin_file("python"))
+}
+
+/// The component of a plugin, with a section of 12 MB that says nothing, and is compiled in no time.
+pub(crate) fn enlarged(plugin: &str) -> Vec<u8> {
+    let mut bytes = read(&plugin_file(plugin));
+    let length: u32 = 12_000_000;
+    // A custom section, and its length in LEB128.
+    bytes.push(0);
+    bytes.extend((0..5).map(|byte| (length >> (7 * byte)) as u8 & 0x7f | if byte < 4 { 0x80 } else { 0 }));
+    bytes.extend([1, b'x']);
+    bytes.resize(bytes.len() + length as usize - 2, 0);
+    bytes
 }
 
 fn read(file: &Path) -> Vec<u8> {

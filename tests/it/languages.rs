@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use crate::compiling::{HeldUp, enlarged};
 use crate::harness::{Setup, TestHost, eventually, plugin_file, run_hook};
 use crate::plugins::{active, put};
 
@@ -163,10 +164,12 @@ async fn what_a_plugin_fails_with_is_the_same_in_every_language() {
 
 #[tokio::test]
 async fn a_large_component_is_compiled_once_and_nobody_waits_for_it() {
-    let host = Setup::default().own_cache().plugins(&["misbehave"]).start().await;
+    let compiler = HeldUp::new();
+    let setup = Setup::default().own_cache().plugins(&["misbehave"]).flag("--plugin-compiler", compiler.path());
+    let host = setup.start().await;
     host.create_application("hostile").await;
     host.create_application("my_application").await;
-    put(&host, "widgets", std::fs::read(plugin_file("python")).unwrap());
+    put(&host, "widgets", enlarged("widgets"));
     host.plugin("widgets", |plugin| plugin["state"] == "compiling").await;
     let early = host.client.post_empty("/app/my_application/actions/DeleteWidgets?testing=true&count=1").await;
     assert_eq!(early.status, 404, "{early}");
@@ -204,6 +207,7 @@ fn compiled_forms(host: &TestHost) -> Vec<(PathBuf, SystemTime)> {
     let entries = |folder: PathBuf| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let files = entries(host.plugin_dir().with_file_name("cache")).flat_map(entries);
     let finished = files.filter(|file| file.extension().is_some_and(|extension| extension == "cwasm"));
+    compiler.let_go();
     let mut forms: Vec<_> = finished.map(|file| (file.clone(), file.metadata().unwrap().modified().unwrap())).collect();
     forms.sort();
     forms

@@ -148,7 +148,7 @@ pub struct Limits {
     #[arg(long = "plugin-functions", env = "ELITA_PLUGIN_FUNCTIONS", default_value_t = 200_000, value_name = "COUNT")]
     pub functions: u32,
     /// Processor time of compiling a component, in seconds.
-    #[arg(long = "plugin-compile-seconds", env = "ELITA_PLUGIN_COMPILE_SECONDS", default_value_t = 60, value_name = "SECONDS",
+    #[arg(long = "plugin-compile-seconds", env = "ELITA_PLUGIN_COMPILE_SECONDS", default_value_t = 120, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(1..=24 * 3600))]
     pub compile_seconds: u32,
     /// Memory that compiling a component may take, in MiB.

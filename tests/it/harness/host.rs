@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use elita::boot::Server;
 use elita::config::{Cli, Commands, Settings};
@@ -17,7 +17,7 @@ use super::client::{Client, Reply};
 use super::components::{place, plugin_file};
 use super::postgres::{Database, PASSWORD};
 use super::program::{Program, elita, secret_key_file};
-use super::{eventually, project_root};
+use super::{PATIENCE, eventually, project_root};
 
 /// How a test's server is to be.
 #[derive(Default)]
@@ -242,11 +242,7 @@ impl TestHost {
 
     /// A plugin's document, once it is as wanted.
     pub(crate) async fn plugin(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        eventually(&format!("plugin {name} to be as wanted"), async || {
-            let reply = self.client.get(&format!("/global/plugins/{name}")).await;
-            (reply.status == 200 && wanted(&reply.body)).then_some(reply.body)
-        })
-        .await
+        plugin_as(&self.client, name, wanted).await
     }
 
     /// Asks for an action; `query` is what comes after the `?`. Returns the job's id.
@@ -283,18 +279,24 @@ impl TestHost {
     }
 }
 
-/// A plugin's document, once it is active or refused. As long as it is compiled that is waited for: how long that may
-/// take is for the server to say, and not for a test.
+/// A plugin's document, once it is active or refused.
 pub(crate) async fn settled_plugin(client: &Client, name: &str) -> Value {
+    plugin_as(client, name, |plugin| plugin["state"] != "compiling").await
+}
+
+/// A plugin's document, once it is as wanted. As long as it is being compiled that is waited for: how long that may take
+/// is for the server to say, and not for a test.
+async fn plugin_as(client: &Client, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut since = Instant::now();
     loop {
-        let plugin = eventually(&format!("plugin {name} to be there"), async || {
-            let reply = client.get(&format!("/global/plugins/{name}")).await;
-            (reply.status == 200).then_some(reply.body)
-        })
-        .await;
-        if plugin["state"] != "compiling" {
-            return plugin;
+        let reply = client.get(&format!("/global/plugins/{name}")).await;
+        if reply.status == 200 && wanted(&reply.body) {
+            return reply.body;
         }
+        if reply.body["state"] == "compiling" {
+            since = Instant::now();
+        }
+        assert!(since.elapsed() < PATIENCE, "waited in vain for plugin {name} to be as wanted: {reply}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

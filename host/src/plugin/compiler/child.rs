@@ -17,7 +17,7 @@ pub(super) const REFUSED: u8 = 3;
 /// For how long it is told to end before it is ended, in seconds of processor time.
 const GRACE_SECONDS: u64 = 5;
 /// Requests and runs come first.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 /// Its command line.
 #[derive(Debug, Parser)]
