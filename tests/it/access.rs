@@ -223,6 +223,8 @@ impl Site {
             self.make(path, &document).await;
         }
         self.jobs.insert(caller, self.host.post_action("hostile", "Noop", "").await);
+        // To be stopped with others of its name.
+        self.host.post_action("hostile", "Echo", "").await;
         let other = self.log_in(&name).await;
         let token = other.get("/global/tokens/current").await.body["token_id"].as_str().unwrap().to_owned();
         self.tokens.insert(caller, token);
@@ -324,7 +326,7 @@ fn arguments(operation: &str, caller: &str) -> (String, Option<Value>) {
         ("tokens.create", _) => (String::new(), Some(credentials(caller))),
         ("builds.upload", _) => ("?file_type=zip&indirect_url=http%3A%2F%2Fexample.org%2F1.zip".into(), None),
         ("builds.upload-file", _) => ("?file_type=zip".into(), None),
-        ("jobs.cancel-matching", _) => ("?cancel=true&app=hostile&name=Noop&status=queued".into(), None),
+        ("jobs.cancel-matching", _) => ("?cancel=true&app=hostile&name=Echo&status=queued".into(), None),
         ("jobs.cancel", _) => ("?cancel=true".into(), None),
         ("applications.create" | "applications.put", _) => {
             let document = json!({ "app_name": format!("hostile-{verb}-{caller}") });
