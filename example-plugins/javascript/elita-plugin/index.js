@@ -95,9 +95,12 @@ function failure(error) {
 
 // A value as JSON; nothing is null. `JSON.stringify` makes `{}` of a promise, and nothing of a function.
 function json(value) {
-  const text = JSON.stringify(value ?? null, (name, member) => {
-    if (typeof member?.then !== "function") return member;
-    throw new TypeError(name === "" ? "a promise is no JSON: await it" : `\`${name}\` is a promise: await it`);
+  const places = new Map();
+  const text = JSON.stringify(value ?? null, function (name, member) {
+    const place = places.has(this) ? `${places.get(this)}/${name}` : name;
+    if (typeof member?.then === "function") throw new TypeError(`${place || "this"} is a promise, and no JSON: await it`);
+    if (typeof member === "object") places.set(member, place);
+    return member;
   });
   if (text === undefined) throw new TypeError(`a ${typeof value} is no JSON`);
   return text;
