@@ -22,6 +22,11 @@ test *filter: _setup plugins polyglot _host
     @{{ if filter == "" { just_executable() + " _test-parts" } else { "true" } }}
     cargo test --locked --workspace --test it -- {{ filter }}
 
+# The same beside a busy loop on each core: what passes there passes on slower machines
+[group('test')]
+test-busy *filter:
+    @scripts/beside-busy-loops {{ just_executable() }} test {{ filter }}
+
 # Measure what Elita costs beside Postgres, bare wasmtime and other queues: `just bench --only accept latency`
 [group('test')]
 bench *args: _setup plugins polyglot

@@ -44,7 +44,9 @@ type Rounds = Vec<(f64, f64)>;
 pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
     let svc = DataSvc::connect(&site.database("calling").await?.url, 2).await?;
     let storage = Storage::in_directory(&site.directory.path().join("storage"))?;
-    let Cli { command: Commands::Serve(settings) } = Cli::parse_from(["elita", "serve"]);
+    let compiler = std::env::current_exe()?.with_file_name("elita").display().to_string();
+    let arguments = ["elita", "serve", "--plugin-compiler", &compiler];
+    let Cli { command: Commands::Serve(settings) } = Cli::parse_from(arguments);
     let (outbound, cache) = (Outbound::new(None)?, site.directory.path().join("cache"));
     let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, settings.limits, BTreeMap::new())?;
     let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(Nothing));
@@ -176,8 +178,10 @@ fn lease() -> Lease {
 }
 
 fn claim(digest: Digest, action: &str) -> anyhow::Result<Claim> {
+    let job_id = JobId::new();
     Ok(Claim {
-        job_id: JobId::new(),
+        job_id,
+        root: job_id,
         fence: 1,
         asked_at: Instant::now(),
         attempt: 1,

@@ -31,8 +31,8 @@ export const { registration, handler } = plugin({
 // How many widgets there are.
 const STOCK = 1000;
 
-// Deletes widgets, one after the other. What it returns is the job's result.
-function deleteWidgets(call) {
+// Deletes widgets, one after the other. What it returns is the job's result, once all that it awaits is done.
+async function deleteWidgets(call) {
   const testing = call.boolean("testing");
   const count = widgetCount(call);
   const application = getApplication(call.application);
@@ -49,7 +49,7 @@ function deleteWidgets(call) {
     if (testing) {
       write("debug", `would delete widget ${number}`);
     } else {
-      deleteWidget(number);
+      await deleteWidget(number);
       deleted += 1;
     }
   }
@@ -67,7 +67,7 @@ function widgetCount(call) {
 }
 
 // Stands for the real work. The log is for operators; users see the job's entries.
-function deleteWidget(number) {
+async function deleteWidget(number) {
   write("info", `deleting widget ${number}`);
 }
 

@@ -35,6 +35,18 @@ pub struct Action {
 ///     .idempotent()
 ///     .timeout_seconds(60);
 /// ```
+///
+/// An `async fn` is no action: nobody would wait for it.
+///
+/// ```compile_fail
+/// use elita_plugin::prelude::*;
+///
+/// async fn greet(_: &ActionCall) -> Result<String> {
+///     Ok("hello".into())
+/// }
+///
+/// action("Greet", greet);
+/// ```
 pub fn action<T: Serialize>(name: impl Into<String>, function: impl Fn(&ActionCall) -> Result<T> + 'static) -> Action {
     Action {
         declaration: registration::Action {

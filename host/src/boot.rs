@@ -37,6 +37,7 @@ pub struct Server {
     /// `http` or `https`.
     scheme: &'static str,
     made_password: Option<String>,
+    ready: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     /// How long to wait for them when the server stops.
@@ -48,7 +49,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts everything; when this returns, requests are answered.
+    /// Starts everything; when this returns, requests are answered. When it is [`ready`](Self::ready), plugins are there.
     ///
     /// # Errors
     /// If a part cannot be started. What was started before it is stopped again.
@@ -74,6 +75,12 @@ impl Server {
                 Err(problem)
             }
         }
+    }
+
+    /// Waits until the plugins that were there at the start are in force or refused, or have taken too long.
+    pub async fn ready(&self) {
+        // Otherwise the server is being stopped.
+        let _ = self.ready.clone().wait_for(|ready| *ready).await;
     }
 
     /// Where it listens.
@@ -116,6 +123,7 @@ struct Started {
     address: SocketAddr,
     scheme: &'static str,
     made_password: Option<String>,
+    ready: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     svc: DataSvc,
@@ -123,8 +131,8 @@ struct Started {
 
 impl Started {
     fn into_server(self, patience: Duration, postgres: Option<Embedded>, data_dir: DataDir) -> Server {
-        let Self { address, scheme, made_password, stop, tasks, svc } = self;
-        Server { address, scheme, made_password, stop, tasks, patience, svc, postgres, _data_dir: data_dir }
+        let Self { address, scheme, made_password, ready, stop, tasks, svc } = self;
+        Server { address, scheme, made_password, ready, stop, tasks, patience, svc, postgres, _data_dir: data_dir }
     }
 }
 
@@ -166,7 +174,9 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     // Last of what can fail, because the password is shown only once.
     let made_password = first_password(&svc, settings.admin_password.as_deref()).await?;
     let body_within = Duration::from_secs(settings.http.body_seconds);
-    let rest = Rest::new(svc.clone(), engine, work.clone(), body_within, settings.uploads.at_a_time as usize);
+    let (started, ready) = watch::channel(false);
+    let rest =
+        Rest::new(svc.clone(), engine, work.clone(), ready.clone(), body_within, settings.uploads.at_a_time as usize);
     let router = match settings.role {
         Role::All | Role::Api => rest::router(rest),
         Role::Worker => rest::health_router(rest),
@@ -175,13 +185,21 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         tokio::spawn(rest::serve(listener, router, server, stopped.clone())),
         tokio::spawn(worker.run()),
         tokio::spawn(work::sweep(work, stopped.clone())),
-        tokio::spawn(async move {
-            plugins.warm_up().await;
-            loader.run(stopped).await;
-        }),
+        tokio::spawn(tell_when_ready(started, loader.settled(), settings.limits.start())),
+        tokio::spawn(loader.run(stopped)),
     ];
     info!("listening on {address} for {scheme}");
-    Ok(Started { address, scheme, made_password, stop, tasks, svc })
+    Ok(Started { address, scheme, made_password, ready, stop, tasks, svc })
+}
+
+/// Says that the server is ready, once its plugins are settled or have taken this long. Until it is stopped before.
+async fn tell_when_ready(started: watch::Sender<bool>, mut settled: watch::Receiver<bool>, within: Duration) {
+    match tokio::time::timeout(within, settled.wait_for(|settled| *settled)).await {
+        Ok(Err(_)) => return,
+        Ok(Ok(_)) => {}
+        Err(_) => warn!("plugins are still being compiled; the server is said to be ready without them"),
+    }
+    started.send_replace(true);
 }
 
 /// What is taken of clients.

@@ -4,9 +4,13 @@ use std::process::ExitCode;
 
 use elita::boot::Server;
 use elita::config::{Cli, Commands, Settings};
+use elita::plugin::compile_if_told;
 use elita::{shutdown, telemetry};
 
 fn main() -> ExitCode {
+    if let Some(ended) = compile_if_told(std::env::args_os()) {
+        return ended;
+    }
     let Cli { command: Commands::Serve(settings) } = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
@@ -39,6 +43,14 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     if let Some(password) = server.made_password() {
         println!("The user `admin` was made with the password {password}; it is not shown again");
+    }
+    tokio::select! {
+        () = server.ready() => {}
+        requested = &mut stop_requested => {
+            requested?;
+            server.stop().await;
+            return Ok(());
+        }
     }
     println!("Elita {} is ready at {}", env!("CARGO_PKG_VERSION"), server.url());
     stop_requested.await?;

@@ -75,6 +75,7 @@ const TABLE: &str = "
     jobs.get               401   200   200    404    200
     jobs.entries           401   200   200    404    200
     jobs.cancel            401   403   202    404    202
+    jobs.cancel-matching   401   403   202    202    202
 
     servers.list           401   200   200    200    200
     servers.environments   401   200   200    200    200
@@ -222,6 +223,8 @@ impl Site {
             self.make(path, &document).await;
         }
         self.jobs.insert(caller, self.host.post_action("hostile", "Noop", "").await);
+        // To be stopped with others of its name.
+        self.host.post_action("hostile", "Echo", "").await;
         let other = self.log_in(&name).await;
         let token = other.get("/global/tokens/current").await.body["token_id"].as_str().unwrap().to_owned();
         self.tokens.insert(caller, token);
@@ -323,6 +326,7 @@ fn arguments(operation: &str, caller: &str) -> (String, Option<Value>) {
         ("tokens.create", _) => (String::new(), Some(credentials(caller))),
         ("builds.upload", _) => ("?file_type=zip&indirect_url=http%3A%2F%2Fexample.org%2F1.zip".into(), None),
         ("builds.upload-file", _) => ("?file_type=zip".into(), None),
+        ("jobs.cancel-matching", _) => ("?cancel=true&app=hostile&name=Echo&status=queued".into(), None),
         ("jobs.cancel", _) => ("?cancel=true".into(), None),
         ("applications.create" | "applications.put", _) => {
             let document = json!({ "app_name": format!("hostile-{verb}-{caller}") });

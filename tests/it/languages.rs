@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use crate::compiling::{HeldUp, enlarged};
 use crate::harness::{Setup, TestHost, eventually, plugin_file};
 use crate::hooks;
 use crate::plugins::{active, put};
@@ -149,6 +150,38 @@ async fn what_the_helper_modules_do_not_catch_ends_the_job_the_same_way() {
 }
 
 #[tokio::test]
+async fn what_comes_late_is_told_as_what_it_is() {
+    let mut told = Vec::new();
+    for (language, _, file) in &LANGUAGES[1..3] {
+        let host = hostile_host(plugin_file(file)).await;
+        for action in ["Late", "LateFail", "LatePanic", "Never", "Forgotten", "NotAwaited"] {
+            let job = host.run_action("hostile", action, "").await;
+            let (error, result) = (&job["error"], &job["result"]);
+            told.push(format!(
+                "{language} {action}: {} {result} {} {}",
+                job["status"], error["message"], error["details"]
+            ));
+            let is_traced = names_both_functions(&error["trace"]);
+            assert_eq!(is_traced, action == "LatePanic" || *language == "Python" && action == "NotAwaited", "{job:#}");
+        }
+    }
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    Python Late: "succeeded" "late" null null
+    Python LateFail: "failed" null "the widget press is jammed" {"press":42,"widgets":["left","right"]}
+    Python LatePanic: "failed" null "ValueError: the widget press is jammed: 42" null
+    Python Never: "failed" null "it waits for what nothing is left to bring about, and would never end" null
+    Python Forgotten: "failed" null "TypeError: Object of type coroutine is not JSON serializable\nwhen serializing list item 0\nwhen serializing dict item 'pages'" null
+    Python NotAwaited: "failed" null "ValueError: the widget press is jammed: 42" null
+    JavaScript Late: "succeeded" "late" null null
+    JavaScript LateFail: "failed" null "the widget press is jammed" {"press":42,"widgets":["left","right"]}
+    JavaScript LatePanic: "failed" null "RangeError: the widget press is jammed: 42" null
+    JavaScript Never: "failed" null "it waits for what nothing is left to bring about, and would never end" null
+    JavaScript Forgotten: "failed" null "TypeError: /pages/0 is a promise, and no JSON: await it" null
+    JavaScript NotAwaited: "succeeded" "early" null null
+    "#);
+}
+
+#[tokio::test]
 async fn what_a_plugin_fails_with_is_the_same_in_every_language() {
     for (language, _, file) in LANGUAGES {
         let host = hostile_host(plugin_file(file)).await;
@@ -161,15 +194,18 @@ async fn what_a_plugin_fails_with_is_the_same_in_every_language() {
 
 #[tokio::test]
 async fn a_large_component_is_compiled_once_and_nobody_waits_for_it() {
-    let host = Setup::default().own_cache().plugins(&["misbehave"]).start().await;
+    let compiler = HeldUp::new();
+    let setup = Setup::default().own_cache().plugins(&["misbehave"]).flag("--plugin-compiler", compiler.path());
+    let host = setup.start().await;
     host.create_application("hostile").await;
     host.create_application("my_application").await;
-    put(&host, "widgets", std::fs::read(plugin_file("python")).unwrap());
+    put(&host, "widgets", enlarged("widgets"));
     host.plugin("widgets", |plugin| plugin["state"] == "compiling").await;
     let early = host.client.post_empty("/app/my_application/actions/DeleteWidgets?testing=true&count=1").await;
     assert_eq!(early.status, 404, "{early}");
     assert_eq!(host.run_action("hostile", "Noop", "").await["status"], "succeeded");
     assert_eq!(host.client.get("/global/plugins/widgets").await.body["state"], "compiling");
+    compiler.let_go();
     host.plugin("widgets", active).await;
 
     // Neither a restart nor runs compile it again, and more runs than fit find room one after the other.

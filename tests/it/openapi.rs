@@ -80,6 +80,7 @@ async fn every_operation_has_a_name() {
     health.live
     health.ready
     jobs.cancel
+    jobs.cancel-matching
     jobs.entries
     jobs.get
     jobs.list

@@ -489,12 +489,12 @@ fn refused(plugin: &Value) -> bool {
     plugin["state"] == "refused"
 }
 
-fn remove(host: &TestHost, name: &str) {
+pub(crate) fn remove(host: &TestHost, name: &str) {
     std::fs::remove_file(host.plugin_dir().join(format!("{name}.wasm"))).unwrap();
 }
 
 /// Waits until nothing is known of a plugin any more.
-async fn gone(host: &TestHost, name: &str) {
+pub(crate) async fn gone(host: &TestHost, name: &str) {
     eventually(&format!("plugin {name} to be gone"), async || {
         (host.client.get(&format!("/global/plugins/{name}")).await.status == 404).then_some(())
     })

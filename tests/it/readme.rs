@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::harness::{Client, eventually, project_root};
+use crate::harness::{Client, eventually, project_root, settled_plugin};
 
 #[tokio::test]
 async fn every_command_of_the_readme_works_and_prints_what_it_shows() {
@@ -41,6 +41,10 @@ async fn follow(document: &str) {
             (output.status.success() && printed == shown).then_some(())
         })
         .await;
+        // Where a plugin was put into its place, what comes next is about that.
+        if let Some(name) = command.strip_prefix("mv ").and_then(|moved| moved.rsplit("/plugins/").next()) {
+            settled_plugin(&place.client(&up), name.strip_suffix(".wasm").unwrap()).await;
+        }
         // What later commands build on: a folder, an environment, a variable.
         if ["cd ", ". ", "job="].iter().any(|beginning| command.starts_with(beginning)) {
             before = format!("{before}{command}\n");
@@ -126,6 +130,12 @@ impl Place {
 
     fn data_dir(&self) -> PathBuf {
         self.directory.path().join("elita-data")
+    }
+
+    /// A client with the token that `up` has left here.
+    fn client(&self, up: &Up) -> Client {
+        let token = std::fs::read_to_string(self.data_dir().join("token")).unwrap();
+        Client::new(up.url.strip_prefix("http://").unwrap().parse().unwrap(), token.trim())
     }
 
     /// Runs a command as if it were typed in the clone, after `before`. The clone's data directory and port are

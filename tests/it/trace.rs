@@ -61,9 +61,23 @@ async fn very_many_entries_leave_room_for_other_lines() {
     let shown = trace(&host.client, &job).await;
     let lines = shown["trace"].as_array().unwrap();
     let outcomes: Vec<_> = lines.iter().map_while(|line| line["outcome"].as_str()).collect();
-    assert_eq!((&outcomes[..5], &outcomes[5..]), (&["ok"; 5][..], &["limit-exceeded"; 495][..]));
-    assert_eq!((&lines[500]["text"], lines.len()), (&json!("that was all"), 501));
-    assert_eq!(shown["trace_dropped"], 4500);
+    assert_eq!((&outcomes[..5], &outcomes[5..]), (&["ok"; 5][..], &["limit-exceeded"; 994][..]));
+    assert_eq!((&lines[999]["text"], lines.len()), (&json!("that was all"), 1000));
+    assert_eq!(shown["trace_dropped"], 4001);
+}
+
+#[tokio::test]
+async fn a_thousand_lines_about_one_call_leave_room_for_the_others() {
+    let host = Setup::default().plugins(&["misbehave"]).start().await;
+    host.create_application("hostile").await;
+    let job = host.run_action("hostile", "CallFlood", "").await;
+    let shown = trace(&host.client, &job).await;
+    let lines = shown["trace"].as_array().unwrap();
+    let about = |call: &str| lines.iter().filter(|line| line["call"] == call).count();
+    assert_eq!((lines.len(), about("applications.get"), about("builds.get")), (1000, 499, 499), "{shown:#}");
+    assert_eq!((about("builds.create"), &lines[999]["text"]), (1, &json!("that was all")), "{shown:#}");
+    assert_eq!(shown["trace_dropped"], 2002);
+    assert!(lines[..499].iter().all(|line| line["call"] == "applications.get"), "of each the first are kept, in order");
 }
 
 #[tokio::test]

@@ -38,8 +38,8 @@ export class HookCall {
   readonly parameters: { [name: string]: Json };
 }
 
-/** What a function returns is the job's result; nothing is null. */
-type Result = Json | void;
+/** What a function returns is the job's result; nothing is null. A promise is awaited. */
+type Result = Json | void | Promise<Json | void>;
 
 export interface Action {
   name: string;
@@ -61,6 +61,9 @@ export interface Offer {
 
 /**
  * What the component exports: `export const { registration, handler } = plugin({ … })`.
+ *
+ * A function may be async: the job goes on until its promise is settled. What it starts and does not await may never
+ * happen.
  *
  * What a function throws ends the job as failed: a `Failure` with its message and details, an answer of the host with
  * the host's sentence, and any other error with its name, and its stack as the error's trace.

@@ -13,7 +13,7 @@ export class Failure extends Error {
 }
 
 export function append(data) {
-  return appendText(JSON.stringify(data));
+  return appendText(json(data));
 }
 
 export class ActionCall {
@@ -73,9 +73,10 @@ function declaration({ name, description, parameters = [], idempotent = false, t
   return { name, description, parameters, idempotent, timeoutSeconds };
 }
 
-function run(work) {
+// What is async has ended when this has: otherwise the host would take a promise for its result.
+async function run(work) {
   try {
-    return JSON.stringify(work() ?? null);
+    return json(await work());
   } catch (error) {
     throw failure(error);
   }
@@ -84,12 +85,25 @@ function run(work) {
 // What the host takes for a failure: an object with a message, details, which are JSON, and a trace.
 function failure(error) {
   if (error instanceof Failure) {
-    return { message: error.message, details: error.details === undefined ? undefined : JSON.stringify(error.details) };
+    return { message: error.message, details: error.details === undefined ? undefined : json(error.details) };
   }
   // An answer of the host: one of the cases of `types.error`.
   if (typeof error?.payload?.val === "string") return { message: error.payload.val };
   if (!(error instanceof Error)) return { message: String(error) };
   return { message: `${error.name}: ${error.message}`, trace: error.stack };
+}
+
+// A value as JSON; nothing is null. `JSON.stringify` makes `{}` of a promise, and nothing of a function.
+function json(value) {
+  const places = new Map();
+  const text = JSON.stringify(value ?? null, function (name, member) {
+    const place = places.has(this) ? `${places.get(this)}/${name}` : name;
+    if (typeof member?.then === "function") throw new TypeError(`${place || "this"} is a promise, and no JSON: await it`);
+    if (typeof member === "object") places.set(member, place);
+    return member;
+  });
+  if (text === undefined) throw new TypeError(`a ${typeof value} is no JSON`);
+  return text;
 }
 
 // A value as an error message shows it.

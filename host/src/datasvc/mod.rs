@@ -59,6 +59,7 @@ pub use ground::page::{Listed, Page};
 pub use ground::patch::Patch;
 pub use ground::pointer::{escaped, pointer};
 pub use ground::revision::{Expected, Revision};
+pub use jobs::cancel::{CancelFilter, CancelledJobs, JobLane};
 pub use jobs::intake::Taker;
 pub use jobs::lease::{Lease, LeaseKeeper};
 pub use jobs::log::{

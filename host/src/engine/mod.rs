@@ -29,8 +29,8 @@ use self::kind::AnyKind;
 use self::slots::{Lane, SlotLimits, Slots};
 use self::wakes::Signals;
 use crate::datasvc::{
-    Caller, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobStatus, JobType, Lease, LogLimits, NewActionJob,
-    Permission, Result, Taker, WorkerId,
+    Caller, CancelFilter, CancelledJobs, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane, JobStatus,
+    JobType, Lease, LogLimits, NewActionJob, Permission, Result, Taker, WorkerId,
 };
 
 pub use self::follow::{Follower, News};
@@ -180,12 +180,28 @@ impl Engine {
     /// Those of [`DataSvc::cancel_job`].
     pub async fn cancel(&self, caller: &Caller, id: JobId) -> Result<Job> {
         let engine = &self.0;
-        let job = engine.svc.cancel_job(caller, id, |job| engine.may_cancel(caller, job)).await?;
+        let job = engine.svc.cancel_job(caller, id, |lane| engine.may_cancel(caller, lane)).await?;
         engine.signals.tell_cancelled();
         if let (JobStatus::Cancelled, Some(kind)) = (job.status, engine.kind(&job.job_type)) {
             kind.forget(id).await;
         }
         Ok(job)
+    }
+
+    /// Asks all jobs to stop that match, wherever they run.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::cancel_jobs`].
+    pub async fn cancel_matching(&self, caller: &Caller, filter: &CancelFilter) -> Result<CancelledJobs> {
+        let engine = &self.0;
+        let stopped = engine.svc.cancel_jobs(caller, filter, |lane| engine.may_cancel(caller, lane)).await?;
+        engine.signals.tell_cancelled();
+        for (job, job_type) in &stopped.ended {
+            if let Some(kind) = engine.kind(job_type) {
+                kind.forget(*job).await;
+            }
+        }
+        Ok(stopped)
     }
 }
 
@@ -200,10 +216,10 @@ impl Inner {
         kinds.0.values().flat_map(|kind| kind.ready()).collect()
     }
 
-    fn may_cancel(&self, caller: &Caller, job: &Job) -> Result<()> {
-        match (&job.application, self.kind(&job.job_type)) {
+    fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()> {
+        match (&lane.application, self.kind(&lane.job_type)) {
             _ if caller.may_globally(Permission::Write) => Ok(()),
-            (Some(application), Some(kind)) => kind.may_cancel(caller, application, &job.name),
+            (Some(application), Some(kind)) => kind.may_cancel(caller, application, &lane.name),
             _ => caller.require_global(Permission::Write),
         }
     }

@@ -64,8 +64,12 @@ async fn live(Query(NoQuery {}): Query<NoQuery>) -> Json<Health> {
 
 /// Says whether the server can do its work
 #[utoipa::path(get, path = "/health/ready", operation_id = "health.ready", tag = "health", security(()),
-    responses((status = 200, body = Health), (status = 503, description = "The database does not answer")))]
+    responses((status = 200, body = Health), (status = 503, description = "The database does not answer, or plugins are being compiled at the start")))]
 async fn ready(State(rest): State<Rest>, Query(NoQuery {}): Query<NoQuery>) -> Result<Json<Health>, Problem> {
+    if !*rest.started.borrow() {
+        let detail = "the plugins that were there at the start are being compiled";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail));
+    }
     match timeout(READY_WITHIN, rest.svc.is_ready()).await {
         Ok(true) => Ok(Json(Health { status: "ready" })),
         Ok(false) | Err(_) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -22,8 +22,8 @@ use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::{Accepted, SubmittedJob};
 use crate::datasvc::{
-    AppName, Caller, Error, Job, JobEntries, JobEntry, JobFilter, JobId, JobStatus, JobSteps, JobTrace, Listed,
-    MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, Page,
+    AppName, Caller, CancelFilter, CancelledJobs, Error, Job, JobEntries, JobEntry, JobFilter, JobId, JobStatus,
+    JobSteps, JobTrace, Listed, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, Page,
 };
 use crate::engine::News;
 
@@ -96,6 +96,28 @@ struct ChangeQuery {
     cancel: bool,
 }
 
+/// Which jobs to stop. At least one of them says so.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct CancelQuery {
+    /// `true`: stop them.
+    #[param(value_type = True)]
+    cancel: bool,
+    /// Those in this state: `queued` or `running`; both unless it is given.
+    status: Option<JobStatus>,
+    /// Those of this application.
+    app: Option<AppName>,
+    /// Those of this name, such as an action's.
+    name: Option<String>,
+    /// This job and all that come of it: those that it started, those that they started, and so on.
+    root: Option<JobId>,
+    /// Those that this job has started itself.
+    parent: Option<JobId>,
+    /// Those created at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    since: Option<OffsetDateTime>,
+}
+
 /// A job, with its log if that was asked for.
 #[derive(Serialize, ToSchema)]
 struct JobDocument {
@@ -134,6 +156,31 @@ async fn list(
     let page = PageQuery::new(after, limit).page()?;
     let listed = rest.svc.jobs(&caller, &filter, &page).await?;
     Ok(ListReply::of(&uri, listed))
+}
+
+/// Stops all jobs that match
+///
+/// Of those that you may stop, a thousand at a time: `more` says that there may be others, for the same request. Those
+/// that are queued end at once; those that run are told, and stopped after a while if they do not end by themselves.
+#[utoipa::path(post, path = "/job", operation_id = "jobs.cancel-matching", tag = "jobs",
+    params(CancelQuery),
+    responses(
+        (status = 202, body = CancelledJobs),
+        (status = 403, description = "There are such jobs, and none of them is yours to stop"),
+        (status = 422, description = "The filter leaves everything open"),
+    ))]
+async fn cancel_matching(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Query(query): Query<CancelQuery>,
+) -> Result<(StatusCode, Json<CancelledJobs>), Problem> {
+    let CancelQuery { cancel, status, app, name, root, parent, since } = query;
+    if !cancel {
+        return Err(Problem::malformed("jobs can be cancelled, with `?cancel=true`, and nothing else"));
+    }
+    let filter = CancelFilter { status, application: app, name, root, parent, since };
+    let stopped = rest.engine.cancel_matching(&caller, &filter).await?;
+    Ok((StatusCode::ACCEPTED, Json(stopped)))
 }
 
 /// Shows a job
@@ -242,5 +289,8 @@ async fn entries(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list)).routes(routes!(get, cancel)).routes(routes!(entries))
+    OpenApiRouter::default()
+        .routes(routes!(list, cancel_matching))
+        .routes(routes!(get, cancel))
+        .routes(routes!(entries))
 }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router, middleware};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use utoipa_axum::router::OpenApiRouter;
 
 use self::api::Api;
@@ -54,6 +54,8 @@ pub struct Rest {
     svc: DataSvc,
     engine: Engine,
     work: Work,
+    /// Becomes true once the plugins that were there at the start are.
+    started: watch::Receiver<bool>,
     tokens: Arc<TokenCache>,
     sessions: Sessions,
     bodies: Arc<Bodies>,
@@ -66,14 +68,22 @@ pub struct Rest {
 
 impl Rest {
     /// A door to these services, for clients that send the body of a request within this time, and for so many uploads
-    /// at a time.
-    pub fn new(svc: DataSvc, engine: Engine, work: Work, body_within: Duration, uploads: usize) -> Self {
+    /// at a time. `started` becomes true once plugins are there.
+    pub fn new(
+        svc: DataSvc,
+        engine: Engine,
+        work: Work,
+        started: watch::Receiver<bool>,
+        body_within: Duration,
+        uploads: usize,
+    ) -> Self {
         let tokens = Arc::<TokenCache>::default();
         Self {
             sessions: Sessions::new(svc.clone(), Arc::clone(&tokens)),
             svc,
             engine,
             work,
+            started,
             tokens,
             bodies: Arc::new(Bodies::of_users(body_within)),
             strangers_bodies: Arc::new(Bodies::of_strangers(body_within)),

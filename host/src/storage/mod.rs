@@ -153,6 +153,18 @@ impl Storage {
         }
     }
 
+    /// The length of a component; none if there is none of this digest.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`].
+    pub async fn component_bytes(&self, sha256: &str) -> Result<Option<u64>, StorageError> {
+        match self.store.head(&component_key(sha256)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Brings a component; none if there is none of this digest.
     ///
     /// # Errors

@@ -1,20 +1,23 @@
 //! A server in this process: the library's, on a free port, with a database and a data directory of its own.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use elita::boot::Server;
 use elita::config::{Cli, Commands, Settings};
 use serde_json::Value;
 use sqlx::Connection as _;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
 use super::client::{Client, Reply};
 use super::components::{place, plugin_file};
 use super::postgres::{Database, PASSWORD};
-use super::program::{Program, secret_key_file};
-use super::{eventually, project_root};
+use super::program::{Program, elita, secret_key_file};
+use super::{PATIENCE, eventually, project_root};
 
 /// How a test's server is to be.
 #[derive(Default)]
@@ -71,13 +74,6 @@ impl Setup {
         self.start_on(Database::new().await).await
     }
 
-    /// What compiles for seconds is compiled by one host, and found in the cache by the others.
-    async fn turn_to_compile(&self) -> Option<MutexGuard<'static, ()>> {
-        static TURN: Mutex<()> = Mutex::const_new(());
-        let is_large = |file: &PathBuf| std::fs::metadata(file).unwrap().len() > 1 << 20;
-        if self.plugins.iter().any(|(_, file)| is_large(file)) { Some(TURN.lock().await) } else { None }
-    }
-
     /// The same on a database that others use, too.
     pub(crate) async fn start_on(mut self, database: Database) -> TestHost {
         let data_dir = tempfile::tempdir().unwrap();
@@ -94,13 +90,32 @@ impl Setup {
         for (name, file) in &self.plugins {
             place(file, &plugin_dir.join(format!("{name}.wasm")));
         }
-        let _turn = self.turn_to_compile().await;
+        let turns = if self.own_cache { Vec::new() } else { turns_to_compile(&self.plugins).await };
         let host = TestHost::start_in(data_dir, database, self.flags).await;
         for (name, _) in &self.plugins {
             host.settled_plugin(name).await;
         }
+        for mut is_compiled in turns {
+            *is_compiled = true;
+        }
         host
     }
+}
+
+/// Each file is compiled by the first host that has it, and found in the cache by the others. The turns are those at
+/// which that has not been done before, for as long as they are kept.
+async fn turns_to_compile(plugins: &[(String, PathBuf)]) -> Vec<OwnedMutexGuard<bool>> {
+    static FILES: LazyLock<std::sync::Mutex<HashMap<PathBuf, Arc<Mutex<bool>>>>> = LazyLock::new(Default::default);
+    // In the same order everywhere, so that nobody waits for each other.
+    let files: BTreeSet<_> = plugins.iter().map(|(_, file)| file).collect();
+    let mut turns = Vec::new();
+    for file in files {
+        let turn = FILES.lock().unwrap().entry(file.clone()).or_default().clone().lock_owned().await;
+        if !*turn {
+            turns.push(turn);
+        }
+    }
+    turns
 }
 
 /// A server of one test, with its database and its files.
@@ -146,6 +161,16 @@ impl StoppedHost {
         self.data_dir.path().join("storage")
     }
 
+    /// Starts a server on it in this process, without waiting until its plugins are there.
+    pub(crate) async fn start_unready(self) -> TestHost {
+        TestHost::start_unready(self.data_dir, self.database, self.flags).await
+    }
+
+    /// The directory that plugins are loaded from.
+    pub(crate) fn plugin_dir(&self) -> PathBuf {
+        self.data_dir.path().join("plugins")
+    }
+
     /// The id of its data directory.
     pub(crate) fn host_id(&self) -> Uuid {
         std::fs::read_to_string(self.data_dir.path().join("host-id")).unwrap().trim().parse().unwrap()
@@ -164,6 +189,12 @@ impl TestHost {
     }
 
     async fn start_in(data_dir: TempDir, database: Database, flags: Vec<String>) -> Self {
+        let host = Self::start_unready(data_dir, database, flags).await;
+        host.server.ready().await;
+        host
+    }
+
+    async fn start_unready(data_dir: TempDir, database: Database, flags: Vec<String>) -> Self {
         let server = Server::start(settings(&data_dir, &database, &flags)).await.unwrap();
         let client = Client::new(server.address(), &database.token);
         Self { database, client, data_dir, flags, server }
@@ -211,20 +242,12 @@ impl TestHost {
 
     /// A plugin's document, once it is active or refused.
     pub(crate) async fn settled_plugin(&self, name: &str) -> Value {
-        eventually(&format!("plugin {name} to be active or refused"), async || {
-            let reply = self.client.get(&format!("/global/plugins/{name}")).await;
-            (reply.status == 200 && reply.body["state"] != "compiling").then_some(reply.body)
-        })
-        .await
+        settled_plugin(&self.client, name).await
     }
 
     /// A plugin's document, once it is as wanted.
     pub(crate) async fn plugin(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        eventually(&format!("plugin {name} to be as wanted"), async || {
-            let reply = self.client.get(&format!("/global/plugins/{name}")).await;
-            (reply.status == 200 && wanted(&reply.body)).then_some(reply.body)
-        })
-        .await
+        plugin_as(&self.client, name, wanted).await
     }
 
     /// Asks for an action; `query` is what comes after the `?`. Returns the job's id.
@@ -261,6 +284,28 @@ impl TestHost {
     }
 }
 
+/// A plugin's document, once it is active or refused.
+pub(crate) async fn settled_plugin(client: &Client, name: &str) -> Value {
+    plugin_as(client, name, |plugin| plugin["state"] != "compiling").await
+}
+
+/// A plugin's document, once it is as wanted. As long as it is being compiled that is waited for: how long that may take
+/// is for the server to say, and not for a test.
+async fn plugin_as(client: &Client, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut since = Instant::now();
+    loop {
+        let reply = client.get(&format!("/global/plugins/{name}")).await;
+        if reply.status == 200 && wanted(&reply.body) {
+            return reply.body;
+        }
+        if reply.body["state"] == "compiling" {
+            since = Instant::now();
+        }
+        assert!(since.elapsed() < PATIENCE, "waited in vain for plugin {name} to be as wanted: {reply}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// As the command line would give them, so that flags are tested too.
 fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settings {
     let data_dir = data_dir.path().display().to_string();
@@ -272,7 +317,12 @@ fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settin
     } else {
         vec!["--secret-key-file".to_owned(), secret_key_file().display().to_string()]
     };
-    let given = key.into_iter().chain(flags.iter().cloned());
+    let compiler = if flags.iter().any(|flag| flag == "--plugin-compiler") {
+        Vec::new()
+    } else {
+        vec!["--plugin-compiler".to_owned(), elita().display().to_string()]
+    };
+    let given = key.into_iter().chain(compiler).chain(flags.iter().cloned());
     let arguments = fixed.iter().chain(few_runs).copied().map(String::from).chain(given);
     let Cli { command: Commands::Serve(settings) } = Cli::read(arguments.map(Into::into)).unwrap();
     *settings
@@ -280,7 +330,12 @@ fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settin
 
 /// Components are compiled once for all tests.
 fn share_cache(data_dir: &TempDir) {
-    let cache = project_root().join("target/tests/cache");
+    let cache = shared_cache();
     std::fs::create_dir_all(&cache).unwrap();
     std::os::unix::fs::symlink(cache, data_dir.path().join("cache")).unwrap();
+}
+
+/// Where all tests' servers keep what they have compiled.
+pub(super) fn shared_cache() -> PathBuf {
+    project_root().join("target/tests/cache")
 }

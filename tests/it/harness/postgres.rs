@@ -58,7 +58,11 @@ impl Shared {
     async fn start() -> Self {
         let url = match std::env::var("DATABASE_URL") {
             Ok(url) => url,
-            Err(_) => start_embedded(),
+            Err(_) => {
+                let url = start_embedded();
+                forget_when_the_machine_stops(&url).await;
+                url
+            }
         };
         let mut shared = Self { url, template: String::new(), token: String::new() };
         let template = shared.create("").await;
@@ -86,6 +90,15 @@ impl Shared {
         let (server, _) = server.rsplit_once('/').unwrap();
         format!("{server}/{name}{query}")
     }
+}
+
+/// Spares the tests a wait for the disk at each commit. What a test sees of the database is the same.
+async fn forget_when_the_machine_stops(url: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    for statement in ["alter system set synchronous_commit = off", "select pg_reload_conf()"] {
+        connection.execute(statement).await.unwrap();
+    }
+    connection.close().await.unwrap();
 }
 
 /// Where this process' server keeps its files. Nothing runs when a process ends, so that the next one removes them.

@@ -53,8 +53,8 @@ impl Intake {
         Self(sender)
     }
 
-    /// Makes a job durable. Says when it was created, or none if it was not: its application does not exist, or its
-    /// idempotency key does.
+    /// Makes a job durable. Says when it was created, or none if it was not: its application does not exist, its
+    /// idempotency key does, or too many jobs have come of its root.
     pub(in crate::datasvc) async fn add(&self, row: NewRow) -> Result<Option<OffsetDateTime>> {
         let (answer, answered) = oneshot::channel();
         self.0.send(Request { row, answer }).await.map_err(Error::internal)?;
@@ -96,18 +96,22 @@ async fn insert_rows(connections: &Connections, rows: &[NewRow]) -> Result<Vec<(
     // The row lock on the application keeps it from being deleted under the new job.
     let inserting = sqlx::query!(
         r#"insert into jobs (id, job_type, name, application, username, data, plugin, component_digest, idempotent,
-                             timeout_ms, idempotency_key, idempotency_fingerprint, parent, depth,
+                             timeout_ms, idempotency_key, idempotency_fingerprint, parent, depth, root,
                              status, worker, fence, attempt, started_at)
            select new.id, $1, new.name, applications.name, username, data::json, plugin, digest, idempotent,
-                  timeout_ms, key, fingerprint, parent, depth,
+                  timeout_ms, key, fingerprint, parent, depth, root,
                   case when worker is null then 'queued' else 'running' end, worker, (worker is not null)::int,
                   starts::int, case when starts then now() end
            from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[],
                        $9::boolean[], $10::bigint[], $11::text[], $12::bytea[], $13::uuid[], $14::boolean[],
-                       $15::uuid[], $16::int[])
+                       $15::uuid[], $16::int[], $17::uuid[], $18::bigint[])
                     as new (id, name, application, username, data, plugin, digest,
-                            idempotent, timeout_ms, key, fingerprint, worker, starts, parent, depth)
+                            idempotent, timeout_ms, key, fingerprint, worker, starts, parent, depth,
+                            root, room)
                join applications on applications.name = new.application
+           where new.root is null
+               or (select count(*) from (select from jobs where jobs.root = new.root limit greatest(room, 0)) as family)
+                   < room
            for key share of applications
            on conflict (username, idempotency_key) where idempotency_key is not null do nothing
            returning id as "id: JobId", created_at"#,
@@ -127,7 +131,18 @@ async fn insert_rows(connections: &Connections, rows: &[NewRow]) -> Result<Vec<(
         &rows.iter().map(|row| row.job.taker.is_some_and(|taker| taker.starts)).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.job.parent.map(|parent| parent.job_id)).collect::<Vec<_>>() as _,
         &rows.iter().map(|row| row.job.parent.map_or(0, |parent| parent.depth + 1)).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.job.parent.map(|parent| parent.root)).collect::<Vec<_>>() as _,
+        &(0..rows.len()).map(|at| room(rows, at)).collect::<Vec<_>>(),
     );
     let inserted = connections.run(async |connection| Ok(inserting.fetch_all(connection).await?)).await?;
     Ok(inserted.into_iter().map(|row| (row.id, row.created_at)).collect())
+}
+
+/// How many jobs may come of the root of this row's job before it is one too many. Those that come with it and before it
+/// take room, too.
+fn room(rows: &[NewRow], at: usize) -> i64 {
+    let Some(parent) = rows[at].job.parent else { return 0 };
+    let of_same_root = |row: &&NewRow| row.job.parent.is_some_and(|other| other.root == parent.root);
+    let before = rows[..at].iter().filter(of_same_root).count();
+    i64::from(parent.descendants) - i64::try_from(before).unwrap_or(i64::MAX)
 }

@@ -12,6 +12,7 @@ use sqlx::types::Json as SqlJson;
 use time::OffsetDateTime;
 use tracing::error;
 
+use super::cancel::JobLane;
 use super::intake::{NewRow, Taker};
 use super::log::SOURCE_HOST;
 use super::queue::{Claim, TAKEN};
@@ -223,8 +224,12 @@ pub struct NewActionJob {
 pub struct Parent {
     /// The job.
     pub job_id: JobId,
+    /// The job that all this began with, which a user asked for.
+    pub root: JobId,
     /// How many jobs are above it.
     pub depth: i32,
+    /// How many jobs may come of the root.
+    pub descendants: u32,
 }
 
 impl Parent {
@@ -293,6 +298,9 @@ impl DataSvc {
             idempotent: _,
         } = job;
         if added.is_none() {
+            if let Some(parent) = &parent {
+                self.check_descendants(parent).await?;
+            }
             let found = match &idempotency {
                 Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
                 None => None,
@@ -305,6 +313,7 @@ impl DataSvc {
             asked_at,
             attempt: i32::from(taker.starts),
             started: taker.starts,
+            root: parent.map_or(id, |parent| parent.root),
             depth: parent.map_or(0, |parent| parent.depth + 1),
             entries: 0,
             plugin_entries: 0,
@@ -318,6 +327,21 @@ impl DataSvc {
             timeout,
         });
         Ok(Enqueued { job_id: id, status: JobStatus::Queued, claim })
+    }
+
+    /// # Errors
+    /// [`Error::TooMany`] if as many jobs as may have come of the root of this one.
+    async fn check_descendants(&self, parent: &Parent) -> Result<()> {
+        let counting = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from (select from jobs where root = $1 limit $2) as family"#,
+            parent.root as _,
+            i64::from(parent.descendants)
+        );
+        let count = self.reads.run(async |connection| Ok(counting.fetch_one(connection).await?)).await?;
+        if count < i64::from(parent.descendants) {
+            return Ok(());
+        }
+        Err(Error::TooMany { what: "jobs that come of one job", limit: parent.descendants })
     }
 
     /// The job that this caller's key stands for, if it has been used.
@@ -346,9 +370,9 @@ impl DataSvc {
     /// # Errors
     /// [`Error::NotFound`], also for a job of an application that the caller may not read; [`Error::Denied`] if the
     /// caller may not run such a job; [`Error::Conflict`] if it has ended otherwise.
-    pub async fn cancel_job(&self, caller: &Caller, id: JobId, may: impl Fn(&Job) -> Result<()>) -> Result<Job> {
+    pub async fn cancel_job(&self, caller: &Caller, id: JobId, may: impl Fn(&JobLane) -> Result<()>) -> Result<Job> {
         let job = self.job(caller, id).await?;
-        may(&job)?;
+        may(&JobLane::of(&job))?;
         let error = JobError::new("cancelled", format!("{} asked for it to stop", described(caller)));
         let error = serde_json::to_value(&error).map_err(Error::internal)?;
         let changed = loop {
@@ -578,7 +602,7 @@ impl DataSvc {
 }
 
 /// Who the caller is, for a sentence.
-fn described(caller: &Caller) -> String {
+pub(in crate::datasvc) fn described(caller: &Caller) -> String {
     match caller {
         Caller::User { name, .. } => format!("user `{name}`"),
         Caller::Plugin { name, .. } => format!("plugin `{name}`"),

@@ -39,6 +39,8 @@ pub struct Claim {
     pub attempt: i32,
     /// Whether the guest's start is on record. If it is not, [`DataSvc::start_job`] has to come before it.
     pub started: bool,
+    /// The job that all began with: this one, unless another one started it.
+    pub root: JobId,
     /// How many jobs are above it, each of which started the next one.
     pub depth: i32,
     /// How many entries its log has.
@@ -278,6 +280,7 @@ impl DataSvc {
                    started_at = case when plugin = '' or component_digest = any($13) then now() end
                from chosen where jobs.id = chosen.id
                returning jobs.id as "id: JobId", fence, attempt, started_at is not null as "started!", depth,
+                   coalesce(root, jobs.id) as "root!: JobId",
                    application as "application!: AppName", name, job_type as "job_type: JobType", username,
                    data as "data: SqlJson<Json>", nullif(plugin, '') as "plugin: PluginName", component_digest,
                    timeout_ms,
@@ -310,6 +313,7 @@ impl DataSvc {
                     asked_at,
                     attempt: row.attempt,
                     started: row.started,
+                    root: row.root,
                     depth: row.depth,
                     entries: row.entries,
                     plugin_entries: row.plugin_entries,

@@ -1,7 +1,8 @@
 //! The trace of a job: which calls its plugin made, and what it wrote for operators. It is kept while the run lasts,
-//! bounded, and written with the job's end.
+//! bounded, and written with the job's end. What there is room for is shared by the kinds of lines.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,18 +21,6 @@ const MAX_LINES: usize = 1_000;
 const MAX_BYTES: usize = 256 * 1024;
 /// The longest text in a line, in characters; a longer one is cut.
 const MAX_TEXT_CHARS: usize = 1_000;
-/// How many of the lines are about calls that cost so little that a run may make very many of them.
-const MAX_FREQUENT_LINES: usize = MAX_LINES / 2;
-/// Those calls.
-const FREQUENT: [&str; 6] = [
-    "jobs.append",
-    "jobs.progress",
-    "jobs.current",
-    "jobs.cancel-requested",
-    "builds.package-writer.write",
-    "builds.read-package",
-];
-
 /// One line of a job's trace.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TraceLine {
@@ -103,11 +92,28 @@ pub(in crate::datasvc) struct Tracer(Mutex<Traced>);
 
 #[derive(Debug, Default)]
 struct Traced {
-    lines: Vec<TraceLine>,
-    bytes: usize,
-    /// How many of the lines are about frequent calls.
-    frequent: usize,
+    /// By number.
+    lines: BTreeMap<u64, TraceLine>,
+    last_number: u64,
+    /// How many there are, and their bytes.
+    kept: Share,
+    kinds: HashMap<Cow<'static, str>, Kind>,
     dropped: usize,
+}
+
+/// What there is of some lines.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    lines: usize,
+    bytes: usize,
+}
+
+/// The lines of one kind: those about one function, about requests, or of one stream.
+#[derive(Debug, Default)]
+struct Kind {
+    kept: Share,
+    /// The number of each, and its bytes.
+    numbers: Vec<(u64, usize)>,
 }
 
 impl Tracer {
@@ -120,17 +126,15 @@ impl Tracer {
         outcome: Cow<'static, str>,
         took: Duration,
     ) {
-        let mut traced = self.lock();
-        let is_frequent = FREQUENT.contains(&&*call);
-        if is_frequent && traced.frequent == MAX_FREQUENT_LINES {
-            traced.dropped += 1;
-        } else if traced.take(call.len() + target.len()) {
-            traced.frequent += usize::from(is_frequent);
+        // A plugin makes up methods as it likes, and functions it does not.
+        let kind = if call.starts_with("http.") { "http".into() } else { call.clone() };
+        let bytes = call.len() + target.len();
+        self.lock().add(kind, bytes, || {
             let at = OffsetDateTime::now_utc() - took;
             let duration_ms = took.as_micros() as f64 / 1000.0;
             let event = TraceEvent::Call { call, target: cut(target), outcome, duration_ms };
-            traced.lines.push(TraceLine { at, plugin: Some(plugin.clone()), event });
-        }
+            TraceLine { at, plugin: Some(plugin.clone()), event }
+        });
     }
 
     /// Adds a line of output.
@@ -141,18 +145,18 @@ impl Tracer {
         level: &'static str,
         text: &str,
     ) {
-        let mut traced = self.lock();
-        if traced.take(text.len()) {
+        self.lock().add(stream.into(), text.len(), || {
             let at = OffsetDateTime::now_utc();
             let (stream, level) = (stream.into(), level.into());
             let event = TraceEvent::Output { stream, level, text: cut(text) };
-            traced.lines.push(TraceLine { at, plugin: Some(plugin.clone()), event });
-        }
+            TraceLine { at, plugin: Some(plugin.clone()), event }
+        });
     }
 
     /// The lines as JSON, and how many more there were. None: there are none.
     pub(in crate::datasvc) fn take(&self) -> Result<Option<(String, i32)>> {
         let Traced { lines, dropped, .. } = std::mem::take(&mut *self.lock());
+        let lines: Vec<_> = lines.into_values().collect();
         if lines.is_empty() && dropped == 0 {
             return Ok(None);
         }
@@ -167,14 +171,59 @@ impl Tracer {
 }
 
 impl Traced {
-    /// Takes room for a line with texts of so many bytes, or counts it as dropped.
-    fn take(&mut self, bytes: usize) -> bool {
-        if self.lines.len() >= MAX_LINES || self.bytes + bytes > MAX_BYTES {
+    /// Adds a line with texts of so many bytes, or counts it as dropped.
+    fn add(&mut self, kind: Cow<'static, str>, bytes: usize, line: impl FnOnce() -> TraceLine) {
+        if !self.make_room(&kind, bytes) {
             self.dropped += 1;
-            return false;
+            return;
         }
-        self.bytes += bytes;
+        self.last_number += 1;
+        self.lines.insert(self.last_number, line());
+        self.kept.add(bytes);
+        let kind = self.kinds.entry(kind).or_default();
+        kind.kept.add(bytes);
+        kind.numbers.push((self.last_number, bytes));
+    }
+
+    /// Makes room for a line of this kind, where it is full at the cost of the last lines of the kind that has the most:
+    /// so that no kind pushes all others out, whichever comes first.
+    fn make_room(&mut self, kind: &str, bytes: usize) -> bool {
+        let own = self.kinds.get(kind).map(|kind| kind.kept).unwrap_or_default();
+        while self.kept.lines >= MAX_LINES {
+            if !self.drop_of_the_largest(own.lines + 1, |share| share.lines) {
+                return false;
+            }
+        }
+        while self.kept.bytes + bytes > MAX_BYTES {
+            if !self.drop_of_the_largest(own.bytes + bytes, |share| share.bytes) {
+                return false;
+            }
+        }
         true
+    }
+
+    /// Drops the last line of the kind that has the most, if that is more than this much.
+    fn drop_of_the_largest(&mut self, than: usize, of: fn(&Share) -> usize) -> bool {
+        let largest = self.kinds.values_mut().max_by_key(|kind| of(&kind.kept));
+        let Some(largest) = largest.filter(|kind| of(&kind.kept) > than) else { return false };
+        let Some((number, bytes)) = largest.numbers.pop() else { return false };
+        largest.kept.remove(bytes);
+        self.kept.remove(bytes);
+        self.lines.remove(&number);
+        self.dropped += 1;
+        true
+    }
+}
+
+impl Share {
+    fn add(&mut self, bytes: usize) {
+        self.lines += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, bytes: usize) {
+        self.lines -= 1;
+        self.bytes -= bytes;
     }
 }
 

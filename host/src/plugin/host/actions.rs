@@ -34,6 +34,9 @@ impl actions::Host for GuestState {
     ) -> Result<String, HostError> {
         let call = self.call("actions.run", &[&application, &action])?;
         let (application, action) = (AppName::parse(application)?, ActionName::parse(action)?);
+        if (call.cancel_requested)() {
+            return Err(Error::conflict("the job was asked to stop, and starts no others").into());
+        }
         if call.started.fetch_add(1, Ordering::Relaxed) >= MAX_STARTED {
             return Err(Error::TooMany { what: "jobs started by one run", limit: MAX_STARTED }.into());
         }

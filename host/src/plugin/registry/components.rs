@@ -1,25 +1,23 @@
 //! Components ready to run, by digest: compiled once per host, linked once per server, kept while they are in use.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Write as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use super::SetupError;
+use super::compiler::{CompileError, Compiler};
+use super::turns::Turns;
 use crate::datasvc::Digest;
 use crate::plugin::bindings::PluginPre;
 use crate::plugin::sandbox::engine;
 use crate::plugin::sandbox::instance::GuestState;
+use crate::plugin::sandbox::limits::Limits;
 use crate::storage::{Storage, StorageError};
-
-/// How many components are compiled at a time. One uses all cores by itself.
-const MAX_COMPILING: usize = 1;
 
 /// Why a component is not ready.
 #[derive(Debug, thiserror::Error)]
@@ -30,10 +28,18 @@ pub(crate) enum LoadError {
     Damaged(Digest),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("the component cannot be used: {0:#}")]
-    Unusable(wasmtime::Error),
+    #[error("the component cannot be used: {0}")]
+    Unusable(String),
+    #[error("the compiler could not be run: {0}")]
+    Compiler(std::io::Error),
     #[error("the host could not load a component: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl LoadError {
+    fn unusable(problem: wasmtime::Error) -> Self {
+        Self::Unusable(format!("{problem:#}"))
+    }
 }
 
 type Ready = Arc<OnceCell<PluginPre<GuestState>>>;
@@ -43,21 +49,23 @@ pub(crate) struct Components {
     linker: Linker<GuestState>,
     storage: Storage,
     compiled: PathBuf,
+    compiler: Compiler,
+    turns: Turns,
     ready: Mutex<HashMap<Digest, Ready>>,
-    compiling: Semaphore,
 }
 
 impl Components {
     /// `cache` is where compiled forms are kept, one folder for each engine they fit.
-    pub(crate) fn new(engine: &Engine, storage: Storage, cache: &Path) -> Result<Self, SetupError> {
+    pub(crate) fn new(engine: &Engine, storage: Storage, cache: &Path, limits: &Limits) -> Result<Self, SetupError> {
         let compiled = cache.join(engine::compatibility(engine));
         std::fs::create_dir_all(&compiled)?;
         Ok(Self {
             linker: engine::new_linker(engine)?,
             storage,
             compiled,
+            compiler: Compiler::new(limits),
+            turns: Turns::default(),
             ready: Mutex::default(),
-            compiling: Semaphore::new(MAX_COMPILING),
         })
     }
 
@@ -87,21 +95,40 @@ impl Components {
     /// From the cache of compiled forms, or from the object store by compiling.
     async fn load(&self, digest: Digest) -> Result<PluginPre<GuestState>, LoadError> {
         let file = self.compiled.join(format!("{}.cwasm", digest.hex()));
-        let linker = self.linker.clone();
-        let cached = {
-            let file = file.clone();
-            tokio::task::spawn_blocking(move || link(&linker, &read_compiled(linker.engine(), &file)?).ok()).await?
-        };
-        if let Some(component) = cached {
+        // One that this engine does not take is made anew.
+        if let Some(Ok(component)) = self.read(&file).await? {
             return Ok(component);
         }
+        if let Some(reason) = self.compiler.refused_before(&file) {
+            return Err(LoadError::Unusable(reason));
+        }
+        let size_bytes = self.storage.component_bytes(&digest.hex()).await?.ok_or(LoadError::Missing(digest))?;
+        let _turn = self.turns.take(size_bytes).await;
+        // Only now, so that those that wait are not in memory.
         let bytes = self.storage.component(&digest.hex()).await?.ok_or(LoadError::Missing(digest))?;
         if Digest::of(&bytes) != digest {
             return Err(LoadError::Damaged(digest));
         }
-        let _turn = self.compiling.acquire().await;
-        let linker = self.linker.clone();
-        tokio::task::spawn_blocking(move || compile(&linker, &bytes, &file)).await?.map_err(LoadError::Unusable)
+        match self.compiler.compile(bytes, &file).await {
+            Ok(()) => {}
+            Err(CompileError::Refused(reason)) => {
+                self.compiler.remember(&file, &reason);
+                return Err(LoadError::Unusable(reason));
+            }
+            Err(CompileError::Ended(reason)) => return Err(LoadError::Unusable(reason)),
+            Err(CompileError::Io(problem)) => return Err(LoadError::Compiler(problem)),
+        }
+        match self.read(&file).await? {
+            Some(component) => component.map_err(LoadError::unusable),
+            None => Err(LoadError::Compiler(ErrorKind::NotFound.into())),
+        }
+    }
+
+    /// A compiled form that is there, linked; the inner error says why it cannot be used.
+    async fn read(&self, file: &Path) -> Result<Option<wasmtime::Result<PluginPre<GuestState>>>, LoadError> {
+        let (linker, file) = (self.linker.clone(), file.to_owned());
+        let reading = move || read_compiled(linker.engine(), &file).map(|read| link(&linker, &read?));
+        Ok(tokio::task::spawn_blocking(reading).await?)
     }
 }
 
@@ -109,32 +136,13 @@ fn link(linker: &Linker<GuestState>, component: &Component) -> wasmtime::Result<
     PluginPre::new(linker.instantiate_pre(component)?)
 }
 
-fn compile(linker: &Linker<GuestState>, bytes: &Bytes, file: &Path) -> wasmtime::Result<PluginPre<GuestState>> {
-    let component = Component::new(linker.engine(), bytes)?;
-    let ready = link(linker, &component)?;
-    // Without its compiled form the next start is slower, and nothing else is worse.
-    if let Err(error) = write_compiled(&component, file) {
-        tracing::warn!("the compiled form of a plugin could not be kept in {}: {error:#}", file.display());
-    }
-    Ok(ready)
-}
-
-/// A compiled form that this server's engine can use.
+/// A compiled form, if there is one; the inner error says that it is none for this engine.
 #[expect(unsafe_code, reason = "compiled code is trusted: it is read from where only this server writes")]
-fn read_compiled(engine: &Engine, file: &Path) -> Option<Component> {
+fn read_compiled(engine: &Engine, file: &Path) -> Option<wasmtime::Result<Component>> {
     if !file.exists() {
         return None;
     }
-    // SAFETY: the file was written by `write_compiled`, whole or not at all, in the server's own data directory,
-    // which is closed to other users; a form for another engine is recognised and refused.
-    unsafe { Component::deserialize_file(engine, file) }.ok()
-}
-
-fn write_compiled(component: &Component, file: &Path) -> wasmtime::Result<()> {
-    let unfinished = file.with_extension(format!("{}.part", uuid::Uuid::new_v4()));
-    let mut whole = File::create(&unfinished)?;
-    whole.write_all(&component.serialize()?)?;
-    whole.sync_all()?;
-    std::fs::rename(&unfinished, file)?;
-    Ok(())
+    // SAFETY: the file was written by the compiler that this server started, whole or not at all, in the server's own
+    // data directory, which is closed to other users; a form for another engine is recognised and refused.
+    Some(unsafe { Component::deserialize_file(engine, file) })
 }

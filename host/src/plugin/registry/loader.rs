@@ -1,20 +1,24 @@
 //! The plugin directory: every `*.wasm` in it is taken in, again when it changes, and withdrawn when it goes.
+//!
+//! Here it is only looked. What takes long, such as compiling, is done by a task of each file's own (`offer`), so that a
+//! file which goes, or another one that comes, never waits for it.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fs::Metadata;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use tokio::sync::watch;
-use tracing::{info, warn};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info, warn};
 
-use super::{OfferError, Plugins};
-use crate::datasvc::{DataSvc, Digest, FedPlugin, HostId, PluginName, SOURCE_HOST};
-use crate::plugin::sandbox::error::without_nul;
+use super::Plugins;
+use super::offer::{Offer, OfferError, Taken};
+use crate::datasvc::{DataSvc, FedPlugin, HostId, PluginName};
 
 /// How often the directory is looked at, and the catalog of other hosts' plugins.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -34,6 +38,12 @@ pub struct Loader {
     revision: i64,
     /// Whether files may have gone without the database knowing: at the start, and until it has been told.
     is_behind: bool,
+    /// Tasks that compile what is active, before a job needs it.
+    warming: JoinSet<()>,
+    /// Told when a task has ended, so that its file is looked at.
+    ended: Arc<Notify>,
+    /// Becomes true once what was there at the start is in force or refused.
+    settled: watch::Sender<bool>,
 }
 
 /// What is known of a file that was seen.
@@ -42,33 +52,38 @@ struct File {
     progress: Progress,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Progress {
-    /// It may still be written to.
+    /// It may still be written to, or is to be tried again.
     Settling,
-    /// It was taken in, or refused for good.
-    Done,
-    /// It was refused for what another plugin holds, which may change.
-    Blocked,
+    /// It is being taken in, since the catalog had this revision. Dropping the task gives that up.
+    UnderWay { task: AbortOnDropHandle<Result<Taken, OfferError>>, since: i64 },
+    /// It was taken in, or refused.
+    Taken(Taken),
 }
 
 /// What changes when a file does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Stamp {
     modified: Option<SystemTime>,
+    /// When its inode was changed, as nobody can set it: also by another mode, and by a write that hides itself.
+    changed: (i64, i64),
     length: u64,
     inode: u64,
 }
 
 impl Stamp {
     fn of(metadata: &Metadata) -> Self {
-        Self { modified: metadata.modified().ok(), length: metadata.len(), inode: metadata.ino() }
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Self { modified: metadata.modified().ok(), changed, length: metadata.len(), inode: metadata.ino() }
     }
 
     fn is_settled(&self) -> bool {
         self.modified.and_then(|modified| modified.elapsed().ok()).is_some_and(|age| age >= SETTLED)
     }
 }
+
+/// A file of the directory.
+type Found = (PluginName, PathBuf, Stamp);
 
 impl Loader {
     /// `directory` is made if it is missing.
@@ -86,7 +101,15 @@ impl Loader {
             passed_over: HashSet::new(),
             revision: 0,
             is_behind: true,
+            warming: JoinSet::new(),
+            ended: Arc::default(),
+            settled: watch::Sender::new(false),
         })
+    }
+
+    /// Becomes true once the plugins that are there at the start are in force or refused.
+    pub fn settled(&self) -> watch::Receiver<bool> {
+        self.settled.subscribe()
     }
 
     /// Looks again and again until the server stops.
@@ -94,7 +117,10 @@ impl Loader {
         let mut told_of_outage = false;
         while !*stop.borrow() {
             match self.look().await {
-                Ok(()) => told_of_outage = false,
+                Ok(()) => {
+                    told_of_outage = false;
+                    self.tell_if_settled();
+                }
                 Err(problem) => {
                     if !told_of_outage {
                         let error: &(dyn Error + 'static) = &problem;
@@ -105,6 +131,7 @@ impl Loader {
             }
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
+                () = self.ended.notified() => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         }
@@ -117,9 +144,9 @@ impl Loader {
         if revision != self.revision {
             self.retry_blocked();
             self.revision = revision;
-            // What another host has made active is compiled before a job needs it.
-            self.plugins.warm_up().await;
+            self.warm_up();
         }
+        while self.warming.try_join_next().is_some() {}
         looked
     }
 
@@ -127,26 +154,22 @@ impl Loader {
     async fn look_at_files(&mut self) -> Result<(), OfferError> {
         // A directory that cannot be read does not mean that all plugins have gone.
         let found = self.list().map_err(OfferError::Directory)?;
-        let known = self.files.len();
-        self.files.retain(|name, _| found.iter().any(|(there, ..)| there == name));
-        self.is_behind |= self.files.len() < known;
+        let ended = self.take_note_of_ends().await;
+        self.forget_missing(&found).await;
         let due: Vec<_> = found.iter().filter(|(name, _, stamp)| self.is_due(name, *stamp)).collect();
-        if !self.is_behind && due.is_empty() {
-            return Ok(());
+        if self.is_behind || !due.is_empty() {
+            let fed = self.svc.plugins_fed_by(self.host).await?;
+            self.withdraw_missing(&fed, &found).await?;
+            self.is_behind = false;
+            for file in due {
+                self.begin(&fed, file).await?;
+            }
         }
-        let fed = self.svc.plugins_fed_by(self.host).await?;
-        self.withdraw_missing(&fed, &found).await?;
-        self.is_behind = false;
-        let mut outcome = Ok(());
-        for (name, path, stamp) in due {
-            // A file with a problem is tried again at the next look; the others don't wait for it.
-            outcome = outcome.and(self.take_in(&fed, name, path, *stamp).await);
-        }
-        outcome
+        ended
     }
 
     /// The components in the directory, by name.
-    fn list(&mut self) -> std::io::Result<Vec<(PluginName, PathBuf, Stamp)>> {
+    fn list(&mut self) -> std::io::Result<Vec<Found>> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.directory)? {
             let path = entry?.path();
@@ -164,11 +187,45 @@ impl Loader {
         Ok(found)
     }
 
-    async fn withdraw_missing(
-        &self,
-        fed: &[FedPlugin],
-        found: &[(PluginName, PathBuf, Stamp)],
-    ) -> Result<(), OfferError> {
+    /// What became of the files whose tasks have ended.
+    ///
+    /// # Errors
+    /// That of the last one that has to be tried again.
+    async fn take_note_of_ends(&mut self) -> Result<(), OfferError> {
+        let mut outcome = Ok(());
+        for (name, file) in &mut self.files {
+            let Progress::UnderWay { task, since } = &mut file.progress else { continue };
+            if !task.is_finished() {
+                continue;
+            }
+            file.progress = match task.await {
+                // What held it may have gone since.
+                Ok(Ok(Taken::Blocked)) if *since != self.revision => Progress::Settling,
+                Ok(Ok(taken)) => Progress::Taken(taken),
+                Ok(Err(problem)) => {
+                    outcome = Err(problem);
+                    Progress::Settling
+                }
+                Err(problem) => {
+                    error!("the host failed at the file of plugin `{name}`: {problem}");
+                    Progress::Taken(Taken::Done)
+                }
+            };
+        }
+        outcome
+    }
+
+    /// Forgets the files that are no longer there. A task that has one under way is over when this returns, so that it
+    /// puts nothing in force afterwards.
+    async fn forget_missing(&mut self, found: &[Found]) {
+        let gone = self.files.extract_if(|name, _| !found.iter().any(|(there, ..)| there == name));
+        for (_, file) in gone.collect::<Vec<_>>() {
+            self.is_behind = true;
+            give_up(file).await;
+        }
+    }
+
+    async fn withdraw_missing(&self, fed: &[FedPlugin], found: &[Found]) -> Result<(), OfferError> {
         for FedPlugin { name, .. } in fed {
             if !found.iter().any(|(there, ..)| there == name) {
                 self.svc.withdraw_plugin(self.host, name).await?;
@@ -180,99 +237,73 @@ impl Loader {
 
     /// What another plugin held may be free now.
     fn retry_blocked(&mut self) {
-        for file in self.files.values_mut().filter(|file| file.progress == Progress::Blocked) {
-            file.progress = Progress::Settling;
+        for file in self.files.values_mut() {
+            if let Progress::Taken(Taken::Blocked) = file.progress {
+                file.progress = Progress::Settling;
+            }
         }
     }
 
     /// Whether the file is to be taken in now: new or changed, and no longer being written to.
     fn is_due(&mut self, name: &PluginName, stamp: Stamp) -> bool {
         match self.files.get(name) {
-            Some(file) if file.stamp == stamp => file.progress == Progress::Settling,
+            Some(file) if file.stamp == stamp => matches!(file.progress, Progress::Settling),
             _ => {
+                // What was there before is given up, if it is under way.
                 self.files.insert(name.clone(), File { stamp, progress: Progress::Settling });
                 stamp.is_settled()
             }
         }
     }
 
-    /// Takes in one file, or refuses it.
-    ///
-    /// # Errors
-    /// Only what has nothing to do with the file, so that it is worth trying again.
-    async fn take_in(
-        &mut self,
-        fed: &[FedPlugin],
-        name: &PluginName,
-        path: &Path,
-        stamp: Stamp,
-    ) -> Result<(), OfferError> {
-        let Some(bytes) = self.read(name, path).await? else { return Ok(()) };
-        let digest = Digest::of(&bytes);
-        if fed.iter().any(|fed| fed.name == *name && fed.settled == Some(digest)) {
-            self.done(name, stamp, Progress::Done);
-            return Ok(());
-        }
+    /// Says that the file is being compiled, and has a task take it in.
+    async fn begin(&mut self, fed: &[FedPlugin], (name, path, stamp): &Found) -> Result<(), OfferError> {
         self.svc.announce_plugin(self.host, name).await?;
-        let offered = self.plugins.offer(self.host, name, bytes, digest).await;
-        let (progress, reason) = match offered {
-            Ok(()) => {
-                self.done(name, stamp, Progress::Done);
-                info!(plugin.name = %name, plugin.digest = %digest, "plugin `{name}` is active");
-                return Ok(());
+        let settled = fed.iter().find(|fed| fed.name == *name).and_then(|fed| fed.settled);
+        let (svc, plugins) = (self.svc.clone(), self.plugins.clone());
+        let offer = Offer { svc, plugins, host: self.host, name: name.clone(), path: path.clone(), settled };
+        let ended = self.ended.clone();
+        let task = tokio::spawn(async move {
+            let taken = offer.take_in().await;
+            // What has to be tried again has time.
+            if taken.is_ok() {
+                ended.notify_one();
             }
-            Err(OfferError::Refused(refusal)) => (Progress::Done, refusal.to_string()),
-            Err(OfferError::Load(super::LoadError::Unusable(problem))) => {
-                (Progress::Done, format!("it cannot be used: {problem:#}"))
-            }
-            Err(OfferError::Load(super::LoadError::Task(problem))) if problem.is_panic() => {
-                (Progress::Done, "the host could not make anything of it; the server's log says why".into())
-            }
-            Err(OfferError::Datasvc(conflict @ crate::datasvc::Error::Conflict { .. })) => {
-                (Progress::Blocked, conflict.to_string())
-            }
-            Err(problem) => return Err(problem),
-        };
-        self.refuse(name, digest, &reason).await?;
-        self.done(name, stamp, progress);
+            taken
+        });
+        let progress = Progress::UnderWay { task: AbortOnDropHandle::new(task), since: self.revision };
+        self.files.insert(name.clone(), File { stamp: *stamp, progress });
         Ok(())
     }
 
-    /// The file's bytes, unless it is refused for its size or its name, or has gone meanwhile.
-    async fn read(&mut self, name: &PluginName, path: &Path) -> Result<Option<Bytes>, OfferError> {
-        let limit = self.plugins.limits().file_bytes() as u64;
-        let length = match std::fs::metadata(path) {
-            Ok(metadata) => metadata.len(),
-            Err(_) => return Ok(None),
-        };
-        let reason = if name.as_str() == SOURCE_HOST {
-            format!("a plugin cannot be called `{SOURCE_HOST}`, which is how the host signs its own entries")
-        } else if length > limit {
-            format!("the file has {length} bytes, and at most {limit} are taken")
-        } else {
-            match tokio::fs::read(path).await {
-                Ok(bytes) => return Ok(Some(bytes.into())),
-                Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(problem) => format!("the file cannot be read ({problem}); put one there that can"),
-            }
-        };
-        self.svc.announce_plugin(self.host, name).await?;
-        self.refuse(name, Digest::of(&[]), &reason).await?;
-        if let Some(file) = self.files.get_mut(name) {
-            file.progress = Progress::Done;
+    /// Has what is active compiled, so that no job waits for it.
+    fn warm_up(&mut self) {
+        for digest in self.plugins.unready() {
+            let (plugins, ended) = (self.plugins.clone(), self.ended.clone());
+            self.warming.spawn(async move {
+                if let Err(error) = plugins.prepare(digest).await {
+                    error!("component {digest} is active and cannot be loaded: {}", error.message);
+                }
+                ended.notify_one();
+            });
         }
-        Ok(None)
     }
 
-    async fn refuse(&self, name: &PluginName, digest: Digest, reason: &str) -> Result<(), OfferError> {
-        let reason = &without_nul(reason);
-        warn!(plugin.name = %name, plugin.digest = %digest, "the file of plugin `{name}` was refused: {reason}");
-        self.svc.refuse_plugin(name, digest, reason).await?;
-        Ok(())
+    /// A file that comes meanwhile is waited for, too: it is all the same to whoever waits.
+    fn tell_if_settled(&self) {
+        let is_settled = |file: &File| matches!(file.progress, Progress::Taken(_));
+        if !*self.settled.borrow() && self.warming.is_empty() && self.files.values().all(is_settled) {
+            self.settled.send_replace(true);
+        }
     }
+}
 
-    fn done(&mut self, name: &PluginName, stamp: Stamp, progress: Progress) {
-        self.files.insert(name.clone(), File { stamp, progress });
+/// Ends the task that takes a file in, if there is one.
+async fn give_up(file: File) {
+    if let Progress::UnderWay { task, .. } = file.progress {
+        task.abort();
+        // Whatever it came to, it is over.
+        let _ = task.await;
     }
 }
 

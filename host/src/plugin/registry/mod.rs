@@ -1,24 +1,26 @@
 //! Which plugins there are: how a file becomes a component that can run, and what it has registered.
 //!
-//! A file of the plugin directory goes through `loader`, `inspect`, `components` (compiling) and `register` into the
-//! database; `catalog` is what routing reads, by way of `registered`. Runs, and what they may do, are not known here.
+//! A file of the plugin directory goes through `loader` and `offer`, `inspect`, `components` and `register` into the
+//! database. It is compiled in a process of its own (`compiler`), when it is its turn (`turns`). `catalog` is what routing
+//! reads, by way of `registered`. Runs, and what they may do, are not known here.
 
 mod catalog;
+mod compiler;
 mod components;
 mod inspect;
 mod loader;
+mod offer;
 mod register;
 mod registered;
+mod turns;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use tracing::Instrument as _;
+use tokio::sync::Semaphore;
 
 use self::components::{Components, LoadError};
-use self::inspect::Refusal;
 use super::bindings::PluginPre;
 use super::sandbox::engine;
 use super::sandbox::error::RunError;
@@ -26,12 +28,13 @@ use super::sandbox::guests::Guests;
 use super::sandbox::instance::GuestState;
 use super::sandbox::limits::Limits;
 use crate::datasvc::{
-    ActionName, ActivePlugin, AppName, Caller, DataSvc, Digest, Grants, HostId, JobId, Listed, Page, Plugin,
-    PluginAccess, PluginAction, PluginName, Result,
+    ActionName, AppName, Caller, DataSvc, Digest, Grants, JobId, Listed, Page, Plugin, PluginAccess, PluginAction,
+    PluginName, Result,
 };
 use crate::storage::Storage;
 
 pub use self::catalog::FoundAction;
+pub use self::compiler::compile_if_told;
 pub use self::loader::Loader;
 pub(crate) use self::registered::Registered;
 
@@ -40,11 +43,14 @@ pub(crate) use self::registered::Registered;
 pub struct Plugins(Arc<Inner>);
 
 struct Inner {
-    svc: DataSvc,
     storage: Storage,
     components: Components,
     guests: Arc<Guests>,
     limits: Arc<Limits>,
+    /// A permit is a file that is read and looked through.
+    inspecting: Semaphore,
+    /// A permit is the instance that the engine has beyond those of all runs.
+    registering: Semaphore,
     /// What plugins may touch beyond what they registered something for.
     grants: HashMap<PluginName, Arc<Grants>>,
     registered: Registered,
@@ -64,12 +70,13 @@ impl Plugins {
     ) -> Result<Self, SetupError> {
         let engine = engine::new_engine(&limits)?;
         Ok(Self(Arc::new(Inner {
-            registered: Registered::new(svc.clone()),
-            svc,
-            components: Components::new(&engine, storage.clone(), cache)?,
+            registered: Registered::new(svc),
+            components: Components::new(&engine, storage.clone(), cache, &limits)?,
             storage,
             guests: Arc::new(Guests::new()?),
             limits: Arc::new(limits),
+            inspecting: Semaphore::new(1),
+            registering: Semaphore::new(1),
             grants: grants.into_iter().map(|(plugin, grants)| (plugin, Arc::new(grants))).collect(),
         })))
     }
@@ -143,13 +150,10 @@ impl Plugins {
         self.0.registered.hooks(application, hook).await
     }
 
-    /// Loads what the active plugins need, so that no job waits for it.
-    pub async fn warm_up(&self) {
-        for &digest in &self.0.registered.catalog().digests {
-            if let Err(error) = self.0.components.get(digest).await {
-                tracing::error!("component {digest} is active and cannot be loaded: {error}");
-            }
-        }
+    /// The components of active plugins that cannot run at once.
+    fn unready(&self) -> Vec<Digest> {
+        let catalog = self.0.registered.catalog();
+        catalog.digests.iter().filter(|digest| !self.is_ready(**digest)).copied().collect()
     }
 
     /// The components that can run at once.
@@ -176,7 +180,7 @@ impl Plugins {
             LoadError::Missing(_) | LoadError::Damaged(_) | LoadError::Unusable(_) => {
                 RunError::new("plugin-unavailable", error.to_string())
             }
-            LoadError::Storage(_) | LoadError::Task(_) => RunError::internal(&error),
+            LoadError::Storage(_) | LoadError::Compiler(_) | LoadError::Task(_) => RunError::internal(&error),
         })
     }
 
@@ -188,21 +192,6 @@ impl Plugins {
     /// What guests may look up.
     pub(crate) fn registered(&self) -> &Registered {
         &self.0.registered
-    }
-
-    /// Takes a component in: stored, checked, compiled, asked what it registers, and put in force.
-    async fn offer(&self, host: HostId, name: &PluginName, bytes: Bytes, digest: Digest) -> Result<(), OfferError> {
-        let inner = &self.0;
-        let imports = inspect::inspect(&bytes, &inner.limits)?;
-        let size_bytes = bytes.len() as u64;
-        inner.storage.put_component(&digest.hex(), bytes).await?;
-        let component = inner.components.get(digest).await?;
-        let limits = inner.limits.clone();
-        let registration = async move { register::register(&component, &limits).await };
-        let registration = inner.guests.run(registration.in_current_span()).await.map_err(LoadError::Task)??;
-        let offered = ActivePlugin { name: name.clone(), digest, registration };
-        inner.svc.activate_plugin(host, &offered, size_bytes, &imports).await?;
-        Ok(())
     }
 }
 
@@ -223,19 +212,4 @@ impl From<wasmtime::Error> for SetupError {
     fn from(error: wasmtime::Error) -> Self {
         Self::Engine(error)
     }
-}
-
-/// Why a component was not put in force.
-#[derive(Debug, thiserror::Error)]
-enum OfferError {
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error(transparent)]
-    Storage(#[from] crate::storage::StorageError),
-    #[error(transparent)]
-    Datasvc(#[from] crate::datasvc::Error),
-    #[error("the plugin directory cannot be read: {0}")]
-    Directory(std::io::Error),
 }

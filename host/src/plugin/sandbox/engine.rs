@@ -41,18 +41,30 @@ pub(crate) fn new_engine(limits: &Limits) -> wasmtime::Result<Engine> {
         .max_tables_per_module(limits.instances)
         .max_memory_size(limits.memory_bytes())
         .table_elements(limits.table_elements as usize);
-    let mut config = Config::new();
+    let mut config = what_compiling_depends_on();
     config
         .allocation_strategy(pool)
-        .epoch_interruption(true)
         .max_wasm_stack(limits.stack_bytes())
-        .async_stack_size(limits.stack_bytes() + HOST_STACK_BYTES)
-        // WASI 0.2 knows no async functions, and without them calls are cheaper.
-        .concurrency_support(false)
-        .wasm_memory64(false);
+        .async_stack_size(limits.stack_bytes() + HOST_STACK_BYTES);
     let engine = Engine::new(&config)?;
     tick(&engine)?;
     Ok(engine)
+}
+
+/// An engine that runs nothing, and compiles for the one above.
+pub(crate) fn new_compiler() -> wasmtime::Result<Engine> {
+    Engine::new(&what_compiling_depends_on())
+}
+
+/// The same for both: a compiled form fits an engine that was set up so.
+fn what_compiling_depends_on() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        // WASI 0.2 knows no async functions, and without them calls are cheaper.
+        .concurrency_support(false)
+        .wasm_memory64(false);
+    config
 }
 
 /// Counts epochs for as long as the engine lives.

@@ -19,6 +19,11 @@ const MAX_TRACE_LINES: usize = 100;
 /// How much of a line is kept.
 const MAX_LINE_CHARS: usize = 300;
 
+/// What JavaScript's runtime says of a promise that nothing is left to settle, before it traps.
+const JAVASCRIPT_NEVER: &str = "(call) event loop error";
+/// The same for the plugin's author, as the helper module for Python says it.
+const NEVER: &str = "it waits for what nothing is left to bring about, and would never end";
+
 /// A limit that a run has passed. Thrown through the guest, which ends it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the run passed a limit: {self:?}")]
@@ -121,6 +126,9 @@ impl RunError {
             && let Some(message) = panic_message(stderr)
         {
             return Self::panic(&message).traced(frames);
+        }
+        if trap.is_some() && stderr.contains(JAVASCRIPT_NEVER) {
+            return Self::new("action-failed", NEVER);
         }
         let (code, sentence) = match (trap, error.downcast_ref::<I32Exit>()) {
             (Some(trap), _) => ("trap", format!("the plugin trapped: {}", reason(*trap))),

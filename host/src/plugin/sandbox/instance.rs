@@ -54,6 +54,8 @@ pub(crate) struct Run {
     pub(crate) lease: Lease,
     pub(crate) cancel_requested: Box<dyn Fn() -> bool + Send + Sync>,
     pub(crate) host_call_limit: Duration,
+    /// How many jobs may come of the one that a user asked for.
+    pub(crate) descendants: u32,
     /// How many jobs it has started.
     pub(crate) started: AtomicU32,
     /// A permit is a package that it writes.
@@ -69,7 +71,8 @@ pub(crate) struct Run {
 impl Run {
     /// Its job, as that of a job that it starts.
     pub(crate) fn parent(&self) -> Parent {
-        Parent { job_id: self.log.job_id(), depth: self.claim.depth }
+        let Claim { root, depth, .. } = self.claim;
+        Parent { job_id: self.log.job_id(), root, depth, descendants: self.descendants }
     }
 }
 

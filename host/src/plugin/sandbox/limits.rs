@@ -1,5 +1,6 @@
 //! What a plugin may use. Each limit has its unit in its name, and a hostile plugin in `tests/plugins`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
@@ -65,6 +66,14 @@ pub struct Limits {
     /// What these entries may add up to, in KiB; more are dropped, and counted.
     #[arg(long = "plugin-entries-kib", env = "ELITA_PLUGIN_ENTRIES_KIB", default_value_t = 16_384, value_name = "KIB")]
     pub entries_kib: u32,
+    /// Jobs that may come of one that a user asked for: those it starts, those that they start, and so on.
+    #[arg(
+        long = "plugin-descendants",
+        env = "ELITA_PLUGIN_DESCENDANTS",
+        default_value_t = 1_000,
+        value_name = "COUNT"
+    )]
+    pub descendants: u32,
     /// Processor time of a run in milliseconds.
     #[arg(long = "plugin-cpu-ms", env = "ELITA_PLUGIN_CPU_MS", default_value_t = 10_000, value_name = "MS")]
     pub cpu_ms: u64,
@@ -150,6 +159,21 @@ pub struct Limits {
     /// Functions of a component, which bounds the time it takes to compile.
     #[arg(long = "plugin-functions", env = "ELITA_PLUGIN_FUNCTIONS", default_value_t = 200_000, value_name = "COUNT")]
     pub functions: u32,
+    /// Processor time of compiling a component, in seconds.
+    #[arg(long = "plugin-compile-seconds", env = "ELITA_PLUGIN_COMPILE_SECONDS", default_value_t = 120, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(1..=24 * 3600))]
+    pub compile_seconds: u32,
+    /// Memory that compiling a component may take, in MiB.
+    #[arg(long = "plugin-compile-mib", env = "ELITA_PLUGIN_COMPILE_MIB", default_value_t = 2_048, value_name = "MIB",
+          value_parser = clap::value_parser!(u32).range(16..))]
+    pub compile_mib: u32,
+    /// How long a start waits for the plugins that are there, in seconds, before the server says that it is ready.
+    #[arg(long = "plugin-start-seconds", env = "ELITA_PLUGIN_START_SECONDS", default_value_t = 60, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(..=24 * 3600))]
+    pub start_seconds: u32,
+    /// The program that compiles: this one, unless what runs the server is another.
+    #[arg(long = "plugin-compiler", env = "ELITA_PLUGIN_COMPILER", hide = true, value_name = "FILE")]
+    pub compiler: Option<PathBuf>,
     /// Runs at the same time on this host, of a plugin [default: as many as of all].
     #[arg(
         long = "plugin-runs-per-plugin",
@@ -203,6 +227,11 @@ impl Limits {
             request_bytes: kib(self.http_request_kib) as u64,
             response_bytes: kib(self.http_response_kib) as u64,
         }
+    }
+
+    /// How long a start waits for the plugins that are there.
+    pub fn start(&self) -> Duration {
+        Duration::from_secs(self.start_seconds.into())
     }
 
     pub(crate) fn registration(&self) -> Duration {

@@ -187,6 +187,7 @@ impl Sandbox {
             lease,
             cancel_requested,
             host_call_limit: limits.host_call(),
+            descendants: limits.descendants,
         };
         let answer = instance::call(&component, limits, Some(run), timeout, call);
         guests::caught(answer).await.map_err(|panic| RunError::internal(&panic))?

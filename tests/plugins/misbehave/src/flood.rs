@@ -35,6 +35,40 @@ pub(crate) fn entries(_: &ActionCall) -> Result<()> {
     Ok(())
 }
 
+/// Calls that each leave a line in the trace, and some of which there are few.
+pub(crate) fn calls(call: &ActionCall) -> Result<()> {
+    for _ in 0..1500 {
+        applications::get(&call.application)?;
+    }
+    for _ in 0..1500 {
+        // There is none.
+        let _ = builds::get(&call.application, "none");
+    }
+    builds::create(&call.application, "one", &json!({}))?;
+    log::info!("that was all");
+    Ok(())
+}
+
+/// Starts itself again and again, and so does each of those. It returns what it was told in the end.
+pub(crate) fn jobs(call: &ActionCall) -> Result<Value> {
+    let children: u32 = call.parameter("children")?;
+    for started in 0..children {
+        let again = actions::run(&call.application, "Breed", &[("children", &children.to_string())]);
+        if let Err(error) = again {
+            return Ok(json!({ "started": started, "told": error.to_string() }));
+        }
+    }
+    Ok(json!({ "started": children }))
+}
+
+/// Starts a job only once it is asked to stop.
+pub(crate) fn a_job_when_it_is_told_to_stop(call: &ActionCall) -> Result<String> {
+    while !jobs::cancel_requested() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    actions::run(&call.application, "Noop", &[])
+}
+
 /// Each of which is taken.
 pub(crate) fn so_many_entries(call: &ActionCall) -> Result<()> {
     for _ in 0..call.parameter("count")? {

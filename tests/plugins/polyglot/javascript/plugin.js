@@ -18,6 +18,12 @@ const offered = plugin({
       { name: "Shapes", description: "Hands the host a value of every shape, and gets them back", run: shapes },
       { name: "Fail", description: "Fails as is to be expected", run: fail },
       { name: "Panic", description: "Fails as nobody expects", run: onTheWayDown },
+      { name: "Late", description: "Returns after a while", run: late },
+      { name: "LateFail", description: "Fails after a while, as is to be expected", run: lateFail },
+      { name: "LatePanic", description: "Fails after a while, as nobody expects", run: latePanic },
+      { name: "Never", description: "Waits for what never comes", run: () => new Promise(() => {}) },
+      { name: "Forgotten", description: "Returns what it should have awaited", run: () => ({ pages: [late(), late()] }) },
+      { name: "NotAwaited", description: "Starts what fails after a while, and does not wait for it", run: notAwaited },
       { name: "PanicUncaught", description: "The same where nothing catches it", run: () => {} },
     ],
   },
@@ -55,6 +61,31 @@ function shapes({ application, job }) {
     job: ["queued", "running", "succeeded"].includes(getJob(run).status),
     entries: entries(job, entry - 1n, 10).map(({ seq, data }) => [Number(seq), data]),
   };
+}
+
+// Some turns of the queue later.
+async function aWhile() {
+  for (let turn = 0; turn < 10; turn++) await null;
+}
+
+async function late() {
+  await aWhile();
+  return "late";
+}
+
+async function lateFail() {
+  await aWhile();
+  fail();
+}
+
+async function latePanic() {
+  await aWhile();
+  onTheWayDown();
+}
+
+function notAwaited() {
+  latePanic();
+  return "early";
 }
 
 function fail() {

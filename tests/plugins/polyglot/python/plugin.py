@@ -1,5 +1,6 @@
 """What `misbehave` does, as far as languages differ in it: how a run fails, what one costs, and how values look."""
 
+import asyncio
 from typing import Any
 
 from elita_plugin import ActionCall, Failure, Plugin
@@ -65,6 +66,40 @@ def on_the_way_down() -> None:
 
 def deep_inside_the_plugin() -> None:
     raise ValueError("the widget press is jammed: 42")
+
+
+@plugin.action("hostile", "Late", "Returns after a while")
+async def late(_: ActionCall) -> str:
+    await asyncio.sleep(0.01)
+    return "late"
+
+
+@plugin.action("hostile", "LateFail", "Fails after a while, as is to be expected")
+async def late_fail(call: ActionCall) -> Any:
+    await asyncio.sleep(0.01)
+    fail(call)
+
+
+@plugin.action("hostile", "LatePanic", "Fails after a while, as nobody expects")
+async def late_panic(_: ActionCall) -> None:
+    await asyncio.sleep(0.01)
+    on_the_way_down()
+
+
+@plugin.action("hostile", "Never", "Waits for what never comes")
+async def never(_: ActionCall) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+@plugin.action("hostile", "Forgotten", "Returns what it should have awaited")
+async def forgotten(call: ActionCall) -> Any:
+    return {"pages": [late(call), late(call)]}
+
+
+@plugin.action("hostile", "NotAwaited", "Starts what fails after a while, and does not wait for it")
+async def not_awaited(call: ActionCall) -> str:
+    asyncio.create_task(late_panic(call))
+    return "early"
 
 
 @plugin.action("hostile", "PanicUncaught", "The same where nothing catches it")

@@ -10,15 +10,18 @@
 
     Registration, Handler = plugin.exports()
 
-What a function returns is the job's result, and has to be JSON. What it raises ends the job as failed: a
+What a function returns is the job's result, and has to be JSON. It may be async: then the job goes on until it has
+ended, and all tasks that it has started. What it raises ends the job as failed: a
 `Failure` with its message and details, an answer of the host with the host's sentence, and anything else with
 its name, and its traceback as the error's trace. The host's functions are in `wit_world.imports`.
 """
 
+import asyncio
 import json
 import re
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from componentize_py_types import Err
@@ -156,7 +159,8 @@ class Plugin:
 
 def _run(function: Callable[[], Any]) -> str:
     try:
-        return json.dumps(function())
+        result = function()
+        return json.dumps(_Loop().run(result) if isinstance(result, Awaitable) else result)
     except Failure as failure:
         raise _failed(str(failure), details=failure.details) from None
     except Err as answer:
@@ -168,6 +172,39 @@ def _run(function: Callable[[], Any]) -> str:
 
 def _failed(message: str, details: Any = None, trace: str | None = None) -> Err[handler.Failure]:
     return Err(handler.Failure(message, None if details is None else json.dumps(details), trace))
+
+
+class _Loop(asyncio.BaseEventLoop):
+    """What runs async functions in the sandbox: without files, sockets and threads, time is all that is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._selector = self
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        try:
+            return self.run_until_complete(_to_the_end(work))
+        finally:
+            self.close()
+
+    def select(self, timeout: float | None) -> list[Any]:
+        if timeout is None:
+            raise Failure("it waits for what nothing is left to bring about, and would never end")
+        time.sleep(timeout)
+        return []
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        pass
+
+    def _write_to_self(self) -> None:
+        pass
+
+
+async def _to_the_end(work: Awaitable[Any]) -> Any:
+    result = await work
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.gather(*tasks)
+    return result
 
 
 def _shown(value: str) -> str:
