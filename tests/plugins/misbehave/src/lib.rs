@@ -40,6 +40,7 @@ elita_plugin::plugin! {
             action("Fail", crash::fail),
 
             action("Environment", outside::environment),
+            action("AddPackage", outside::add_package).parameter("build", "text", "the build to add it to"),
 
             action("Echo", behave::echo).description("Returns what it was called with").idempotent(),
             action("Noop", behave::noop).description("Does nothing"),
