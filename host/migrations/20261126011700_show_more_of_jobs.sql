@@ -13,10 +13,8 @@ create index job_entries_progress on job_entries (job_id, seq) where percent is 
 
 -- For the lists. All but the jobs that succeeded, by state; the newest ones of each state are merged.
 create index jobs_by_status on jobs (status, id) where status <> 'succeeded';
-create index jobs_by_application_status on jobs (application, status, id) where status <> 'succeeded';
 drop index jobs_active;
 drop index jobs_troubled;
-drop index jobs_troubled_application;
 create index jobs_username on jobs (username, id);
 create index jobs_parent on jobs (parent, id) where parent is not null;
 create index jobs_other_types on jobs (job_type, id) where job_type <> 'action';

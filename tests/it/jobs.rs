@@ -546,9 +546,9 @@ async fn rare_jobs_among_many_are_found_page_by_page_and_none_is_left_out() {
         (&host.client, "plugin=rare", 20),
         (&reader, "plugin=rare", 20),
         (&reader, "username=ada&plugin=rare", 20),
-        (&reader, "plugin=often&app=app8", 313),
+        (&reader, "plugin=often&app=app8", 327),
         (&reader, "", 20000),
-        (&host.client, "app=app8,app9", 667),
+        (&host.client, "app=app8,app9", 668),
     ] {
         let (mut found, mut next) = (Vec::new(), format!("/job?limit=1000&{filter}"));
         loop {

@@ -7,9 +7,9 @@ use sqlx::{Connection as _, Executor as _};
 
 use crate::harness::{Database, PASSWORD, TestHost, eventually};
 
-/// The statements about jobs that this database's servers wait for.
+/// The lists of jobs that wait for a lock in this database.
 const WAITING: &str = "select count(*) from pg_stat_activity
-    where datname = current_database() and application_name = 'elita' and wait_event_type = 'Lock'";
+    where datname = current_database() and wait_event_type = 'Lock' and query like 'with places as%'";
 
 async fn waiting(database: &Database) -> i64 {
     let mut connection = database.connect().await;

@@ -560,7 +560,9 @@ async fn who_may_read_an_application_sees_the_plugins_that_are_for_it() {
     assert_eq!(reader.get("/global/plugins/misbehave").await.status, 404);
 
     // Why its newest file was refused is for its author, too.
-    std::fs::write(host.plugin_dir().join("widgets.wasm"), "no component").unwrap();
+    let file = host.plugin_dir().join("widgets.wasm");
+    std::fs::write(file.with_extension("new"), "no component").unwrap();
+    std::fs::rename(file.with_extension("new"), file).unwrap();
     let refused = eventually("the reason", async || {
         let shown = reader.get("/global/plugins/widgets").await.body;
         shown["last_error"].is_string().then_some(shown)

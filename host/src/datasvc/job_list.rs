@@ -24,8 +24,8 @@ const LOOKED_AT: i64 = 2_000;
 const IDS_LOOKED_AT: i64 = 20_000;
 /// Of each place of an index at least so many.
 const LOOKED_AT_OF_EACH: i64 = 10;
-/// From how many applications on it is worth a try whether the newest jobs of all are enough.
-const MANY_APPLICATIONS: usize = 50;
+/// From how many places of an index on it is worth a try whether the newest jobs of all are enough.
+const MANY_PLACES: usize = 50;
 /// Up to how many jobs of a state are counted.
 const COUNTED: i64 = 10_000;
 /// How many characters the end of an id has that stands for all of it.
@@ -217,9 +217,14 @@ impl Wanted {
             return Ok(Found { ids: Vec::new(), horizon: None });
         }
         let way = self.way(limit);
-        if way.along == Along::Applications && way.places.len() > MANY_APPLICATIONS {
+        if way.places.len() > MANY_PLACES {
             // Who may read many applications reads most of what is new.
-            let newest = Way { along: Along::Ids, places: anywhere(), is_exact: false, look_at: 5 * limit };
+            let statuses = self.statuses.iter().flatten().map(|status| (String::new(), (*status).to_owned()));
+            let (along, places) = match way.along {
+                Along::ApplicationsAndStatuses => (Along::Statuses, statuses.collect()),
+                _ => (Along::Ids, anywhere()),
+            };
+            let newest = Way { along, places, is_exact: false, look_at: 5 * limit };
             let found = self.look_along(&newest, connection, after, limit).await?;
             if found.ids.len() as i64 == limit {
                 return Ok(found);
@@ -232,13 +237,18 @@ impl Wanted {
     fn way(&self, limit: i64) -> Way {
         let filter = &self.filter;
         let applications = || self.applications.iter().flatten();
-        let rare = self.statuses.as_ref().filter(|all| !all.contains(&JobStatus::Succeeded.as_str()));
+        let without = |others: &[JobStatus]| {
+            let other = |status: &&str| others.iter().any(|other| other.as_str() == *status);
+            self.statuses.as_ref().filter(|all| !all.iter().any(|status| other(&status)))
+        };
+        let rare = without(&[JobStatus::Succeeded]);
+        let troubled = without(&[JobStatus::Succeeded, JobStatus::Queued, JobStatus::Running]);
         let word = |word: &str| (String::new(), word.to_owned());
         let (along, places) = if filter.id_suffix.is_some() && filter.since.is_none() && filter.until.is_none() {
             (Along::Suffix, anywhere())
         } else if let Some(parent) = filter.parent {
             (Along::Parent, vec![word(&parent.to_string())])
-        } else if let (Some(statuses), true) = (rare, self.applications.is_some()) {
+        } else if let (Some(statuses), true) = (troubled, self.applications.is_some()) {
             let places = applications().flat_map(|app| statuses.iter().map(|status| (app.clone(), (*status).into())));
             (Along::ApplicationsAndStatuses, places.collect())
         } else if let Some(statuses) = rare {
@@ -246,7 +256,8 @@ impl Wanted {
         } else if let Some(username) = &filter.username {
             (Along::Username, vec![word(username)])
         } else if !filter.types.is_empty() && !filter.types.contains(&JobType::Action) {
-            (Along::Types, filter.types.iter().map(|kind| word(kind.as_str())).collect())
+            let types: BTreeSet<_> = filter.types.iter().map(JobType::as_str).collect();
+            (Along::Types, types.into_iter().map(word).collect())
         } else if let Some(name) = &filter.name {
             (Along::Name, vec![word(name)])
         } else if self.applications.is_some() {
@@ -344,7 +355,8 @@ impl Wanted {
                        select id, name, status, application, job_type, plugin, username, parent,
                            row_number() over (order by id desc) as nth
                        from jobs
-                       where application = places.app and status = places.word and status <> 'succeeded' and id < $5 and id >= $4
+                       where application = places.app and status = places.word
+                           and status in ('failed', 'cancelled', 'lost') and id < $5 and id >= $4
                            and ($9::timestamptz is null or created_at >= $9)
                            and ($10::timestamptz is null or created_at < $10)
                        order by application desc, status desc, id desc limit $6

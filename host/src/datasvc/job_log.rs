@@ -311,7 +311,7 @@ impl DataSvc {
         // Numbers have no gaps, so that they say where a part begins.
         let (after, before, last) = match part {
             LogPart::After(seq) => (Some(seq), i64::MAX, 0),
-            LogPart::Before(seq) => (Some(seq.saturating_sub(1).saturating_sub(limit.into())), seq, 0),
+            LogPart::Before(seq) => (None, seq, limit),
             LogPart::Last(last) => (None, i64::MAX, last),
         };
         // One statement, so that the entries are all there are if the status says that the job has ended.
@@ -326,7 +326,7 @@ impl DataSvc {
                            - octet_length(data::text) as passed
                        from (
                            select * from job_entries
-                           where job_id = $1 and seq > coalesce($2, (select seq from newest) - $6::bigint) and seq < $5
+                           where job_id = $1 and seq > coalesce($2, least((select seq from newest), $5::bigint - 1) - $6::bigint) and seq < $5
                            order by seq limit $3
                        ) as wanted
                    ) as counted where passed < $4
