@@ -15,6 +15,5 @@ create index job_entries_progress on job_entries (job_id, seq) where percent is 
 create index jobs_by_status on jobs (status, id) where status <> 'succeeded';
 drop index jobs_active;
 drop index jobs_troubled;
-create index jobs_username on jobs (username, id);
 create index jobs_parent on jobs (parent, id) where parent is not null;
 create index jobs_other_types on jobs (job_type, id) where job_type <> 'action';

@@ -19,7 +19,7 @@ use super::jobs::{Job, JobStatus, JobType, documents};
 use super::page::{Listed, Page};
 
 /// How many jobs one request looks at, give or take a few, if not all that it finds are wanted.
-const LOOKED_AT: i64 = 2_000;
+const LOOKED_AT: i64 = 4_000;
 /// The same where only their ids are looked at.
 const IDS_LOOKED_AT: i64 = 20_000;
 /// Of each place of an index at least so many.
@@ -81,7 +81,6 @@ enum Along {
     Statuses,
     ApplicationsAndStatuses,
     Name,
-    Username,
     Parent,
     Types,
 }
@@ -95,7 +94,6 @@ impl Along {
             Self::Statuses => "statuses",
             Self::ApplicationsAndStatuses => "applications and statuses",
             Self::Name => "name",
-            Self::Username => "username",
             Self::Parent => "parent",
             Self::Types => "types",
         }
@@ -146,7 +144,7 @@ impl DataSvc {
                 let (found, limit) = (ids.len() as i64, page.fetch() - 1);
                 ids.truncate(usize::try_from(limit).map_err(Error::internal)?);
                 let jobs = if ids.is_empty() { Vec::new() } else { documents(connection, &ids, details).await? };
-                // One that was removed meanwhile is no reason to go on before it.
+                // Those at the end may be left out for the length of the others.
                 let is_cut = found > limit || jobs.last().map(|job| job.job_id) != ids.last().copied();
                 let last = jobs.last().map(|job| job.job_id);
                 let next = if is_cut { last.or(ids.last().copied()) } else { horizon };
@@ -253,8 +251,6 @@ impl Wanted {
             (Along::ApplicationsAndStatuses, places.collect())
         } else if let Some(statuses) = rare {
             (Along::Statuses, statuses.iter().map(|status| word(status)).collect())
-        } else if let Some(username) = &filter.username {
-            (Along::Username, vec![word(username)])
         } else if !filter.types.is_empty() && !filter.types.contains(&JobType::Action) {
             let types: BTreeSet<_> = filter.types.iter().map(JobType::as_str).collect();
             (Along::Types, types.into_iter().map(word).collect())
@@ -273,12 +269,12 @@ impl Wanted {
 
     /// Whether all jobs are wanted that are found like that.
     fn is_all_of(&self, along: Along) -> bool {
-        use Along::{Applications, ApplicationsAndStatuses, Name, Parent, Statuses, Types, Username};
+        use Along::{Applications, ApplicationsAndStatuses, Name, Parent, Statuses, Types};
         let Self { applications, statuses, filter } = self;
         (applications.is_none() || matches!(along, Applications | ApplicationsAndStatuses))
             && (statuses.is_none() || matches!(along, Statuses | ApplicationsAndStatuses))
             && (filter.name.is_none() || along == Name)
-            && (filter.username.is_none() || along == Username)
+            && filter.username.is_none()
             && (filter.parent.is_none() || along == Parent)
             && (filter.types.is_empty() || along == Types)
             && filter.plugin.is_none()
@@ -371,16 +367,6 @@ impl Wanted {
                            and ($10::timestamptz is null or created_at < $10)
                        order by name desc, id desc limit $6
                    ) as of_place where $3 = 'name'
-                   union all
-                   select of_place.* from places cross join lateral (
-                       select id, name, status, application, job_type, plugin, username, parent,
-                           row_number() over (order by id desc) as nth
-                       from jobs
-                       where username = places.word and id < $5 and id >= $4
-                           and ($9::timestamptz is null or created_at >= $9)
-                           and ($10::timestamptz is null or created_at < $10)
-                       order by username desc, id desc limit $6
-                   ) as of_place where $3 = 'username'
                    union all
                    select of_place.* from places cross join lateral (
                        select id, name, status, application, job_type, plugin, username, parent,
