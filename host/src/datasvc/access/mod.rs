@@ -5,6 +5,7 @@
 pub(super) mod audit;
 pub(super) mod caller;
 pub(super) mod logins;
+pub(super) mod narrower_tokens;
 pub(super) mod passwords;
 pub(super) mod permissions;
 pub(super) mod secrets;

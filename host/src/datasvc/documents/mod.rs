@@ -3,6 +3,7 @@
 //! A noun is a file, with its types, its rules and its queries.
 
 pub(super) mod applications;
+pub(super) mod build_files;
 pub(super) mod builds;
 pub(super) mod census;
 pub(super) mod file_url;

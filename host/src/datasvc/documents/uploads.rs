@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use sqlx::{Connection as _, PgConnection};
 
+use super::build_files;
 use super::builds::{Files, Packages};
 use super::file_url::FileUrl;
 use crate::datasvc::DataSvc;
@@ -208,14 +209,14 @@ impl DataSvc {
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, claim).await?;
         let updated = sqlx::query!(
-            "update builds set stored = true, master_file = $3, packages = $4, files = $5,
+            "update builds set stored = true, master_file = $3, packages = $4, file_count = $5,
                  revision = nextval('revisions'), updated_at = now()
              where application = $1 and name = $2 and upload = $6",
             claim.application.as_str(),
             claim.name,
             master_file,
             packages as _,
-            files as _,
+            i32::try_from(files.0.len()).map_err(Error::internal)?,
             claim.job_id as _
         )
         .execute(&mut *transaction)
@@ -223,6 +224,7 @@ impl DataSvc {
         if updated.rows_affected() == 0 {
             return Err(Error::conflict(format!("build `{}` no longer waits for this upload", claim.name)));
         }
+        build_files::replace(&mut transaction, &claim.application, &claim.name, files).await?;
         Ok(transaction.commit().await?)
     }
 

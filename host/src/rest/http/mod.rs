@@ -27,4 +27,5 @@ pub(super) mod range;
 pub(super) mod reply;
 pub(super) mod server;
 pub(super) mod session;
+pub(super) mod several;
 pub(super) mod tls;
