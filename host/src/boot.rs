@@ -187,6 +187,7 @@ async fn server_settings(settings: &HttpSettings) -> anyhow::Result<ServerSettin
     Ok(ServerSettings {
         connections: settings.connections as usize,
         requests: settings.requests as usize,
+        reply_bytes: (settings.reply_mib as usize) << 20,
         head_within: Duration::from_secs(settings.head_seconds),
         idle_within: Duration::from_secs(settings.idle_seconds),
         trusted_proxies: TrustedProxies::new(settings.trusted_proxies.clone()),

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use crate::harness::project_root;
 
 /// What each room may name beside itself. What is not listed here, such as `boot`, may name everything.
-const MAY_NAME: [(&str, &[&str]); 10] = [
-    ("rest", &["jobs", "datasvc"]),
+const MAY_NAME: [(&str, &[&str]); 11] = [
+    ("rest", &["jobs", "datasvc", "shares"]),
     ("jobs", &["plugin", "datasvc", "outbound", "storage"]),
     ("plugin", &["datasvc", "outbound", "storage"]),
-    ("datasvc", &["outbound"]),
+    ("datasvc", &["outbound", "shares"]),
+    ("shares", &[]),
     ("outbound", &[]),
     ("storage", &[]),
     ("postgres", &["data_dir"]),

@@ -41,6 +41,8 @@ mod readme;
 mod secrets;
 mod servers;
 mod state_machine;
+mod shares;
+mod standing;
 mod surface;
 mod tls;
 mod tokens;

@@ -92,7 +92,7 @@ impl DataSvc {
         let attempt = Attempt::new(username.as_ref(), from);
         // Before it takes the place of another; and when its turn has come, for those that came at the same time.
         self.admit(&attempt).await?;
-        let turn = self.passwords.turn().await?;
+        let turn = self.passwords.turn(Some(from)).await?;
         // A task of its own: who hangs up meanwhile has failed as well.
         let (svc, named) = (self.clone(), username.clone());
         let checked = tokio::spawn(async move {

@@ -75,7 +75,7 @@ impl<T: DeserializeOwned> FromRequest<Rest> for Args<T> {
     async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let query = of_query(&parts.uri)?;
-        let body = rest.bodies.read(&parts.headers, body).await?;
+        let body = rest.bodies.read(&parts, body).await?;
         let body = of_body(Content::parse_any(&parts.headers, &body).await?);
         read(&merged(query, body)?, Source::Body).map(Self)
     }
@@ -90,7 +90,7 @@ impl<T: DeserializeOwned> FromRequest<Rest> for JsonBody<T> {
             let detail = "this takes its arguments in a JSON body only: a URL is kept in logs and histories";
             return Err(Problem::malformed(detail).with([Fault::in_parameter(&stray.name, "belongs in the body")]));
         }
-        let body = rest.strangers_bodies.read(&parts.headers, body).await?;
+        let body = rest.strangers_bodies.read(&parts, body).await?;
         let body = of_object(Content::parse_json(&parts.headers, &body)?);
         read(&body, Source::Body).map(Self)
     }

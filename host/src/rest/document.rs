@@ -89,7 +89,7 @@ impl FromRequest<Rest> for Change {
     async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let Query(NoQuery {}) = Query::from_request_parts(&mut parts, rest).await?;
-        let body = rest.bodies.read(&parts.headers, body).await?;
+        let body = rest.bodies.read(&parts, body).await?;
         body::patch(&parts.headers, &body).map(Self)
     }
 }

@@ -9,7 +9,7 @@
 //! - [`auth`] gives a handler its caller, [`session`] one that goes on for long, [`client`] the address; [`path`],
 //!   [`args`] and [`parameters`] are what is asked, read from the URL and the body by [`form`], [`body`] and [`json`];
 //! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers
-//!   when something is wrong.
+//!   when something is wrong; [`pretty`] indents it.
 //!
 //! axum's and hyper's types stay in this module.
 
@@ -26,6 +26,7 @@ mod census;
 mod client;
 mod connection;
 mod document;
+mod delivery;
 mod events;
 mod form;
 mod front;
@@ -45,6 +46,7 @@ mod parameters;
 mod path;
 mod plugins;
 mod problem;
+mod pretty;
 mod range;
 mod reply;
 mod server;
@@ -57,9 +59,9 @@ mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::net::IpAddr;
 
 use axum::{Extension, Router, middleware};
-use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::api::Api;
@@ -72,6 +74,7 @@ use crate::jobs::Jobs;
 
 pub use client::TrustedProxies;
 pub use server::{ServerSettings, serve};
+use crate::shares::Shares;
 pub use tls::{Tls, TlsError};
 
 /// What the handlers work with. Cheap to clone.
@@ -85,8 +88,8 @@ pub struct Rest {
     /// For operations that need no token.
     strangers_bodies: Arc<Bodies>,
     body_within: Duration,
-    /// A permit is a file that comes in.
-    uploads: Arc<Semaphore>,
+    /// Its units are files that come in.
+    uploads: Arc<Shares<IpAddr>>,
 }
 
 impl Rest {
@@ -102,7 +105,7 @@ impl Rest {
             bodies: Arc::new(Bodies::of_users(body_within)),
             strangers_bodies: Arc::new(Bodies::of_strangers(body_within)),
             body_within,
-            uploads: Arc::new(Semaphore::new(uploads)),
+            uploads: Shares::new(uploads),
         }
     }
 }
