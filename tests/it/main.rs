@@ -9,6 +9,7 @@ mod access;
 mod actions;
 mod applications;
 mod audit;
+mod bounds;
 mod builds;
 mod cancel;
 mod chaos;

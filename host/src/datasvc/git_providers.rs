@@ -305,7 +305,7 @@ impl DataSvc {
             attributes: provider.attributes.clone(),
         };
         let Change { base_url, auth, attributes } =
-            patch.apply(&Changeable { provider: &provider, auth: &shown }, &changeable)?;
+            patch.apply(&Changeable { provider: &provider, auth: &shown }, &changeable).await?;
         provider.r#type.check(base_url.as_ref())?;
         let is_kept = auth.is_some() && auth == shown;
         if is_kept && base_url != provider.base_url {

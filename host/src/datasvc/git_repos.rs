@@ -189,8 +189,9 @@ impl DataSvc {
             keypair: repo.keypair.clone(),
             attributes: repo.attributes.clone(),
         };
-        let Change { uri, gitprovider, keypair, attributes } = patch.apply(&repo, &changeable)?;
-        if keypair != repo.keypair {
+        let Change { uri, gitprovider, keypair, attributes } = patch.apply(&repo, &changeable).await?;
+        // The keypair goes to wherever the URI says.
+        if keypair != repo.keypair || uri != repo.uri {
             may_use_keypair(caller, keypair.as_ref())?;
         }
         let updated = sqlx::query_as!(

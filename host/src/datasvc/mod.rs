@@ -5,6 +5,7 @@
 //! the job engine and the plugin loader call takes the claim or the host it acts for.
 
 mod applications;
+mod aside;
 mod attributes;
 mod audit;
 mod builds;
@@ -37,6 +38,7 @@ mod pointer;
 mod pool;
 mod queue;
 mod recorder;
+mod quotas;
 mod referrers;
 mod retention;
 mod revision;
@@ -118,5 +120,8 @@ pub struct DataSvc {
     passwords: std::sync::Arc<passwords::PasswordHasher>,
     secrets: Option<std::sync::Arc<secrets::SecretKeys>>,
     intake: intake::Intake,
+    quotas: std::sync::Arc<quotas::Quotas>,
+    /// Where git may be sent to although it is no public host.
+    git_hosts: std::sync::Arc<[crate::outbound::Destination]>,
     recorder: recorder::Recorder,
 }

@@ -198,7 +198,7 @@ impl DataSvc {
             connection: server.connection.members()?,
             attributes: server.attributes.clone(),
         };
-        let Change { environment, driver, connection, attributes } = patch.apply(&server, &changeable)?;
+        let Change { environment, driver, connection, attributes } = patch.apply(&server, &changeable).await?;
         let connection = Connection::read(driver, connection, &server.name)
             .map_err(|error| if driver == server.driver { error } else { of_another_driver(error) })?;
         let updated = sqlx::query_as!(

@@ -185,6 +185,7 @@ impl Value {
 
 /// Fills a struct. What is missing is reported as if it belonged to `home`.
 fn read<T: DeserializeOwned>(arguments: &[Argument], home: Source) -> Result<T, Problem> {
+    check_count(arguments)?;
     let fault_below = |name: &str, below: &str, detail: &str| {
         let given = arguments.iter().find(|argument| argument.name == name);
         match given.map_or(home, |argument| argument.source) {
