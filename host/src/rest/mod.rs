@@ -3,9 +3,10 @@
 //! Knows no rule and no query. Each noun has a file with its handlers, which have four steps: who asks, what for, do
 //! it, reply. Around them:
 //!
-//! - [`server`] accepts connections, [`tls`] encrypts them, [`connection`] answers on one; [`front`] is what every
-//!   request passes, [`api`] is the OpenAPI document;
-//! - [`pace`] reads bodies that may be long, and [`idempotency`] tells whether a request came before;
+//! - [`server`] accepts connections, [`tls`] encrypts them, [`connection`] answers on one and [`delivery`] sends the
+//!   reply; [`front`] is what every request passes, [`api`] is the OpenAPI document;
+//! - [`whole`] reads bodies before handlers are called, [`pace`] those that may be long, and [`idempotency`] tells whether
+//!   a request came before;
 //! - [`auth`] gives a handler its caller, [`session`] one that goes on for long, [`client`] the address; [`path`],
 //!   [`args`] and [`parameters`] are what is asked, read from the URL and the body by [`form`], [`body`] and [`json`];
 //! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers
@@ -25,8 +26,8 @@ mod builds;
 mod census;
 mod client;
 mod connection;
-mod document;
 mod delivery;
+mod document;
 mod events;
 mod form;
 mod front;
@@ -45,8 +46,8 @@ mod page;
 mod parameters;
 mod path;
 mod plugins;
-mod problem;
 mod pretty;
+mod problem;
 mod range;
 mod reply;
 mod server;
@@ -56,10 +57,11 @@ mod tls;
 mod tokens;
 mod uploads;
 mod users;
+mod whole;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use std::net::IpAddr;
 
 use axum::{Extension, Router, middleware};
 use utoipa_axum::router::OpenApiRouter;
@@ -69,12 +71,13 @@ use self::auth::TokenCache;
 use self::body::Bodies;
 use self::front::Front;
 use self::session::Sessions;
+use self::whole::Whole;
 use crate::datasvc::DataSvc;
 use crate::jobs::Jobs;
+use crate::shares::Shares;
 
 pub use client::TrustedProxies;
 pub use server::{ServerSettings, serve};
-use crate::shares::Shares;
 pub use tls::{Tls, TlsError};
 
 /// What the handlers work with. Cheap to clone.
@@ -144,9 +147,11 @@ fn fronted(rest: Rest, routes: OpenApiRouter<Rest>) -> Router {
     let (routes, document) = routes.split_for_parts();
     let api = Arc::new(Api::new(document));
     let front = Arc::new(Front::new(Arc::clone(&api), rest.body_within));
+    let whole = Arc::new(Whole { rest: rest.clone(), api: Arc::clone(&api) });
     routes
         .fallback(front::nothing_there)
         .method_not_allowed_fallback(front::not_allowed)
+        .layer(middleware::from_fn_with_state(whole, whole::whole))
         .layer(Extension(api))
         .layer(middleware::from_fn_with_state(front, front::front))
         .with_state(rest)

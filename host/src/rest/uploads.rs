@@ -192,12 +192,12 @@ async fn upload(
     let url = url.ok_or_else(|| Problem::malformed(neither))?;
     let idempotency = key.map(|key| (key, printed(&parts, &asked, url.as_str().as_bytes())));
     let name = asked.build.to_string();
+    // The body may have taken its time.
+    let caller = rest.asking(&parts).await?;
     let enqueued = rest.jobs.submit_fetch(&caller, asked, url, idempotency).await?;
     Ok(Accepted::job(enqueued, name))
 }
 
-impl Rest {
-    /// A place among the uploads that come in at a time, unless the request says that it is too long: `around` is what
 /// A place among the uploads that come in at a time. It is given to another address where all are taken and this one
 /// has more of them.
 struct UploadPlace {
@@ -219,6 +219,8 @@ fn too_many() -> Problem {
     Problem::busy("too many uploads come in at this moment")
 }
 
+impl Rest {
+    /// A place among the uploads that come in at a time, unless the request says that it is too long: `around` is what
     /// may come beside the file, in bytes.
     fn place_for_upload(&self, parts: &Parts, around: usize) -> Result<UploadPlace, Problem> {
         let most = self.jobs.max_upload_bytes();
@@ -248,7 +250,7 @@ fn too_many() -> Problem {
         let sealed = upload.seal().await?;
         declared.check(&sealed.sha256)?;
         let idempotency = key.map(|key| (key, printed(parts, &asked, &sealed.sha256)));
-        let enqueued = sealed.submit(&session.caller()?, idempotency).await?;
+        let enqueued = sealed.submit(&self.asking(parts).await?, idempotency).await?;
         Ok(Accepted::job(enqueued, asked.build.to_string()))
     }
 }
