@@ -133,7 +133,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let address = listener.local_addr()?;
     let server = server_settings(&settings.http).await?;
     let scheme = if server.tls.is_some() { "https" } else { "http" };
-    let svc = DataSvc::connect(url, settings.database_connections).await?;
+    let svc = DataSvc::connect(url, settings.database_connections).await?.allow_git_hosts(settings.git_hosts.clone());
     let secret_key_file = settings.secret_key_file();
     let unusable = || format!("the secret key in {} cannot be used", secret_key_file.display());
     let keys =

@@ -252,7 +252,12 @@ async fn every_noun_is_created_read_listed_changed_and_removed() {
             json!({ "packages": rules }),
             json!({ "packages": { "web": { "prefix": "a/" } } }),
         ),
-        ("/app/a/gitrepos", "name", json!({ "existing": true, "uri": "/srv/a.git" }), json!({ "uri": "/srv/b.git" })),
+        (
+            "/app/a/gitrepos",
+            "name",
+            json!({ "existing": true, "uri": "https://git.example.com/a.git" }),
+            json!({ "uri": "https://git.example.com/b.git" }),
+        ),
         (
             "/app/a/gitdeploys",
             "name",

@@ -14,6 +14,7 @@ mod census;
 mod connections;
 mod error;
 mod file_url;
+mod git_hosts;
 mod git_providers;
 mod git_repos;
 mod git_uri;
@@ -37,8 +38,8 @@ mod plugins;
 mod pointer;
 mod pool;
 mod queue;
-mod recorder;
 mod quotas;
+mod recorder;
 mod referrers;
 mod retention;
 mod revision;
@@ -119,9 +120,9 @@ pub struct DataSvc {
     engine: connections::Connections,
     passwords: std::sync::Arc<passwords::PasswordHasher>,
     secrets: Option<std::sync::Arc<secrets::SecretKeys>>,
-    intake: intake::Intake,
     quotas: std::sync::Arc<quotas::Quotas>,
     /// Where git may be sent to although it is no public host.
     git_hosts: std::sync::Arc<[crate::outbound::Destination]>,
+    intake: intake::Intake,
     recorder: recorder::Recorder,
 }
