@@ -237,7 +237,8 @@ async fn first_password(svc: &DataSvc, given: Option<&str>) -> anyhow::Result<Op
     match given {
         Some("") => anyhow::bail!("the administrator's password is empty: give one, or leave it out to have one made"),
         Some(given) => {
-            svc.ensure_administrator(given).await?;
+            let unfit = "the administrator's password cannot be taken";
+            svc.ensure_administrator(given).await.context(unfit)?;
             Ok(None)
         }
         None => {

@@ -89,12 +89,13 @@ impl DataSvc {
     /// Makes the administrator if there is no user yet, with this password; true if it was made.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Invalid`] if it is no password; [`Error::Unavailable`].
     pub async fn ensure_administrator(&self, password: &str) -> Result<bool> {
         if self.has_users().await? {
             return Ok(false);
         }
-        let hash = self.passwords.hash(password.to_owned()).await?;
+        check_password(password)?;
+        let hash = self.passwords.hash(None, password.to_owned()).await?;
         // Several servers may start on a new database at once: the first one's password holds.
         let made = sqlx::query!(
             "insert into users (name, password_hash, permissions) values ($1, $2, $3) on conflict (name) do nothing",
@@ -229,12 +230,29 @@ impl DataSvc {
     /// left who may manage users.
     pub async fn delete_user(&self, caller: &Caller, name: &UserName, expected: &Expected) -> Result<()> {
         caller.require_global(Permission::Write)?;
-        let mut transaction = self.change(caller, "users.delete").await?;
-        let user = locked(&mut transaction, name).await?;
-        expected.check(user.revision, Kind::User, name)?;
-        caller.require_cover(&user.permissions)?;
-        if user.permissions.on_global("write") {
-            another_administrator(&mut transaction, name).await?;
+        for _ in 0..MAX_ATTEMPTS {
+            let seen = found(&self.pool, name).await?.permissions;
+            require_cover(caller, &seen).await?;
+            let mut transaction = self.change_of_rights(caller, "users.delete").await?;
+            let user = found(&mut *transaction, name).await?;
+            if user.permissions != seen {
+                transaction.rollback().await?;
+                continue;
+            }
+            expected.check(user.revision, Kind::User, name)?;
+            if user.permissions.on_global("write") {
+                another_administrator(&mut transaction, name).await?;
+            }
+            // Who gets this name one day is somebody else.
+            sqlx::query!(
+                "update jobs set idempotency_key = null, idempotency_fingerprint = null
+                 where username = $1 and idempotency_key is not null",
+                name.as_str()
+            )
+            .execute(&mut *transaction)
+            .await?;
+            sqlx::query!("delete from users where name = $1", name.as_str()).execute(&mut *transaction).await?;
+            return transaction.deleted(None, name, &user).await;
         }
         Err(busy(name))
     }
@@ -289,7 +307,11 @@ impl EffectivePermissions {
 fn plan(caller: &Caller, user: &User, patch: &Patch, expected: &Expected) -> Result<Change> {
     expected.check(user.revision, Kind::User, &user.username)?;
     let shown = Change { permissions: user.permissions.clone(), attributes: user.attributes.clone(), password: None };
-    let change: Change = patch.apply(user, &shown)?;
+    let change: Change = patch.apply_here(user, &shown)?;
+    // A scope says what a token may do, and nothing that its user may do as who they are.
+    if caller.narrowed_token().is_some() {
+        caller.require_global(Permission::Write)?;
+    }
     if change.permissions != user.permissions {
         caller.require_global(Permission::Write)?;
         change.permissions.check()?;

@@ -39,7 +39,7 @@ impl<T: Serialize> IntoResponse for Document<T> {
 #[derive(IntoParams)]
 #[into_params(names("If-Match"), parameter_in = Header)]
 pub(super) struct IfMatch(
-    /// The `ETag` of the version that is meant; `*` and none at all mean any.
+    /// The `ETag` of the version that is meant; `*`, or no such header, means any.
     #[param(value_type = Option<String>, example = "\"17\"")]
     pub(super) Expected,
 );
@@ -55,8 +55,11 @@ impl FromRequestParts<Rest> for IfMatch {
 fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
     let sent: Result<Vec<&str>, _> = headers.get_all(header::IF_MATCH).iter().map(HeaderValue::to_str).collect();
     let sent = sent.map_err(|_| Problem::malformed("`If-Match` is ASCII"))?.join(",");
-    if matches!(sent.trim(), "" | "*") {
+    if sent.trim() == "*" || !headers.contains_key(header::IF_MATCH) {
         return Ok(Expected::Any);
+    }
+    if sent.trim().is_empty() {
+        return Err(Problem::malformed("`If-Match` is empty: leave it out, or send the `ETag` that is meant"));
     }
     let mut revisions = Vec::new();
     let mut rest = sent.trim();
