@@ -67,6 +67,17 @@ async fn very_many_entries_leave_room_for_other_lines() {
 }
 
 #[tokio::test]
+async fn very_many_lines_of_one_call_leave_room_for_other_lines() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    let job = host.run_action("hostile", "CallFlood", "").await;
+    let shown = trace(&host.client, &job).await;
+    let lines = shown["trace"].as_array().unwrap();
+    assert_eq!((lines.len(), &lines[999]["text"]), (1000, &json!("that was all")), "{:#}", lines[999]);
+    assert_eq!(shown["trace_dropped"], 201);
+}
+
+#[tokio::test]
 async fn what_a_plugin_wrote_before_it_crashed_is_for_those_only_who_may_see_the_trace() {
     let host = TestHost::with_plugins(&["misbehave"]).await;
     host.create_application("hostile").await;

@@ -70,6 +70,8 @@ impl DataSvc {
                 intake: Intake::open(engine.clone()),
                 passwords: Arc::new(PasswordHasher::new()),
                 secrets: None,
+                quotas: Arc::default(),
+                git_hosts: Arc::from([]),
                 reads: Connections::of(pool.clone(), max_connections / 4),
                 pool,
                 engine,

@@ -7,6 +7,7 @@ pub(super) mod caller;
 pub(super) mod logins;
 pub(super) mod passwords;
 pub(super) mod permissions;
+pub(super) mod quotas;
 pub(super) mod secrets;
 pub(super) mod tokens;
 pub(super) mod users;

@@ -28,6 +28,9 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a token may last.
 const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// How many tokens are removed by one statement.
+const REMOVED_AT_ONCE: i64 = 1_000;
+
 /// How many characters of a token behind [`PREFIX`] are too many to be shown.
 const TELLING: usize = 32;
 
@@ -92,7 +95,7 @@ impl DataSvc {
         let attempt = Attempt::new(username.as_ref(), from);
         // Before it takes the place of another; and when its turn has come, for those that came at the same time.
         self.admit(&attempt).await?;
-        let turn = self.passwords.turn().await?;
+        let turn = self.passwords.turn(Some(from)).await?;
         // A task of its own: who hangs up meanwhile has failed as well.
         let (svc, named) = (self.clone(), username.clone());
         let checked = tokio::spawn(async move {
@@ -103,7 +106,7 @@ impl DataSvc {
         let username = username.ok_or(Error::WrongPassword)?;
         let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
         let (id, digest) = (TokenId::new(), Digest::of(token.as_bytes()));
-        let author = Author::User { name: &username, token: id, address: Some(from) };
+        let author = Author::User { name: &username, token: id, address: Some(from), permissions: None };
         let mut transaction = self.change(author, "tokens.create").await?;
         // A change of the password ends the tokens that there are: it waits for this one, or this one for it.
         sqlx::query_scalar!(
@@ -119,6 +122,8 @@ impl DataSvc {
             r#"with own as (
                    insert into logins (username, address, succeeded_at) values ($2, $6, now())
                    on conflict (username, address) do update set failures = 0, succeeded_at = now()
+               ), expired as (
+                   delete from tokens where username = $2 and expires_at <= now()
                )
                insert into tokens (id, username, secret_sha256, expires_at, scope)
                values ($1, $2, $3, now() + make_interval(secs => $4), $5)
@@ -243,12 +248,27 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::Token, id))
     }
 
+    /// Removes tokens that expired longer than `age` ago, at most some hundred. Returns how many: with 0 there are none
+    /// left for now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn remove_old_tokens(&self, age: Duration) -> Result<u64> {
+        let removed = sqlx::query!(
+            "delete from tokens where id in (
+                 select id from tokens where expires_at < now() - make_interval(secs => $1) order by expires_at limit $2)",
+            age.as_secs_f64(),
+            REMOVED_AT_ONCE
+        );
+        Ok(removed.execute(&self.pool).await?.rows_affected())
+    }
+
     /// Revokes a token. One that is narrower than its user revokes only itself.
     ///
     /// # Errors
     /// [`Error::NotFound`], also for another user's token without write permission on `_global`.
     pub async fn delete_token(&self, caller: &Caller, id: TokenId) -> Result<()> {
-        let mut transaction = self.change(caller, "tokens.delete").await?;
+        let mut transaction = self.change_of_tokens(caller, "tokens.delete").await?;
         let token = sqlx::query_as!(
             Token,
             r#"delete from tokens where id = $1 and ($2::text is null or username = $2 and ($3::uuid is null or id = $3))

@@ -2,6 +2,7 @@
 //! bounded, and written with the job's end.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -105,8 +106,8 @@ pub(in crate::datasvc) struct Tracer(Mutex<Traced>);
 struct Traced {
     lines: Vec<TraceLine>,
     bytes: usize,
-    /// How many of the lines are about frequent calls.
-    frequent: usize,
+    /// How many lines there are of each kind.
+    kinds: HashMap<Cow<'static, str>, usize>,
     dropped: usize,
 }
 
@@ -120,17 +121,10 @@ impl Tracer {
         outcome: Cow<'static, str>,
         took: Duration,
     ) {
-        let mut traced = self.lock();
-        let is_frequent = FREQUENT.contains(&&*call);
-        if is_frequent && traced.frequent == MAX_FREQUENT_LINES {
-            traced.dropped += 1;
-        } else if traced.take(call.len() + target.len()) {
-            traced.frequent += usize::from(is_frequent);
-            let at = OffsetDateTime::now_utc() - took;
-            let duration_ms = took.as_micros() as f64 / 1000.0;
-            let event = TraceEvent::Call { call, target: cut(target), outcome, duration_ms };
-            traced.lines.push(TraceLine { at, plugin: Some(plugin.clone()), event });
-        }
+        let at = OffsetDateTime::now_utc() - took;
+        let duration_ms = took.as_micros() as f64 / 1000.0;
+        let event = || TraceEvent::Call { call: call.clone(), target: cut(target), outcome, duration_ms };
+        self.lock().add(at, plugin, kind_of(&call), call.len() + target.len(), event);
     }
 
     /// Adds a line of output.
@@ -141,13 +135,8 @@ impl Tracer {
         level: &'static str,
         text: &str,
     ) {
-        let mut traced = self.lock();
-        if traced.take(text.len()) {
-            let at = OffsetDateTime::now_utc();
-            let (stream, level) = (stream.into(), level.into());
-            let event = TraceEvent::Output { stream, level, text: cut(text) };
-            traced.lines.push(TraceLine { at, plugin: Some(plugin.clone()), event });
-        }
+        let event = || TraceEvent::Output { stream: stream.into(), level: level.into(), text: cut(text) };
+        self.lock().add(OffsetDateTime::now_utc(), plugin, stream.into(), text.len(), event);
     }
 
     /// The lines as JSON, and how many more there were. None: there are none.
@@ -167,15 +156,74 @@ impl Tracer {
 }
 
 impl Traced {
-    /// Takes room for a line with texts of so many bytes, or counts it as dropped.
-    fn take(&mut self, bytes: usize) -> bool {
-        if self.lines.len() >= MAX_LINES || self.bytes + bytes > MAX_BYTES {
+    /// Adds a line with texts of so many bytes. Where there is no room, one of another kind goes if there are more of
+    /// those, the newest of them; so that no call, however often it is made, keeps all others out.
+    fn add(
+        &mut self,
+        at: OffsetDateTime,
+        plugin: &PluginName,
+        kind: Cow<'static, str>,
+        bytes: usize,
+        event: impl FnOnce() -> TraceEvent,
+    ) {
+        let of_kind = self.kinds.get(&kind).copied().unwrap_or(0);
+        let is_frequent = FREQUENT.contains(&&*kind);
+        if is_frequent && self.frequent() == MAX_FREQUENT_LINES || !self.make_room(of_kind, bytes) {
             self.dropped += 1;
-            return false;
+            return;
         }
         self.bytes += bytes;
+        *self.kinds.entry(kind).or_default() += 1;
+        self.lines.push(TraceLine { at, plugin: Some(plugin.clone()), event: event() });
+    }
+
+    fn make_room(&mut self, of_kind: usize, bytes: usize) -> bool {
+        while self.lines.len() >= MAX_LINES || self.bytes + bytes > MAX_BYTES {
+            let most = self.kinds.iter().max_by_key(|(_, lines)| **lines).map(|(kind, lines)| (kind.clone(), *lines));
+            let Some((kind, _)) = most.filter(|(_, lines)| *lines > of_kind + 1) else { return false };
+            self.drop_newest(&kind);
+        }
         true
     }
+
+    fn drop_newest(&mut self, kind: &Cow<'static, str>) {
+        let newest = self.lines.iter().rposition(|line| line.event.kind() == *kind);
+        if let Some(at) = newest {
+            self.bytes = self.bytes.saturating_sub(self.lines.remove(at).event.bytes());
+            self.dropped += 1;
+        }
+        if let Some(lines) = self.kinds.get_mut(kind) {
+            *lines -= 1;
+        }
+    }
+
+    /// How many of the lines are about frequent calls.
+    fn frequent(&self) -> usize {
+        FREQUENT.iter().filter_map(|call| self.kinds.get(*call)).sum()
+    }
+}
+
+impl TraceEvent {
+    /// What it shares its part of a trace with.
+    fn kind(&self) -> Cow<'static, str> {
+        match self {
+            Self::Call { call, .. } => kind_of(call),
+            Self::Output { stream, .. } => stream.clone(),
+        }
+    }
+
+    /// How long its texts are, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Call { call, target, .. } => call.len() + target.len(),
+            Self::Output { text, .. } => text.len(),
+        }
+    }
+}
+
+/// A call is a kind of its own; requests are one, whatever their methods, which a plugin can make up.
+fn kind_of(call: &Cow<'static, str>) -> Cow<'static, str> {
+    if call.starts_with("http.") { "http".into() } else { call.clone() }
 }
 
 fn cut(text: &str) -> String {

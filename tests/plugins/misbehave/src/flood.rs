@@ -35,6 +35,14 @@ pub(crate) fn entries(_: &ActionCall) -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn calls(call: &ActionCall) -> Result<()> {
+    for _ in 0..1200 {
+        applications::get(&call.application)?;
+    }
+    log::info!("that was all");
+    Ok(())
+}
+
 /// Each of which is taken.
 pub(crate) fn so_many_entries(call: &ActionCall) -> Result<()> {
     for _ in 0..call.parameter("count")? {

@@ -20,6 +20,7 @@ elita_plugin::plugin! {
             action("StdoutFlood", flood::stdout),
             action("StderrFlood", flood::stderr),
             action("EntryFlood", flood::entries),
+            action("CallFlood", flood::calls),
             action("Entries", flood::so_many_entries).parameter("count", "integer", "how many"),
             action("HandleFlood", flood::handles),
             action("MemoryBomb", flood::memory),
