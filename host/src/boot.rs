@@ -143,7 +143,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let address = listener.local_addr()?;
     let server = server_settings(&settings.http).await?;
     let scheme = if server.tls.is_some() { "https" } else { "http" };
-    let svc = DataSvc::connect(url, settings.database_connections).await?;
+    let svc = DataSvc::connect(url, settings.database_connections).await?.allow_git_hosts(settings.git_hosts.clone());
     let secret_key_file = settings.secret_key_file();
     let unusable = || format!("the secret key in {} cannot be used", secret_key_file.display());
     let keys =
@@ -211,6 +211,7 @@ async fn server_settings(settings: &HttpSettings) -> anyhow::Result<ServerSettin
     Ok(ServerSettings {
         connections: settings.connections as usize,
         requests: settings.requests as usize,
+        reply_bytes: (settings.reply_mib as usize) << 20,
         head_within: Duration::from_secs(settings.head_seconds),
         idle_within: Duration::from_secs(settings.idle_seconds),
         trusted_proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
@@ -264,7 +265,8 @@ async fn first_password(svc: &DataSvc, given: Option<&str>) -> anyhow::Result<Op
     match given {
         Some("") => anyhow::bail!("the administrator's password is empty: give one, or leave it out to have one made"),
         Some(given) => {
-            svc.ensure_administrator(given).await?;
+            let unfit = "the administrator's password cannot be taken";
+            svc.ensure_administrator(given).await.context(unfit)?;
             Ok(None)
         }
         None => {

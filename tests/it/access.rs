@@ -274,7 +274,7 @@ fn permissions(caller: &str) -> Value {
 }
 
 /// One of every kind, called `name`, with the path that makes it.
-fn everything(name: &str) -> Vec<(&'static str, Value)> {
+pub(crate) fn everything(name: &str) -> Vec<(&'static str, Value)> {
     vec![
         ("/app/hostile/builds", json!({ "build_name": name })),
         ("/app/hostile/builds", json!({ "build_name": format!("{name}-builds.upload") })),
@@ -290,11 +290,11 @@ fn everything(name: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn repo(name: &str) -> Value {
+pub(crate) fn repo(name: &str) -> Value {
     json!({ "name": name, "existing": true, "uri": "https://git.example/shop.git" })
 }
 
-fn gitdeploy(name: &str) -> Value {
+pub(crate) fn gitdeploy(name: &str) -> Value {
     let location = json!({ "path": format!("/srv/{name}"), "gitrepo": "base", "default_branch": "master" });
     json!({ "name": name, "package": "master", "location": location })
 }
@@ -308,7 +308,7 @@ fn credentials(username: &str) -> Value {
 }
 
 /// The query and the body of a request that only a missing permission can keep from being done.
-fn arguments(operation: &str, caller: &str) -> (String, Option<Value>) {
+pub(crate) fn arguments(operation: &str, caller: &str) -> (String, Option<Value>) {
     let (noun, verb) = operation.split_once('.').unwrap();
     let path = match noun {
         "applications" => "/app",

@@ -339,6 +339,58 @@ async fn an_administrators_password_that_is_given_is_said_nowhere() {
 }
 
 #[tokio::test]
+async fn a_token_that_has_expired_goes_when_its_user_logs_in_again() {
+    let host = TestHost::start().await;
+    let short = log_in(&host, json!({ "username": "admin", "password": PASSWORD, "expires_in": 1 })).await;
+    let path = format!("/global/tokens/{}", token_id(&short));
+    assert_eq!(host.client.get(&path).await.status, 200);
+    eventually("the token to be gone", async || {
+        log_in(&host, json!({ "username": "admin", "password": PASSWORD })).await;
+        (host.client.get(&path).await.status == 404).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_administrators_password_that_is_too_short_is_refused() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let database = Database::empty().await;
+    let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url];
+    let (code, stderr) = Program::serve_with(&[("ELITA_ADMIN_PASSWORD", "short")], &flags).ended().await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("8 to 1024 characters"), "{stderr}");
+}
+
+#[tokio::test]
+async fn what_others_have_access_to_is_not_used_as_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let data_dir = tempfile::tempdir().unwrap();
+    set(data_dir.path(), 0o755);
+    let (database, key) = (Database::new().await, data_dir.path().join("secret.key"));
+    let flags = [
+        ["--data-dir", data_dir.path().to_str().unwrap()],
+        ["--database-url", &database.url],
+        ["--secret-key-file", key.to_str().unwrap()],
+    ]
+    .concat();
+    let mut first = Program::serve(&flags);
+    first.ready("").await;
+    assert_eq!(mode(data_dir.path()), 0o700);
+    let log = stop(first).await;
+    assert!(log.contains("others had access to the data directory"), "{log}");
+    set(&key, 0o644);
+    let (code, stderr) = Program::serve(&flags).ended().await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("chmod go=") && stderr.contains("secret.key"), "{stderr}");
+    set(&key, 0o600);
+    Program::serve(&flags).ready("").await;
+}
+
+#[tokio::test]
 async fn an_empty_administrators_password_is_refused_and_nobody_is_made() {
     let data_dir = tempfile::tempdir().unwrap();
     let database = Database::empty().await;

@@ -194,6 +194,38 @@ async fn a_token_does_no_more_than_its_scope() {
 }
 
 #[tokio::test]
+async fn a_token_with_a_scope_changes_nothing_of_its_user() {
+    let host = TestHost::start().await;
+    host.client.post("/global/users", &ada(&json!({}))).await;
+    let log_in = json!({ "username": "ada", "password": "her own secret", "scope": {} });
+    let reply = host.client.anonymous().post("/global/tokens", &log_in).await;
+    let narrow = host.client.with_token(reply.body["token"].as_str().unwrap());
+    for change in [json!({ "attributes": { "a": 1 } }), json!({ "password": "another secret" })] {
+        let refused = narrow.patch("/global/users/ada", &change).await;
+        assert_eq!((refused.status, &refused.body["code"]), (403, &json!("denied")), "{refused}");
+    }
+    assert_eq!(narrow.get("/global/users/ada").await.body["attributes"], json!({}));
+}
+
+#[tokio::test]
+async fn who_gets_the_name_of_a_user_does_not_get_their_jobs() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    let permissions = json!({ "actions": { "hostile": { "*": "execute" } } });
+    let mut jobs = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(host.client.post("/global/users", &ada(&permissions)).await.status, 201);
+        let ada = log_in(&host, "ada", "her own secret").await;
+        let request = ada.request(reqwest::Method::POST, "/app/hostile/actions/Noop").header("Idempotency-Key", "once");
+        let accepted = ada.send(request).await;
+        assert_eq!(accepted.status, 202, "{accepted}");
+        jobs.push(accepted.body["job_id"].clone());
+        assert_eq!(host.client.delete("/global/users/ada").await.status, 204);
+    }
+    assert_ne!(jobs[0], jobs[1]);
+}
+
+#[tokio::test]
 async fn what_is_no_user_is_refused_where_it_is_wrong() {
     let host = TestHost::start().await;
     for (new, fault) in [

@@ -90,6 +90,9 @@ pub struct DataSvc {
     engine: ground::connections::Connections,
     passwords: std::sync::Arc<access::passwords::PasswordHasher>,
     secrets: Option<std::sync::Arc<access::secrets::SecretKeys>>,
+    quotas: std::sync::Arc<access::quotas::Quotas>,
+    /// Where git may be sent to although it is no public host.
+    git_hosts: std::sync::Arc<[crate::outbound::Destination]>,
     intake: jobs::intake::Intake,
     recorder: jobs::recorder::Recorder,
 }

@@ -86,6 +86,8 @@ impl DataSvc {
                 intake: Intake::open(engine.clone()),
                 passwords: Arc::new(PasswordHasher::new()),
                 secrets: None,
+                quotas: Arc::default(),
+                git_hosts: Arc::from([]),
                 reads: Connections::of(pool.clone(), max_connections / 4),
                 lists: Connections::of(lists, share),
                 pool,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::aside::aside;
 use super::caller::Caller;
 use super::permissions::Permissions;
 use super::tokens::{NewToken, NewTokenRow, TokenTerms};
@@ -25,7 +26,7 @@ impl DataSvc {
         let scope = match (terms.scope, permissions.scope()) {
             (asked, None) => asked.cloned(),
             (None, held) => held.cloned(),
-            (Some(asked), Some(held)) => Some(within(held.clone(), asked.clone()).await?),
+            (Some(asked), Some(held)) => Some(within(caller, held.clone(), asked.clone()).await?),
         };
         let mut transaction = self.change(caller, "tokens.create").await?;
         // Who takes the token in use away waits for this, or this for them.
@@ -52,8 +53,7 @@ impl DataSvc {
 }
 
 /// The scope that is asked for, if it is within the one that is held. To compare them may take long.
-async fn within(held: Permissions, asked: Permissions) -> Result<Permissions> {
-    let compared = tokio::task::spawn_blocking(move || held.cover(&asked).then_some(asked));
-    let within = compared.await.map_err(Error::internal)?;
+async fn within(caller: &Caller, held: Permissions, asked: Permissions) -> Result<Permissions> {
+    let within = aside(caller, move || held.cover(&asked).map(|covers| covers.then_some(asked))).await??;
     within.ok_or_else(|| Error::Denied { reason: "this scope is wider than that of the token in use".into() })
 }

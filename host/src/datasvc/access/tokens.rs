@@ -35,6 +35,8 @@ const MAX_NAME_CHARS: usize = 128;
 const MAX_CLIENT_CHARS: usize = 200;
 /// How old the time may be at which a token was used last, in seconds: so seldom it is written.
 const NOTED_EVERY: f64 = 60.0;
+/// How many tokens are removed by one statement.
+const REMOVED_AT_ONCE: i64 = 1_000;
 
 /// How many characters of a token behind [`PREFIX`] are too many to be shown.
 const TELLING: usize = 32;
@@ -171,7 +173,7 @@ impl DataSvc {
         let attempt = Attempt::new(username.as_ref(), from);
         // Before it takes the place of another; and when its turn has come, for those that came at the same time.
         self.admit(&attempt).await?;
-        let turn = self.passwords.turn().await?;
+        let turn = self.passwords.turn(Some(from)).await?;
         // A task of its own: who hangs up meanwhile has failed as well.
         let (svc, named) = (self.clone(), username.clone());
         let checked = tokio::spawn(async move {
@@ -181,7 +183,7 @@ impl DataSvc {
         let (attempt, hash) = checked.await.map_err(Error::internal)??;
         let username = username.ok_or(Error::WrongPassword)?;
         let id = TokenId::new();
-        let author = Author::User { name: &username, token: id, address: Some(from) };
+        let author = Author::User { name: &username, token: id, address: Some(from), permissions: None };
         let mut transaction = self.change(author, "tokens.create").await?;
         // A change of the password ends the tokens that there are: it waits for this one, or this one for it.
         sqlx::query_scalar!(
@@ -193,7 +195,8 @@ impl DataSvc {
         .await?
         .ok_or(Error::WrongPassword)?;
         sqlx::query!(
-            "insert into logins (username, address, succeeded_at) values ($1, $2, now())
+            "with expired as (delete from tokens where username = $1 and expires_at <= now())
+             insert into logins (username, address, succeeded_at) values ($1, $2, now())
              on conflict (username, address) do update set failures = 0, succeeded_at = now()",
             username.as_str(),
             attempt.address()
@@ -341,12 +344,27 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::Token, id))
     }
 
+    /// Removes tokens that expired longer than `age` ago, at most some hundred. Returns how many: with 0 there are none
+    /// left for now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn remove_old_tokens(&self, age: Duration) -> Result<u64> {
+        let removed = sqlx::query!(
+            "delete from tokens where id in (
+                 select id from tokens where expires_at < now() - make_interval(secs => $1) order by expires_at limit $2)",
+            age.as_secs_f64(),
+            REMOVED_AT_ONCE
+        );
+        Ok(removed.execute(&self.pool).await?.rows_affected())
+    }
+
     /// Revokes a token. One that is narrower than its user revokes only itself.
     ///
     /// # Errors
     /// [`Error::NotFound`], also for another user's token without write permission on `_global`.
     pub async fn delete_token(&self, caller: &Caller, id: TokenId) -> Result<()> {
-        let mut transaction = self.change(caller, "tokens.delete").await?;
+        let mut transaction = self.change_of_tokens(caller, "tokens.delete").await?;
         let token = sqlx::query_as!(
             Token,
             r#"delete from tokens where id = $1 and ($2::text is null or username = $2 and ($3::uuid is null or id = $3))

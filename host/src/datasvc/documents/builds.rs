@@ -246,7 +246,7 @@ impl DataSvc {
         let mut transaction = self.change(caller, "builds.update").await?;
         let build = locked(&mut transaction, application, name).await?;
         expected.check(build.revision, Kind::Build, name)?;
-        let Change { attributes } = patch.apply(&build, &Change { attributes: build.attributes.clone() })?;
+        let Change { attributes } = patch.apply(&build, &Change { attributes: build.attributes.clone() }).await?;
         let updated = sqlx::query_as!(
             Build,
             r#"update builds set attributes = $3, revision = nextval('revisions'), updated_at = now()

@@ -29,9 +29,18 @@ impl FromRequestParts<Rest> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, rest: &Rest) -> Result<Self, Response> {
-        let caller = caller(rest, &parts.headers).await.map_err(Problem::into_response)?;
-        let client = ClientAddress::from_request_parts(parts, rest).await.map_err(Problem::into_response)?;
-        Ok(caller.at(client.ip()))
+        rest.asking(parts).await.map_err(Problem::into_response)
+    }
+}
+
+impl Rest {
+    /// Who asks, by now.
+    ///
+    /// # Errors
+    /// 401 without a token that is valid.
+    pub(in crate::rest) async fn asking(&self, parts: &Parts) -> Result<Caller, Problem> {
+        let caller = self.tokens.caller_of(&self.svc, token(&parts.headers)?).await?;
+        Ok(caller.at(ClientAddress::of_request(parts)?.ip()))
     }
 }
 
