@@ -7,6 +7,7 @@
 mod actions;
 mod bindings;
 mod catalog;
+mod check;
 mod components;
 mod convert;
 mod cpu;
@@ -47,6 +48,7 @@ use crate::storage::Storage;
 
 pub use self::actions::Asked;
 pub use self::catalog::FoundAction;
+pub use self::check::{Looked, look_at};
 pub use self::error::RunError;
 pub use self::limits::Limits;
 pub use self::loader::Loader;
