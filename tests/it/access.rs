@@ -19,7 +19,7 @@ const TABLE: &str = "
     about.root             200   200   200    200    200
     health.live            200   200   200    200    200
     health.ready           200   200   200    200    200
-    openapi.get            401   200   200    200    200
+    openapi.get            200   200   200    200    200
 
     applications.list      401   200   200    200    200
     applications.create    401   403   201    403    403
@@ -35,6 +35,7 @@ const TABLE: &str = "
     builds.get             401   200   200    403    403
     builds.update          401   403   200    403    403
     builds.delete          401   403   204    403    403
+    builds.files           401   200   200    403    403
     builds.package         401   404   404    403    403
     builds.upload          401   403   202    403    403
     builds.upload-file     401   403   202    403    403
@@ -111,8 +112,8 @@ const TABLE: &str = "
     tokens.get             401   404   404    404    200
     tokens.delete          401   404   404    404    204
 
-    plugins.list           401   403   403    403    200
-    plugins.get            401   403   403    403    200
+    plugins.list           401   200   200    200    200
+    plugins.get            401   200   200    404    200
     audit.list             401   403   403    403    200
 ";
 

@@ -29,6 +29,7 @@ mod keypairs;
 mod languages;
 mod layering;
 mod limits;
+mod lists;
 mod logins;
 mod openapi;
 mod outbound;

@@ -46,6 +46,7 @@ async fn every_operation_has_a_name() {
     audit.list
     builds.create
     builds.delete
+    builds.files
     builds.get
     builds.list
     builds.package
@@ -265,6 +266,7 @@ async fn replies_have_the_members_that_are_declared() {
         ("/job/{id}", &job),
         ("/job/{id}", &format!("{job}?results=true&trace=true")),
         ("/job/{id}/data", &format!("{job}/data")),
+        ("/job", "/job?details=true&counts=true"),
     ] {
         let reply = host.client.get(path).await;
         assert_eq!(reply.status, 200, "{path}: {reply}");

@@ -50,6 +50,36 @@ async fn effective_permissions_are_computed_for_what_there_is() {
 }
 
 #[tokio::test]
+async fn whoever_asks_is_current_and_sees_what_the_token_in_use_may_do() {
+    let host = TestHost::start().await;
+    host.create_application("shop").await;
+    host.create_application("blog").await;
+    host.client.post("/global/users", &ada(&json!({ "apps": { "*": "read/write" } }))).await;
+    let whole = log_in(&host, "ada", "her own secret").await;
+    let scope = json!({ "apps": { "shop": "read" } });
+    let login = json!({ "username": "ada", "password": "her own secret", "scope": scope });
+    let token = host.client.anonymous().post("/global/tokens", &login).await;
+    let narrowed = host.client.with_token(token.body["token"].as_str().unwrap());
+
+    let named = host.client.get("/global/users/ada").await;
+    for client in [&whole, &narrowed] {
+        let current = client.get("/global/users/current").await;
+        assert_eq!((&current.body, current.header("etag")), (&named.body, named.header("etag")), "{current}");
+    }
+    let shown = whole.get("/global/users/current/permissions").await;
+    assert_eq!(shown.body["apps"], json!({ "blog": "read/write", "shop": "read/write" }), "{shown}");
+    let shown = narrowed.get("/global/users/current/permissions").await;
+    assert_eq!(shown.body["apps"], json!({ "shop": "read" }), "{shown}");
+    assert_eq!(
+        whole.patch("/global/users/current", &json!({ "attributes": { "a": 1 } })).await.body["username"],
+        "ada"
+    );
+    assert_eq!(host.client.anonymous().get("/global/users/current").await.status, 401);
+    let taken = json!({ "username": "current", "password": "long enough" });
+    assert_eq!(host.client.post("/global/users", &taken).await.fault(), (422, "/username"));
+}
+
+#[tokio::test]
 async fn users_change_their_own_password_and_attributes_and_nothing_else() {
     let host = TestHost::start().await;
     host.client.post("/global/users", &ada(&json!({ "apps": { "shop": "read" } }))).await;

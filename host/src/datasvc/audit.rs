@@ -204,9 +204,6 @@ impl DataSvc {
         caller.require_global(Permission::Read)?;
         let AuditFilter { operation, application, name, username, plugin, since, until } = filter;
         let after = page.after_as(|cursor| cursor.parse::<i64>().map_err(|_| Error::invalid("after", "no number")))?;
-        let mut transaction = self.pool.begin().await?;
-        // A plan for these filters, and not one that fits all: each has an index of its own.
-        sqlx::query!("set local plan_cache_mode = force_custom_plan").execute(&mut *transaction).await?;
         let rows = sqlx::query_as!(
             AuditEntry,
             r#"select id as audit_id, at, operation, application, name, username as "username: UserName",
@@ -231,11 +228,10 @@ impl DataSvc {
             *since,
             *until,
             page.fetch()
-        )
-        .fetch(&mut *transaction);
-        let listed = page.gather(rows, |entry| entry.audit_id.to_string()).await?;
-        transaction.commit().await?;
-        Ok(listed)
+        );
+        self.lists
+            .run(async |connection| page.gather(rows.fetch(connection), |entry| entry.audit_id.to_string()).await)
+            .await
     }
 
     /// Removes changes that were made longer than `age` ago from the record, at most some hundred. Returns how many:

@@ -7,6 +7,7 @@
 mod applications;
 mod attributes;
 mod audit;
+mod build_files;
 mod builds;
 mod caller;
 mod census;
@@ -20,12 +21,15 @@ mod gitdeploys;
 mod groups;
 mod ids;
 mod intake;
+mod job_list;
 mod job_log;
+mod job_progress;
 mod job_trace;
 mod jobs;
 mod keypairs;
 mod lease;
 mod logins;
+mod narrower_tokens;
 mod package_maps;
 mod page;
 mod passwords;
@@ -52,7 +56,7 @@ mod wakes;
 pub use applications::{Application, Change as ApplicationChange};
 pub use attributes::Attributes;
 pub use audit::{AuditEntry, AuditFilter, AuditedDocument};
-pub use builds::{Build, Change as BuildChange, Files as BuildFiles, PackageFile, Packages};
+pub use builds::{Build, BuildFilter, Change as BuildChange, Files as BuildFiles, PackageFile, Packages};
 pub use caller::{Caller, Grants, Interface, Permission};
 pub use census::{Census, CensusEntry};
 pub use error::{Error, Kind, Result};
@@ -73,15 +77,18 @@ pub use ids::{
     HostId, JobId, KeypairName, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,
 };
 pub use intake::Taker;
+pub use job_list::{JobCounts, JobFilter};
 pub use job_log::{
-    JobEntries, JobEntry, JobLog, LogLimits, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES, SOURCE_HOST,
+    JobEntries, JobEntry, JobLog, LogLimits, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES,
+    SOURCE_HOST,
 };
+pub use job_progress::JobProgress;
 pub use job_trace::{JobTrace, TraceEvent, TraceLine};
-pub use jobs::{Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
+pub use jobs::{Enqueued, Job, JobError, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
 pub use keypairs::{Change as KeypairChange, Keypair, NewKeys};
 pub use lease::{Lease, LeaseKeeper};
 pub use package_maps::{Change as PackageMapChange, MASTER, PackageMap, PackageRule, PackageRules};
-pub use page::{Listed, Page};
+pub use page::{Listed, Order, Page};
 pub use patch::Patch;
 pub use permissions::Permissions;
 pub use plugin_access::{InterfaceAccess, PluginAccess};
@@ -100,7 +107,7 @@ pub use servers::{
     SshConnection,
 };
 pub use storage::Files;
-pub use tokens::{NewToken, Token, holds_token};
+pub use tokens::{NewToken, Token, TokenTerms, holds_token};
 pub use uploads::{FileType, StoredBuild, Upload, UploadSource};
 pub use users::{Change as UserChange, EffectivePermissions, User};
 pub use wakes::{Wake, Wakes};
@@ -113,6 +120,8 @@ pub struct DataSvc {
     pool: PgPool,
     /// The same pool, for what is asked all the time.
     reads: connections::Connections,
+    /// For lists that look at much: they have a share of their own, and a deadline in the database.
+    lists: connections::Connections,
     /// For what keeps jobs going, which must not wait behind requests.
     engine: connections::Connections,
     passwords: std::sync::Arc<passwords::PasswordHasher>,

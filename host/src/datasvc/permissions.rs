@@ -69,6 +69,11 @@ impl Permissions {
         Self { scope: scope.map(Box::new), ..self }
     }
 
+    /// What narrows them, if something does.
+    pub(super) fn scope(&self) -> Option<&Self> {
+        self.scope.as_deref()
+    }
+
     /// Whether something narrows them.
     pub(super) fn is_narrowed(&self) -> bool {
         self.scope.is_some()

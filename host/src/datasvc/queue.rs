@@ -98,6 +98,7 @@ impl Work {
             }
             (JobType::Action, ..) => Err(Error::internal("a job runs an action and no plugin".to_owned())),
             (JobType::Upload, ..) => Ok(Self::Upload),
+            (JobType::Other(kind), ..) => Err(Error::internal(format!("a job of the kind `{kind}` was claimed"))),
         }
     }
 }
@@ -290,8 +291,9 @@ impl DataSvc {
                        row_number() over (partition by rooms.application order by head.id) as turn
                    from rooms cross join lateral (
                        -- In the order of the lanes' index and of no other: it must not be looked for among all jobs.
+                       -- Jobs of a kind that a newer server has made are left to it.
                        select id, fence, application, plugin, name from jobs
-                       where status = 'queued'
+                       where status = 'queued' and job_type = any($16)
                            and (application, plugin, name) >= (rooms.application, rooms.plugin, rooms.name)
                        order by application, plugin, name, id
                        limit greatest(least(1 + 2 * $3::bigint / (select count(*) from lanes), of_action), 0)
@@ -338,7 +340,8 @@ impl DataSvc {
             &applications.iter().map(|served| served.last).collect::<Vec<_>>(),
             &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
             SOURCE_HOST,
-            count(own)?
+            count(own)?,
+            &JobType::KNOWN.map(String::from)
         );
         let rows = self.engine.run(async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
         rows.into_iter()
@@ -476,7 +479,8 @@ impl DataSvc {
                                            and seen_at > now() - make_interval(secs => $7 / 2))))
                    limit $8 for update skip locked
                ), moved as (
-                   update jobs set worker = null, fence = fence + 1, updated_at = now(), attempt = attempt - not_begun,
+                   update jobs set host_id = (select host_id from workers where workers.id = jobs.worker),
+                       worker = null, fence = fence + 1, updated_at = now(), attempt = attempt - not_begun,
                        status = case when again and cancelled then 'cancelled' when again then 'queued' else 'lost' end,
                        started_at = case when again and not cancelled then null else started_at end,
                        error = case when again and cancelled

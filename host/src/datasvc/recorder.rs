@@ -19,6 +19,7 @@ use super::connections::Connections;
 use super::error::{Error, Result};
 use super::ids::JobId;
 use super::job_log::SOURCE_HOST;
+use super::job_progress::Step;
 use super::jobs::{JobStatus, Json};
 use super::queue::{TAKEN, no_longer_held};
 use super::sql::OnConstraint;
@@ -43,6 +44,8 @@ pub(super) struct EntryRecord {
     pub(super) at: OffsetDateTime,
     pub(super) source: String,
     pub(super) data: Json,
+    /// What it says of the job's progress.
+    pub(super) progress: Option<Step>,
     /// Set when the claim turns out to have been given away.
     pub(super) lost: Arc<AtomicBool>,
     /// Room for it among what waits, which is free again when this is dropped.
@@ -239,13 +242,15 @@ impl Batch {
         let Self { entries, ends } = self;
         let writing = sqlx::query!(
             r#"with entries as (
-                   select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[])
-                       as entry (job_id, fence, seq, at, source, data)
+                   select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[],
+                                        $14::smallint[], $15::text[])
+                       as entry (job_id, fence, seq, at, source, data, percent, step)
                ), ends as (
                    select * from unnest($7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::int[])
                        as ending (job_id, fence, status, result, error, trace, untraced)
                ), ended as (
                    update jobs set status = ends.status, result = ends.result::json, error = ends.error::json,
+                       host_id = (select host_id from workers where workers.id = jobs.worker),
                        worker = null, completed_at = now(), updated_at = now()
                    from ends where jobs.id = ends.job_id and jobs.fence = ends.fence and jobs.status = 'running'
                    returning jobs.id, jobs.fence
@@ -263,8 +268,9 @@ impl Batch {
                    where jobs.status = 'running' and not exists (select from ends where ends.job_id = jobs.id and ends.fence = jobs.fence)
                    for share of jobs
                ), written as (
-                   insert into job_entries (job_id, seq, at, source, data)
-                   select entries.job_id, entries.seq, entries.at, entries.source, entries.data::json
+                   insert into job_entries (job_id, seq, at, source, data, percent, step)
+                   select entries.job_id, entries.seq, entries.at, entries.source, entries.data::json,
+                       entries.percent, entries.step
                    from entries join (select * from ended union all select * from held) as owned
                        on owned.id = entries.job_id and owned.fence = entries.fence
                )
@@ -286,6 +292,8 @@ impl Batch {
             &ends.iter().map(|end| end.error.clone()).collect::<Vec<_>>() as _,
             &ends.iter().map(|end| end.trace.as_ref().map(|(lines, _)| lines.clone())).collect::<Vec<_>>() as _,
             &ends.iter().map(|end| end.trace.as_ref().map(|(_, more)| *more)).collect::<Vec<_>>() as _,
+            &entries.iter().map(|entry| entry.progress.as_ref().map(|it| it.percent)).collect::<Vec<_>>() as _,
+            &entries.iter().map(|entry| entry.progress.as_ref()?.step.clone()).collect::<Vec<_>>() as _,
         );
         let held = connections
             .run(async |connection| {
@@ -307,6 +315,7 @@ async fn record_entry_alone(connections: &Connections, entry: EntryRecord) {
     error!("an entry of a job's log was refused: {problem:?}");
     for entry in &mut batch.entries {
         entry.source = SOURCE_HOST.into();
+        entry.progress = None;
         entry.data = to_raw_value("an entry could not be recorded; the server's log says why").expect("a text is JSON");
     }
     match batch.persist(connections).await {

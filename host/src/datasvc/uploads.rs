@@ -11,6 +11,7 @@ use serde_json::value::to_raw_value;
 use sqlx::{Connection as _, PgConnection};
 
 use super::DataSvc;
+use super::build_files;
 use super::builds::{Files, Packages};
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
@@ -194,14 +195,14 @@ impl DataSvc {
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, claim).await?;
         let updated = sqlx::query!(
-            "update builds set stored = true, master_file = $3, packages = $4, files = $5,
+            "update builds set stored = true, master_file = $3, packages = $4, file_count = $5,
                  revision = nextval('revisions'), updated_at = now()
              where application = $1 and name = $2 and upload = $6",
             claim.application.as_str(),
             claim.name,
             master_file,
             packages as _,
-            files as _,
+            i32::try_from(files.0.len()).map_err(Error::internal)?,
             claim.job_id as _
         )
         .execute(&mut *transaction)
@@ -209,6 +210,7 @@ impl DataSvc {
         if updated.rows_affected() == 0 {
             return Err(Error::conflict(format!("build `{}` no longer waits for this upload", claim.name)));
         }
+        build_files::replace(&mut transaction, &claim.application, &claim.name, files).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -271,7 +273,7 @@ impl NewUpload<'_> {
                from applications where applications.name = $4 for key share of applications
                on conflict (username, idempotency_key) where idempotency_key is not null do nothing"#,
             job_id as _,
-            JobType::Upload as _,
+            JobType::Upload.as_str(),
             upload.build_name.as_str(),
             application.as_str(),
             caller.username().map(|name| name.as_str()),

@@ -125,6 +125,10 @@ impl DataSvc {
         attributes: &Attributes,
     ) -> Result<User> {
         caller.require_global(Permission::Write)?;
+        if name.as_str() == UserName::CURRENT {
+            let reason = format!("`{name}` stands for whoever asks, and is nobody's name");
+            return Err(Error::invalid("username", reason));
+        }
         check_password(&password)?;
         permissions.check()?;
         caller.require_cover(permissions)?;
@@ -263,6 +267,21 @@ impl DataSvc {
     /// Those of [`DataSvc::user`].
     pub async fn user_permissions(&self, caller: &Caller, name: &UserName) -> Result<EffectivePermissions> {
         let permissions = self.user(caller, name).await?.permissions;
+        self.effective(&permissions).await
+    }
+
+    /// What the caller may do with them, by the token in use.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for a plugin; [`Error::Unavailable`].
+    pub async fn own_permissions(&self, caller: &Caller) -> Result<EffectivePermissions> {
+        match caller {
+            Caller::User { permissions, .. } => self.effective(permissions).await,
+            Caller::Plugin { .. } => Err(Error::Denied { reason: "a plugin is no user".into() }),
+        }
+    }
+
+    async fn effective(&self, permissions: &Permissions) -> Result<EffectivePermissions> {
         let names = sqlx::query!(
             r#"select application as "application?", action as "action?", server as "server?" from (
                    select name as application, null as action, null as server from applications

@@ -8,7 +8,7 @@ use super::held::CancelRequest;
 use super::slots::Lane;
 use super::{Engine, Jobs};
 use crate::datasvc::{
-    ActionName, ActionWork, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobLog, Kind, Listed,
+    ActionName, ActionWork, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobId, JobLog, Kind, Listed,
     NewActionJob, Outcome, Page, Permission, PluginAction, Result, Taker,
 };
 use crate::plugin::{ActionRun, Asked, Plugins, RunError};
@@ -34,7 +34,8 @@ impl Jobs {
     ///
     /// # Errors
     /// [`Error::NotFound`] if the application or the action does not exist; [`Error::MissingParameters`] if not all
-    /// declared ones are there; [`Error::KeyReused`]; [`Error::Denied`] without execute permission.
+    /// declared ones are there; [`Error::KeyReused`]; [`Error::Denied`] without execute permission; [`Error::Invalid`]
+    /// if it is said to run a job again that ran another action.
     pub async fn submit_action(
         &self,
         caller: &Caller,
@@ -42,6 +43,7 @@ impl Jobs {
         action: &ActionName,
         parameters: Vec<(String, String)>,
         idempotency: Option<(String, Digest)>,
+        rerun_of: Option<JobId>,
     ) -> Result<Enqueued> {
         caller.require_execute(application, action)?;
         let found = match self.0.plugins.find_action(application, action).await? {
@@ -55,7 +57,7 @@ impl Jobs {
         let slot = engine.lease.holds().then(|| engine.slots.take(lane)).flatten();
         let taker =
             slot.is_some().then(|| Taker { worker: engine.worker, starts: engine.plugins.is_ready(found.digest) });
-        let new = NewActionJob { idempotency, taker, ..job };
+        let new = NewActionJob { idempotency, taker, rerun_of, ..job };
         // A task of its own: a client that hangs up must not leave a job behind that is taken and does not run. The
         // server waits for it when it stops, as for the run that it may start.
         let (caller, runs) = (caller.clone(), engine.runs.clone());

@@ -30,7 +30,8 @@ use self::held::HeldJobs;
 use self::slots::{SlotLimits, Slots};
 use self::wakes::Signals;
 use crate::datasvc::{
-    Caller, DataSvc, HostId, Job, JobId, JobStatus, JobType, Lease, LogLimits, Plugin, PluginAccess, Result, WorkerId,
+    Caller, DataSvc, HostId, Job, JobId, JobStatus, JobType, Lease, LogLimits, Permission, Plugin, PluginAccess,
+    Result, WorkerId,
 };
 use crate::outbound::Outbound;
 use crate::plugin::Plugins;
@@ -135,9 +136,9 @@ impl Jobs {
         (jobs.clone(), Worker::new(jobs, keeper))
     }
 
-    /// What this plugin asks for, against what it may touch.
-    pub fn plugin_access(&self, plugin: &Plugin) -> PluginAccess {
-        self.0.plugins.access(plugin)
+    /// What this plugin asks for, against what it may touch; for those who may read `_global`.
+    pub fn plugin_access(&self, caller: &Caller, plugin: &Plugin) -> Option<PluginAccess> {
+        caller.may_globally(Permission::Read).then(|| self.0.plugins.access(plugin))
     }
 
     /// Asks for a job to stop, wherever it runs.
@@ -147,7 +148,7 @@ impl Jobs {
     pub async fn cancel(&self, caller: &Caller, id: JobId) -> Result<Job> {
         let job = self.0.svc.cancel_job(caller, id).await?;
         self.0.signals.tell_cancelled();
-        if let (JobType::Upload, JobStatus::Cancelled) = (job.job_type, job.status) {
+        if let (JobType::Upload, JobStatus::Cancelled) = (&job.job_type, job.status) {
             upload::forget(&self.0, id).await;
         }
         Ok(job)

@@ -86,6 +86,7 @@ impl Plugins {
             idempotency: None,
             taker: None,
             parent,
+            rerun_of: None,
         })
     }
 }

@@ -29,11 +29,20 @@ impl FromRequestParts<Rest> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, rest: &Rest) -> Result<Self, Response> {
-        let token = token(&parts.headers).map_err(Problem::into_response)?;
-        let caller = rest.tokens.caller_of(&rest.svc, token).await.map_err(Problem::into_response)?;
+        let caller = caller(rest, &parts.headers).await.map_err(Problem::into_response)?;
         let client = ClientAddress::from_request_parts(parts, rest).await.map_err(Problem::into_response)?;
         Ok(caller.at(client.ip()))
     }
+}
+
+/// Who holds the token in these headers.
+pub(super) async fn caller(rest: &Rest, headers: &HeaderMap) -> Result<Caller, Problem> {
+    rest.tokens.caller_of(&rest.svc, token(headers)?).await
+}
+
+/// Whether there is anything in these headers that is meant as a token.
+pub(super) fn has_token(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::AUTHORIZATION) || headers.contains_key(AUTH_TOKEN)
 }
 
 /// The one token in these headers.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
@@ -42,13 +42,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What the middleware works with.
 pub(super) struct Front {
     api: Arc<Api>,
-    answered_within: Duration,
+    /// How long the body of a request may take.
+    body_within: Duration,
 }
 
 impl Front {
     /// For requests whose bodies take no longer than that.
     pub(super) fn new(api: Arc<Api>, body_within: Duration) -> Self {
-        Self { api, answered_within: body_within + ANSWERED_WITHIN }
+        Self { api, body_within }
     }
 }
 
@@ -72,8 +73,9 @@ pub(super) async fn front(State(front): State<Arc<Front>>, request: Request, nex
     async {
         let started = Instant::now();
         let uri = request.uri().clone();
+        let within = if request.body().is_end_stream() { ANSWERED_WITHIN } else { front.body_within + ANSWERED_WITHIN };
         let reply = match admitted {
-            Ok(()) => front.answered(op, next.run(request)).await,
+            Ok(()) => answered(op, within, next.run(request)).await,
             Err(problem) => problem.into_response(),
         };
         let reply = finished(reply, &id, &uri).await;
@@ -90,18 +92,15 @@ pub(super) async fn refuse(headers: &HeaderMap, problem: Problem) -> Response {
     finished(problem.into_response(), &RequestId::of(headers), &Uri::default()).await
 }
 
-impl Front {
-    /// The reply, or a problem where it takes so long that the database must be hanging.
-    async fn answered(&self, op: &str, reply: impl Future<Output = Response>) -> Response {
-        if HAVE_DEADLINES.contains(&op) {
-            return reply.await;
-        }
-        timeout(self.answered_within, reply).await.unwrap_or_else(|_| {
-            let within = self.answered_within;
-            let detail = format!("there was no answer within {within:?}; what was asked may still be done");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
-        })
+/// The reply, or a problem where it takes so long that the database must be hanging.
+async fn answered(op: &str, within: Duration, reply: impl Future<Output = Response>) -> Response {
+    if HAVE_DEADLINES.contains(&op) {
+        return reply.await;
     }
+    timeout(within, reply).await.unwrap_or_else(|_| {
+        let detail = format!("there was no answer within {within:?}; what was asked may still be done");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
+    })
 }
 
 /// The reply to a path that no route has.

@@ -7,7 +7,7 @@
 //!   request passes, [`api`] is the OpenAPI document;
 //! - [`pace`] reads bodies that may be long, and [`idempotency`] tells whether a request came before;
 //! - [`auth`] gives a handler its caller, [`session`] one that goes on for long, [`client`] the address; [`path`],
-//!   [`args`] and [`parameters`] are what is asked, read from the URL and the body by [`form`], [`body`] and [`json`];
+//!   [`args`], [`several`] and [`parameters`] are what is asked, read from the URL and the body by [`form`], [`body`] and [`json`];
 //! - [`document`] is what clients change, and [`reply`] and [`page`] are what it answers, [`problem`] is what it answers
 //!   when something is wrong.
 //!
@@ -50,6 +50,7 @@ mod reply;
 mod server;
 mod servers;
 mod session;
+mod several;
 mod tls;
 mod tokens;
 mod uploads;
