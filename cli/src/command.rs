@@ -86,13 +86,14 @@ elita COMMAND --help tells more, also with elita help exit-codes, environment or
 /// All commands. `serve` is the server's.
 pub(crate) fn command(host: &Host) -> Command {
     let root = Command::new("elita")
-        .about("Elita: a WebAssembly plugin host for deployment automation, and its client")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .help_template(TEMPLATE);
     Globals::augment_args(root)
+        .about("Elita: a WebAssembly plugin host for deployment automation, and its client")
+        .long_about(None)
         .subcommand(Run::augment_args(Command::new("run")))
         .subcommand(Upload::augment_args(Command::new("upload")))
         .subcommand(Follow::augment_args(Command::new("follow")))

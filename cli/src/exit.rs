@@ -60,8 +60,7 @@ impl Code {
 }
 
 /// For `elita help exit-codes` and the manual.
-pub(crate) const TABLE: &str = "\
-  0  done; where a job is followed: it succeeded
+pub(crate) const TABLE: &str = "  0  done; where a job is followed: it succeeded
   1  the job or the check ended badly: failed or lost
   2  wrong use of the command line; nothing was sent
   3  the job was cancelled

@@ -103,7 +103,8 @@ impl Session {
             return self.newest_job().await;
         }
         let suffix = text.trim_start_matches('…').trim_start_matches("...");
-        if suffix.len() < 4 || !suffix.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
+        let suffix = suffix.rsplit('-').next().unwrap_or(suffix);
+        if suffix.len() < 4 || !suffix.chars().all(|c| c.is_ascii_hexdigit()) {
             return Err(Failure::usage(format!("`{text}` is no job: its id, the last {SHORT} characters of it, or -"))
                 .hint("elita job list"));
         }

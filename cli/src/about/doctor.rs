@@ -142,8 +142,8 @@ fn clock(date: Option<&str>) -> Option<Finding> {
 }
 
 fn valid(session: &Session, token: &Value) -> Finding {
-    let origin = session.client.token().map(crate::target::Token::shown).unwrap_or_default();
+    let origin = session.client.token().map(|token| token.origin.clone()).unwrap_or_default();
     let end = OffsetDateTime::parse(text(token, "expires_at"), &Rfc3339).ok();
     let left = end.map(|end| format!(", valid for {} more days", (end - OffsetDateTime::now_utc()).whole_days()));
-    Finding::right("token", format!("{origin}, user {}{}", text(token, "username"), left.unwrap_or_default()))
+    Finding::right("token", format!("{origin} of {}{}", text(token, "username"), left.unwrap_or_default()))
 }

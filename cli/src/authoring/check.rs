@@ -145,9 +145,12 @@ fn inside(host: &Host, output: &Output) -> Result<Code> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().take(MOST_BYTES).read_to_end(&mut bytes);
     read.map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?;
-    let verdict = match (host.check)(&bytes) {
-        Ok(checked) => Verdict::Accepted(checked),
-        Err(reason) => Verdict::Refused(reason),
+    let check = host.check;
+    // The engine has a runtime of its own, which cannot be inside this one.
+    let verdict = match std::thread::spawn(move || check(&bytes)).join() {
+        Ok(Ok(checked)) => Verdict::Accepted(checked),
+        Ok(Err(reason)) => Verdict::Refused(reason),
+        Err(_) => Verdict::Refused("the host could not make anything of it".into()),
     };
     output.line(json!(verdict).to_string());
     let _ = std::io::stdout().flush();

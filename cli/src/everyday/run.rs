@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use hyper::header::HeaderName;
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -59,7 +60,7 @@ impl Run {
         if session.output.may_ask {
             ask_for_missing(session, &path, &mut parameters).await?;
         }
-        let started = start(session, &path, &parameters, self.key.as_deref()).await;
+        let started = start(session, &path, &parameters, self.key.as_deref(), None).await;
         let job = match started {
             Err(failure) if failure.problem_code() == "missing-parameters" => {
                 return Err(explained(session, &path, &self.words, &parameters, failure).await);
@@ -70,15 +71,19 @@ impl Run {
     }
 }
 
-/// Posts an action.
+/// Posts an action; `rerun_of` is the job that it repeats.
 pub(crate) async fn start(
     session: &Session,
     path: &str,
     parameters: &[(String, String)],
     key: Option<&str>,
+    rerun_of: Option<&str>,
 ) -> Result<Value> {
     let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-    let request = Request::post(path).body("application/x-www-form-urlencoded", form).keyed(key);
+    let mut request = Request::post(path).body("application/x-www-form-urlencoded", form).keyed(key);
+    if let Some(job) = rerun_of {
+        request = request.header(HeaderName::from_static("rerun-of"), job);
+    }
     session.client.send(request).await?.json()
 }
 

@@ -69,6 +69,9 @@ pub(super) fn said(data: &Value) -> String {
 
 /// `status`, then what else there is, then how far it is.
 fn status_and_rest(status: &str, members: &Map<String, Value>) -> String {
+    if let Some(message) = members.get("error").and_then(|error| error["message"].as_str()) {
+        return format!("{}: {}", visible(status), visible(message));
+    }
     let rest: Map<String, Value> = members
         .iter()
         .filter(|(name, value)| *name != "status" && !(*name == "progress" && value.is_number()))
@@ -93,6 +96,8 @@ mod tests {
     fn entries_are_shown_as_what_they_say() {
         assert_eq!(said(&json!({ "status": "starting", "progress": 0 })), "starting  0 %");
         assert_eq!(said(&json!({ "status": "greeting", "whom": "Ada" })), r#"greeting  {"whom":"Ada"}"#);
+        let failed = json!({ "status": "failed", "error": { "code": "trap", "message": "unreachable" } });
+        assert_eq!(said(&failed), "failed: unreachable");
         assert_eq!(said(&json!("two\nlines\n")), "two\nlines");
         assert_eq!(said(&json!({ "files": 3 })), r#"{"files":3}"#);
     }

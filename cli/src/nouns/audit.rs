@@ -105,7 +105,9 @@ fn differences(path: &str, before: &Value, after: &Value) -> Vec<String> {
     if before == after {
         return Vec::new();
     }
-    if let (Value::Object(old), Value::Object(new)) = (before, after) {
+    let none = serde_json::Map::new();
+    let members = |value: &'_ Value| value.as_object().cloned().or_else(|| value.is_null().then(|| none.clone()));
+    if let (Some(old), Some(new)) = (members(before), members(after)) {
         let names: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
         let inner = names.into_iter().flat_map(|name| {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };

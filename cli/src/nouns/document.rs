@@ -19,6 +19,8 @@ fn flatten(prefix: &str, value: &Value, rows: &mut Vec<(String, Cell)>) {
     for (name, value) in value.as_object().into_iter().flatten() {
         let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         match value {
+            // Where its lists are is for programs.
+            _ if name == "containers" => {}
             Value::Object(members) if !members.is_empty() => flatten(&name, value, rows),
             Value::Object(_) | Value::Null => {}
             Value::String(text) if name.ends_with("_at") => rows.push((name, Cell::Time(text.clone()))),

@@ -92,8 +92,8 @@ async fn cancel_all(session: &Session, matches: &ArgMatches) -> Result<Code> {
 async fn wait(session: &Session, ids: &[String], patience: &Patience) -> Result<Code> {
     let waited = ids.iter().map(|id| async move {
         let lines = Lines { are_silent: true, ..Lines::default() };
-        let (job, code) =
-            Following { session, id: id.clone(), after: i64::MAX >> 1, lines }.to_the_end(patience).await?;
+        let after = session.client.get(format!("/job/{id}")).await?["last_seq"].as_i64().unwrap_or_default();
+        let (job, code) = Following { session, id: id.clone(), after, lines }.to_the_end(patience).await?;
         match session.output.json {
             true => session.output.line(job.to_string()),
             false => session.output.line(format!("{}  {}  {}", short(id), text(&job, "name"), outcome_line(&job))),
@@ -126,7 +126,7 @@ async fn rerun(session: &Session, matches: &ArgMatches) -> Result<Code> {
     }
     let (app, action) = (text(&job, "application"), text(&job, "name"));
     let path = format!("/app/{}/actions/{}", segment(app), segment(action));
-    let started = start(session, &path, &parameters, None).await?;
+    let started = start(session, &path, &parameters, None, Some(id)).await?;
     follow_started(session, &started, app, matches.get_flag("detach"), &patience(matches)?).await
 }
 

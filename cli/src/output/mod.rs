@@ -137,7 +137,7 @@ impl Output {
     /// If the answer is no, or nobody can be asked.
     pub(crate) fn confirm(&self, question: &str) -> Result<()> {
         if !self.may_ask {
-            return Err(Failure::usage(format!("{question} Nobody can be asked here")).hint("--yes"));
+            return Err(Failure::usage(format!("{question} There is no terminal to ask on")).hint("--yes"));
         }
         let answer = ask(&format!("{question} [y/N] "))?;
         if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::usage("nothing was done")) }
@@ -149,8 +149,7 @@ impl Output {
     /// If nobody can be asked: then `flag` says how else to give it.
     pub(crate) fn ask(&self, prompt: &str, flag: &str) -> Result<String> {
         if !self.may_ask {
-            return Err(Failure::usage(format!("{} is missing, and nobody can be asked here", prompt.to_lowercase()))
-                .hint(flag));
+            return Err(missing(prompt, flag));
         }
         ask(&format!("{prompt}: "))
     }
@@ -161,8 +160,7 @@ impl Output {
     /// If nobody can be asked: then `flag` says how else to give it.
     pub(crate) fn ask_secret(&self, prompt: &str, flag: &str) -> Result<String> {
         if !self.may_ask {
-            return Err(Failure::usage(format!("{} is missing, and nobody can be asked here", prompt.to_lowercase()))
-                .hint(flag));
+            return Err(missing(prompt, flag));
         }
         let terminal = console::Term::stderr();
         let read = terminal.write_str(&format!("{prompt}: ")).and_then(|()| terminal.read_secure_line());
@@ -173,6 +171,10 @@ impl Output {
 /// That of now: `time` tells it of programs with one thread only.
 fn local_offset() -> UtcOffset {
     UtcOffset::from_whole_seconds(chrono::Local::now().offset().local_minus_utc()).unwrap_or(UtcOffset::UTC)
+}
+
+fn missing(prompt: &str, flag: &str) -> Failure {
+    Failure::usage(format!("{} is missing, and there is no terminal to ask on", prompt.to_lowercase())).hint(flag)
 }
 
 fn ask(prompt: &str) -> Result<String> {

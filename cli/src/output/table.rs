@@ -4,6 +4,7 @@ use console::{Alignment, Style, measure_text_width, pad_str};
 use serde_json::Value;
 
 use super::{Output, shown, style_of};
+use crate::session::short;
 
 const GAP: &str = "  ";
 /// What a column keeps when the others need room.
@@ -21,6 +22,8 @@ pub(crate) enum Cell {
     State(String),
     /// To the right.
     Number(String),
+    /// A long id, of which people need the end.
+    Id(String),
 }
 
 impl Cell {
@@ -53,7 +56,10 @@ impl Cell {
         match self {
             Self::Time(text) if text.is_empty() => String::new(),
             Self::Time(text) => output.time(text),
-            Self::Text(text) | Self::Name(text) | Self::State(text) | Self::Number(text) => text.clone(),
+            Self::Id(id) if output.is_terminal => short(id),
+            Self::Text(text) | Self::Name(text) | Self::State(text) | Self::Number(text) | Self::Id(text) => {
+                text.clone()
+            }
         }
     }
 
@@ -61,7 +67,7 @@ impl Cell {
         match self {
             Self::State(state) => style_of(state),
             Self::Name(_) => Style::new().bold(),
-            Self::Text(_) | Self::Time(_) | Self::Number(_) => Style::new(),
+            Self::Text(_) | Self::Time(_) | Self::Number(_) | Self::Id(_) => Style::new(),
         }
     }
 }

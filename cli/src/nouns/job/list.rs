@@ -9,7 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::follow::is_final;
 use crate::nouns::verbs::{limit, wanted};
 use crate::output::{Cell, Table};
-use crate::session::{Session, short, text};
+use crate::session::{Session, text};
 
 /// What is listed in one go, if nothing else is said.
 const PAGE: usize = 20;
@@ -87,7 +87,7 @@ pub(crate) fn table(jobs: &[Value]) -> Table {
             None => String::new(),
         };
         table.row(vec![
-            Cell::text(short(text(job, "job_id"))),
+            Cell::Id(text(job, "job_id").to_owned()),
             Cell::state(&job["status"]),
             Cell::of(&job["application"]),
             Cell::of(&job["name"]),
