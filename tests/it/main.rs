@@ -12,6 +12,7 @@ mod audit;
 mod builds;
 mod cancel;
 mod chaos;
+mod cli;
 mod connections;
 mod costs;
 mod documents;

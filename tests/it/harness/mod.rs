@@ -4,6 +4,7 @@ mod api;
 mod cable;
 mod client;
 mod components;
+mod elita;
 mod hook;
 mod host;
 mod outside;
@@ -14,11 +15,12 @@ pub(crate) use self::api::{Api, Operation, filled_in};
 pub(crate) use self::cable::Cable;
 pub(crate) use self::client::{Client, Reply};
 pub(crate) use self::components::{component, core_module, plugin_file};
+pub(crate) use self::elita::{Elita, Said};
 pub(crate) use self::hook::run_hook;
 pub(crate) use self::host::{Setup, StoppedHost, TestHost};
 pub(crate) use self::outside::{Answer, Authority, Outside};
 pub(crate) use self::postgres::{Database, PASSWORD};
-pub(crate) use self::program::{Program, project_root};
+pub(crate) use self::program::{Program, elita, project_root};
 
 use std::time::{Duration, Instant};
 

@@ -107,7 +107,7 @@ fn command(flags: &[&str]) -> Command {
 }
 
 /// The program beside this test's, in the same profile.
-fn elita() -> PathBuf {
+pub(crate) fn elita() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let elita = test.ancestors().nth(2).unwrap().join("elita");
     assert!(elita.exists(), "there is no {}; `cargo build -p elita` makes it", elita.display());
