@@ -1,6 +1,6 @@
 //! The whole command line, and which file does what.
 
-use clap::{ArgMatches, Args, Command};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use crate::Host;
 use crate::about::api::Api;
@@ -90,6 +90,8 @@ pub(crate) fn command(host: &Host) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        .disable_help_flag(true)
+        .arg(Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help("Print help"))
         .help_template(TEMPLATE);
     Globals::augment_args(root)
         .about("Elita: a WebAssembly plugin host for deployment automation, and its client")
@@ -128,7 +130,7 @@ pub(crate) fn command(host: &Host) -> Command {
         .subcommand(
             Command::new("help")
                 .about("Tell about a command, or about exit-codes, environment or output")
-                .arg(clap::Arg::new("topic").value_name("COMMAND").num_args(0..)),
+                .arg(Arg::new("topic").value_name("COMMAND").num_args(0..)),
         )
         .subcommand(host.serve.clone())
 }

@@ -3,7 +3,7 @@
 //! `clap_complete` asks for them, in a process of its own for each press of the key. This is the one file that knows it.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap_complete::{ArgValueCompleter, CompletionCandidate};
@@ -151,6 +151,7 @@ fn asked(path: &str) -> Option<Value> {
     let reply = runtime.block_on(session.client.exchange(&Request::get(path).within(WITHIN))).ok()?;
     let found = reply.status.is_success().then(|| reply.json().ok())??;
     if let Some(file) = file {
+        forget_old(&file);
         // Without it the next key asks again.
         let _ = write_private(&file, &found.to_string());
     }
@@ -160,6 +161,18 @@ fn asked(path: &str) -> Option<Value> {
 fn kept(file: &PathBuf) -> Option<Value> {
     let age = SystemTime::now().duration_since(std::fs::metadata(file).ok()?.modified().ok()?).ok()?;
     (age < KEPT).then(|| serde_json::from_slice(&std::fs::read(file).ok()?).ok())?
+}
+
+/// Removes what is no longer of use.
+fn forget_old(beside: &Path) {
+    let folder = beside.parent().map(std::fs::read_dir);
+    for entry in folder.into_iter().flatten().flatten().flatten() {
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+        if age.is_some_and(|age| age > KEPT) {
+            // Whoever is faster has removed it.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn kept_in(asked: &str) -> Option<PathBuf> {

@@ -16,12 +16,13 @@ pub(crate) struct Globals {
         long,
         global = true,
         env = "ELITA_SERVER",
+        hide_env_values = true,
         value_name = "URL",
         help_heading = "Options of all commands"
     )]
     pub(crate) server: Option<String>,
     /// The context to use instead of the current one
-    #[arg(long, global = true, env = "ELITA_CONTEXT", value_name = "NAME", help_heading = "Options of all commands",
+    #[arg(long, global = true, env = "ELITA_CONTEXT", hide_env_values = true, value_name = "NAME", help_heading = "Options of all commands",
           add = clap_complete::ArgValueCompleter::new(crate::complete::contexts))]
     pub(crate) context: Option<String>,
     /// A file with the token; needs --server
@@ -29,6 +30,7 @@ pub(crate) struct Globals {
         long,
         global = true,
         env = "ELITA_TOKEN_FILE",
+        hide_env_values = true,
         value_name = "FILE",
         help_heading = "Options of all commands"
     )]

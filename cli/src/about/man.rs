@@ -56,8 +56,7 @@ fn write_all(command: &Command, directory: &Path, output: &Output) -> Result<()>
         let inner = command.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help");
         commands.extend(inner.map(|inner| (format!("{name}-{}", inner.get_name()), inner.clone())));
         let file = directory.join(format!("{name}.1"));
-        let named = command.name(name).bin_name("").display_name("");
-        std::fs::write(&file, page(&named)?).map_err(|error| Failure::file("write", &file, &error))?;
+        std::fs::write(&file, page(&command)?).map_err(|error| Failure::file("write", &file, &error))?;
         count += 1;
     }
     output.note(format!("{count} pages are in {}", directory.display()));

@@ -77,6 +77,7 @@ impl Dev {
         let mut watch = Watch::new(&project.folder, &project.file);
         let mut loaded = None;
         let taken = renew(&session, &project, &mut loaded).await?;
+        watch.was_built_first();
         if self.once {
             return Ok(if taken { Code::Done } else { Code::Failed });
         }

@@ -113,10 +113,12 @@ impl Elita {
 
 /// Runs a command on a terminal to its end.
 fn on_terminal(command: CommandBuilder, typed: &str) -> (String, i32) {
-    let terminal = native_pty_system().openpty(PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_height: 0 }).unwrap();
+    let terminal =
+        native_pty_system().openpty(PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_height: 0 }).unwrap();
     let mut child = terminal.slave.spawn_command(command).unwrap();
     drop(terminal.slave);
-    let (mut reader, mut writer) = (terminal.master.try_clone_reader().unwrap(), terminal.master.take_writer().unwrap());
+    let (mut reader, mut writer) =
+        (terminal.master.try_clone_reader().unwrap(), terminal.master.take_writer().unwrap());
     writer.write_all(typed.as_bytes()).unwrap();
     let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
     // Once all have closed the other end, reading fails.

@@ -47,6 +47,13 @@ impl Watch {
         watch
     }
 
+    /// To be called after the first build: files that were not there before it are its own.
+    pub(super) fn was_built_first(&mut self) {
+        for (path, content) in self.look() {
+            self.known.entry(path).or_insert(content);
+        }
+    }
+
     /// Waits for a change, and for the end of it: editors write several files.
     pub(super) async fn changed(&mut self) {
         let mut before = self.look();
