@@ -146,7 +146,7 @@ impl Place {
                 variables.as_std().get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)));
             let person = variables.fold(person, |person, (name, value)| person.with(name, value));
             let person = person.with("ELITA_DATA_DIR", self.data_dir().to_str().unwrap());
-            let (seen, code) = person.shell_on_terminal(&["bash", "-c", &script], "").await;
+            let (seen, code) = person.shell_on_terminal(&["bash", "-c", &script], &[]).await;
             return (drawn(&seen), code == 0);
         }
         let output = self.bash(&script).await;

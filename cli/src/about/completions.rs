@@ -11,7 +11,7 @@ use crate::output::Output;
 /// Print what your shell needs to complete words
 #[derive(Args, Debug)]
 #[command(after_help = "For bash:  elita completions bash > ~/.local/share/bash-completion/completions/elita
-For zsh:   elita completions zsh > a file `_elita` in a folder of $fpath
+For zsh:   source <(elita completions zsh)   in ~/.zshrc, after compinit
 For fish:  elita completions fish > ~/.config/fish/completions/elita.fish")]
 pub(crate) struct Completions {
     /// The shell

@@ -134,7 +134,9 @@ pub(super) fn prepare(language: Language) -> &'static [&'static str] {
 
 /// Where a file of a template or an example goes.
 fn place_of(path: &str) -> String {
-    let path = path.splitn(3, '/').nth(2).unwrap_or(path);
+    // `cli/templates/rust/` and `example-plugins/python/` stand before it.
+    let before = if path.starts_with("cli/") { 3 } else { 2 };
+    let path = path.splitn(before + 1, '/').nth(before).unwrap_or(path);
     // In a template it would hide files from git here.
     if path == "gitignore" { ".gitignore".into() } else { path.to_owned() }
 }

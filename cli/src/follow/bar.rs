@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use super::entry::{Lines, said};
-use crate::output::Output;
+use crate::output::{Output, visible};
 
 /// A line that is wiped before another one is printed.
 pub(super) struct Bar(Option<ProgressBar>);
@@ -42,7 +42,8 @@ impl Bar {
             bar.set_style(style("{spinner} {elapsed}  {bar:20} {pos} %  {msg}"));
             bar.set_position(percent.clamp(0.0, 100.0) as u64);
         }
-        let said = said(&entry["data"]);
+        // How far it is stands before it.
+        let said = entry["data"]["status"].as_str().map_or_else(|| said(&entry["data"]), visible);
         bar.set_message(said.lines().next().unwrap_or_default().to_owned());
     }
 

@@ -53,6 +53,7 @@ async fn a_new_plugin_has_all_of_the_interface_and_of_the_sdk() {
     for language in ["python", "javascript", "c"] {
         let made = elita.run(&["plugin", "new", language, "--lang", language]).await;
         assert_eq!(made.code, 0, "{made}");
+        assert!(elita.home().join(language).join("plugin.toml").is_file(), "{made}");
         assert_eq!(names(&elita.home().join(language).join("wit/deps/elita")), names(&project_root().join("wit")));
     }
 }

@@ -18,7 +18,7 @@ printf '%s\n' "${{COMPREPLY[@]}}""#,
         words.join(" "),
         words.len() - 1,
     );
-    let (seen, code) = person.shell_on_terminal(&["bash", "--norc", "-c", &script], "").await;
+    let (seen, code) = person.shell_on_terminal(&["bash", "--norc", "-c", &script], &[]).await;
     assert_eq!(code, 0, "{seen}");
     seen
 }
@@ -46,17 +46,16 @@ async fn a_server_that_does_not_answer_is_not_waited_for() {
 #[tokio::test]
 async fn zsh_completes_with_names_from_the_server() {
     let (_host, person) = with_widgets().await;
-    let folder = person.home().join("functions");
-    std::fs::create_dir_all(&folder).unwrap();
-    let script = person.run(&["completions", "zsh"]).await;
-    std::fs::write(folder.join("_elita"), script.stdout).unwrap();
     let startup = format!(
-        "PATH={}:$PATH\nPS1='> '\nfpath=({} $fpath)\nautoload -U compinit\ncompinit -u -D\n",
+        "PATH={}:$PATH\nPS1='> '\nautoload -U compinit\ncompinit -u -D\nsource <(elita completions zsh)\n",
         elita().parent().unwrap().display(),
-        folder.display(),
     );
     std::fs::write(person.home().join(".zshrc"), startup).unwrap();
-    let typed = "elita run my_application Del\t testing=true count=3\nexit\n";
-    let (seen, _) = person.shell_on_terminal(&["zsh", "-i"], typed).await;
+    let typed = [
+        ("> ", "elita run my_application Del\t"),
+        ("DeleteWidgets", "testing=true count=3\r"),
+        ("succeeded", "exit\r"),
+    ];
+    let (seen, _) = person.shell_on_terminal(&["zsh", "-i"], &typed).await;
     assert!(seen.contains("✓ succeeded"), "{seen}");
 }

@@ -1,5 +1,6 @@
 //! The client, as somebody at a terminal or a script runs it.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -91,11 +92,11 @@ impl Elita {
     pub(crate) async fn on_terminal(&self, arguments: &[&str], typed: &str) -> (String, i32) {
         let program = elita().display().to_string();
         let words: Vec<&str> = std::iter::once(&*program).chain(arguments.iter().copied()).collect();
-        self.shell_on_terminal(&words, typed).await
+        self.shell_on_terminal(&words, &[("", typed)]).await
     }
 
-    /// The same with any program.
-    pub(crate) async fn shell_on_terminal(&self, words: &[&str], typed: &str) -> (String, i32) {
+    /// The same with any program. Each thing is typed once another one is to be seen.
+    pub(crate) async fn shell_on_terminal(&self, words: &[&str], typed: &[(&str, &str)]) -> (String, i32) {
         let mut command = CommandBuilder::new(words[0]);
         command.args(&words[1..]);
         command.env_clear();
@@ -106,24 +107,30 @@ impl Elita {
         command.env("TERM", "xterm");
         command.env("PWD", &self.folder);
         command.cwd(&self.folder);
-        let typed = typed.to_owned();
-        tokio::task::spawn_blocking(move || on_terminal(command, &typed)).await.unwrap()
+        let typed = typed.iter().map(|(seen, typed)| ((*seen).to_owned(), (*typed).to_owned())).collect();
+        tokio::task::spawn_blocking(move || on_terminal(command, typed)).await.unwrap()
     }
 }
 
 /// Runs a command on a terminal to its end.
-fn on_terminal(command: CommandBuilder, typed: &str) -> (String, i32) {
-    let terminal =
-        native_pty_system().openpty(PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_height: 0 }).unwrap();
+fn on_terminal(command: CommandBuilder, typed: VecDeque<(String, String)>) -> (String, i32) {
+    let size = PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_height: 0 };
+    let terminal = native_pty_system().openpty(size).unwrap();
     let mut child = terminal.slave.spawn_command(command).unwrap();
     drop(terminal.slave);
     let (mut reader, mut writer) =
         (terminal.master.try_clone_reader().unwrap(), terminal.master.take_writer().unwrap());
-    writer.write_all(typed.as_bytes()).unwrap();
-    let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
-    // Once all have closed the other end, reading fails.
-    while let Ok(read @ 1..) = reader.read(&mut piece) {
-        seen.extend_from_slice(&piece[..read]);
+    let (mut seen, mut piece, mut typed) = (Vec::new(), [0; 4096], typed);
+    loop {
+        let now = String::from_utf8_lossy(&seen).into_owned();
+        while let Some((_, keys)) = typed.pop_front_if(|(wanted, _)| now.contains(&**wanted)) {
+            writer.write_all(keys.as_bytes()).unwrap();
+        }
+        // Once all have closed the other end, reading fails.
+        match reader.read(&mut piece) {
+            Ok(read @ 1..) => seen.extend_from_slice(&piece[..read]),
+            Ok(0) | Err(_) => break,
+        }
     }
     let code = child.wait().unwrap().exit_code();
     (String::from_utf8(seen).unwrap().replace("\r\n", "\n"), code.cast_signed())
