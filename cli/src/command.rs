@@ -1,6 +1,6 @@
 //! The whole command line, and which file does what.
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command};
+use clap::{Arg, ArgMatches, Args, Command};
 
 use crate::Host;
 use crate::about::api::Api;
@@ -77,8 +77,15 @@ This client:
 The server:
   serve        Run the server
 
-Options:
-{options}
+Options of all commands:
+  -s, --server URL     The server to talk to, such as https://elita.example.org
+      --context NAME   The context to use instead of the current one
+      --json           Print the documents of the API
+  -q, --quiet          Print names or ids only
+  -v, --verbose        Say which requests are made
+      --no-input       Never ask anything
+  -h, --help           Print help
+  -V, --version        Print version
 
 elita COMMAND --help tells more, also with elita help exit-codes, environment or output.
 ";
@@ -90,8 +97,6 @@ pub(crate) fn command(host: &Host) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
-        .disable_help_flag(true)
-        .arg(Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help("Print help"))
         .help_template(TEMPLATE);
     Globals::augment_args(root)
         .about("Elita: a WebAssembly plugin host for deployment automation, and its client")

@@ -64,11 +64,11 @@ async fn shown(elita: &Elita, line: &str) -> String {
     redacted(&format!("$ elita {line}\n{said}\n"))
 }
 
-/// A command on a terminal and what is to be seen there, for a snapshot. Only the last state of a line that is drawn over
+/// A command on a terminal, where something is typed once something is seen, and what is to be seen there, for a snapshot. Only the last state of a line that is drawn over
 /// is kept, and colours are shown as such.
-async fn seen(elita: &Elita, line: &str, typed: &str) -> String {
+async fn seen(elita: &Elita, line: &str, typed: (&str, &str)) -> String {
     let words: Vec<&str> = line.split(' ').collect();
-    let (seen, code) = elita.on_terminal(&words, typed).await;
+    let (seen, code) = elita.answering_on_terminal(&words, typed).await;
     redacted(&format!("$ elita {line}\n{}--- code {code}\n", drawn(&seen)))
 }
 

@@ -35,7 +35,10 @@ impl Finding {
     }
 
     fn wrong(what: &'static str, failure: &Failure) -> Self {
-        Self { what, said: failure.what.clone(), is_wrong: true, hint: failure.hint.clone() }
+        // That this command looks for reasons is known.
+        let hint = failure.hint.as_deref().map(|hint| hint.split("elita doctor").next().unwrap_or_default().trim_end());
+        let hint = hint.filter(|hint| !hint.is_empty()).map(str::to_owned);
+        Self { what, said: failure.what.clone(), is_wrong: true, hint }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::session::{Session, short, text};
   elita follow - --tail 20 --timeout 10m")]
 pub(crate) struct Follow {
     /// The job's id, the last 8 characters of it, or - for the newest of yours
-    #[arg(required = true, value_name = "JOB", allow_hyphen_values = true,
+    #[arg(required = true, value_name = "JOB",
           add = clap_complete::ArgValueCompleter::new(complete::jobs))]
     jobs: Vec<String>,
     /// Begin with this entry

@@ -21,7 +21,7 @@ use crate::session::{Session, text};
   elita log - -f --grep error")]
 pub(crate) struct Log {
     /// The job's id, the last 8 characters of it, or - for the newest of yours
-    #[arg(value_name = "JOB", allow_hyphen_values = true, add = clap_complete::ArgValueCompleter::new(complete::jobs))]
+    #[arg(value_name = "JOB", add = clap_complete::ArgValueCompleter::new(complete::jobs))]
     job: String,
     /// Go on until the job ends
     #[arg(short, long)]

@@ -27,12 +27,9 @@ impl Broken {
         let (mut causes, mut next) = (Vec::new(), Some(error));
         while let Some(cause) = next {
             causes.push(cause);
-            next = cause.source();
+            next = beneath(cause);
         }
-        // What TLS complains of is inside an error of the connection, and does not show among its sources.
-        let inner = causes.iter().filter_map(|cause| cause.downcast_ref::<io::Error>()?.get_ref());
-        let inner: Vec<&(dyn Error + 'static)> = inner.map(|error| error as &(dyn Error + 'static)).collect();
-        let tls = causes.iter().chain(&inner).find_map(|cause| cause.downcast_ref::<rustls::Error>());
+        let tls = causes.iter().find_map(|cause| cause.downcast_ref::<rustls::Error>());
         if let Some(tls) = tls {
             return Self::of_tls(base, tls);
         }
@@ -96,6 +93,14 @@ impl Broken {
     pub(super) fn unusable(base: &Url, error: &dyn Error) -> Self {
         let what = format!("the request to {base} cannot be made: {error}");
         Self { what, hint: None, was_not_sent: true, may_pass: false }
+    }
+}
+
+/// What an error was caused by. What is inside an error of the connection, such as one of TLS, is not among its sources.
+fn beneath(error: &(dyn Error + 'static)) -> Option<&(dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inside) => Some(inside),
+        None => error.source(),
     }
 }
 

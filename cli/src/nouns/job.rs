@@ -53,7 +53,7 @@ pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code>
 
 fn one(name: &'static str) -> Arg {
     let help = "The job's id, the last 8 characters of it, or - for the newest of yours";
-    let job = Arg::new("job").required(true).value_name(name).allow_hyphen_values(true).help(help);
+    let job = Arg::new("job").required(true).value_name(name).help(help);
     job.add(clap_complete::ArgValueCompleter::new(complete::jobs))
 }
 

@@ -83,13 +83,13 @@ async fn people_see_tables_and_colours() {
     let (_host, elita) = with_widgets().await;
     let mut all = String::new();
     for (line, typed) in [
-        ("run my_application DeleteWidgets count=10", "true\n"),
-        ("job list", ""),
-        ("plugin list", ""),
-        ("action show my_application DeleteWidgets", ""),
-        ("app create shop", ""),
-        ("app delete shop", "y\n"),
-        ("app list", ""),
+        ("run my_application DeleteWidgets count=10", ("): ", "true\n")),
+        ("job list", ("", "")),
+        ("plugin list", ("", "")),
+        ("action show my_application DeleteWidgets", ("", "")),
+        ("app create shop", ("", "")),
+        ("app delete shop", ("[y/N] ", "y\n")),
+        ("app list", ("", "")),
     ] {
         all += &seen(&elita, line, typed).await;
     }

@@ -63,6 +63,8 @@ impl Cable {
 
     /// Makes it whole again.
     pub(crate) async fn mend(&mut self) {
+        // The port is free once what was cut has ended.
+        let _ = (&mut self.forwarding).await;
         let listener = TcpListener::bind(self.port).await.unwrap();
         self.forwarding = tokio::spawn(forward(listener, self.end.clone()));
     }

@@ -90,9 +90,14 @@ impl Elita {
 
     /// Runs a command on a terminal of 100 columns, types something, and returns what is to be seen and the exit code.
     pub(crate) async fn on_terminal(&self, arguments: &[&str], typed: &str) -> (String, i32) {
+        self.answering_on_terminal(arguments, ("", typed)).await
+    }
+
+    /// The same, where something is typed once something else is to be seen.
+    pub(crate) async fn answering_on_terminal(&self, arguments: &[&str], typed: (&str, &str)) -> (String, i32) {
         let program = elita().display().to_string();
         let words: Vec<&str> = std::iter::once(&*program).chain(arguments.iter().copied()).collect();
-        self.shell_on_terminal(&words, &[("", typed)]).await
+        self.shell_on_terminal(&words, &[typed]).await
     }
 
     /// The same with any program. Each thing is typed once another one is to be seen.
