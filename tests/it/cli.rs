@@ -30,12 +30,14 @@ async fn with_steps() -> (TestHost, Elita) {
 
 /// What is another one in each run is replaced: ids, times, durations, digests, ports and the folders of tests.
 fn redacted(text: &str) -> String {
-    let mut redacted = String::new();
+    let (mut redacted, mut before) = (String::new(), "");
     for word in text.split_inclusive([' ', '\n', '\t', '"', '`', ',']) {
         let end = word.len() - word.trim_end_matches([' ', '\n', '\t', '"', '`', ',']).len();
         let (word, separator) = word.split_at(word.len() - end);
-        redacted += &replaced(word);
+        let is_duration = before == "in" && word.parse::<f64>().is_ok();
+        redacted += &(if is_duration { "0.[s]".into() } else { replaced(word) });
         redacted += separator;
+        before = word;
     }
     redacted
 }
@@ -52,7 +54,6 @@ fn replaced(word: &str) -> String {
         _ if word.starts_with("20") && word.contains('T') && word.ends_with('Z') => "[time]".into(),
         _ if word.len() == 10 && word.starts_with("20") && word.matches('-').count() == 2 => "[date]".into(),
         _ if word.starts_with("http://127.0.0.1:") => "http://[address]".into(),
-        _ if word.starts_with("0.") && word.len() == 4 => "0.[s]".into(),
         _ => word.to_owned(),
     }
 }
@@ -64,8 +65,8 @@ async fn shown(elita: &Elita, line: &str) -> String {
     redacted(&format!("$ elita {line}\n{said}\n"))
 }
 
-/// A command on a terminal, where something is typed once something is seen, and what is to be seen there, for a snapshot. Only the last state of a line that is drawn over
-/// is kept, and colours are shown as such.
+/// A command on a terminal, where something is typed once something else is seen, and what is to be seen there, for a
+/// snapshot. Only the last state of a line that is drawn over is kept, and colours are shown as such.
 async fn seen(elita: &Elita, line: &str, typed: (&str, &str)) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let (seen, code) = elita.answering_on_terminal(&words, typed).await;

@@ -1,7 +1,7 @@
 //! `elita plugin check`: what a server would say of a plugin's file, without a server.
 //!
-//! A plugin is somebody's code. So it is looked at in a process of its own, without an environment, without files and
-//! with a bound on its processor time, and what is compiled there is kept nowhere.
+//! A plugin is somebody's code. So it is looked at in a process of its own, without an environment, in a sandbox without
+//! files, with a bound on its processor time, and what is compiled there is kept nowhere.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use crate::output::{Output, visible};
 const WITHIN: Duration = Duration::from_secs(180);
 /// The same in processor time, of all threads together.
 const CPU_SECONDS: u64 = 300;
-/// What a file may have, in bytes: much more than any server takes.
+/// What a file may have, in bytes: much more than any server takes. And what may be written while it is looked at.
 const MOST_BYTES: u64 = 1 << 30;
 /// Settings of a server that its plugins' limits come from: those are passed on, so that a check may have the same.
 const LIMITS: &str = "ELITA_PLUGIN_";
@@ -157,9 +157,10 @@ fn inside(host: &Host, output: &Output) -> Result<Code> {
     Ok(Code::Done)
 }
 
-/// Takes from this process what a look does not need: writing files, and time without end.
+/// Bounds what this process may use: time, and what it writes. The engine keeps pictures of memories in files without a
+/// name, so that it writes some.
 fn confine() {
-    for (resource, limit) in [(Resource::Cpu, CPU_SECONDS), (Resource::Fsize, 0), (Resource::Core, 0)] {
+    for (resource, limit) in [(Resource::Cpu, CPU_SECONDS), (Resource::Fsize, MOST_BYTES), (Resource::Core, 0)] {
         // Where a limit cannot be set, the engine's own ones still hold.
         let _ = setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) });
     }

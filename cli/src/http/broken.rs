@@ -97,7 +97,7 @@ impl Broken {
 }
 
 /// What an error was caused by. What is inside an error of the connection, such as one of TLS, is not among its sources.
-fn beneath(error: &(dyn Error + 'static)) -> Option<&(dyn Error + 'static)> {
+fn beneath<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inside) => Some(inside),
         None => error.source(),
