@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::config::{HttpSettings, Role, Settings, UploadSettings};
-use crate::data_dir::{self, DataDir};
+use crate::data_dir::{self, Announcement, DataDir};
 use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
 use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::Outbound;
@@ -44,6 +44,8 @@ pub struct Server {
     patience: Duration,
     svc: DataSvc,
     postgres: Option<Embedded>,
+    /// Says to this machine's clients where it is.
+    announcement: Option<Announcement>,
     /// Locked until the very end.
     _data_dir: DataDir,
 }
@@ -66,7 +68,13 @@ impl Server {
         match start_on(&settings, &data_dir, &url).await {
             Ok(started) => {
                 let patience = Duration::from_secs(settings.drain_seconds) + BEYOND_DRAIN;
-                Ok(started.into_server(patience, postgres, data_dir))
+                let announcement = Announcement::make(&data_dir, started.scheme, started.address);
+                let announcement = announcement
+                    .inspect_err(|problem| {
+                        warn!("clients on this machine have to be told where the server is: {problem}")
+                    })
+                    .ok();
+                Ok(started.into_server(patience, postgres, announcement, data_dir))
             }
             Err(problem) => {
                 if let Some(postgres) = postgres {
@@ -101,6 +109,7 @@ impl Server {
     /// Stops accepting, lets running jobs end for a bounded time, hands the rest back.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
+        drop(self.announcement.take());
         let all_ended = async {
             for task in &mut self.tasks {
                 let _ = task.await;
@@ -130,9 +139,27 @@ struct Started {
 }
 
 impl Started {
-    fn into_server(self, patience: Duration, postgres: Option<Embedded>, data_dir: DataDir) -> Server {
+    fn into_server(
+        self,
+        patience: Duration,
+        postgres: Option<Embedded>,
+        announcement: Option<Announcement>,
+        data_dir: DataDir,
+    ) -> Server {
         let Self { address, scheme, made_password, ready, stop, tasks, svc } = self;
-        Server { address, scheme, made_password, ready, stop, tasks, patience, svc, postgres, _data_dir: data_dir }
+        Server {
+            address,
+            scheme,
+            made_password,
+            ready,
+            stop,
+            tasks,
+            patience,
+            svc,
+            postgres,
+            announcement,
+            _data_dir: data_dir,
+        }
     }
 }
 

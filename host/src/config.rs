@@ -143,6 +143,11 @@ impl Settings {
 }
 
 impl Cli {
+    /// The command `serve`, for the help of the whole program.
+    pub fn serve() -> Command {
+        Self::command().find_subcommand("serve").expect("there is a command `serve`").clone()
+    }
+
     /// Reads the command line, the environment and the file.
     ///
     /// # Errors

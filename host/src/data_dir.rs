@@ -3,8 +3,11 @@
 //! Here it is made, locked and given the id of its host. What lives in its subdirectories is the business of the
 //! modules that make them.
 
+mod announcement;
 #[cfg(test)]
 mod tests;
+
+pub use self::announcement::Announcement;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};

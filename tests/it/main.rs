@@ -13,6 +13,7 @@ mod bounds;
 mod builds;
 mod cancel;
 mod chaos;
+mod cli;
 mod compiling;
 mod connections;
 mod costs;
