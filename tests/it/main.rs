@@ -31,6 +31,7 @@ mod layering;
 mod limits;
 mod logins;
 mod openapi;
+mod outages;
 mod outbound;
 mod package_maps;
 mod packages;

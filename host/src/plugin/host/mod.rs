@@ -14,6 +14,7 @@ mod package_maps;
 mod servers;
 
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,14 +38,6 @@ pub(crate) enum HostError {
         /// The call.
         op: &'static str,
         /// How long it was given.
-        limit: Duration,
-    },
-    /// The database was away for so long that the job may have been given to another host.
-    #[error("{op} waited {limit:?} for the database, which does not answer")]
-    Unconfirmed {
-        /// The call.
-        op: &'static str,
-        /// How long it waited.
         limit: Duration,
     },
     /// The run passed a limit by this call.
@@ -71,7 +64,6 @@ impl HostError {
     fn case(&self) -> Case {
         match self {
             Self::TimedOut { .. } => ("timed-out", types::Error::TimedOut),
-            Self::Unconfirmed { .. } => UNAVAILABLE,
             Self::Exceeded(_) => LIMIT_EXCEEDED,
             Self::WhileRegistering { .. } => DENIED,
             Self::Refused(error) => match error {
@@ -103,7 +95,7 @@ impl types::Host for GuestState {
             HostError::Refused(Error::Internal(cause)) => {
                 tracing::error!("a plugin's call failed by a fault of the host: {cause}");
             }
-            HostError::Refused(_) | HostError::TimedOut { .. } | HostError::Unconfirmed { .. } => {}
+            HostError::Refused(_) | HostError::TimedOut { .. } => {}
         }
         let (_, of_message) = error.case();
         Ok(of_message(error.to_string()))
@@ -190,24 +182,40 @@ impl Call<'_> {
         done
     }
 
+    /// Does the call's work, as [`Run::unhurried`].
+    async fn unhurried<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
+        self.comes_to("interrupted");
+        let done = self.run.unhurried(work).await;
+        self.comes_to(done.as_ref().map_or_else(|error| error.case().0, |_| "ok"));
+        done
+    }
+
     fn comes_to(&self, outcome: &'static str) {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
     }
 }
 
 impl Run {
-    /// Does the call's work within the time that a host call may take; not before it is certain that the job is
-    /// still this run's.
+    /// Does the call's work within the time that a host call may take. While the database is away that time stands
+    /// still: a call begins only when it is certain that the job is still this run's, and one that is under way goes on
+    /// as long as that is not known again.
     async fn timed<T>(&self, op: &'static str, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
         let limit = self.host_call_limit;
-        let held = async {
-            self.lease.confirmed().await;
-            work.await
-        };
-        match tokio::time::timeout(limit, held).await {
-            Ok(done) => Ok(done?),
-            Err(_) if !self.lease.holds() => Err(HostError::Unconfirmed { op, limit }),
-            Err(_) => Err(HostError::TimedOut { op, limit }),
+        let mut work = pin!(work);
+        self.lease.confirmed().await;
+        loop {
+            match tokio::time::timeout(limit, &mut work).await {
+                Ok(done) => return Ok(done?),
+                Err(_) if self.lease.holds() => return Err(HostError::TimedOut { op, limit }),
+                Err(_) => self.lease.confirmed().await,
+            }
         }
+    }
+
+    /// Does work of a call that waits for nothing but the database to take what was recorded before. Only the run's own
+    /// time ends that.
+    async fn unhurried<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
+        self.lease.confirmed().await;
+        Ok(work.await?)
     }
 }

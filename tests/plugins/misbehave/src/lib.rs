@@ -21,6 +21,7 @@ elita_plugin::plugin! {
             action("StderrFlood", flood::stderr),
             action("EntryFlood", flood::entries),
             action("Entries", flood::so_many_entries).parameter("count", "integer", "how many"),
+            action("LargeEntries", flood::so_many_large_entries).parameter("count", "integer", "how many"),
             action("HandleFlood", flood::handles),
             action("MemoryBomb", flood::memory),
             action("FakeLogLines", flood::fake_log_lines),
