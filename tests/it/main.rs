@@ -36,6 +36,7 @@ mod outbound;
 mod package_maps;
 mod packages;
 mod plugins;
+mod poolers;
 mod postgres;
 mod queue;
 mod readme;

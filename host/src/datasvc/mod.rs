@@ -35,6 +35,7 @@ mod plugin_access;
 mod plugins;
 mod pointer;
 mod pool;
+mod pooler;
 mod queue;
 mod recorder;
 mod referrers;

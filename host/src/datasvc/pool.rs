@@ -11,7 +11,7 @@ use sqlx::{Connection as _, Executor as _};
 use super::connections::{Connections, TRUSTED_IDLE};
 use super::intake::Intake;
 use super::recorder::Recorder;
-use super::{DataSvc, passwords::PasswordHasher};
+use super::{DataSvc, passwords::PasswordHasher, pooler};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -34,6 +34,16 @@ pub enum SchemaError {
     /// The database cannot be reached.
     #[error("the database does not answer")]
     Connect(#[source] sqlx::Error),
+    /// A pooler is in between that gives a session no connection of its own.
+    #[error(
+        "the database URL leads to a pooler that spreads a session over several connections, as pgbouncer does with \
+         `pool_mode = transaction`: set `pool_mode = session` for this database, with a `pool_size` of at least \
+         {connections} for each server, or give the URL of Postgres itself"
+    )]
+    Pooler {
+        /// How many this server uses.
+        connections: u32,
+    },
     /// A newer Elita has been here.
     #[error(
         "the database has schema version {database}, and this elita {program} knows versions up to {known}; \
@@ -59,6 +69,11 @@ impl DataSvc {
     /// [`SchemaError`]: nothing was changed, or the database has seen some of the missing migrations.
     pub async fn connect(url: &str, max_connections: u32) -> std::result::Result<Self, SchemaError> {
         let options = PgConnectOptions::from_str(url).map_err(SchemaError::Url)?.application_name("elita");
+        // Poolers refuse the setting, which changes nothing for us.
+        let options = options.extra_float_digits(None);
+        if pooler::mixes_sessions(&options).await.map_err(SchemaError::Connect)? {
+            return Err(SchemaError::Pooler { connections: max_connections + ENGINE_CONNECTIONS });
+        }
         let pool = Self::pool(max_connections).connect_with(options.clone()).await.map_err(SchemaError::Connect)?;
         let engine = Self::pool(ENGINE_CONNECTIONS)
             .after_connect(|connection, _| Box::pin(async move { connection.execute(ENGINE_PLANS).await.map(drop) }))
