@@ -116,6 +116,7 @@ impl Loader {
         let revision = self.plugins.refresh().await?;
         if revision != self.revision {
             self.retry_blocked();
+            self.offer_again_what_others_withdrew().await?;
             self.revision = revision;
             // What another host has made active is compiled before a job needs it.
             self.plugins.warm_up().await;
@@ -183,6 +184,15 @@ impl Loader {
         for file in self.files.values_mut().filter(|file| file.progress == Progress::Blocked) {
             file.progress = Progress::Settling;
         }
+    }
+
+    /// A plugin that is no longer known, and whose file is here, was withdrawn by another host that had a file of this
+    /// name and has lost it.
+    async fn offer_again_what_others_withdrew(&mut self) -> Result<(), OfferError> {
+        let known = self.svc.plugin_names().await?;
+        let withdrawn = self.files.iter_mut().filter(|(name, _)| !known.contains(name));
+        withdrawn.for_each(|(_, file)| file.progress = Progress::Settling);
+        Ok(())
     }
 
     /// Whether the file is to be taken in now: new or changed, and no longer being written to.
