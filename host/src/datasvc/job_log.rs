@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::DataSvc;
 use super::caller::Caller;
+use super::clock::Clock;
 use super::error::{Error, Kind, Result};
 use super::ids::{AppName, JobId, PluginName};
 use super::job_trace::Tracer;
@@ -75,6 +76,7 @@ pub struct JobLog(Arc<Log>);
 #[derive(Debug)]
 struct Log {
     recorder: Recorder,
+    clock: Clock,
     job_id: JobId,
     fence: i64,
     limits: LogLimits,
@@ -144,12 +146,12 @@ impl JobLog {
         outcome: impl Into<Cow<'static, str>>,
         took: Duration,
     ) {
-        self.0.trace.call(call.into(), target, outcome.into(), took);
+        self.0.trace.call(self.0.clock.now(), call.into(), target, outcome.into(), took);
     }
 
     /// Adds a line of the plugin's output to the job's trace.
     pub fn trace_output(&self, stream: &'static str, level: &'static str, text: &str) {
-        self.0.trace.output(stream, level, text);
+        self.0.trace.output(self.0.clock.now(), stream, level, text);
     }
 
     /// Waits until all entries so far can be read.
@@ -204,7 +206,7 @@ impl JobLog {
             job_id: log.job_id,
             fence: log.fence,
             seq,
-            at: OffsetDateTime::now_utc(),
+            at: log.clock.now(),
             source: source.to_owned(),
             data,
             lost: log.lost.clone(),
@@ -239,6 +241,7 @@ impl DataSvc {
         };
         JobLog(Arc::new(Log {
             recorder: self.recorder.clone(),
+            clock: self.clock.clone(),
             job_id: claim.job_id,
             fence: claim.fence,
             limits,

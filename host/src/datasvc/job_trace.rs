@@ -101,15 +101,22 @@ struct Traced {
 }
 
 impl Tracer {
-    /// Adds a call that has taken this long.
-    pub(super) fn call(&self, call: Cow<'static, str>, target: &str, outcome: Cow<'static, str>, took: Duration) {
+    /// Adds a call that has taken this long by now.
+    pub(super) fn call(
+        &self,
+        now: OffsetDateTime,
+        call: Cow<'static, str>,
+        target: &str,
+        outcome: Cow<'static, str>,
+        took: Duration,
+    ) {
         let mut traced = self.lock();
         let is_frequent = FREQUENT.contains(&&*call);
         if is_frequent && traced.frequent == MAX_FREQUENT_LINES {
             traced.dropped += 1;
         } else if traced.take(call.len() + target.len()) {
             traced.frequent += usize::from(is_frequent);
-            let at = OffsetDateTime::now_utc() - took;
+            let at = now - took;
             let duration_ms = took.as_micros() as f64 / 1000.0;
             traced
                 .lines
@@ -118,10 +125,9 @@ impl Tracer {
     }
 
     /// Adds a line of output.
-    pub(super) fn output(&self, stream: &'static str, level: &'static str, text: &str) {
+    pub(super) fn output(&self, at: OffsetDateTime, stream: &'static str, level: &'static str, text: &str) {
         let mut traced = self.lock();
         if traced.take(text.len()) {
-            let at = OffsetDateTime::now_utc();
             let (stream, level) = (stream.into(), level.into());
             traced.lines.push(TraceLine { at, event: TraceEvent::Output { stream, level, text: cut(text) } });
         }

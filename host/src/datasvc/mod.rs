@@ -10,6 +10,7 @@ mod audit;
 mod builds;
 mod caller;
 mod census;
+mod clock;
 mod connections;
 mod error;
 mod file_url;
@@ -30,6 +31,7 @@ mod package_maps;
 mod page;
 mod passwords;
 mod patch;
+mod peers;
 mod permissions;
 mod plugin_access;
 mod plugins;
@@ -84,6 +86,7 @@ pub use lease::{Lease, LeaseKeeper};
 pub use package_maps::{Change as PackageMapChange, MASTER, PackageMap, PackageRule, PackageRules};
 pub use page::{Listed, Page};
 pub use patch::Patch;
+pub use peers::{Peer, Pulse, Silent};
 pub use permissions::Permissions;
 pub use plugin_access::{InterfaceAccess, PluginAccess};
 pub use plugins::{
@@ -120,4 +123,7 @@ pub struct DataSvc {
     secrets: Option<std::sync::Arc<secrets::SecretKeys>>,
     intake: intake::Intake,
     recorder: recorder::Recorder,
+    clock: clock::Clock,
+    /// The storage that this server works with, and the host that has it for itself, once that is settled.
+    bound: std::sync::Arc<std::sync::OnceLock<(uuid::Uuid, Option<HostId>)>>,
 }

@@ -8,6 +8,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _};
 
+use super::clock::Clock;
 use super::connections::{Connections, TRUSTED_IDLE};
 use super::intake::Intake;
 use super::recorder::Recorder;
@@ -57,6 +58,9 @@ pub enum SchemaError {
         /// This program's version.
         program: &'static str,
     },
+    /// It was there, and did not say what time it is.
+    #[error("the database's clock could not be read")]
+    Time(#[source] super::Error),
     /// A migration failed. It was rolled back.
     #[error("the database's schema could not be brought up to date")]
     Migrate(#[source] MigrateError),
@@ -80,18 +84,23 @@ impl DataSvc {
             .connect_lazy_with(options);
         let engine = Connections::of(engine, ENGINE_AT_HAND);
         match MIGRATOR.run(&pool).await {
-            Ok(()) => Ok(Self {
-                recorder: Recorder::start(engine.clone()),
-                intake: Intake::open(engine.clone()),
-                passwords: Arc::new(PasswordHasher::new()),
-                secrets: None,
-                reads: Connections::of(pool.clone(), max_connections / 4),
-                pool,
-                engine,
-            }),
-            Err(MigrateError::VersionMissing(version)) => Err(newer(version)),
-            Err(error) => Err(SchemaError::Migrate(error)),
+            Ok(()) => {}
+            Err(MigrateError::VersionMissing(version)) => return Err(newer(version)),
+            Err(error) => return Err(SchemaError::Migrate(error)),
         }
+        let svc = Self {
+            recorder: Recorder::start(engine.clone()),
+            intake: Intake::open(engine.clone()),
+            passwords: Arc::new(PasswordHasher::new()),
+            secrets: None,
+            reads: Connections::of(pool.clone(), max_connections / 4),
+            pool,
+            engine,
+            clock: Clock::new(),
+            bound: Arc::default(),
+        };
+        svc.learn_time().await.map_err(SchemaError::Time)?;
+        Ok(svc)
     }
 
     fn pool(max_connections: u32) -> PgPoolOptions {

@@ -2,7 +2,7 @@
 //!
 //! Knows the data services and plugins, and nothing of HTTP. `action` makes jobs of requests; `worker` claims jobs,
 //! as many as `slots` has room for, and `run` brings each to its end; `beat` says that this server lives, and takes
-//! over from those that don't; `wakes` tells other servers what happens here; `follow` is for clients that watch a
+//! over from those that don't, as `peers` tells them apart, among whom it came by `join`; `wakes` tells other servers what happens here; `follow` is for clients that watch a
 //! job; `upload` takes in the files of builds; `retention` removes what is old, and
 //! `sweep` files that are nobody's.
 
@@ -10,7 +10,9 @@ mod action;
 mod beat;
 mod follow;
 mod held;
+mod join;
 mod packages;
+mod peers;
 mod retention;
 mod run;
 mod slots;
@@ -54,6 +56,8 @@ pub struct Jobs(Arc<Engine>);
 pub struct JobSettings {
     /// This host.
     pub host: HostId,
+    /// Where it is while its machine is up; empty if that cannot be told.
+    pub place: String,
     /// Whether it runs jobs, or leaves them to others.
     pub runs_jobs: bool,
     /// How many jobs may run at a time.

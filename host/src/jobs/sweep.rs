@@ -23,9 +23,13 @@ pub(super) async fn sweep(engine: Arc<Engine>) {
     let mut pause = FIRST;
     loop {
         tokio::time::sleep(jittered(pause)).await;
-        match engine.storage.old_build_folders(AGE).await {
+        // By every clock that is known, for one that is wrong must not make an upload old that is under way; and old is
+        // what was begun as long ago, whatever the store says of its files.
+        let before = engine.svc.settled_time() - AGE;
+        match engine.storage.old_build_folders(before.into()).await {
             Ok(old) => {
-                let old: Vec<JobId> = old.into_iter().map(JobId::from).collect();
+                let old = old.into_iter().map(JobId::from);
+                let old: Vec<_> = old.filter(|upload| upload.made_at().is_none_or(|began| began < before)).collect();
                 for some in old.chunks(BATCH) {
                     if let Err(problem) = remove_orphans(&engine, some).await {
                         warn!("it could not be told which files are nobody's: {problem}");

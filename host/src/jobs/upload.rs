@@ -122,7 +122,7 @@ impl Jobs {
         let UploadRequest { application, build, file_type, package_map } = &request;
         let engine = self.0.clone();
         engine.svc.check_upload(caller, application, build, package_map.as_ref(), key).await?;
-        let (job_id, filename) = (JobId::new(), Upload::filename(build, *file_type));
+        let (job_id, filename) = (engine.svc.new_job_id(), Upload::filename(build, *file_type));
         let file = engine.storage.receive_build_file(job_id.into(), &filename).await?;
         Ok(IncomingUpload { draft: Draft { engine, request, job_id }, file })
     }
@@ -138,7 +138,7 @@ impl Jobs {
         url: FileUrl,
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued, UploadError> {
-        let draft = Draft { engine: self.0.clone(), request, job_id: JobId::new() };
+        let draft = Draft { engine: self.0.clone(), request, job_id: self.0.svc.new_job_id() };
         draft.submit(caller, UploadSource::Fetched { indirect_url: url }, idempotency).await
     }
 
