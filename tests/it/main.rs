@@ -9,6 +9,7 @@ mod access;
 mod actions;
 mod applications;
 mod audit;
+mod backlog;
 mod builds;
 mod cancel;
 mod chaos;

@@ -158,6 +158,11 @@ uuids! {
 const CLOCKS_APART: i64 = 3600;
 
 impl JobId {
+    /// One before all others.
+    pub fn nil() -> Self {
+        Self(Uuid::nil())
+    }
+
     /// An id that is smaller than those of all jobs created at this time or later, whichever host made them.
     pub(super) fn before(time: OffsetDateTime) -> Self {
         Self::first_at(time.unix_timestamp().saturating_sub(CLOCKS_APART))

@@ -95,7 +95,7 @@ pub use plugins::{
 };
 pub use pointer::{escaped, pointer};
 pub use pool::SchemaError;
-pub use queue::{ActionWork, Claim, HandedOn, Held, Outcome, Room, RunningLane, Served, TIME_TO_LIVE, Work};
+pub use queue::{ActionWork, Claim, HandedOn, Held, KnownLane, Outcome, Room, RunningLane, Served, TIME_TO_LIVE, Work};
 pub use recorder::Changed;
 pub use revision::{Expected, Revision};
 pub use secrets::{SecretKeyError, SecretKeys};

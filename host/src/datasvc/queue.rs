@@ -133,6 +133,21 @@ pub struct Room {
     pub running: Vec<RunningLane>,
     /// The components whose guests can start at once.
     pub ready: Vec<Digest>,
+    /// The lanes to look at. None: all.
+    pub lanes: Option<Vec<KnownLane>>,
+}
+
+/// A lane that was looked at before.
+#[derive(Clone, Debug)]
+pub struct KnownLane {
+    /// The plugin that runs; none: the host does.
+    pub plugin: Option<PluginName>,
+    /// The application.
+    pub application: AppName,
+    /// The action, or the host's own job.
+    pub name: String,
+    /// Only what comes after this is looked at.
+    pub after: JobId,
 }
 
 /// What an application has had of a worker.
@@ -228,26 +243,56 @@ impl DataSvc {
         Ok(held.collect())
     }
 
+    /// Which of these jobs a worker holds. Costs no more where very many others have ended.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn held_among(&self, worker: WorkerId, jobs: &[JobId]) -> Result<Vec<Held>> {
+        let looking = sqlx::query!(
+            r#"select id as "job_id: JobId", fence, cancel_requested_at is not null as "cancel_requested!",
+                   cancel_requested_by
+               from jobs where id = any($2) and worker = $1 and status = 'running'"#,
+            worker as _,
+            jobs as _
+        );
+        let rows = self.engine.run(async |connection| Ok(looking.fetch_all(connection).await?)).await?;
+        let held = rows.into_iter().map(|row| Held {
+            job_id: row.job_id,
+            fence: row.fence,
+            cancel_requested: row.cancel_requested.then_some(row.cancel_requested_by),
+        });
+        Ok(held.collect())
+    }
+
     /// Claims queued jobs: of each action the oldest, and of the applications in turn, so that none waits for all
     /// that another one has queued. A worker that has given no sign of life gets none.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn claim_jobs(&self, worker: WorkerId, room: &Room) -> Result<Vec<Claim>> {
-        let Room { jobs, own, per_plugin, per_action, applications, running, ready } = room;
+        let Room { jobs, own, per_plugin, per_action, applications, running, ready, lanes } = room;
+        let (all, known) = (lanes.is_none(), lanes.as_deref().unwrap_or_default());
+        if !all && known.is_empty() {
+            return Ok(Vec::new());
+        }
         let asked_at = Instant::now();
         let count = |count: &usize| i64::try_from(*count).map_err(Error::internal);
         let claimed = sqlx::query!(
-            r#"with recursive lanes as (
-                   (select application, plugin, name from jobs where status = 'queued'
+            r#"with recursive found as (
+                   (select application, plugin, name from jobs where status = 'queued' and $16
                     order by application, plugin, name limit 1)
                    union all
-                   select next.* from lanes cross join lateral (
+                   select next.* from found cross join lateral (
                        select application, plugin, name from jobs
                        where status = 'queued'
-                           and (application, plugin, name) > (lanes.application, lanes.plugin, lanes.name)
+                           and (application, plugin, name) > (found.application, found.plugin, found.name)
                        order by application, plugin, name limit 1
                    ) as next
+               ), lanes as (
+                   select application, plugin, name, '00000000-0000-0000-0000-000000000000'::uuid as after from found
+                   union all
+                   select * from unnest($17::text[], $18::text[], $19::text[], $20::uuid[])
+                       as known (application, plugin, name, after)
                ), running as (
                    select * from unnest($6::text[], $7::text[], $8::text[], $9::int[])
                        as running (plugin, application, name, count)
@@ -268,7 +313,8 @@ impl DataSvc {
                        -- In the order of the lanes' index and of no other: it must not be looked for among all jobs.
                        select id, fence, application, plugin, name from jobs
                        where status = 'queued'
-                           and (application, plugin, name) >= (rooms.application, rooms.plugin, rooms.name)
+                           and (application, plugin, name, id)
+                               > (rooms.application, rooms.plugin, rooms.name, rooms.after)
                        order by application, plugin, name, id
                        limit greatest(least(1 + 2 * $3::bigint / (select count(*) from lanes), of_action), 0)
                    ) as head
@@ -314,7 +360,12 @@ impl DataSvc {
             &applications.iter().map(|served| served.last).collect::<Vec<_>>(),
             &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
             SOURCE_HOST,
-            count(own)?
+            count(own)?,
+            all,
+            &known.iter().map(|lane| lane.application.to_string()).collect::<Vec<_>>(),
+            &known.iter().map(|lane| stored(lane.plugin.as_ref())).collect::<Vec<_>>(),
+            &known.iter().map(|lane| lane.name.clone()).collect::<Vec<_>>(),
+            &known.iter().map(|lane| lane.after).collect::<Vec<_>>() as _
         );
         let rows = self.engine.run(async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
         rows.into_iter()

@@ -52,7 +52,7 @@ impl Jobs {
         let engine = self.0.clone();
         let plugin = Some(found.plugin.clone());
         let lane = Lane { plugin, application: application.clone(), name: action.to_string() };
-        let slot = engine.lease.holds().then(|| engine.slots.take(lane)).flatten();
+        let slot = engine.lease.holds().then(|| engine.slots.take(lane.clone())).flatten();
         let taker =
             slot.is_some().then(|| Taker { worker: engine.worker, starts: engine.plugins.is_ready(found.digest) });
         let new = NewActionJob { idempotency, taker, ..job };
@@ -63,7 +63,10 @@ impl Jobs {
             let mut enqueued = engine.svc.enqueue_action(&caller, new).await?;
             match (enqueued.claim.take(), slot) {
                 (Some(claim), Some(slot)) => engine.start(claim, slot),
-                _ => engine.signals.tell_queued(),
+                _ => {
+                    engine.looks.queued(lane);
+                    engine.signals.tell_queued();
+                }
             }
             Ok(enqueued)
         });

@@ -22,6 +22,10 @@ const RETRY: Duration = Duration::from_millis(500);
 const TOO_LONG: Duration = Duration::from_secs(5);
 /// After how many beats the rows of long dead workers are removed.
 const TIDY: u64 = 300;
+/// A pause between two looks at all that is held, in times of what one costs, and at most. Where it is shorter than that
+/// between two beats, each looks at all.
+const HELD_PAUSES: u32 = 20;
+const LONGEST_HELD_PAUSE: Duration = Duration::from_secs(30);
 /// For how long those have been silent.
 const LONG_DEAD: Duration = Duration::from_secs(3600);
 /// After how many beats it is looked for jobs whose workers have left no row.
@@ -31,6 +35,8 @@ const LOOK_FOR_FORGOTTEN: u64 = 30;
 pub(super) struct Heart {
     keeper: LeaseKeeper,
     peers: Peers,
+    /// When all that is held is looked at again.
+    all_held_next: Instant,
     /// Since when it beats without a pause, and how often it has looked for the dead since then.
     steady: Option<(Instant, u64)>,
     last: Instant,
@@ -44,7 +50,7 @@ impl Heart {
     pub(super) fn new(keeper: LeaseKeeper) -> Self {
         let now = Instant::now();
         let (peers, strays) = (Peers::default(), HashMap::new());
-        Self { keeper, peers, steady: None, last: now, beats: 0, strays }
+        Self { keeper, peers, all_held_next: now, steady: None, last: now, beats: 0, strays }
     }
 }
 
@@ -93,20 +99,35 @@ impl Heart {
         if !pulse.storage_is_bound {
             return Ok(false);
         }
-        let held = engine.svc.held_jobs(engine.worker).await?;
+        let (held, is_all) = self.held(engine, &before).await?;
         for job in engine.held.settle(&before, &held) {
             warn!(job.id = %job, "a run is dropped: its job was given away while this server gave no sign of life");
         }
         // Only now: what was given away must not go on.
         self.keeper.confirm(sent);
 
-        self.look_for_strays(engine, &before, &held).await?;
+        if is_all {
+            self.look_for_strays(engine, &before, &held).await?;
+        }
         self.take_over(engine, sent).await?;
         self.beats += 1;
         if self.beats.is_multiple_of(TIDY) {
             engine.svc.forget_silent(&self.peers.silent(LONG_DEAD, Instant::now())).await?;
         }
         Ok(true)
+    }
+
+    /// What this server holds in the eyes of the database: all of it, unless that costs much. Then all is looked at for a
+    /// share of the time only, and in between what this server knows of.
+    async fn held(&mut self, engine: &Engine, before: &Fences) -> Result<(Vec<Held>, bool)> {
+        let began = Instant::now();
+        if began < self.all_held_next {
+            let jobs: Vec<JobId> = before.keys().copied().collect();
+            return Ok((engine.svc.held_among(engine.worker, &jobs).await?, false));
+        }
+        let held = engine.svc.held_jobs(engine.worker).await?;
+        self.all_held_next = Instant::now() + (began.elapsed() * HELD_PAUSES).min(LONGEST_HELD_PAUSE);
+        Ok((held, true))
     }
 
     async fn look_for_strays(&mut self, engine: &Engine, before: &Fences, held: &[Held]) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Turns rows into runs.
 //!
 //! Knows the data services and plugins, and nothing of HTTP. `action` makes jobs of requests; `worker` claims jobs,
-//! as many as `slots` has room for, and `run` brings each to its end; `beat` says that this server lives, and takes
+//! as many as `slots` has room for and `looks` finds, and `run` brings each to its end; `beat` says that this server lives, and takes
 //! over from those that don't, as `peers` tells them apart, among whom it came by `join`; `wakes` tells other servers what happens here; `follow` is for clients that watch a
 //! job; `upload` takes in the files of builds; `retention` removes what is old, and
 //! `sweep` files that are nobody's.
@@ -11,6 +11,7 @@ mod beat;
 mod follow;
 mod held;
 mod join;
+mod looks;
 mod packages;
 mod peers;
 mod retention;
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use self::follow::Follow;
 use self::held::HeldJobs;
+use self::looks::Looks;
 use self::slots::{SlotLimits, Slots};
 use self::wakes::Signals;
 use crate::datasvc::{
@@ -89,6 +91,7 @@ struct Engine {
     /// This run of this server.
     worker: WorkerId,
     slots: Slots,
+    looks: Looks,
     held: HeldJobs,
     lease: Lease,
     runs: TaskTracker,
@@ -129,6 +132,7 @@ impl Jobs {
             archives: Arc::new(Semaphore::new(settings.uploads.archives)),
             worker: WorkerId::new(),
             slots: Slots::new(limits),
+            looks: Looks::default(),
             held: HeldJobs::default(),
             lease,
             runs: TaskTracker::new(),

@@ -1,13 +1,13 @@
 //! Takes jobs from the queue, as many as there is room for, until the server stops.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::beat::Heart;
 use super::{Jobs, RETRY, beat, join, retention, sweep, wakes};
-use crate::datasvc::{Error, Files, LeaseKeeper};
+use crate::datasvc::{Error, Files, LeaseKeeper, Room};
 
 /// How often the queue is looked at when nobody wakes the worker, give or take a half.
 const POLL: Duration = Duration::from_secs(1);
@@ -107,7 +107,7 @@ impl Jobs {
                 _ = stop.wait_for(|stop| *stop) => {}
                 () = engine.slots.freed() => {}
                 () = engine.signals.queued() => {}
-                () = tokio::time::sleep(jittered(POLL)) => {}
+                () = tokio::time::sleep(self.0.looks.until_next(jittered(POLL))) => {}
             }
         }
     }
@@ -117,8 +117,13 @@ impl Jobs {
         let engine = &self.0;
         while engine.lease.holds() && !*engine.stop.borrow() {
             let Some(room) = engine.slots.room(engine.plugins.ready()) else { return Ok(()) };
+            let room = Room { lanes: engine.looks.next(), ..room };
+            let began = Instant::now();
             let claims = match engine.svc.claim_jobs(engine.worker, &room).await {
-                Ok(claims) => claims,
+                Ok(claims) => {
+                    engine.looks.found(room.lanes.as_deref(), &claims, began.elapsed());
+                    claims
+                }
                 Err(problem) => {
                     engine.slots.claimed(Vec::new());
                     return Err(problem);
