@@ -25,17 +25,17 @@ pub(super) async fn be_let_in(engine: &Engine, files: Files) -> Result<()> {
         let now = Instant::now();
         watch.look(&peers, now);
         let over = watch.silent(TWIN_SILENCE, now);
-        let mut may_be_over = false;
+        let mut undecided = false;
         for twin in peers.iter().filter(|peer| may_be_twin(engine, peer)) {
             if watch.beats(twin.worker) {
                 return Err(copied());
             }
-            may_be_over |= !over.contains(&(twin.worker, twin.beat));
+            undecided |= !over.contains(&(twin.worker, twin.beat));
         }
         let silent = watch.silent(TIME_TO_LIVE, now);
         let all_known = peers.iter().all(|peer| watch.beats(peer.worker) || silent.contains(&(peer.worker, peer.beat)));
         match engine.svc.bind_storage(host, files, &silent).await {
-            Ok(()) if !may_be_over => return Ok(()),
+            Ok(()) if !undecided => return Ok(()),
             Ok(()) => {}
             // The owner of the storage may turn out to be dead.
             Err(Error::Conflict { .. }) if !all_known => {}
