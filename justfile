@@ -18,7 +18,7 @@ up: _setup plugins _host
 
 # Run the tests, or some of those that go through HTTP: `just test jobs::`
 [group('test')]
-test *filter: _setup plugins polyglot _host
+test *filter: _setup _test-tools plugins polyglot _host
     @{{ if filter == "" { just_executable() + " _test-parts" } else { "true" } }}
     cargo test --locked --workspace --test it -- {{ filter }}
 
@@ -112,6 +112,9 @@ _setup: _postgres
 # On stderr, so that `just db` prints a URL and nothing else.
 _postgres:
     @scripts/postgres >&2
+
+_test-tools:
+    @scripts/test-tools
 
 _host:
     cargo build --locked --workspace --bin elita

@@ -68,7 +68,8 @@ pub use jobs::log::{
 pub use jobs::lookup::{
     ACTION, Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent,
 };
-pub use jobs::queue::{Claim, HandedOn, Held, Outcome, Room, RunningLane, Served, TIME_TO_LIVE};
+pub use jobs::peers::{Peer, Pulse, Silent};
+pub use jobs::queue::{Claim, HandedOn, Held, KnownLane, Outcome, Room, RunningLane, Served, TIME_TO_LIVE};
 pub use jobs::recorder::Changed;
 pub use jobs::steps::{JobStep, JobSteps, RecordedStep, StepChange, StepKind, StepState};
 pub use jobs::trace::{JobTrace, TraceEvent, TraceLine};
@@ -89,4 +90,7 @@ pub struct DataSvc {
     secrets: Option<std::sync::Arc<access::secrets::SecretKeys>>,
     intake: jobs::intake::Intake,
     recorder: jobs::recorder::Recorder,
+    clock: ground::clock::Clock,
+    /// The storage that this server works with, and the host that has it for itself, once that is settled.
+    bound: std::sync::Arc<std::sync::OnceLock<(uuid::Uuid, Option<HostId>)>>,
 }

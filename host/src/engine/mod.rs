@@ -1,14 +1,18 @@
 //! Turns rows into runs, of whatever kind.
 //!
 //! Knows the data services and no kind of work: those are registered, each as a [`Kind`]. `worker` claims jobs, as many
-//! as `slots` has room for, and `run` brings each to its end; `steps` is the journal that lets work go on where a dead
-//! server has left it. `beat` says that this server lives, and takes over from those that don't; `wakes` tells other
-//! servers what happens here; `follow` is for clients that watch a job; `retention` removes what is old.
+//! as `slots` has room for and `looks` finds, and `run` brings each to its end; `steps` is the journal that lets work go on
+//! where a dead server has left it. A server comes among the others by `join`; `beat` says that it lives, and takes over
+//! from those that don't, as `peers` tells them apart; `wakes` tells other servers what happens here; `follow` is for
+//! clients that watch a job; `retention` removes what is old.
 
 mod beat;
 mod follow;
 mod held;
+mod join;
 mod kind;
+mod looks;
+mod peers;
 mod retention;
 mod run;
 mod slots;
@@ -26,11 +30,12 @@ use tokio_util::task::TaskTracker;
 use self::follow::Follow;
 use self::held::HeldJobs;
 use self::kind::AnyKind;
+use self::looks::Looks;
 use self::slots::{Lane, SlotLimits, Slots};
 use self::wakes::Signals;
 use crate::datasvc::{
-    Caller, CancelFilter, CancelledJobs, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane, JobStatus,
-    JobType, Lease, LogLimits, NewActionJob, Permission, Result, Taker, WorkerId,
+    AppName, Caller, CancelFilter, CancelledJobs, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane,
+    JobStatus, JobType, Lease, LogLimits, NewActionJob, Permission, PluginName, Result, Taker, WorkerId,
 };
 
 pub use self::follow::{Follower, News};
@@ -52,6 +57,8 @@ pub struct Engine(Arc<Inner>);
 pub struct EngineSettings {
     /// This host.
     pub host: HostId,
+    /// Where it is while its machine is up; empty if that cannot be told.
+    pub place: String,
     /// Whether it runs jobs, or leaves them to others.
     pub runs_jobs: bool,
     /// How many jobs may run at a time.
@@ -80,6 +87,7 @@ struct Inner {
     /// This run of this server.
     worker: WorkerId,
     slots: Slots,
+    looks: Looks,
     held: HeldJobs,
     lease: Lease,
     runs: TaskTracker,
@@ -118,6 +126,7 @@ impl Engine {
             kinds: RwLock::default(),
             worker: WorkerId::new(),
             slots: Slots::new(limits),
+            looks: Looks::default(),
             held: HeldJobs::default(),
             lease,
             runs: TaskTracker::new(),
@@ -142,14 +151,14 @@ impl Engine {
         let engine = self.0.clone();
         let (plugin, application) = (Some(job.plugin.clone()), job.application.clone());
         let lane = Lane { plugin, application, name: job.action.to_string() };
-        let slot = engine.lease.holds().then(|| engine.slots.take(lane)).flatten();
+        let slot = engine.lease.holds().then(|| engine.slots.take(lane.clone())).flatten();
         let taker = slot.is_some().then(|| Taker { worker: engine.worker, starts: ready });
         let (caller, job) = (caller.clone(), NewActionJob { taker, ..job });
         self.detached(async move {
             let mut enqueued = engine.svc.enqueue_action(&caller, job).await?;
             match (enqueued.claim.take(), slot) {
                 (Some(claim), Some(slot)) => engine.start(claim, slot),
-                _ => engine.signals.tell_queued(),
+                _ => engine.tell_queued(lane),
             }
             Ok(enqueued)
         })
@@ -169,9 +178,9 @@ impl Engine {
         self.0.runs.spawn(work).await.map_err(Error::internal)?
     }
 
-    /// There are new jobs in the queue, for whichever server has room.
-    pub fn tell_queued(&self) {
-        self.0.signals.tell_queued();
+    /// There is a new job in the queue, for whichever server has room: of an action of this plugin, or the host's own.
+    pub fn tell_queued(&self, plugin: Option<PluginName>, application: AppName, name: String) {
+        self.0.tell_queued(Lane { plugin, application, name });
     }
 
     /// Asks for a job to stop, wherever it runs.
@@ -208,6 +217,11 @@ impl Engine {
 impl Inner {
     fn kind(&self, job_type: &JobType) -> Option<Arc<dyn AnyKind>> {
         self.kinds.read().unwrap_or_else(PoisonError::into_inner).0.get(job_type.as_str()).cloned()
+    }
+
+    fn tell_queued(&self, lane: Lane) {
+        self.looks.queued(lane);
+        self.signals.tell_queued();
     }
 
     /// The components whose guests can start at once.

@@ -27,8 +27,9 @@ impl Effects for Work {
             let found = self.0.plugins.action(caller, &application, &action).await?;
             let timeout = self.0.plugins.limits().run_timeout(found.action.timeout_seconds);
             let job = new_job(&found, parameters, timeout, Some(parent))?;
+            let plugin = Some(job.plugin.clone());
             let enqueued = self.0.svc.enqueue_action(caller, job).await?;
-            self.0.engine.tell_queued();
+            self.0.engine.tell_queued(plugin, application, action.to_string());
             Ok(enqueued.job_id)
         }
         .boxed()

@@ -6,6 +6,8 @@ mod client;
 mod components;
 mod host;
 mod outside;
+mod own_postgres;
+mod pgbouncer;
 mod postgres;
 mod program;
 
@@ -15,6 +17,8 @@ pub(crate) use self::client::{Client, Reply};
 pub(crate) use self::components::{component, core_module, plugin_file};
 pub(crate) use self::host::{Setup, StoppedHost, TestHost, settled_plugin};
 pub(crate) use self::outside::{Answer, Authority, Outside};
+pub(crate) use self::own_postgres::OwnPostgres;
+pub(crate) use self::pgbouncer::PgBouncer;
 pub(crate) use self::postgres::{Database, PASSWORD};
 pub(crate) use self::program::{Program, elita, project_root};
 

@@ -3,6 +3,7 @@
 //! Knows no noun of the system, and none of the other groups.
 
 pub(super) mod attributes;
+pub(super) mod clock;
 pub(super) mod connections;
 pub(super) mod error;
 pub(super) mod ids;
@@ -10,5 +11,6 @@ pub(super) mod outage;
 pub(super) mod page;
 pub(super) mod patch;
 pub(super) mod pointer;
+pub(super) mod pooler;
 pub(super) mod revision;
 pub(super) mod sql;

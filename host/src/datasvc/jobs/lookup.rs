@@ -282,7 +282,7 @@ impl DataSvc {
     /// another request; [`Error::Denied`] without execute permission.
     pub async fn enqueue_action(&self, caller: &Caller, job: NewActionJob) -> Result<Enqueued> {
         caller.require_execute(&job.application, &job.action)?;
-        let (id, username) = (JobId::new(), caller.username().map(|name| name.as_str().to_owned()));
+        let (id, username) = (self.new_job_id(), caller.username().map(|name| name.as_str().to_owned()));
         let asked_at = Instant::now();
         let added = self.intake.add(NewRow { id, username: username.clone(), job: job.clone() }).await?;
         let NewActionJob {

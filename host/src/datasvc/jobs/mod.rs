@@ -7,6 +7,7 @@ pub(super) mod intake;
 pub(super) mod lease;
 pub(super) mod log;
 pub(super) mod lookup;
+pub(super) mod peers;
 pub(super) mod queue;
 pub(super) mod recorder;
 pub(super) mod retention;

@@ -55,19 +55,16 @@ impl jobs::Host for GuestState {
         let call = self.call("jobs.entries", &[&id])?;
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let id = JobId::parse(&id)?;
-        let entries = async {
-            // A plugin finds what it has just recorded.
-            if id == call.log.job_id() {
-                call.log.written().await?;
-            }
-            call.svc.job_entries(&call.caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await
-        };
-        let entries = call.timed(entries).await?;
+        // A plugin finds what it has just recorded.
+        if id == call.log.job_id() {
+            call.lasting(call.log.written()).await?;
+        }
+        let entries = call.timed(call.svc.job_entries(&call.caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES)).await?;
         Ok(entries.items.into_iter().map(jobs::Entry::try_from).collect::<Result<_, _>>()?)
     }
 }
 
 async fn append(call: &Call<'_>, data: Json) -> Result<u64, HostError> {
-    let seq = call.timed(call.log.append(&call.plugin, data)).await?;
+    let seq = call.lasting(call.log.append(&call.plugin, data)).await?;
     Ok(seq.cast_unsigned())
 }

@@ -130,7 +130,7 @@ impl Work {
         let UploadRequest { application, build, file_type, package_map } = &request;
         let work = self.0.clone();
         work.svc.check_upload(caller, application, build, package_map.as_ref(), key).await?;
-        let (job_id, filename) = (JobId::new(), Upload::filename(build, *file_type));
+        let (job_id, filename) = (work.svc.new_job_id(), Upload::filename(build, *file_type));
         let file = work.storage.receive_build_file(job_id.into(), &filename).await?;
         Ok(IncomingUpload { draft: Draft { work, request, job_id }, file })
     }
@@ -146,7 +146,8 @@ impl Work {
         url: FileUrl,
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued, UploadError> {
-        let draft = Draft { work: self.0.clone(), request, job_id: JobId::new() };
+        let (work, job_id) = (self.0.clone(), self.0.svc.new_job_id());
+        let draft = Draft { work, request, job_id };
         draft.submit(caller, UploadSource::Fetched { indirect_url: url }, idempotency).await
     }
 }
@@ -215,7 +216,9 @@ impl Draft {
         let time = work.uploads.time;
         let enqueued = work.svc.enqueue_upload(caller, &application, job_id, &upload, time, idempotency).await;
         match &enqueued {
-            Ok(enqueued) if enqueued.job_id == job_id => work.engine.tell_queued(),
+            Ok(enqueued) if enqueued.job_id == job_id => {
+                work.engine.tell_queued(None, application, upload.build_name.to_string());
+            }
             // The job may be there, if only the answer was lost. If it is not, the file is found when the store is swept.
             Err(Error::Unavailable(_)) => {}
             Ok(_) | Err(_) => work.remove_build_files(job_id.into()).await,

@@ -21,6 +21,7 @@ elita_plugin::plugin! {
             action("StderrFlood", flood::stderr),
             action("EntryFlood", flood::entries),
             action("Entries", flood::so_many_entries).parameter("count", "integer", "how many"),
+            action("LargeEntries", flood::so_many_large_entries).parameter("count", "integer", "how many"),
             action("CallFlood", flood::calls),
             action("Breed", flood::jobs).parameter("children", "integer", "how many jobs each starts"),
             action("BreedLate", flood::a_job_when_it_is_told_to_stop),
