@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use elita::datasvc::{BuildFiles, Claim, DataSvc, Digest, Error, HostId, Packages, Room, StoredBuild, WorkerId};
+use elita::datasvc::{
+    BuildFiles, Claim, DataSvc, Digest, Error, FileType, HostId, KeptPackage, KeptPackages, PackageFile, PackageName,
+    Room, StoredBuild, WorkerId,
+};
 use futures_util::stream;
 use insta::{assert_json_snapshot, assert_snapshot};
 use reqwest::multipart::{Form, Part};
@@ -450,7 +453,7 @@ async fn a_run_that_lost_its_job_neither_stores_the_build_nor_gives_it_up() {
     let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
     let former = Claim { fence: claim.fence - 1, ..claim.clone() };
     let nothing =
-        StoredBuild { master_file: "1.zip".into(), packages: Packages::default(), files: BuildFiles::default() };
+        StoredBuild { master_file: "1.zip".into(), packages: KeptPackages::default(), files: BuildFiles::default() };
 
     assert!(matches!(svc.store_build(&former, &nothing).await, Err(Error::Conflict { .. })));
     assert!(matches!(svc.give_up_upload(&former).await, Err(Error::Conflict { .. })));
@@ -462,6 +465,58 @@ async fn a_run_that_lost_its_job_neither_stores_the_build_nor_gives_it_up() {
     }
     assert!(!svc.give_up_upload(&claim).await.unwrap());
     assert_eq!(host.client.get(BUILD).await.body["stored"], true);
+}
+
+#[tokio::test]
+async fn a_build_that_a_killed_server_has_stored_is_not_fetched_again() {
+    let mut outside = Outside::new(Answer::Says("HTTP/1.1 200 OK\r\n\r\nother bytes".into())).await;
+    let host = with_build(fetching_from(&outside).flag("--role", "api")).await;
+    let url = format!("http://127.0.0.1:{}/", outside.port());
+    let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
+    // A server that is killed between storing the build and the end of its job.
+    let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
+    let worker = WorkerId::new();
+    svc.beat(worker, HostId::new(), true).await.unwrap();
+    let room = Room { jobs: 1, own: 1, own_per_application: 1, per_plugin: 1, per_action: 1, ..Room::default() };
+    let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
+    let file = zip("a", b"b");
+    let folder = host.storage_dir().join("builds").join(id(&accepted)).join(claim.fence.to_string());
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("1.zip"), &file).unwrap();
+    let (size_bytes, sha256) = (file.len() as u64, Digest::of(&file).hex());
+    let master = PackageFile { filename: "1.zip".into(), file_type: FileType::Zip, size_bytes, sha256 };
+    let master = KeptPackage { file: master, run: Some(claim.fence) };
+    let packages = KeptPackages([(PackageName::parse("master").unwrap(), master)].into());
+    let stored = StoredBuild { master_file: "1.zip".into(), packages, files: BuildFiles(vec!["a".into()]) };
+    svc.store_build(&claim, &stored).await.unwrap();
+
+    let host = host.stop().await.with_flag("--role", "all").start().await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!(job["attempt"], 2, "{job:#}");
+    assert_stored(&host, &job, &file).await;
+    assert_eq!(outside.asked(), Vec::<String>::new());
+    let sent = host.client.request(Method::GET, &format!("{BUILD}/packages/master")).send().await.unwrap();
+    assert!(sent.bytes().await.unwrap() == file, "another file is sent");
+}
+
+#[tokio::test]
+async fn what_a_killed_server_has_fetched_is_not_written_again() {
+    let text = String::from_utf8(as_text("a")).unwrap();
+    let outside = Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{text}"))).await;
+    let host = with_build(fetching_from(&outside).flag("--role", "api")).await;
+    let url = format!("http://127.0.0.1:{}/", outside.port());
+    let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
+    // What an earlier run has brought, held open: whoever writes over it is seen.
+    let earlier = host.storage_dir().join("builds").join(id(&accepted));
+    std::fs::create_dir_all(earlier.join("0")).unwrap();
+    for name in ["1.zip", "0/1.zip"] {
+        std::fs::write(earlier.join(name), "brought before").unwrap();
+    }
+    let host = host.stop().await.with_flag("--role", "all").start().await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(std::fs::read(earlier.join("1.zip")).unwrap(), b"brought before");
+    assert!(!earlier.join("0").exists(), "the files of a run that the build does not have are still there");
 }
 
 #[tokio::test]

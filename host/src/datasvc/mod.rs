@@ -52,7 +52,7 @@ mod wakes;
 pub use applications::{Application, Change as ApplicationChange};
 pub use attributes::Attributes;
 pub use audit::{AuditEntry, AuditFilter, AuditedDocument};
-pub use builds::{Build, Change as BuildChange, Files as BuildFiles, PackageFile, Packages};
+pub use builds::{Build, Change as BuildChange, Files as BuildFiles, KeptPackage, KeptPackages, PackageFile, Packages};
 pub use caller::{Caller, Grants, Interface, Permission};
 pub use census::{Census, CensusEntry};
 pub use error::{Error, Kind, Result};

@@ -11,7 +11,7 @@ use serde_json::value::to_raw_value;
 use sqlx::{Connection as _, PgConnection};
 
 use super::DataSvc;
-use super::builds::{Files, Packages};
+use super::builds::{Files, KeptPackages};
 use super::caller::{Caller, Permission};
 use super::error::{Error, Kind, Result};
 use super::file_url::FileUrl;
@@ -99,7 +99,7 @@ pub struct StoredBuild {
     /// The name of the uploaded file.
     pub master_file: String,
     /// Its packages; `master` is the uploaded file.
-    pub packages: Packages,
+    pub packages: KeptPackages,
     /// The paths in `master`.
     pub files: Files,
 }
@@ -210,6 +210,22 @@ impl DataSvc {
             return Err(Error::conflict(format!("build `{}` no longer waits for this upload", claim.name)));
         }
         Ok(transaction.commit().await?)
+    }
+
+    /// What the build of an upload has, if an earlier run of the upload has stored it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn stored_build(&self, claim: &Claim) -> Result<Option<StoredBuild>> {
+        let found = sqlx::query!(
+            r#"select master_file as "master_file!", packages as "packages: KeptPackages", files as "files: Files"
+               from builds where application = $1 and name = $2 and upload = $3 and stored"#,
+            claim.application.as_str(),
+            claim.name,
+            claim.job_id as _
+        );
+        let found = found.fetch_optional(&self.pool).await?;
+        Ok(found.map(|row| StoredBuild { master_file: row.master_file, packages: row.packages, files: row.files }))
     }
 
     /// Of these uploads those whose files are nobody's: no build has them, and no job works on them.

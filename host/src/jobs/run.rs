@@ -53,12 +53,13 @@ impl Engine {
             Ok(Err(failure)) => Outcome::Failed(failure),
             Err(problem) => return warn!("a job was not begun: {problem}"),
         };
+        let ended = match &claim.work {
+            Work::Upload => upload::settle(&self, &claim, &log, ended).await,
+            Work::Action(_) => ended,
+        };
         if let Outcome::Failed(failure) | Outcome::Cancelled(failure) = &ended {
             let message: String = failure.message.chars().take(MAX_LOGGED_CHARS).collect();
             info!("`{}` ended with {}: {message:?}", claim.name, failure.code);
-        }
-        if let (Work::Upload, Outcome::Failed(_) | Outcome::Cancelled(_)) = (&claim.work, &ended) {
-            upload::give_up(&self, &claim).await;
         }
         self.held.ends(claim.job_id, claim.fence);
         if record_end(&log, ended).await {

@@ -20,7 +20,8 @@ use super::held::CancelRequest;
 use super::{Engine, Jobs, RETRY};
 use crate::datasvc::{
     AppName, BuildName, Caller, Claim, Digest, Enqueued, Error, Expected, FileType, FileUrl, JobError, JobId, JobLog,
-    MASTER, Outcome, PackageFile, PackageMapName, PackageName, Packages, Result, StoredBuild, Upload, UploadSource,
+    KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName, PackageName, Result, StoredBuild, Upload,
+    UploadSource,
 };
 use crate::outbound::Destination;
 use crate::storage::archive::ArchiveLimits;
@@ -250,6 +251,11 @@ pub(super) async fn run(
     mut cancel: watch::Receiver<Option<CancelRequest>>,
 ) -> Outcome {
     let run = Run { engine, claim, log };
+    match patiently(|| engine.svc.stored_build(claim)).await {
+        Ok(Some(stored)) => return run.finish(&stored).await,
+        Ok(None) => {}
+        Err(problem) => return Outcome::Failed(internal(&problem)),
+    }
     // Until it is stored nothing has happened that anyone could see.
     let prepared = tokio::select! {
         prepared = tokio::time::timeout(claim.timeout, run.prepare()) => prepared,
@@ -263,18 +269,27 @@ pub(super) async fn run(
         Err(_) => Err(JobError::new("timed-out", format!("the upload was not done within {:?}", claim.timeout))),
     };
     match stored {
-        Ok(stored) => run.finish(&stored),
+        Ok(stored) => run.finish(&stored).await,
         Err(failure) => Outcome::Failed(failure),
     }
 }
 
-/// Lets go of a build whose upload comes to nothing, and removes the upload's files. A build that has them keeps them.
-pub(super) async fn give_up(engine: &Engine, claim: &Claim) {
+/// How an upload ends. One whose build is stored has succeeded, whatever came after that. Otherwise the build waits for
+/// it no longer, and its files are removed.
+pub(super) async fn settle(engine: &Arc<Engine>, claim: &Claim, log: &JobLog, ended: Outcome) -> Outcome {
+    if matches!(ended, Outcome::Succeeded(_)) {
+        return ended;
+    }
     match engine.svc.give_up_upload(claim).await {
         Ok(true) => remove_files(engine, claim.job_id.into()).await,
-        Ok(false) => {}
+        Ok(false) => match engine.svc.stored_build(claim).await {
+            Ok(Some(stored)) => return Run { engine, claim, log }.finish(&stored).await,
+            Ok(None) => {}
+            Err(problem) => warn!("whether the build of an upload is stored could not be told: {problem}"),
+        },
         Err(problem) => warn!("the files of an upload that failed stay for now: {problem}"),
     }
+    ended
 }
 
 /// Removes the files of an upload that has ended without its build having them.
@@ -315,7 +330,7 @@ impl Run<'_> {
     }
 
     /// The build's packages: the uploaded file, and those that the package map makes of it.
-    async fn packages(&self, upload: &Upload, master: PackageFile) -> Result<Packages, JobError> {
+    async fn packages(&self, upload: &Upload, master: PackageFile) -> Result<KeptPackages, JobError> {
         let name = PackageName::parse(MASTER).map_err(|error| internal(&error))?;
         let made = self.package(upload).await?;
         Ok(Packages(made.into_iter().chain([(name, master)]).collect()))
@@ -330,10 +345,15 @@ impl Run<'_> {
     }
 
     /// What comes after the build is stored. None of it undoes that.
-    fn finish(&self, stored: &StoredBuild) -> Outcome {
+    async fn finish(&self, stored: &StoredBuild) -> Outcome {
         let StoredBuild { master_file, packages, files } = stored;
+        // Those of earlier runs, which were killed.
+        let kept: Vec<i64> = packages.0.values().filter_map(|package| package.run).collect();
+        if let Err(problem) = self.engine.storage.remove_other_runs(self.claim.job_id.into(), &kept).await {
+            warn!("files of earlier runs of an upload stay: {problem}");
+        }
         self.note(&json!({ "status": "stored", "master_file": master_file, "files": files.0.len() }));
-        let result = json!({ "packages": packages, "files": files.0.len() });
+        let result = json!({ "packages": packages.shown(), "files": files.0.len() });
         match to_raw_value(&result) {
             Ok(result) => Outcome::Succeeded(result),
             Err(error) => Outcome::Failed(internal(&error)),

@@ -1,4 +1,5 @@
-//! Builds' files: each upload has a folder of its own, named by an id that nobody uses twice.
+//! Builds' files: each upload has a folder of its own, named by an id that nobody uses twice. In it is the file that a
+//! client sent, and a folder for each run of the upload's job with what that has stored: nothing is written twice.
 
 use std::fs::{DirEntry, File};
 use std::io::{self, ErrorKind};
@@ -25,7 +26,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Full`]; [`StorageError::Store`].
     pub async fn receive_build_file(&self, folder: Uuid, filename: &str) -> Result<Incoming, StorageError> {
-        let upload = match self.store.put_multipart(&build_key(folder, filename)).await {
+        let upload = match self.store.put_multipart(&build_key(folder, None, filename)).await {
             Ok(upload) => upload,
             Err(error) => {
                 // Its folder may have been made.
@@ -36,12 +37,12 @@ impl Storage {
         Ok(Incoming::new(Unfinished::new(upload, self.build_folder(folder))))
     }
 
-    /// Begins a new file in the folder of an upload that has others.
+    /// Begins a new file of a run of an upload, which may have others.
     ///
     /// # Errors
     /// Those of [`Storage::receive_build_file`].
-    pub async fn add_build_file(&self, folder: Uuid, filename: &str) -> Result<Incoming, StorageError> {
-        let upload = self.store.put_multipart(&build_key(folder, filename)).await?;
+    pub async fn add_build_file(&self, folder: Uuid, run: i64, filename: &str) -> Result<Incoming, StorageError> {
+        let upload = self.store.put_multipart(&build_key(folder, Some(run), filename)).await?;
         Ok(Incoming::new(Unfinished::beside_others(upload)))
     }
 
@@ -53,12 +54,17 @@ impl Storage {
         Ok(tempfile::tempfile_in(&self.directory)?)
     }
 
-    /// Opens a file of an upload; none if it is not there.
+    /// Opens a file of an upload, or of a run of it; none if it is not there.
     ///
     /// # Errors
     /// [`StorageError::Store`].
-    pub async fn build_file(&self, folder: Uuid, filename: &str) -> Result<Option<File>, StorageError> {
-        match self.store.get(&build_key(folder, filename)).await {
+    pub async fn build_file(
+        &self,
+        folder: Uuid,
+        run: Option<i64>,
+        filename: &str,
+    ) -> Result<Option<File>, StorageError> {
+        match self.store.get(&build_key(folder, run, filename)).await {
             Ok(found) => match found.payload {
                 GetResultPayload::File(file, _) => Ok(Some(file)),
                 GetResultPayload::Stream(_) => Err(StorageError::NoFile),
@@ -75,11 +81,12 @@ impl Storage {
     pub async fn read_build_file(
         &self,
         folder: Uuid,
+        run: Option<i64>,
         filename: &str,
         bytes: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
         let options = GetOptions { range: Some(bytes.into()), ..GetOptions::default() };
-        let found = self.store.get_opts(&build_key(folder, filename), options).await?;
+        let found = self.store.get_opts(&build_key(folder, run, filename), options).await?;
         Ok(found.into_stream().map_err(StorageError::from).boxed())
     }
 
@@ -93,6 +100,25 @@ impl Storage {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(StorageError::Remove(error)),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// Removes what runs of an upload have stored, but for the files of these runs.
+    ///
+    /// # Errors
+    /// [`StorageError::Remove`].
+    pub async fn remove_other_runs(&self, folder: Uuid, kept: &[i64]) -> Result<(), StorageError> {
+        let folder = self.build_folder(folder);
+        let kept: Vec<String> = kept.iter().map(i64::to_string).collect();
+        let removed = tokio::task::spawn_blocking(move || {
+            for entry in entries(&folder)? {
+                let is_kept = entry.file_name().to_str().is_some_and(|name| kept.iter().any(|run| run == name));
+                if !is_kept && entry.file_type()?.is_dir() {
+                    std::fs::remove_dir_all(entry.path())?;
+                }
+            }
+            Ok(())
+        });
+        removed.await?.map_err(StorageError::Remove)
     }
 
     /// The uploads whose files have not changed for so long.
@@ -116,14 +142,23 @@ fn old_folders(builds: &Path, before: SystemTime) -> io::Result<Vec<Uuid>> {
     for entry in entries(builds)? {
         let Some(id) = entry.file_name().to_str().and_then(|name| Uuid::try_parse(name).ok()) else { continue };
         let mut changes = vec![changed(&entry)?];
-        for file in entries(&entry.path())? {
-            changes.push(changed(&file)?);
-        }
+        changes_below(&entry.path(), &mut changes)?;
         if changes.into_iter().flatten().all(|change| change < before) {
             old.push(id);
         }
     }
     Ok(old)
+}
+
+/// When what is in a folder last changed, and in the folders in it.
+fn changes_below(folder: &Path, changes: &mut Vec<Option<SystemTime>>) -> io::Result<()> {
+    for entry in entries(folder)? {
+        changes.push(changed(&entry)?);
+        if entry.file_type()?.is_dir() {
+            changes_below(&entry.path(), changes)?;
+        }
+    }
+    Ok(())
 }
 
 fn entries(directory: &Path) -> io::Result<Vec<DirEntry>> {
@@ -143,6 +178,7 @@ fn changed(entry: &DirEntry) -> io::Result<Option<SystemTime>> {
     }
 }
 
-fn build_key(folder: Uuid, filename: &str) -> Key {
-    Key::from_iter([BUILDS, &folder.to_string(), filename])
+fn build_key(folder: Uuid, run: Option<i64>, filename: &str) -> Key {
+    let (folder, run) = (folder.to_string(), run.map(|run| run.to_string()));
+    Key::from_iter([BUILDS, &*folder].into_iter().chain(run.as_deref()).chain([filename]))
 }

@@ -21,7 +21,7 @@ const BETWEEN_BYTES: Duration = Duration::from_secs(30);
 const MAX_LOCATION_CHARS: usize = 300;
 
 impl Run<'_> {
-    /// Brings the file into the store. What an earlier attempt has brought is replaced.
+    /// Brings the file into the store, under a name that is this run's alone.
     pub(super) async fn fetch(&self, upload: &Upload, url: &FileUrl) -> Result<Received, JobError> {
         let place = self.engine.fetches.clone().acquire_owned().await.map_err(|error| internal(&error))?;
         // No plugin has such a name.

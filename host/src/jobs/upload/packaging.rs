@@ -16,8 +16,8 @@ use crate::datasvc::{
 use crate::storage::archive::{self, ArchiveError, ArchiveLimits, Selection};
 use crate::storage::{Received, StorageError};
 
-/// The longest name that files have.
-const MAX_FILENAME_BYTES: usize = 255;
+/// The longest name that files have. The store has longer ones while it writes them.
+const MAX_FILENAME_BYTES: usize = 240;
 /// How much of a package is read at a time.
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// How many warnings about an archive are told one by one.
@@ -39,7 +39,7 @@ impl Run<'_> {
         Ok(BuildFiles(contents.files))
     }
 
-    /// The packages that the package map makes of the uploaded file. Those of an earlier attempt are replaced.
+    /// The packages that the package map makes of the uploaded file, under names that are this run's alone.
     pub(super) async fn package(&self, upload: &Upload) -> Result<Vec<(PackageName, PackageFile)>, JobError> {
         let Some(PackageRules(rules)) = self.rules(upload).await? else { return Ok(Vec::new()) };
         let (master, kind, limits) = (self.open(upload).await?, kind(upload.file_type), self.limits());
@@ -85,7 +85,8 @@ impl Run<'_> {
     }
 
     async fn open(&self, upload: &Upload) -> Result<File, JobError> {
-        let file = self.engine.storage.build_file(self.claim.job_id.into(), &upload.filename).await;
+        let file =
+            self.engine.storage.build_file(self.claim.job_id.into(), self.master_run(upload), &upload.filename).await;
         file.map_err(|error| internal(&error))?.ok_or_else(|| {
             JobError::new("file-missing", "the uploaded file is no longer in the store; upload it again")
         })
@@ -117,7 +118,8 @@ impl Run<'_> {
         let mut packed = tokio::fs::File::from_std(packed);
         packed.rewind().await.map_err(unreadable)?;
         let folder = self.claim.job_id.into();
-        let mut kept = self.engine.storage.add_build_file(folder, filename).await.map_err(not_stored)?;
+        let mut kept =
+            self.engine.storage.add_build_file(folder, self.claim.fence, filename).await.map_err(not_stored)?;
         let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
         while packed.read_buf(&mut chunk).await.map_err(unreadable)? > 0 {
             kept.write(chunk.split().freeze()).await.map_err(not_stored)?;
