@@ -389,6 +389,44 @@ async fn nothing_is_fetched_from_addresses_that_are_not_public() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_fetched_too_slowly_is_given_up() {
+    let outside = Outside::new(Answer::Drips).await;
+    let host = with_build(fetching_from(&outside).flag("--http-body-seconds", 1)).await;
+    let url = format!("http://127.0.0.1:{}/", outside.port());
+    let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("fetch-failed")), "{job:#}");
+    assert!(job["error"]["message"].as_str().unwrap().contains("less than 8192 bytes a second"), "{job:#}");
+}
+
+#[tokio::test]
+async fn uploads_of_one_application_leave_places_to_others() {
+    let mut slow = Outside::new(Answer::Waits).await;
+    let quick =
+        Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{}", String::from_utf8(as_text("a")).unwrap())))
+            .await;
+    let from = format!("127.0.0.1:{},127.0.0.1:{}", slow.port(), quick.port());
+    let setup = Setup::default().flag("--upload-from", from).flag("--uploads", 2).flag("--plugin-runs", 4);
+    let host = with_build(setup).await;
+    for number in 2..8 {
+        let build = format!("slow-{number}");
+        host.client.post("/app/shop/builds", &json!({ "build_name": build })).await;
+        let url = format!("http://127.0.0.1:{}/", slow.port());
+        let fetch = json!({ "file_type": "zip", "indirect_url": url });
+        assert_eq!(host.client.post(&format!("/app/shop/builds/{build}"), &fetch).await.status, 202);
+    }
+    slow.is_asked().await;
+    host.create_application("blog").await;
+    host.client.post("/app/blog/builds", &json!({ "build_name": "1" })).await;
+    let url = format!("http://127.0.0.1:{}/", quick.port());
+    let fetch = json!({ "file_type": "zip", "indirect_url": url });
+    let accepted = host.client.post("/app/blog/builds/1", &fetch).await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(slow.asked().len(), 0, "the application has more than half of the places");
+}
+
+#[tokio::test]
 async fn an_upload_that_is_cancelled_leaves_the_build_free() {
     let mut outside = Outside::new(Answer::Waits).await;
     let host = with_build(fetching_from(&outside)).await;
@@ -559,28 +597,40 @@ async fn the_files_of_a_build_that_a_plugin_removes_go_with_it() {
 
 #[tokio::test]
 async fn files_that_no_build_has_are_swept_once_they_are_old() {
-    let host = with_build(Setup::default()).await;
+    let mut outside = Outside::new(Answer::Waits).await;
+    let host = with_build(fetching_from(&outside)).await;
     let accepted = put(&host.client, FILE, zip("a", b"b")).await;
     let stored = id(&accepted).to_owned();
     host.ended_job(&stored).await;
     let long_ago = SystemTime::now() - Duration::from_secs(25 * 3600);
     let builds = host.storage_dir().join("builds");
-    let (orphan, fresh) = ("01890000-0000-7000-8000-000000000001", "01890000-0000-7000-8000-000000000002");
-    for folder in [orphan, fresh, "not-an-upload"] {
-        std::fs::create_dir_all(builds.join(folder)).unwrap();
-        std::fs::write(builds.join(folder).join("1.zip#1"), "PK").unwrap();
+    let orphan = "01890000-0000-7000-8000-000000000001";
+    let (fresh, growing) = ("01890000-0000-7000-8000-000000000002", "01890000-0000-7000-8000-000000000003");
+    for folder in [orphan, fresh, growing, "not-an-upload"] {
+        std::fs::create_dir_all(builds.join(folder).join("1")).unwrap();
+        std::fs::write(builds.join(folder).join("1/1.zip#1"), "PK").unwrap();
     }
     for old in [&stored, orphan, "not-an-upload"] {
         let files = files_in(&builds.join(old));
-        for path in files.into_iter().chain([builds.join(old)]) {
+        let folders = [builds.join(old).join("1"), builds.join(old)].into_iter().filter(|folder| folder.exists());
+        for path in files.into_iter().chain(folders) {
             File::open(path).unwrap().set_modified(long_ago).unwrap();
         }
     }
+    for path in [builds.join(growing).join("1"), builds.join(growing)] {
+        File::open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    // Another upload, which is in nobody's way.
+    host.client.post("/app/shop/builds", &json!({ "build_name": "2" })).await;
+    let url = format!("http://127.0.0.1:{}/", outside.port());
+    let fetching = json!({ "file_type": "zip", "indirect_url": url });
+    assert_eq!(host.client.post("/app/shop/builds/2", &fetching).await.status, 202);
+    outside.is_asked().await;
     let host = host.restart().await;
     eventually("the orphan to be swept", async || (!builds.join(orphan).exists()).then_some(())).await;
     let mut left = folders_in(&host);
     left.sort();
-    let mut expected = vec![stored, fresh.into(), "not-an-upload".into()];
+    let mut expected = vec![stored, fresh.into(), growing.into(), "not-an-upload".into()];
     expected.sort();
     assert_eq!(left, expected);
 }

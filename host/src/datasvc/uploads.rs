@@ -234,9 +234,9 @@ impl DataSvc {
     /// [`Error::Unavailable`].
     pub async fn orphaned_uploads(&self, uploads: &[JobId]) -> Result<Vec<JobId>> {
         let orphaned = sqlx::query_scalar!(
-            r#"select id as "id!: JobId" from unnest($1::uuid[]) as id
-               where not exists (select from builds where builds.upload = id and stored)
-                   and not exists (select from jobs where jobs.id = id and status in ('queued', 'running'))"#,
+            r#"select folder.id as "id!: JobId" from unnest($1::uuid[]) as folder (id)
+               where not exists (select from builds where builds.upload = folder.id and stored)
+                   and not exists (select from jobs where jobs.id = folder.id and status in ('queued', 'running'))"#,
             uploads as _
         );
         Ok(orphaned.fetch_all(&self.pool).await?)
