@@ -229,6 +229,20 @@ async fn a_digest_that_is_given_is_checked() {
         assert_eq!((reply.status, &reply.body["code"]), (400, &json!("malformed")), "{header}: {value}: {reply}");
     }
     assert_nothing_is_left(&host).await;
+    for (header, value) in [
+        ("content-digest", "sha-512=:AAAA:".to_owned()),
+        ("content-digest", digest(b"another").replace("sha", "SHA")),
+        ("digest", format!("SHA-256={}", STANDARD.encode(Digest::of(b"another").as_bytes()))),
+        ("x-checksum-sha256", Digest::of(b"another").hex()),
+        ("content-md5", "XUFAKrxLKna5cZ2REBfFkg==".into()),
+    ] {
+        let request = host.client.request(Method::PUT, FILE).header(header, &value).body(file.clone());
+        let reply = host.client.send(request).await;
+        assert_eq!((reply.status, &reply.body["code"]), (400, &json!("malformed")), "{header}: {value}: {reply}");
+    }
+    let form = Form::new().text("file_type", "zip").part("build", Part::bytes(file.clone()));
+    let request = host.client.request(Method::POST, BUILD).header("content-digest", digest(&file)).multipart(form);
+    assert_eq!(host.client.send(request).await.status, 400);
     let right = format!("sha-512=:AAAA:, {}", digest(&file));
     let request = host.client.request(Method::PUT, FILE).header("content-digest", right).body(file.clone());
     let accepted = host.client.send(request).await;

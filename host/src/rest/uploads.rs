@@ -94,6 +94,8 @@ impl Source {
             description = "Visible ASCII; the same request with the same key answers with the same job"),
         ("Content-Digest" = Option<String>, Header, description = "`sha-256=:<base64>:` of the file, to be checked"),
         ("Repr-Digest" = Option<String>, Header, description = "The same"),
+        ("Digest" = Option<String>, Header, description = "The same as it was before: `SHA-256=<base64>`"),
+        ("X-Checksum-Sha256" = Option<String>, Header, description = "The same in 64 hexadecimal digits"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
@@ -172,6 +174,7 @@ async fn upload(
         let (asked, url) = asked(args::of_form(&parts.uri, form.take_arguments())?);
         match (form.has_file(), url) {
             (true, None) => {
+                Declared::refuse(&parts.headers)?;
                 let declared = Declared::default();
                 return rest.receive(&session, key, &parts, asked, Source::Form(Box::new(form)), &declared).await;
             }
