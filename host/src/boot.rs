@@ -211,6 +211,7 @@ fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
         uploads: UploadLimits {
             bytes: settings.uploads.bytes,
             time: Duration::from_secs(settings.uploads.seconds),
+            patience: Duration::from_secs(settings.http.body_seconds),
             at_a_time: settings.uploads.at_a_time as usize,
             archives: settings.uploads.archives as usize,
             archive: ArchiveLimits {

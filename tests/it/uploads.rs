@@ -363,11 +363,14 @@ async fn uploads_that_wait_for_other_servers_leave_room_for_actions() {
     let outside = Outside::new(Answer::Drips).await;
     let host = with_build(fetching_from(&outside).flag("--plugin-runs", 4).plugins(&["misbehave"])).await;
     host.create_application("hostile").await;
+    host.create_application("blog").await;
     let url = format!("http://127.0.0.1:{}/", outside.port());
     let mut jobs = Vec::new();
     for build in 2..10 {
-        host.client.post("/app/shop/builds", &json!({ "build_name": build.to_string() })).await;
-        let query = format!("/app/shop/builds/{build}?file_type=zip&indirect_url={url}");
+        // No application has more than half of the server's own.
+        let application = if build % 2 == 0 { "shop" } else { "blog" };
+        host.client.post(&format!("/app/{application}/builds"), &json!({ "build_name": build.to_string() })).await;
+        let query = format!("/app/{application}/builds/{build}?file_type=zip&indirect_url={url}");
         jobs.push(id(&host.client.post_empty(&query).await).to_owned());
     }
     eventually("two to run", async || {
@@ -501,7 +504,7 @@ async fn a_run_that_lost_its_job_neither_stores_the_build_nor_gives_it_up() {
     let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
     let worker = WorkerId::new();
     svc.beat(worker, HostId::new(), true).await.unwrap();
-    let room = Room { jobs: 1, own: 1, per_plugin: 1, per_action: 1, ..Room::default() };
+    let room = Room { jobs: 1, own: 1, own_per_application: 1, per_plugin: 1, per_action: 1, ..Room::default() };
     let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
     let former = Claim { fence: claim.fence - 1, ..claim.clone() };
     let nothing =

@@ -3,7 +3,7 @@
 //! Knows the data services and plugins, and nothing of HTTP. `action` makes jobs of requests; `worker` claims jobs,
 //! as many as `slots` has room for, and `run` brings each to its end; `beat` says that this server lives, and takes
 //! over from those that don't; `wakes` tells other servers what happens here; `follow` is for clients that watch a
-//! job; `upload` takes in the files of builds; `retention` removes what is old, and
+//! job; `upload` takes in the files of builds, for which `turns` are taken; `retention` removes what is old, and
 //! `sweep` files that are nobody's.
 
 mod action;
@@ -15,6 +15,7 @@ mod retention;
 mod run;
 mod slots;
 mod sweep;
+mod turns;
 mod upload;
 mod wakes;
 mod worker;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use self::follow::Follow;
 use self::held::HeldJobs;
 use self::slots::{SlotLimits, Slots};
+use self::turns::Turns;
 use self::wakes::Signals;
 use crate::datasvc::{
     Caller, DataSvc, HostId, Job, JobId, JobStatus, JobType, Lease, LogLimits, Plugin, PluginAccess, Result, WorkerId,
@@ -35,6 +37,8 @@ use crate::datasvc::{
 use crate::outbound::Outbound;
 use crate::plugin::Plugins;
 use crate::storage::Storage;
+
+pub use crate::storage::Pace;
 
 pub use self::follow::{Follower, News};
 pub use self::packages::StoredPackage;
@@ -92,8 +96,10 @@ struct Engine {
     follow: Follow,
     /// A permit is a file that is fetched.
     fetches: Arc<Semaphore>,
-    /// A permit is an archive that is worked on.
-    archives: Arc<Semaphore>,
+    /// For files that are fetched.
+    fetch_turns: Turns,
+    /// For archives that are worked on.
+    archives: Turns,
     stop: watch::Receiver<bool>,
 }
 
@@ -112,6 +118,7 @@ impl Jobs {
         let limits = SlotLimits {
             all: if settings.runs_jobs { settings.runs } else { 0 },
             own: settings.runs.div_ceil(2),
+            own_per_application: settings.runs.div_ceil(4),
             per_plugin: settings.runs_per_plugin,
             per_action: settings.runs_per_action,
         };
@@ -122,7 +129,8 @@ impl Jobs {
             storage,
             outbound,
             fetches: Arc::new(Semaphore::new(settings.uploads.at_a_time)),
-            archives: Arc::new(Semaphore::new(settings.uploads.archives)),
+            fetch_turns: Turns::new(settings.uploads.at_a_time),
+            archives: Turns::new(settings.uploads.archives),
             worker: WorkerId::new(),
             slots: Slots::new(limits),
             held: HeldJobs::default(),

@@ -17,6 +17,7 @@ use tracing::{error, warn};
 use uuid::Uuid;
 
 use super::held::CancelRequest;
+use super::turns::{Turn, Turns};
 use super::{Engine, Jobs, RETRY};
 use crate::datasvc::{
     AppName, BuildName, Caller, Claim, Digest, Enqueued, Error, Expected, FileType, FileUrl, JobError, JobId, JobLog,
@@ -34,6 +35,8 @@ pub struct UploadLimits {
     pub bytes: u64,
     /// How long a job may take over one.
     pub time: Duration,
+    /// How long a file that is fetched may make us wait.
+    pub patience: Duration,
     /// How many files are fetched at a time.
     pub at_a_time: usize,
     /// How many archives are worked on at a time.
@@ -332,8 +335,24 @@ impl Run<'_> {
     /// The build's packages: the uploaded file, and those that the package map makes of it.
     async fn packages(&self, upload: &Upload, master: PackageFile) -> Result<KeptPackages, JobError> {
         let name = PackageName::parse(MASTER).map_err(|error| internal(&error))?;
-        let made = self.package(upload).await?;
-        Ok(Packages(made.into_iter().chain([(name, master)]).collect()))
+        let master = KeptPackage { file: master, run: self.master_run(upload) };
+        let made = self.package(upload).await?.into_iter();
+        let made = made.map(|(name, file)| (name, KeptPackage { file, run: Some(self.claim.fence) }));
+        Ok(KeptPackages(made.chain([(name, master)]).collect()))
+    }
+
+    /// Which run stored the uploaded file; null: it was there before any.
+    fn master_run(&self, upload: &Upload) -> Option<i64> {
+        match upload.source {
+            UploadSource::Sent { .. } => None,
+            UploadSource::Fetched { .. } => Some(self.claim.fence),
+        }
+    }
+
+    /// Waits for a turn among all applications. Others may have the job's slot until then.
+    async fn turn(&self, turns: &Turns) -> Turn {
+        let _lent = self.engine.slots.lend(self.claim);
+        turns.take(&self.claim.application).await
     }
 
     /// Gives the build its files, however long the database is away.

@@ -5,6 +5,7 @@
 pub mod archive;
 mod builds;
 mod incoming;
+mod pace;
 
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
@@ -19,6 +20,7 @@ use tokio::task::JoinError;
 use uuid::Uuid;
 
 pub use self::incoming::{Incoming, Received, Sealed};
+pub use self::pace::Pace;
 
 /// Where a store has its id.
 const ID: &str = "storage-id";

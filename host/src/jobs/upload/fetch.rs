@@ -23,6 +23,7 @@ const MAX_LOCATION_CHARS: usize = 300;
 impl Run<'_> {
     /// Brings the file into the store, under a name that is this run's alone.
     pub(super) async fn fetch(&self, upload: &Upload, url: &FileUrl) -> Result<Received, JobError> {
+        let _turn = self.turn(&self.engine.fetch_turns).await;
         let place = self.engine.fetches.clone().acquire_owned().await.map_err(|error| internal(&error))?;
         // No plugin has such a name.
         let place = Place::new(format!("application {}", self.claim.application), place);
@@ -56,7 +57,8 @@ impl Run<'_> {
             connect: CONNECT,
             first_byte: FIRST_BYTE,
             between_bytes: BETWEEN_BYTES,
-            total: self.claim.timeout,
+            // The job's own limit comes first.
+            total: self.claim.timeout.saturating_mul(2),
             request_bytes: 0,
             response_bytes: self.engine.settings.uploads.bytes,
         };

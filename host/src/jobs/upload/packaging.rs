@@ -102,7 +102,7 @@ impl Run<'_> {
         &self,
         work: impl FnOnce(&AtomicBool) -> Result<T, ArchiveError> + Send + 'static,
     ) -> Result<T, JobError> {
-        let turn = self.engine.archives.clone().acquire_owned().await.map_err(|error| internal(&error))?;
+        let turn = self.turn(&self.engine.archives).await;
         let stop = StopOnDrop::default();
         let stopped = stop.0.clone();
         let worked = tokio::task::spawn_blocking(move || {
