@@ -26,9 +26,6 @@ const BEYOND_DRAIN: Duration = Duration::from_secs(7);
 /// How long to wait for connections to Postgres to be closed.
 const CLOSE: Duration = Duration::from_secs(3);
 
-/// How long all names in an archive may be together, in bytes: a build's document shows them.
-const MAX_NAMES_BYTES: u64 = 16 << 20;
-
 /// A running server.
 pub struct Server {
     address: SocketAddr,
@@ -217,7 +214,8 @@ fn job_settings(settings: &Settings, host: HostId) -> JobSettings {
             archive: ArchiveLimits {
                 entries: settings.uploads.entries,
                 unpacked_bytes: settings.uploads.unpacked_bytes,
-                names_bytes: MAX_NAMES_BYTES,
+                names_bytes: settings.uploads.names_bytes,
+                packages_factor: settings.uploads.packages_factor,
             },
             places: settings.uploads.from.clone(),
         },

@@ -22,15 +22,24 @@ use super::queue::{Claim, no_longer_held};
 /// What kind of archive a file is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum FileType {
-    /// A zip archive.
-    #[serde(rename = "zip")]
+    /// A zip archive, also one of Java.
+    #[serde(rename = "zip", alias = "jar", alias = "war")]
     Zip,
+    /// A tar archive as it is.
+    #[serde(rename = "tar")]
+    Tar,
     /// A tar archive, compressed by gzip.
     #[serde(rename = "tar.gz")]
     TarGz,
     /// A tar archive, compressed by bzip2.
     #[serde(rename = "tar.bz2")]
     TarBz2,
+    /// A tar archive, compressed by xz.
+    #[serde(rename = "tar.xz")]
+    TarXz,
+    /// A tar archive, compressed by zstd.
+    #[serde(rename = "tar.zst")]
+    TarZst,
 }
 
 impl FileType {
@@ -38,8 +47,11 @@ impl FileType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Zip => "zip",
+            Self::Tar => "tar",
             Self::TarGz => "tar.gz",
             Self::TarBz2 => "tar.bz2",
+            Self::TarXz => "tar.xz",
+            Self::TarZst => "tar.zst",
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::jobs::{UploadError, UploadRequest};
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct FileQuery {
-    /// What it is: `zip`, `tar.gz` or `tar.bz2`.
+    /// What it is: `zip` (or `jar` or `war`, which are the same), `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
     file_type: FileType,
     /// By which package map packages are made of it.
     package_map: Option<PackageMapName>,
@@ -46,7 +46,7 @@ struct FileQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct UploadArgs {
-    /// What it is: `zip`, `tar.gz` or `tar.bz2`.
+    /// What it is: `zip` (or `jar` or `war`, which are the same), `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
     file_type: FileType,
     /// By which package map packages are made of it.
     package_map: Option<PackageMapName>,

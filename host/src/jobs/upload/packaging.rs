@@ -145,8 +145,11 @@ impl Drop for StopOnDrop {
 fn kind(file_type: FileType) -> archive::FileType {
     match file_type {
         FileType::Zip => archive::FileType::Zip,
+        FileType::Tar => archive::FileType::Tar,
         FileType::TarGz => archive::FileType::TarGz,
         FileType::TarBz2 => archive::FileType::TarBz2,
+        FileType::TarXz => archive::FileType::TarXz,
+        FileType::TarZst => archive::FileType::TarZst,
     }
 }
 
