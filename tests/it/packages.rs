@@ -187,7 +187,6 @@ async fn an_archive_that_is_not_sound_fails_the_upload_and_leaves_the_build_free
         (zip("../evil", b"x"), "zip", "`../evil` has `.` or `..` in its path"),
         (zip(".git/config", b"x"), "zip", "git keeps its own files"),
         (zip("a", b"x")[..40].to_vec(), "zip", "damaged or cut off"),
-        (zip("a", b"x"), "tar.gz", "was sent as `tar.gz`, and looks like `zip`"),
         (bomb, "tar.gz", "unpacks to more than 1000000 bytes"),
     ] {
         let accepted = put(&host.client, &format!("{UPLOAD}?file_type={file_type}"), file).await;

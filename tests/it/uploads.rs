@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -104,7 +105,7 @@ async fn what_is_no_upload_is_refused() {
     let host = with_build(Setup::default()).await;
     for (path, status, detail) in [
         ("/app/shop/builds/1/file", 400, "`file_type` is missing"),
-        ("/app/shop/builds/1/file?file_type=tar", 422, "file_type"),
+        ("/app/shop/builds/1/file?file_type=rar", 422, "file_type"),
         ("/app/shop/builds/1/file?file_type=zip&a=b", 400, "not known here"),
         ("/app/shop/builds/1/file?file_type=zip&package_map=no", 404, "package map `no` does not exist"),
         ("/app/shop/builds/2/file?file_type=zip", 404, "build `2` does not exist"),
@@ -124,12 +125,95 @@ async fn what_is_no_upload_is_refused() {
 }
 
 #[tokio::test]
+async fn what_does_not_begin_like_its_type_is_refused_at_once() {
+    let host = with_build(Setup::default()).await;
+    let page = b"<!DOCTYPE html><title>Log in</title>".to_vec();
+    let tar_gz = "/app/shop/builds/1/file?file_type=tar.gz";
+    for (path, file, why) in [
+        (FILE, Vec::new(), "it is empty"),
+        (FILE, page.clone(), "looks like a page in HTML"),
+        (FILE, [page, vec![b' '; 9_000_000]].concat(), "looks like a page in HTML"),
+        (tar_gz, zip("a", b"x"), "was sent as `tar.gz`, and looks like `zip`"),
+        ("/app/shop/builds/1/file?file_type=tar", vec![b'x'; 600], "does not begin like one"),
+    ] {
+        let reply = put(&host.client, path, file).await;
+        assert_eq!((reply.status, &reply.body["code"]), (422, &json!("invalid-archive")), "{reply}");
+        assert!(reply.body["detail"].as_str().unwrap().contains(why), "{why}: {reply}");
+    }
+    let form = Form::new().text("file_type", "zip").part("build", Part::bytes(b"{}".to_vec()));
+    let reply = host.client.send(host.client.request(Method::POST, BUILD).multipart(form)).await;
+    assert_eq!(reply.status, 422, "{reply}");
+    assert_nothing_is_left(&host).await;
+}
+
+#[tokio::test]
+async fn a_file_at_the_wrong_door_is_shown_the_right_one() {
+    let host = with_build(Setup::default()).await;
+    let form = || Form::new().text("file_type", "zip").part("build", Part::bytes(zip("a", b"b")));
+    let post = |content_type: &str| {
+        let request = host.client.request(Method::POST, &format!("{BUILD}?file_type=zip"));
+        request.header("content-type", content_type).body(zip("a", b"\xff"))
+    };
+    let (by_form, by_put) = ("`POST /app/{app}/builds/{build}`", "`PUT /app/{app}/builds/{build}/file`");
+    for (request, status, why) in [
+        (host.client.request(Method::PUT, FILE).multipart(form()), 415, by_form),
+        (post("application/zip"), 415, by_put),
+        (post("application/octet-stream"), 415, by_put),
+        // So `curl --data-binary` sends it.
+        (post("application/x-www-form-urlencoded"), 400, by_put),
+        (
+            host.client.request(Method::POST, BUILD).header("content-encoding", "gzip").multipart(form()),
+            415,
+            "Content-Encoding",
+        ),
+    ] {
+        let reply = host.client.send(request).await;
+        assert!(reply.status == status && reply.to_string().contains(why), "{why}: {reply}");
+    }
+    assert_nothing_is_left(&host).await;
+}
+
+#[tokio::test]
+async fn every_type_of_file_is_taken() {
+    let host = with_build(Setup::default()).await;
+    for (number, (file_type, flag)) in
+        [("tar", "-c"), ("tar.gz", "-cz"), ("tar.bz2", "-cj"), ("tar.xz", "-cJ"), ("tar.zst", "-c --zstd"), ("jar", "")]
+            .into_iter()
+            .enumerate()
+    {
+        let build = format!("of-type-{number}");
+        host.client.post("/app/shop/builds", &json!({ "build_name": build })).await;
+        let file = match file_type {
+            "jar" => zip("META-INF/MANIFEST.MF", b""),
+            _ => {
+                let tar = Command::new("tar")
+                    .args(flag.split(' '))
+                    .args(["-C", env!("CARGO_MANIFEST_DIR"), "Cargo.toml"])
+                    .output()
+                    .unwrap();
+                assert!(tar.status.success(), "{tar:?}");
+                tar.stdout
+            }
+        };
+        let accepted = put(&host.client, &format!("/app/shop/builds/{build}/file?file_type={file_type}"), file).await;
+        let job = host.ended_job(id(&accepted)).await;
+        assert_eq!(job["status"], "succeeded", "{job:#}");
+        let master = &job["result"]["packages"]["master"];
+        let stored_as = if file_type == "jar" { "zip" } else { file_type };
+        assert_eq!(
+            (&master["file_type"], &master["filename"]),
+            (&json!(stored_as), &json!(format!("{build}.{stored_as}")))
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_too_large_is_refused_and_leaves_nothing() {
     let host = with_build(Setup::default().flag("--upload-bytes", 5_000_000)).await;
     let declared = put(&host.client, FILE, vec![0; 5_000_001]).await;
-    let pieces = stream::iter((0..501).map(|_| Ok::<_, std::io::Error>(vec![0; 10_000])));
+    let pieces = stream::iter((0..501).map(|_| Ok::<_, std::io::Error>(b"PK\x03\x04".repeat(2500))));
     let chunked = put(&host.client, FILE, Body::wrap_stream(pieces)).await;
-    let form = Form::new().text("file_type", "zip").part("build", Part::bytes(vec![0; 5_000_001]));
+    let form = Form::new().text("file_type", "zip").part("build", Part::bytes(b"PK\x03\x04\0".repeat(1_000_001)));
     let in_form = host.client.send(host.client.request(Method::POST, BUILD).multipart(form)).await;
     for reply in [declared, chunked, in_form] {
         assert_eq!((reply.status, &reply.body["code"]), (413, &json!("too-large")), "{reply}");
@@ -149,7 +233,7 @@ async fn a_file_that_says_it_is_too_large_is_not_read() {
 async fn a_client_that_hangs_up_leaves_nothing_and_may_come_again() {
     let host = with_build(Setup::default()).await;
     let mut stream = begin(&host, FILE, "content-length: 9000000\r\n").await;
-    stream.write_all(&vec![0; 8_500_000]).await.unwrap();
+    stream.write_all(&b"PK\x03\x04\0".repeat(1_700_000)).await.unwrap();
     eventually("the file to come in", async || (bytes_in(&host) >= 8 << 20).then_some(())).await;
     drop(stream);
     assert_nothing_is_left(&host).await;
@@ -658,7 +742,7 @@ async fn memory_stays_flat_however_large_a_file_is() {
     let mut program = stopped.start_program();
     let (_, client) = program.ready(&stopped.database.token).await;
     let before = program.peak_memory_kib();
-    let pieces = || stream::iter((0..400).map(|_| Ok::<_, std::io::Error>(vec![0; 1 << 20])));
+    let pieces = || stream::iter((0..400).map(|_| Ok::<_, std::io::Error>(b"PK\x03\x04".repeat(1 << 18))));
     let raw = put(&client, FILE, Body::wrap_stream(pieces())).await;
     assert_eq!(raw.status, 202, "{raw}");
     client.post("/app/shop/builds", &json!({ "build_name": "2" })).await;

@@ -25,7 +25,7 @@ use crate::datasvc::{
     UploadSource,
 };
 use crate::outbound::Destination;
-use crate::storage::archive::ArchiveLimits;
+use crate::storage::archive::{ArchiveError, ArchiveLimits, BEGINNING_BYTES, check_beginning};
 use crate::storage::{Incoming, Received, Sealed, StorageError};
 
 /// What may be uploaded.
@@ -69,6 +69,9 @@ pub enum UploadError {
     /// It is larger than may be.
     #[error("at most {0} bytes are taken as a build's file")]
     TooLarge(u64),
+    /// It does not begin as its type does.
+    #[error(transparent)]
+    NoArchive(#[from] ArchiveError),
     /// There is no room for it.
     #[error("the server has no room for the file")]
     Full(#[source] StorageError),
@@ -87,6 +90,8 @@ impl From<StorageError> for UploadError {
 pub struct IncomingUpload {
     draft: Draft,
     file: Incoming,
+    /// Its first bytes.
+    beginning: Vec<u8>,
 }
 
 /// A file that was sent, and is no job yet. Nothing is left of it if this is dropped.
@@ -128,7 +133,7 @@ impl Jobs {
         engine.svc.check_upload(caller, application, build, package_map.as_ref(), key).await?;
         let (job_id, filename) = (JobId::new(), Upload::filename(build, *file_type));
         let file = engine.storage.receive_build_file(job_id.into(), &filename).await?;
-        Ok(IncomingUpload { draft: Draft { engine, request, job_id }, file })
+        Ok(IncomingUpload { draft: Draft { engine, request, job_id }, file, beginning: Vec::new() })
     }
 
     /// Makes a job that fetches a file and takes it in. It is durable when this returns.
@@ -169,11 +174,17 @@ impl IncomingUpload {
     /// Takes what comes next.
     ///
     /// # Errors
-    /// [`UploadError::TooLarge`]; [`UploadError::Full`]; [`UploadError::Store`].
+    /// [`UploadError::TooLarge`]; [`UploadError::NoArchive`]; [`UploadError::Full`]; [`UploadError::Store`].
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), UploadError> {
         let most = self.draft.engine.settings.uploads.bytes;
         if self.file.size_bytes() + bytes.len() as u64 > most {
             return Err(UploadError::TooLarge(most));
+        }
+        if let Some(missing @ 1..) = BEGINNING_BYTES.checked_sub(self.beginning.len()) {
+            self.beginning.extend_from_slice(&bytes[..bytes.len().min(missing)]);
+            if self.beginning.len() == BEGINNING_BYTES {
+                self.check_beginning()?;
+            }
         }
         Ok(self.file.write(bytes).await?)
     }
@@ -181,10 +192,15 @@ impl IncomingUpload {
     /// Ends the file, so that what it is can be looked at.
     ///
     /// # Errors
-    /// [`UploadError::Full`]; [`UploadError::Store`].
+    /// [`UploadError::NoArchive`]; [`UploadError::Full`]; [`UploadError::Store`].
     pub async fn seal(self) -> Result<SealedUpload, UploadError> {
+        self.check_beginning()?;
         let file = self.file.seal().await?;
         Ok(SealedUpload { draft: self.draft, sha256: file.received().sha256, file })
+    }
+
+    fn check_beginning(&self) -> Result<(), UploadError> {
+        Ok(check_beginning(&self.beginning, packaging::kind(self.draft.request.file_type))?)
     }
 }
 

@@ -1,15 +1,17 @@
 //! Files that are fetched from a URL that a user names.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use serde_json::json;
 
+use super::packaging::{kind, refused};
 use super::{Run, internal, not_stored};
 use crate::datasvc::{Digest, FileUrl, JobError, Upload};
 use crate::outbound::{self, Place, Reach, Request, RequestLimits, Response, ResponseBody};
-use crate::storage::Received;
+use crate::storage::archive::{BEGINNING_BYTES, check_beginning};
+use crate::storage::{Pace, Received};
 
 /// Until a connection is there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,13 +32,18 @@ impl Run<'_> {
         let response = self.get(url, &place).await?;
         check(&response).map_err(|why| JobError::new("fetch-failed", why))?;
         let folder = self.claim.job_id.into();
-        let mut file = self.engine.storage.add_build_file(folder, &upload.filename).await.map_err(not_stored)?;
-        let mut body = response.into_body();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| not_fetched(&error))?;
-            if let Ok(data) = frame.into_data() {
-                file.write(data).await.map_err(not_stored)?;
+        let mut file =
+            self.engine.storage.add_build_file(folder, self.claim.fence, &upload.filename).await.map_err(not_stored)?;
+        let (mut body, mut beginning) = (response.into_body(), Vec::new());
+        let mut pace = Pace::new(self.engine.settings.uploads.patience);
+        while let Some(data) = next(&mut body, &mut pace).await? {
+            if beginning.len() < BEGINNING_BYTES {
+                beginning.extend_from_slice(&data[..data.len().min(BEGINNING_BYTES - beginning.len())]);
+                if beginning.len() == BEGINNING_BYTES {
+                    check_beginning(&beginning, kind(upload.file_type)).map_err(refused)?;
+                }
             }
+            file.write(data).await.map_err(not_stored)?;
         }
         let sealed = file.seal().await.map_err(not_stored)?;
         // A host that was frozen meanwhile may have lost the job, and another one may have brought the file.
@@ -64,6 +71,23 @@ impl Run<'_> {
         };
         let reach = Reach::PublicAnd(&self.engine.settings.uploads.places);
         self.engine.outbound.send(request, reach, limits, place).await.map_err(|error| not_fetched(&error))
+    }
+}
+
+/// What comes next of a body, if it comes at the pace that it has to keep; null: it was the whole.
+async fn next(body: &mut ResponseBody, pace: &mut Pace) -> Result<Option<Bytes>, JobError> {
+    loop {
+        let began = Instant::now();
+        let Ok(frame) = tokio::time::timeout(pace.left(), body.frame()).await else {
+            return Err(JobError::new("fetch-failed", format!("the file {}", pace.too_slow())));
+        };
+        pace.waited(began.elapsed());
+        let Some(frame) = frame else { return Ok(None) };
+        // What is no data are trailers.
+        if let Ok(data) = frame.map_err(|error| not_fetched(&error))?.into_data() {
+            pace.came(data.len());
+            return Ok(Some(data));
+        }
     }
 }
 

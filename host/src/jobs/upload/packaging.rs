@@ -142,7 +142,7 @@ impl Drop for StopOnDrop {
     }
 }
 
-fn kind(file_type: FileType) -> archive::FileType {
+pub(super) fn kind(file_type: FileType) -> archive::FileType {
     match file_type {
         FileType::Zip => archive::FileType::Zip,
         FileType::Tar => archive::FileType::Tar,
@@ -167,7 +167,7 @@ fn filename(build: &BuildName, package: &PackageName, file_type: FileType) -> St
 }
 
 /// Why the archive is not taken, for whoever sent it; what is the machine's fault is logged here and not shown.
-fn refused(error: ArchiveError) -> JobError {
+pub(super) fn refused(error: ArchiveError) -> JobError {
     match error {
         ArchiveError::Stopped => JobError::new("cancelled", "the work on the archive was stopped"),
         ArchiveError::Io(cause) => not_stored(StorageError::from(cause)),
