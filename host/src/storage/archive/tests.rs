@@ -14,6 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
 
+mod fuzz;
 mod tools;
 
 const LIMITS: ArchiveLimits =
