@@ -33,8 +33,8 @@ pub struct UploadSettings {
           value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
     pub unpacked_bytes: u64,
     /// How long the names in a build's file may be together, in bytes; of a zip also comments and extensions in its
-    /// directory. They are held in memory, more than once.
-    #[arg(long = "upload-names-bytes", env = "ELITA_UPLOAD_NAMES_BYTES", default_value_t = 64 << 20,
+    /// directory. They are held in memory, more than once, and a build's document shows them.
+    #[arg(long = "upload-names-bytes", env = "ELITA_UPLOAD_NAMES_BYTES", default_value_t = 32 << 20,
           value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub names_bytes: u64,
     /// How many times as large as a build's file its packages may be together; 16 MiB are always fine.
