@@ -15,8 +15,9 @@ const PERMISSIONS: i64 = 0o777;
 
 /// Where headers have a prefix of the name, unless they have times there.
 const PREFIX: std::ops::Range<usize> = 345..500;
-/// Where headers of GNU have times, in octal digits.
+/// Where headers of GNU have two times, in octal digits.
 const GNU_TIMES: std::ops::Range<usize> = 345..369;
+const TIME_BYTES: usize = 12;
 
 /// A header whose numbers are known to be some.
 pub(super) struct Parsed {
@@ -100,9 +101,8 @@ impl Parsed {
         }
         let block = self.header.as_bytes();
         let times = if self.header.as_gnu().is_some() { GNU_TIMES } else { PREFIX.start..PREFIX.start };
-        let is_time = |byte: &u8| matches!(byte, b'0'..=b'7' | b' ' | 0);
         let rest = &block[times.end..PREFIX.end];
-        if block[times].iter().all(is_time) && rest.iter().all(|byte| *byte == 0) {
+        if block[times].chunks(TIME_BYTES).all(is_time) && rest.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
         let why = "has something in its header that is no part of its name for some programs, and is for others";
@@ -113,6 +113,13 @@ impl Parsed {
 /// A time that every program can read, which is none before 1970.
 pub(super) fn time(seconds: i64) -> u64 {
     seconds.clamp(0, MAX_MTIME).unsigned_abs()
+}
+
+/// Whether this is a time as GNU tar writes it, or none.
+fn is_time(field: &[u8]) -> bool {
+    let Some((end, digits)) = field.split_last() else { return false };
+    let is_one = matches!(end, 0 | b' ') && digits.iter().all(|digit| matches!(digit, b'0'..=b'7'));
+    is_one || field.iter().all(|byte| *byte == 0)
 }
 
 /// Whether the header's checksum is right.
