@@ -172,8 +172,11 @@ impl Extended {
                 .map_err(|_| ArchiveError::in_member(&path, "is a link to a name that is not in UTF-8"))
         };
         let kind = match header.kind {
-            // So old tar programs wrote directories.
-            EntryType::Regular if raw.ends_with(b"/") => MemberKind::Directory,
+            // So old tar programs wrote directories. Of newer ones some would see a file.
+            EntryType::Regular if raw.ends_with(b"/") && header.is_old() => MemberKind::Directory,
+            EntryType::Regular if raw.ends_with(b"/") => {
+                return Err(ArchiveError::in_member(&path, "is a directory by its name, and a file by its type"));
+            }
             EntryType::Regular => MemberKind::File,
             EntryType::Directory => MemberKind::Directory,
             EntryType::Symlink => MemberKind::Symlink(link()?),

@@ -88,6 +88,11 @@ impl Parsed {
         self.header.path_bytes().into_owned()
     }
 
+    /// Whether it has no type, as before there were any.
+    pub(super) fn is_old(&self) -> bool {
+        self.header.as_old().linkflag == [0]
+    }
+
     /// What it links to by the header.
     pub(super) fn link(&self) -> Vec<u8> {
         self.header.link_name_bytes().unwrap_or_default().into_owned()

@@ -182,6 +182,14 @@ fn a_header_that_programs_read_differently_is_refused() {
         assert!(refusal(&with(place, part), FileType::TarGz).contains("no part of its name"));
     }
     assert!(look(&with(345, b"14000000000\x0014000000000\0"), FileType::TarGz).is_ok());
+    let directory = |kind: u8| {
+        let mut tar = [tar_of(&[("dir/", None)])[..512].to_vec(), sound.clone()].concat();
+        tar[156] = kind;
+        with_checksum(&mut tar);
+        gzip(&tar)
+    };
+    assert_eq!(look(&directory(0), FileType::TarGz).unwrap().files, ["foo"]);
+    assert!(refusal(&directory(b'0'), FileType::TarGz).contains("`dir` is a directory by its name"));
     // A tape of 1979 has no prefix at all.
     assert!(look(&with(257, &[0; 8]), FileType::TarGz).is_ok());
     let mut old = sound.clone();
