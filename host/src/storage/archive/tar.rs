@@ -20,6 +20,8 @@ use super::stream::decompressed;
 use super::twice::Twice;
 use super::{ArchiveError, FileType, Member, MemberKind};
 
+/// The extension that says in which characters the others are.
+const CHARACTERS: &[u8] = b"hdrcharset";
 /// How much is copied at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -135,8 +137,9 @@ impl Extended {
             EntryType::GNULongName => once(&mut self.path, text(header, content)?)?,
             EntryType::GNULongLink => once(&mut self.link, text(header, content)?)?,
             EntryType::XHeader => pax::records(content, is_wanted, |key, value| self.say(key, value))?,
-            EntryType::XGlobalHeader => pax::records(content, is_name_or_size, |_, _| {
-                Err(ArchiveError::Refused("it has one name or size for all that comes after it".into()))
+            EntryType::XGlobalHeader => pax::records(content, is_wanted_of_all, |key, value| match key {
+                CHARACTERS => check_characters(&value),
+                _ => Err(ArchiveError::Refused("it has one name or size for all that comes after it".into())),
             })?,
             _ => return Ok(false),
         }
@@ -149,6 +152,7 @@ impl Extended {
             b"path" => once(&mut self.path, value),
             b"linkpath" => once(&mut self.link, value),
             b"size" => once(&mut self.size_bytes, whole(&value)?),
+            CHARACTERS => check_characters(&value),
             b"mtime" => {
                 self.mtime = seconds(&value);
                 Ok(())
@@ -201,8 +205,21 @@ fn is_name_or_size(key: &[u8]) -> bool {
     matches!(key, b"path" | b"linkpath" | b"size")
 }
 
+/// Of a header that is for all that comes after it.
+fn is_wanted_of_all(key: &[u8]) -> bool {
+    is_name_or_size(key) || key == CHARACTERS
+}
+
 fn is_wanted(key: &[u8]) -> bool {
-    is_name_or_size(key) || key == b"mtime" || key.starts_with(b"GNU.sparse")
+    is_wanted_of_all(key) || key == b"mtime" || key.starts_with(b"GNU.sparse")
+}
+
+/// Names are in UTF-8, or are to be taken as they are.
+fn check_characters(value: &[u8]) -> Result<(), ArchiveError> {
+    match value {
+        b"BINARY" | b"ISO-IR 10646 2000 UTF-8" => Ok(()),
+        _ => Err(ArchiveError::Refused("its names are in other characters than UTF-8, by an extension header".into())),
+    }
 }
 
 /// What a member is that is neither a file nor a link nor a directory, and what to do about it.
