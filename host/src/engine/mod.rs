@@ -37,6 +37,7 @@ pub use self::follow::{Follower, News};
 pub use self::kind::Kind;
 pub use self::retention::Retention;
 pub use self::run::{Cancel, Run};
+pub use self::slots::Lent;
 pub use self::steps::{Journal, Seen, StepResult};
 pub use self::worker::{Worker, jittered};
 
@@ -109,6 +110,7 @@ impl Engine {
         let limits = SlotLimits {
             all: if settings.runs_jobs { settings.runs } else { 0 },
             own: settings.runs.div_ceil(2),
+            own_per_application: settings.runs.div_ceil(4),
             per_plugin: settings.runs_per_plugin,
             per_action: settings.runs_per_action,
         };
