@@ -46,6 +46,11 @@ chaos *args: _setup plugins
     cargo build --locked --workspace --bins
     target/debug/elita-chaos {{ args }}
 
+# Try archives made and damaged at random against Python, for so many seconds: `just fuzz 600`
+[group('test')]
+fuzz seconds="30":
+    ELITA_FUZZ_SECONDS={{ seconds }} cargo test --locked --workspace --lib -- archive::tests::fuzz
+
 # Run everything that must pass before a merge
 [group('check')]
 check: _fmt-check lint deny sqlx-check test

@@ -53,7 +53,7 @@ pub struct PackageFile {
     pub name: String,
     /// The file's name.
     pub filename: String,
-    /// `zip`, `tar.gz` or `tar.bz2`.
+    /// `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
     pub file_type: String,
     /// The file's length.
     pub size_bytes: u64,

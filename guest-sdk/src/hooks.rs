@@ -41,7 +41,7 @@ pub struct BuildUploadSuccess {
     pub storage_dir: String,
     /// The master package's file in it.
     pub filename: String,
-    /// `zip`, `tar.gz` or `tar.bz2`.
+    /// `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
     pub file_type: String,
     /// The build's packages by name, `master` among them.
     pub packages: BTreeMap<String, Package>,
@@ -88,7 +88,7 @@ impl BuildUploadSuccess {
 pub struct Package {
     /// Its file.
     pub filename: String,
-    /// `zip`, `tar.gz` or `tar.bz2`.
+    /// `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
     pub file_type: String,
     /// The file's size.
     pub size_bytes: u64,

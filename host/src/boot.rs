@@ -28,9 +28,6 @@ const BEYOND_DRAIN: Duration = Duration::from_secs(7);
 /// How long to wait for connections to Postgres to be closed.
 const CLOSE: Duration = Duration::from_secs(3);
 
-/// How long all names in an archive may be together, in bytes: a build's document shows them.
-const MAX_NAMES_BYTES: u64 = 16 << 20;
-
 /// A running server.
 pub struct Server {
     address: SocketAddr,
@@ -207,7 +204,8 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let (stop, stopped) = shutdown::channel();
     let files = Files { id: storage.id().await?, shared: settings.storage_shared };
     let (engine, worker) = Engine::new(svc.clone(), engine_settings(settings, data_dir), stopped.clone());
-    let uploads = upload_limits(&settings.uploads);
+    let body_within = Duration::from_secs(settings.http.body_seconds);
+    let uploads = upload_limits(&settings.uploads, body_within);
     let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), uploads);
     let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work.clone()));
     engine.register(work.kinds(&sandbox));
@@ -215,7 +213,6 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
 
     // Last of what can fail, because the password is shown only once.
     let made_password = first_password(&svc, settings.admin_password.as_deref()).await?;
-    let body_within = Duration::from_secs(settings.http.body_seconds);
     let (started, ready) = watch::channel(false);
     let rest =
         Rest::new(svc.clone(), engine, work.clone(), ready.clone(), body_within, settings.uploads.at_a_time as usize);
@@ -291,16 +288,18 @@ fn engine_settings(settings: &Settings, data_dir: &DataDir) -> EngineSettings {
 }
 
 /// What may be uploaded.
-fn upload_limits(settings: &UploadSettings) -> UploadLimits {
+fn upload_limits(settings: &UploadSettings, patience: Duration) -> UploadLimits {
     UploadLimits {
         bytes: settings.bytes,
         time: Duration::from_secs(settings.seconds),
+        patience,
         at_a_time: settings.at_a_time as usize,
         archives: settings.archives as usize,
         archive: ArchiveLimits {
             entries: settings.entries,
             unpacked_bytes: settings.unpacked_bytes,
-            names_bytes: MAX_NAMES_BYTES,
+            names_bytes: settings.names_bytes,
+            packages_factor: settings.packages_factor,
         },
         places: settings.from.clone(),
     }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Client, Outside, Setup, TestHost, eventually, plugin_file};
-use crate::uploads::{id, put, zip};
+use crate::uploads::{files_in, id, put, zip};
 
 const APPLICATION: &str = "hostile";
 
@@ -87,7 +87,7 @@ async fn a_hook_cannot_change_what_it_reads() {
     }
     let stored = host.client.get("/app/hostile/builds/change-files/packages/master").await;
     assert_eq!(stored.status, 200);
-    let names = names_in(&upload_folder(&host, &job));
+    let names = names_below(&upload_folder(&host, &job));
     assert_eq!(names, ["change-files.zip"]);
     assert_eq!(std::fs::read(upload_folder(&host, &job).join("change-files.zip")).unwrap(), zip("a", b"b"));
 }
@@ -248,6 +248,16 @@ async fn all_packages_of_a_run_count_against_one_limit() {
 }
 
 #[tokio::test]
+async fn packages_that_plugins_add_count_among_all_of_their_build() {
+    let host = with_application(Setup::default().plugin("hostile", hostile())).await;
+    let job = upload(&host, "too-large").await;
+    // Of a small file they are at most 16 MiB together, long before a run has written as much as it may.
+    let result = json!({ "first": "limit-exceeded", "second": "limit-exceeded" });
+    assert_eq!(fired(&job, "hostile")["result"], result, "{job:#}");
+    assert_packages(&host, &job, "too-large", &["master"]).await;
+}
+
+#[tokio::test]
 async fn few_packages_are_open_at_a_time() {
     let host = with_application(Setup::default().plugin("hostile", hostile())).await;
     let job = upload(&host, "many-packages").await;
@@ -289,10 +299,12 @@ async fn what_an_interrupted_writer_has_left_is_swept_once_it_is_old() {
     let view = host.storage_dir().join("views/01890000-0000-7000-8000-000000000001");
     std::fs::create_dir_all(&view).unwrap();
     let long_ago = SystemTime::now() - Duration::from_secs(25 * 3600);
-    for stray in [folder.join("stray.part"), folder.join("stray.zip#1"), view.join("1.zip")] {
+    let run = folder.join("7");
+    std::fs::create_dir_all(&run).unwrap();
+    for stray in [folder.join("stray.part"), run.join("stray.zip"), run.join("stray.zip#1"), view.join("1.zip")] {
         std::fs::write(stray, "PK").unwrap();
     }
-    for entry in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).chain([folder.clone(), view]) {
+    for entry in files_in(&folder).into_iter().chain([run, folder.clone(), view]) {
         File::open(entry).unwrap().set_modified(long_ago).unwrap();
     }
     let host = host.restart().await;
@@ -310,7 +322,8 @@ async fn a_plugin_adds_a_manifest_of_digests() {
     let shown = host.client.get("/app/my_application/builds/124").await.body;
     let package = &shown["packages"]["manifest"];
     assert_eq!((&package["filename"], &package["sha256"]), (&json!("124-manifest.tar.gz"), &result["sha256"]));
-    let file = upload_folder(&host, &job).join("124-manifest.tar.gz");
+    let files = files_in(&upload_folder(&host, &job));
+    let file = files.into_iter().find(|file| file.ends_with("124-manifest.tar.gz")).unwrap();
     let unpacked = std::process::Command::new("tar").arg("-xzOf").arg(file).output().unwrap();
     let manifest: Value = serde_json::from_slice(&unpacked.stdout).unwrap();
     assert_json_snapshot!(manifest["members"], @r#"
@@ -430,7 +443,7 @@ async fn assert_packages(host: &TestHost, job: &Value, name: &str, expected: &[&
     let mut files: Vec<_> = packages.values().map(|package| package["filename"].as_str().unwrap()).collect();
     files.sort();
     let folder = upload_folder(host, job);
-    eventually("nothing else to be in the store", async || (names_in(&folder) == files).then_some(())).await;
+    eventually("nothing else to be in the store", async || (names_below(&folder) == files).then_some(())).await;
 }
 
 fn upload_folder(host: &TestHost, job: &Value) -> PathBuf {
@@ -455,6 +468,14 @@ async fn waiting_view_of(storage: &Path, client: &Client, job: &str) -> PathBuf 
 
 fn views(host: &TestHost) -> Vec<String> {
     names_in(&host.storage_dir().join("views"))
+}
+
+/// The names of all files below a directory.
+fn names_below(directory: &Path) -> Vec<String> {
+    let files = files_in(directory).into_iter();
+    let mut names: Vec<_> = files.map(|file| file.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
 }
 
 fn names_in(directory: &Path) -> Vec<String> {

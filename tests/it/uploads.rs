@@ -2,11 +2,15 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use elita::datasvc::{BuildFiles, Claim, DataSvc, Digest, Error, HostId, Packages, Room, StoredBuild, WorkerId};
+use elita::datasvc::{
+    BuildFiles, Claim, DataSvc, Digest, Error, FileType, HostId, KeptPackage, KeptPackages, PackageFile, PackageName,
+    Room, StoredBuild, WorkerId,
+};
 use futures_util::stream;
 use insta::{assert_json_snapshot, assert_snapshot};
 use reqwest::multipart::{Form, Part};
@@ -101,7 +105,7 @@ async fn what_is_no_upload_is_refused() {
     let host = with_build(Setup::default()).await;
     for (path, status, detail) in [
         ("/app/shop/builds/1/file", 400, "`file_type` is missing"),
-        ("/app/shop/builds/1/file?file_type=tar", 422, "file_type"),
+        ("/app/shop/builds/1/file?file_type=rar", 422, "file_type"),
         ("/app/shop/builds/1/file?file_type=zip&a=b", 400, "not known here"),
         ("/app/shop/builds/1/file?file_type=zip&package_map=no", 404, "package map `no` does not exist"),
         ("/app/shop/builds/2/file?file_type=zip", 404, "build `2` does not exist"),
@@ -121,12 +125,95 @@ async fn what_is_no_upload_is_refused() {
 }
 
 #[tokio::test]
+async fn what_does_not_begin_like_its_type_is_refused_at_once() {
+    let host = with_build(Setup::default()).await;
+    let page = b"<!DOCTYPE html><title>Log in</title>".to_vec();
+    let tar_gz = "/app/shop/builds/1/file?file_type=tar.gz";
+    for (path, file, why) in [
+        (FILE, Vec::new(), "it is empty"),
+        (FILE, page.clone(), "looks like a page in HTML"),
+        (FILE, [page, vec![b' '; 9_000_000]].concat(), "looks like a page in HTML"),
+        (tar_gz, zip("a", b"x"), "was sent as `tar.gz`, and looks like `zip`"),
+        ("/app/shop/builds/1/file?file_type=tar", vec![b'x'; 600], "does not begin like one"),
+    ] {
+        let reply = put(&host.client, path, file).await;
+        assert_eq!((reply.status, &reply.body["code"]), (422, &json!("invalid-archive")), "{reply}");
+        assert!(reply.body["detail"].as_str().unwrap().contains(why), "{why}: {reply}");
+    }
+    let form = Form::new().text("file_type", "zip").part("build", Part::bytes(b"{}".to_vec()));
+    let reply = host.client.send(host.client.request(Method::POST, BUILD).multipart(form)).await;
+    assert_eq!(reply.status, 422, "{reply}");
+    assert_nothing_is_left(&host).await;
+}
+
+#[tokio::test]
+async fn a_file_at_the_wrong_door_is_shown_the_right_one() {
+    let host = with_build(Setup::default()).await;
+    let form = || Form::new().text("file_type", "zip").part("build", Part::bytes(zip("a", b"b")));
+    let post = |content_type: &str| {
+        let request = host.client.request(Method::POST, &format!("{BUILD}?file_type=zip"));
+        request.header("content-type", content_type).body(zip("a", b"\xff"))
+    };
+    let (by_form, by_put) = ("`POST /app/{app}/builds/{build}`", "`PUT /app/{app}/builds/{build}/file`");
+    for (request, status, why) in [
+        (host.client.request(Method::PUT, FILE).multipart(form()), 415, by_form),
+        (post("application/zip"), 415, by_put),
+        (post("application/octet-stream"), 415, by_put),
+        // So `curl --data-binary` sends it.
+        (post("application/x-www-form-urlencoded"), 400, by_put),
+        (
+            host.client.request(Method::POST, BUILD).header("content-encoding", "gzip").multipart(form()),
+            415,
+            "Content-Encoding",
+        ),
+    ] {
+        let reply = host.client.send(request).await;
+        assert!(reply.status == status && reply.to_string().contains(why), "{why}: {reply}");
+    }
+    assert_nothing_is_left(&host).await;
+}
+
+#[tokio::test]
+async fn every_type_of_file_is_taken() {
+    let host = with_build(Setup::default()).await;
+    for (number, (file_type, flag)) in
+        [("tar", "-c"), ("tar.gz", "-cz"), ("tar.bz2", "-cj"), ("tar.xz", "-cJ"), ("tar.zst", "-c --zstd"), ("jar", "")]
+            .into_iter()
+            .enumerate()
+    {
+        let build = format!("of-type-{number}");
+        host.client.post("/app/shop/builds", &json!({ "build_name": build })).await;
+        let file = match file_type {
+            "jar" => zip("META-INF/MANIFEST.MF", b""),
+            _ => {
+                let tar = Command::new("tar")
+                    .args(flag.split(' '))
+                    .args(["-C", env!("CARGO_MANIFEST_DIR"), "Cargo.toml"])
+                    .output()
+                    .unwrap();
+                assert!(tar.status.success(), "{tar:?}");
+                tar.stdout
+            }
+        };
+        let accepted = put(&host.client, &format!("/app/shop/builds/{build}/file?file_type={file_type}"), file).await;
+        let job = host.ended_job(id(&accepted)).await;
+        assert_eq!(job["status"], "succeeded", "{job:#}");
+        let master = &job["result"]["packages"]["master"];
+        let stored_as = if file_type == "jar" { "zip" } else { file_type };
+        assert_eq!(
+            (&master["file_type"], &master["filename"]),
+            (&json!(stored_as), &json!(format!("{build}.{stored_as}")))
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_too_large_is_refused_and_leaves_nothing() {
     let host = with_build(Setup::default().flag("--upload-bytes", 5_000_000)).await;
     let declared = put(&host.client, FILE, vec![0; 5_000_001]).await;
-    let pieces = stream::iter((0..501).map(|_| Ok::<_, std::io::Error>(vec![0; 10_000])));
+    let pieces = stream::iter((0..501).map(|_| Ok::<_, std::io::Error>(b"PK\x03\x04".repeat(2500))));
     let chunked = put(&host.client, FILE, Body::wrap_stream(pieces)).await;
-    let form = Form::new().text("file_type", "zip").part("build", Part::bytes(vec![0; 5_000_001]));
+    let form = Form::new().text("file_type", "zip").part("build", Part::bytes(b"PK\x03\x04\0".repeat(1_000_001)));
     let in_form = host.client.send(host.client.request(Method::POST, BUILD).multipart(form)).await;
     for reply in [declared, chunked, in_form] {
         assert_eq!((reply.status, &reply.body["code"]), (413, &json!("too-large")), "{reply}");
@@ -146,7 +233,7 @@ async fn a_file_that_says_it_is_too_large_is_not_read() {
 async fn a_client_that_hangs_up_leaves_nothing_and_may_come_again() {
     let host = with_build(Setup::default()).await;
     let mut stream = begin(&host, FILE, "content-length: 9000000\r\n").await;
-    stream.write_all(&vec![0; 8_500_000]).await.unwrap();
+    stream.write_all(&b"PK\x03\x04\0".repeat(1_700_000)).await.unwrap();
     eventually("the file to come in", async || (bytes_in(&host) >= 8 << 20).then_some(())).await;
     drop(stream);
     assert_nothing_is_left(&host).await;
@@ -226,6 +313,20 @@ async fn a_digest_that_is_given_is_checked() {
         assert_eq!((reply.status, &reply.body["code"]), (400, &json!("malformed")), "{header}: {value}: {reply}");
     }
     assert_nothing_is_left(&host).await;
+    for (header, value) in [
+        ("content-digest", "sha-512=:AAAA:".to_owned()),
+        ("content-digest", digest(b"another").replace("sha", "SHA")),
+        ("digest", format!("SHA-256={}", STANDARD.encode(Digest::of(b"another").as_bytes()))),
+        ("x-checksum-sha256", Digest::of(b"another").hex()),
+        ("content-md5", "XUFAKrxLKna5cZ2REBfFkg==".into()),
+    ] {
+        let request = host.client.request(Method::PUT, FILE).header(header, &value).body(file.clone());
+        let reply = host.client.send(request).await;
+        assert_eq!((reply.status, &reply.body["code"]), (400, &json!("malformed")), "{header}: {value}: {reply}");
+    }
+    let form = Form::new().text("file_type", "zip").part("build", Part::bytes(file.clone()));
+    let request = host.client.request(Method::POST, BUILD).header("content-digest", digest(&file)).multipart(form);
+    assert_eq!(host.client.send(request).await.status, 400);
     let right = format!("sha-512=:AAAA:, {}", digest(&file));
     let request = host.client.request(Method::PUT, FILE).header("content-digest", right).body(file.clone());
     let accepted = host.client.send(request).await;
@@ -346,11 +447,14 @@ async fn uploads_that_wait_for_other_servers_leave_room_for_actions() {
     let outside = Outside::new(Answer::Drips).await;
     let host = with_build(fetching_from(&outside).flag("--plugin-runs", 4).plugins(&["misbehave"])).await;
     host.create_application("hostile").await;
+    host.create_application("blog").await;
     let url = format!("http://127.0.0.1:{}/", outside.port());
     let mut jobs = Vec::new();
     for build in 2..10 {
-        host.client.post("/app/shop/builds", &json!({ "build_name": build.to_string() })).await;
-        let query = format!("/app/shop/builds/{build}?file_type=zip&indirect_url={url}");
+        // No application has more than half of the server's own.
+        let application = if build % 2 == 0 { "shop" } else { "blog" };
+        host.client.post(&format!("/app/{application}/builds"), &json!({ "build_name": build.to_string() })).await;
+        let query = format!("/app/{application}/builds/{build}?file_type=zip&indirect_url={url}");
         jobs.push(id(&host.client.post_empty(&query).await).to_owned());
     }
     eventually("two to run", async || {
@@ -390,6 +494,44 @@ async fn nothing_is_fetched_from_addresses_that_are_not_public() {
         assert!(!reply.to_string().contains("secret"), "{reply}");
     }
     assert_nothing_is_left(&host).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_fetched_too_slowly_is_given_up() {
+    let outside = Outside::new(Answer::Drips).await;
+    let host = with_build(fetching_from(&outside).flag("--http-body-seconds", 1)).await;
+    let url = format!("http://127.0.0.1:{}/", outside.port());
+    let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("fetch-failed")), "{job:#}");
+    assert!(job["error"]["message"].as_str().unwrap().contains("less than 8192 bytes a second"), "{job:#}");
+}
+
+#[tokio::test]
+async fn uploads_of_one_application_leave_places_to_others() {
+    let mut slow = Outside::new(Answer::Waits).await;
+    let quick =
+        Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{}", String::from_utf8(as_text("a")).unwrap())))
+            .await;
+    let from = format!("127.0.0.1:{},127.0.0.1:{}", slow.port(), quick.port());
+    let setup = Setup::default().flag("--upload-from", from).flag("--uploads", 2).flag("--plugin-runs", 4);
+    let host = with_build(setup).await;
+    for number in 2..8 {
+        let build = format!("slow-{number}");
+        host.client.post("/app/shop/builds", &json!({ "build_name": build })).await;
+        let url = format!("http://127.0.0.1:{}/", slow.port());
+        let fetch = json!({ "file_type": "zip", "indirect_url": url });
+        assert_eq!(host.client.post(&format!("/app/shop/builds/{build}"), &fetch).await.status, 202);
+    }
+    slow.is_asked().await;
+    host.create_application("blog").await;
+    host.client.post("/app/blog/builds", &json!({ "build_name": "1" })).await;
+    let url = format!("http://127.0.0.1:{}/", quick.port());
+    let fetch = json!({ "file_type": "zip", "indirect_url": url });
+    let accepted = host.client.post("/app/blog/builds/1", &fetch).await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(slow.asked().len(), 0, "the application has more than half of the places");
 }
 
 #[tokio::test]
@@ -453,11 +595,11 @@ async fn a_run_that_lost_its_job_neither_stores_the_build_nor_gives_it_up() {
     let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
     let worker = WorkerId::new();
     svc.beat(worker, HostId::new(), true).await.unwrap();
-    let room = Room { jobs: 1, own: 1, per_plugin: 1, per_action: 1, ..Room::default() };
+    let room = Room { jobs: 1, own: 1, own_per_application: 1, per_plugin: 1, per_action: 1, ..Room::default() };
     let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
     let former = Claim { fence: claim.fence - 1, ..claim.clone() };
     let nothing =
-        StoredBuild { master_file: "1.zip".into(), packages: Packages::default(), files: BuildFiles::default() };
+        StoredBuild { master_file: "1.zip".into(), packages: KeptPackages::default(), files: BuildFiles::default() };
 
     assert!(matches!(svc.store_build(&former, &nothing).await, Err(Error::Conflict { .. })));
     assert!(matches!(svc.give_up_upload(&former).await, Err(Error::Conflict { .. })));
@@ -469,6 +611,58 @@ async fn a_run_that_lost_its_job_neither_stores_the_build_nor_gives_it_up() {
     }
     assert!(!svc.give_up_upload(&claim).await.unwrap());
     assert_eq!(host.client.get(BUILD).await.body["stored"], true);
+}
+
+#[tokio::test]
+async fn a_build_that_a_killed_server_has_stored_is_not_fetched_again() {
+    let mut outside = Outside::new(Answer::Says("HTTP/1.1 200 OK\r\n\r\nother bytes".into())).await;
+    let host = with_build(fetching_from(&outside).flag("--role", "api")).await;
+    let url = format!("http://127.0.0.1:{}/", outside.port());
+    let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
+    // A server that is killed between storing the build and the end of its job.
+    let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
+    let worker = WorkerId::new();
+    svc.beat(worker, HostId::new(), true).await.unwrap();
+    let room = Room { jobs: 1, own: 1, own_per_application: 1, per_plugin: 1, per_action: 1, ..Room::default() };
+    let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
+    let file = zip("a", b"b");
+    let folder = host.storage_dir().join("builds").join(id(&accepted)).join(claim.fence.to_string());
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("1.zip"), &file).unwrap();
+    let (size_bytes, sha256) = (file.len() as u64, Digest::of(&file).hex());
+    let master = PackageFile { filename: "1.zip".into(), file_type: FileType::Zip, size_bytes, sha256 };
+    let master = KeptPackage { file: master, run: Some(claim.fence) };
+    let packages = KeptPackages([(PackageName::parse("master").unwrap(), master)].into());
+    let stored = StoredBuild { master_file: "1.zip".into(), packages, files: BuildFiles(vec!["a".into()]) };
+    svc.store_build(&claim, &stored).await.unwrap();
+
+    let host = host.stop().await.with_flag("--role", "all").start().await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!(job["attempt"], 2, "{job:#}");
+    assert_stored(&host, &job, &file).await;
+    assert_eq!(outside.asked(), Vec::<String>::new());
+    let sent = host.client.request(Method::GET, &format!("{BUILD}/packages/master")).send().await.unwrap();
+    assert!(sent.bytes().await.unwrap() == file, "another file is sent");
+}
+
+#[tokio::test]
+async fn what_a_killed_server_has_fetched_is_not_written_again() {
+    let text = String::from_utf8(as_text("a")).unwrap();
+    let outside = Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{text}"))).await;
+    let host = with_build(fetching_from(&outside).flag("--role", "api")).await;
+    let url = format!("http://127.0.0.1:{}/", outside.port());
+    let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
+    // What an earlier run has brought, held open: whoever writes over it is seen.
+    let earlier = host.storage_dir().join("builds").join(id(&accepted));
+    std::fs::create_dir_all(earlier.join("0")).unwrap();
+    for name in ["1.zip", "0/1.zip"] {
+        std::fs::write(earlier.join(name), "brought before").unwrap();
+    }
+    let host = host.stop().await.with_flag("--role", "all").start().await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(std::fs::read(earlier.join("1.zip")).unwrap(), b"brought before");
+    assert!(!earlier.join("0").exists(), "the files of a run that the build does not have are still there");
 }
 
 #[tokio::test]
@@ -511,28 +705,40 @@ async fn the_files_of_a_build_that_a_plugin_removes_go_with_it() {
 
 #[tokio::test]
 async fn files_that_no_build_has_are_swept_once_they_are_old() {
-    let host = with_build(Setup::default()).await;
+    let mut outside = Outside::new(Answer::Waits).await;
+    let host = with_build(fetching_from(&outside)).await;
     let accepted = put(&host.client, FILE, zip("a", b"b")).await;
     let stored = id(&accepted).to_owned();
     host.ended_job(&stored).await;
     let long_ago = SystemTime::now() - Duration::from_secs(25 * 3600);
     let builds = host.storage_dir().join("builds");
-    let (orphan, fresh) = ("01890000-0000-7000-8000-000000000001", "01890000-0000-7000-8000-000000000002");
-    for folder in [orphan, fresh, "not-an-upload"] {
-        std::fs::create_dir_all(builds.join(folder)).unwrap();
-        std::fs::write(builds.join(folder).join("1.zip#1"), "PK").unwrap();
+    let orphan = "01890000-0000-7000-8000-000000000001";
+    let (fresh, growing) = ("01890000-0000-7000-8000-000000000002", "01890000-0000-7000-8000-000000000003");
+    for folder in [orphan, fresh, growing, "not-an-upload"] {
+        std::fs::create_dir_all(builds.join(folder).join("1")).unwrap();
+        std::fs::write(builds.join(folder).join("1/1.zip#1"), "PK").unwrap();
     }
     for old in [&stored, orphan, "not-an-upload"] {
         let files = files_in(&builds.join(old));
-        for path in files.into_iter().chain([builds.join(old)]) {
+        let folders = [builds.join(old).join("1"), builds.join(old)].into_iter().filter(|folder| folder.exists());
+        for path in files.into_iter().chain(folders) {
             File::open(path).unwrap().set_modified(long_ago).unwrap();
         }
     }
+    for path in [builds.join(growing).join("1"), builds.join(growing)] {
+        File::open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    // Another upload, which is in nobody's way.
+    host.client.post("/app/shop/builds", &json!({ "build_name": "2" })).await;
+    let url = format!("http://127.0.0.1:{}/", outside.port());
+    let fetching = json!({ "file_type": "zip", "indirect_url": url });
+    assert_eq!(host.client.post("/app/shop/builds/2", &fetching).await.status, 202);
+    outside.is_asked().await;
     let host = host.restart().await;
     eventually("the orphan to be swept", async || (!builds.join(orphan).exists()).then_some(())).await;
     let mut left = folders_in(&host);
     left.sort();
-    let mut expected = vec![stored, fresh.into(), "not-an-upload".into()];
+    let mut expected = vec![stored, fresh.into(), growing.into(), "not-an-upload".into()];
     expected.sort();
     assert_eq!(left, expected);
 }
@@ -543,7 +749,7 @@ async fn memory_stays_flat_however_large_a_file_is() {
     let mut program = stopped.start_program();
     let (_, client) = program.ready(&stopped.database.token).await;
     let before = program.peak_memory_kib();
-    let pieces = || stream::iter((0..400).map(|_| Ok::<_, std::io::Error>(vec![0; 1 << 20])));
+    let pieces = || stream::iter((0..400).map(|_| Ok::<_, std::io::Error>(b"PK\x03\x04".repeat(1 << 18))));
     let raw = put(&client, FILE, Body::wrap_stream(pieces())).await;
     assert_eq!(raw.status, 202, "{raw}");
     client.post("/app/shop/builds", &json!({ "build_name": "2" })).await;
@@ -628,7 +834,7 @@ fn bytes_in(host: &TestHost) -> u64 {
 }
 
 /// All files below a directory.
-fn files_in(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_in(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten() {
         let path = entry.unwrap().path();

@@ -32,6 +32,15 @@ pub struct UploadSettings {
     #[arg(long = "upload-unpacked-bytes", env = "ELITA_UPLOAD_UNPACKED_BYTES", default_value_t = 16 << 30,
           value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
     pub unpacked_bytes: u64,
+    /// How long the names in a build's file may be together, in bytes; of a zip also comments and extensions in its
+    /// directory. They are held in memory, more than once, and a build's document shows them.
+    #[arg(long = "upload-names-bytes", env = "ELITA_UPLOAD_NAMES_BYTES", default_value_t = 32 << 20,
+          value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    pub names_bytes: u64,
+    /// How many times as large as a build's file its packages may be together; 16 MiB are always fine.
+    #[arg(long = "upload-packages-factor", env = "ELITA_UPLOAD_PACKAGES_FACTOR", default_value_t = 10,
+          value_name = "FACTOR", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub packages_factor: u64,
     /// Archives that are inspected and packaged at a time.
     #[arg(long = "upload-archives", env = "ELITA_UPLOAD_ARCHIVES", default_value_t = 2, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=1_000))]

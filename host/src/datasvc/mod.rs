@@ -20,7 +20,9 @@ pub use access::secrets::{SecretKeyError, SecretKeys};
 pub use access::tokens::{NewToken, Token, TokenTerms, holds_token};
 pub use access::users::{Change as UserChange, EffectivePermissions, User};
 pub use documents::applications::{Application, Change as ApplicationChange};
-pub use documents::builds::{Build, BuildFilter, Change as BuildChange, Files as BuildFiles, PackageFile, Packages};
+pub use documents::builds::{
+    Build, BuildFilter, Change as BuildChange, Files as BuildFiles, KeptPackage, KeptPackages, PackageFile, Packages,
+};
 pub use documents::census::{Census, CensusEntry};
 pub use documents::file_url::FileUrl;
 pub use documents::git_providers::{

@@ -32,14 +32,15 @@ use self::kind::AnyKind;
 use self::slots::{Lane, SlotLimits, Slots};
 use self::wakes::Signals;
 use crate::datasvc::{
-    AppName, Caller, CancelFilter, CancelledJobs, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane,
-    JobStatus, JobType, Lease, LogLimits, NewActionJob, Permission, PluginName, Result, Taker, WorkerId,
+    Caller, CancelFilter, CancelledJobs, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane, JobStatus,
+    JobType, Lease, LogLimits, NewActionJob, Permission, Result, Taker, WorkerId,
 };
 
 pub use self::follow::{Follower, News};
 pub use self::kind::Kind;
 pub use self::retention::Retention;
 pub use self::run::{Cancel, Run};
+pub use self::slots::Lent;
 pub use self::steps::{Journal, Seen, StepResult};
 pub use self::worker::{Worker, jittered};
 
@@ -114,6 +115,7 @@ impl Engine {
         let limits = SlotLimits {
             all: if settings.runs_jobs { settings.runs } else { 0 },
             own: settings.runs.div_ceil(2),
+            own_per_application: settings.runs.div_ceil(4),
             per_plugin: settings.runs_per_plugin,
             per_action: settings.runs_per_action,
         };

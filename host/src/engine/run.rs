@@ -10,7 +10,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 use super::Inner;
 use super::held::{CancelRequest, HeldJob};
 use super::kind::AnyKind;
-use super::slots::Slot;
+use super::slots::{Lent, Slot, Slots};
 use crate::datasvc::{Claim, DataSvc, Error, JobError, JobLog, Lease, Outcome, Result, patiently};
 
 /// How much of a failure's message goes to the server's log.
@@ -27,6 +27,7 @@ pub struct Run {
     /// Whether someone has asked for it to stop.
     pub cancel: Cancel,
     pub(super) svc: DataSvc,
+    pub(super) slots: Slots,
 }
 
 impl Run {
@@ -35,6 +36,11 @@ impl Run {
         if let Err(problem) = self.log.note(data) {
             warn!("how far a job is could not be noted: {problem}");
         }
+    }
+
+    /// Lends the job's slot to others while it waits for something else.
+    pub fn lend_slot(&self) -> Lent {
+        self.slots.lend(&self.claim)
     }
 }
 
@@ -98,7 +104,8 @@ impl Inner {
             Ok(begun) => begun,
             Err(problem) => return warn!("a job was not begun: {problem}"),
         };
-        let run = Run { claim, log, lease: self.lease.clone(), cancel, svc: self.svc.clone() };
+        let (lease, svc, slots) = (self.lease.clone(), self.svc.clone(), self.slots.clone());
+        let run = Run { claim, log, lease, cancel, svc, slots };
         let claim = &run.claim;
         let ended = match begun {
             Ok(()) if run.cancel.is_requested() => {

@@ -33,6 +33,8 @@ pub(super) struct SlotLimits {
     pub(super) all: usize,
     /// Of the host's own jobs, so that those which wait for somebody else leave room for plugins.
     pub(super) own: usize,
+    /// How many of those are one application's.
+    pub(super) own_per_application: usize,
     pub(super) per_plugin: usize,
     pub(super) per_action: usize,
 }
@@ -50,6 +52,8 @@ pub(super) struct Slots {
 struct State {
     taken: usize,
     running: HashMap<Lane, usize>,
+    /// The jobs of each application that have lent their slot, because they wait for something else.
+    lent: HashMap<AppName, usize>,
     /// When each application's last job was taken; grows with every job.
     served: HashMap<AppName, i64>,
     clock: i64,
@@ -59,6 +63,13 @@ struct State {
     backlog: bool,
     /// Whether no more jobs are taken, because the server stops or leaves them to others.
     closed: bool,
+}
+
+/// The slot of a job that waits for something else, lent to others until this is dropped. Then more than there are may
+/// be taken, for a while.
+pub struct Lent {
+    slots: Slots,
+    lane: Lane,
 }
 
 /// The place of a running job; free again when this is dropped.
@@ -95,6 +106,14 @@ impl Slots {
         for (lane, count) in &state.running {
             *running_in.entry(&lane.application).or_default() += small(*count);
         }
+        let mut own_in: HashMap<&AppName, i32> = HashMap::new();
+        for (lane, count) in state.running.iter().filter(|(lane, _)| lane.plugin.is_none()) {
+            *own_in.entry(&lane.application).or_default() += small(*count);
+        }
+        for (application, count) in &state.lent {
+            *running_in.entry(application).or_default() += small(*count);
+            *own_in.entry(application).or_default() += small(*count);
+        }
         let served = state.served.iter().map(|(application, last)| Served {
             application: application.clone(),
             running: running_in.get(application).copied().unwrap_or(0),
@@ -107,8 +126,10 @@ impl Slots {
             count: small(*count),
         });
         Some(Room {
-            jobs: self.limits.all - state.taken,
+            jobs: self.limits.all.saturating_sub(state.taken),
             own: self.limits.own,
+            own_per_application: self.limits.own_per_application,
+            own_running: own_in.into_iter().map(|(application, count)| (application.clone(), count)).collect(),
             per_plugin: self.limits.per_plugin,
             per_action: self.limits.per_action,
             applications: served.collect(),
@@ -130,6 +151,16 @@ impl Slots {
         let is_limited = state.running.keys().any(|lane| !self.has_room(&state, lane));
         state.backlog |= !slots.is_empty() || is_limited;
         slots
+    }
+
+    /// Lends the slot of a job to others.
+    pub(super) fn lend(&self, claim: &Claim) -> Lent {
+        let lane = Lane::of(claim);
+        let mut state = self.lock();
+        *state.lent.entry(lane.application.clone()).or_default() += 1;
+        state.leave(&lane);
+        self.tell_freed(&state);
+        Lent { slots: self.clone(), lane }
     }
 
     /// Takes no more jobs.
@@ -162,6 +193,12 @@ impl Slots {
         Slot { slots: self.clone(), lane }
     }
 
+    fn tell_freed(&self, state: &State) {
+        if state.backlog || state.claiming {
+            self.freed.notify_one();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,15 +207,34 @@ impl Slots {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.slots.lock();
-        state.taken -= 1;
-        if let Some(count) = state.running.get_mut(&self.lane) {
+        state.leave(&self.lane);
+        self.slots.tell_freed(&state);
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut state = self.slots.lock();
+        if let Some(count) = state.lent.get_mut(&self.lane.application) {
             *count -= 1;
             if *count == 0 {
-                state.running.remove(&self.lane);
+                state.lent.remove(&self.lane.application);
             }
         }
-        if state.backlog || state.claiming {
-            self.slots.freed.notify_one();
+        state.taken += 1;
+        *state.running.entry(self.lane.clone()).or_default() += 1;
+    }
+}
+
+impl State {
+    /// A job no longer has a slot.
+    fn leave(&mut self, lane: &Lane) {
+        self.taken -= 1;
+        if let Some(count) = self.running.get_mut(lane) {
+            *count -= 1;
+            if *count == 0 {
+                self.running.remove(lane);
+            }
         }
     }
 }

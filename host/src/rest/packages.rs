@@ -75,6 +75,9 @@ fn described(file: &PackageFile) -> [(HeaderName, String); 2] {
         FileType::Zip => "application/zip",
         FileType::TarGz => "application/gzip",
         FileType::TarBz2 => "application/x-bzip2",
+        FileType::Tar => "application/x-tar",
+        FileType::TarXz => "application/x-xz",
+        FileType::TarZst => "application/zstd",
     };
     // Names have no characters that would have to be quoted.
     let disposition = format!("attachment; filename=\"{}\"", file.filename);

@@ -40,7 +40,7 @@ use crate::work::{UploadError, UploadRequest};
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct FileQuery {
-    /// What it is: `zip`, `tar.gz` or `tar.bz2`.
+    /// What it is: `zip` (or `jar` or `war`, which are the same), `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
     file_type: FileType,
     /// By which package map packages are made of it.
     package_map: Option<PackageMapName>,
@@ -51,7 +51,7 @@ struct FileQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct UploadArgs {
-    /// What it is: `zip`, `tar.gz` or `tar.bz2`.
+    /// What it is: `zip` (or `jar` or `war`, which are the same), `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
     file_type: FileType,
     /// By which package map packages are made of it.
     package_map: Option<PackageMapName>,
@@ -99,6 +99,8 @@ impl Source {
             description = "Visible ASCII; the same request with the same key answers with the same job"),
         ("Content-Digest" = Option<String>, Header, description = "`sha-256=:<base64>:` of the file, to be checked"),
         ("Repr-Digest" = Option<String>, Header, description = "The same"),
+        ("Digest" = Option<String>, Header, description = "The same as it was before: `SHA-256=<base64>`"),
+        ("X-Checksum-Sha256" = Option<String>, Header, description = "The same in 64 hexadecimal digits"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
@@ -108,7 +110,7 @@ impl Source {
         (status = 408, description = "It comes too slowly"),
         (status = 409, description = "The build is stored, or another upload of it goes on"),
         (status = 413, description = "It is larger than may be"),
-        (status = 422, description = "It is no type that is known"),
+        (status = 422, description = "It is no type that is known, or does not begin like one of its type"),
         (status = 503, description = "Too many uploads come in at this moment"),
         (status = 507, description = "There is no room for it"),
     ))]
@@ -122,6 +124,10 @@ async fn upload_file(
 ) -> Result<Accepted, Problem> {
     let (parts, body) = request.into_parts();
     refuse_parts(&parts.headers)?;
+    if media_type(&parts.headers).as_deref() == Some("multipart/form-data") {
+        let detail = "the body is the file itself here; send a form by `POST /app/{app}/builds/{build}`";
+        return Err(unsupported(detail));
+    }
     let place = rest.place_for_upload(&parts, 0)?;
     let declared = Declared::of(&parts.headers)?;
     let session = rest.sessions.begin(caller.clone());
@@ -154,7 +160,7 @@ async fn upload_file(
         (status = 408, description = "It comes too slowly"),
         (status = 409, description = "The build is stored, or another upload of it goes on"),
         (status = 413, description = "It is larger than may be"),
-        (status = 422, description = "It is no type that is known, or no URL to fetch from"),
+        (status = 422, description = "It is no type that is known, or does not begin like one of its type, or there is no URL to fetch from"),
         (status = 503, description = "Too many uploads come in at this moment"),
         (status = 507, description = "There is no room for it"),
     ))]
@@ -169,6 +175,7 @@ async fn upload(
     let asked = |UploadArgs { file_type, package_map, indirect_url }| {
         (UploadRequest { application, build, file_type, package_map }, indirect_url)
     };
+    refuse_parts(&parts.headers)?;
     let (asked, url) = if media_type(&parts.headers).as_deref() == Some("multipart/form-data") {
         let place = rest.place_for_upload(&parts, MAX_AROUND)?;
         let session = rest.sessions.begin(caller.clone());
@@ -177,6 +184,7 @@ async fn upload(
         let (asked, url) = asked(args::of_form(&parts.uri, form.take_arguments())?);
         match (form.has_file(), url) {
             (true, None) => {
+                Declared::refuse(&parts.headers)?;
                 let declared = Declared::default();
                 let source = Source::Form(Box::new(form));
                 return place.keep(rest.receive(&session, key, &parts, asked, source, &declared)).await;
@@ -185,8 +193,12 @@ async fn upload(
             (false, url) => (asked, url),
         }
     } else {
+        refuse_file(&parts.headers)?;
         let request = Request::from_parts(parts.clone(), body);
-        asked(Args::from_request(request, &rest).await?.0)
+        let is_json = media_type(&parts.headers).as_deref() == Some("application/json");
+        let advice = "a file alone is sent by `PUT /app/{app}/builds/{build}/file`";
+        let arguments = Args::from_request(request, &rest).await;
+        asked(arguments.map_err(|problem| if is_json { problem } else { problem.advising(advice) })?.0)
     };
     let neither = "there is neither a part `build`, the file, in a multipart form, nor an `indirect_url`";
     let url = url.ok_or_else(|| Problem::malformed(neither))?;
@@ -269,11 +281,26 @@ fn refuse_parts(headers: &HeaderMap) -> Result<(), Problem> {
     }
     match headers.get(CONTENT_ENCODING) {
         Some(coding) if coding != "identity" => {
-            let detail = "a file is stored as it is sent: send it without `Content-Encoding`";
-            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
+            Err(unsupported("a file is stored as it is sent: send it without `Content-Encoding`"))
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a file where a form should be, and says where it is taken.
+fn refuse_file(headers: &HeaderMap) -> Result<(), Problem> {
+    match media_type(headers).as_deref() {
+        None | Some("application/json" | "application/x-www-form-urlencoded") => Ok(()),
+        Some(other) => Err(unsupported(format!(
+            "the body has the content type `{other}`; send a file alone by `PUT /app/{{app}}/builds/{{build}}/file`, and \
+             here a form (`multipart/form-data`) or, with an `indirect_url`, `application/json` or \
+             `application/x-www-form-urlencoded`"
+        ))),
+    }
+}
+
+fn unsupported(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
 }
 
 impl From<UploadError> for Problem {
@@ -286,6 +313,7 @@ impl From<UploadError> for Problem {
                 error!("an upload was refused, because there is no room: {cause}");
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail)
             }
+            UploadError::NoArchive(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-archive", detail),
             UploadError::Store(cause) => Self::internal(&cause),
         }
     }

@@ -1,4 +1,5 @@
-//! Builds' files: each upload has a folder of its own, named by an id that nobody uses twice.
+//! Builds' files: each upload has a folder of its own, named by an id that nobody uses twice. In it is the file that a
+//! client sent, and a folder for each run of the upload's job with what that has stored: nothing is written twice.
 
 use std::fs::{DirEntry, File};
 use std::io::{self, ErrorKind};
@@ -25,7 +26,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Full`]; [`StorageError::Store`].
     pub async fn receive_build_file(&self, folder: Uuid, filename: &str) -> Result<Incoming, StorageError> {
-        let upload = match self.store.put_multipart(&build_key(folder, filename)).await {
+        let upload = match self.store.put_multipart(&build_key(folder, None, filename)).await {
             Ok(upload) => upload,
             Err(error) => {
                 // Its folder may have been made.
@@ -36,12 +37,12 @@ impl Storage {
         Ok(Incoming::new(Unfinished::new(upload, self.build_folder(folder))))
     }
 
-    /// Begins a new file in the folder of an upload that has others.
+    /// Begins a new file of a run of an upload, which may have others.
     ///
     /// # Errors
     /// Those of [`Storage::receive_build_file`].
-    pub async fn add_build_file(&self, folder: Uuid, filename: &str) -> Result<Incoming, StorageError> {
-        let upload = self.store.put_multipart(&build_key(folder, filename)).await?;
+    pub async fn add_build_file(&self, folder: Uuid, run: i64, filename: &str) -> Result<Incoming, StorageError> {
+        let upload = self.store.put_multipart(&build_key(folder, Some(run), filename)).await?;
         Ok(Incoming::new(Unfinished::beside_others(upload)))
     }
 
@@ -53,12 +54,17 @@ impl Storage {
         Ok(tempfile::tempfile_in(&self.directory)?)
     }
 
-    /// Opens a file of an upload; none if it is not there.
+    /// Opens a file of an upload, or of a run of it; none if it is not there.
     ///
     /// # Errors
     /// [`StorageError::Store`].
-    pub async fn build_file(&self, folder: Uuid, filename: &str) -> Result<Option<File>, StorageError> {
-        match self.store.get(&build_key(folder, filename)).await {
+    pub async fn build_file(
+        &self,
+        folder: Uuid,
+        run: Option<i64>,
+        filename: &str,
+    ) -> Result<Option<File>, StorageError> {
+        match self.store.get(&build_key(folder, run, filename)).await {
             Ok(found) => match found.payload {
                 GetResultPayload::File(file, _) => Ok(Some(file)),
                 GetResultPayload::Stream(_) => Err(StorageError::NoFile),
@@ -75,11 +81,12 @@ impl Storage {
     pub async fn read_build_file(
         &self,
         folder: Uuid,
+        run: Option<i64>,
         filename: &str,
         bytes: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
         let options = GetOptions { range: Some(bytes.into()), ..GetOptions::default() };
-        let found = self.store.get_opts(&build_key(folder, filename), options).await?;
+        let found = self.store.get_opts(&build_key(folder, run, filename), options).await?;
         Ok(found.into_stream().map_err(StorageError::from).boxed())
     }
 
@@ -95,28 +102,45 @@ impl Storage {
         }
     }
 
-    /// Removes a file of an upload.
+    /// Removes a file of a run of an upload.
     ///
     /// # Errors
     /// [`StorageError::Store`].
-    pub async fn remove_build_file(&self, folder: Uuid, filename: &str) -> Result<(), StorageError> {
-        match self.store.delete(&build_key(folder, filename)).await {
+    pub async fn remove_build_file(&self, folder: Uuid, run: i64, filename: &str) -> Result<(), StorageError> {
+        match self.store.delete(&build_key(folder, Some(run), filename)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Removes all files of an upload but these, finished or not; says how many there were.
+    /// Removes all files of an upload but these, each with its run, finished or not; says how many there were.
     ///
     /// # Errors
     /// [`StorageError::Remove`].
-    pub async fn remove_other_build_files(&self, folder: Uuid, kept: Vec<String>) -> Result<usize, StorageError> {
+    pub async fn remove_other_build_files(
+        &self,
+        folder: Uuid,
+        kept: Vec<(Option<i64>, String)>,
+    ) -> Result<usize, StorageError> {
+        let folder = self.build_folder(folder);
+        let removed = tokio::task::spawn_blocking(move || remove_others(&folder, None, &kept));
+        removed.await?.map_err(StorageError::Remove)
+    }
+
+    /// Removes what runs of an upload have stored, but for the files of these runs.
+    ///
+    /// # Errors
+    /// [`StorageError::Remove`].
+    pub async fn remove_other_runs(&self, folder: Uuid, kept: Vec<i64>) -> Result<(), StorageError> {
         let folder = self.build_folder(folder);
         let removed = tokio::task::spawn_blocking(move || {
-            let is_kept = |file: &DirEntry| kept.iter().any(|kept| file.file_name() == **kept);
-            let others: Vec<_> = entries(&folder)?.into_iter().filter(|file| !is_kept(file)).collect();
-            others.iter().try_for_each(|file| std::fs::remove_file(file.path()))?;
-            Ok(others.len())
+            for entry in entries(&folder)? {
+                let is_kept = run_of(&entry).is_some_and(|run| kept.contains(&run));
+                if !is_kept && entry.file_type()?.is_dir() {
+                    std::fs::remove_dir_all(entry.path())?;
+                }
+            }
+            Ok(())
         });
         removed.await?.map_err(StorageError::Remove)
     }
@@ -142,14 +166,46 @@ fn old_folders(builds: &Path, before: SystemTime) -> io::Result<Vec<Uuid>> {
     for entry in entries(builds)? {
         let Some(id) = entry.file_name().to_str().and_then(|name| Uuid::try_parse(name).ok()) else { continue };
         let mut changes = vec![changed(&entry)?];
-        for file in entries(&entry.path())? {
-            changes.push(changed(&file)?);
-        }
+        changes_below(&entry.path(), &mut changes)?;
         if changes.into_iter().flatten().all(|change| change < before) {
             old.push(id);
         }
     }
     Ok(old)
+}
+
+/// When what is in a folder last changed, and in the folders in it.
+fn changes_below(folder: &Path, changes: &mut Vec<Option<SystemTime>>) -> io::Result<()> {
+    for entry in entries(folder)? {
+        changes.push(changed(&entry)?);
+        if entry.file_type()?.is_dir() {
+            changes_below(&entry.path(), changes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is in the folder of an upload, or of a run of it, and is not to be kept; and folders that are empty then.
+fn remove_others(folder: &Path, run: Option<i64>, kept: &[(Option<i64>, String)]) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in entries(folder)? {
+        if entry.file_type()?.is_dir() {
+            let Some(run) = run_of(&entry) else { continue };
+            count += remove_others(&entry.path(), Some(run), kept)?;
+            if entries(&entry.path())?.is_empty() {
+                std::fs::remove_dir(entry.path())?;
+            }
+        } else if !kept.iter().any(|(of, filename)| *of == run && entry.file_name() == **filename) {
+            std::fs::remove_file(entry.path())?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// The run that a folder is of; null: it is none of a run.
+fn run_of(folder: &DirEntry) -> Option<i64> {
+    folder.file_name().to_str()?.parse().ok()
 }
 
 pub(super) fn entries(directory: &Path) -> io::Result<Vec<DirEntry>> {
@@ -169,6 +225,7 @@ pub(super) fn changed(entry: &DirEntry) -> io::Result<Option<SystemTime>> {
     }
 }
 
-pub(super) fn build_key(folder: Uuid, filename: &str) -> Key {
-    Key::from_iter([BUILDS, &folder.to_string(), filename])
+pub(super) fn build_key(folder: Uuid, run: Option<i64>, filename: &str) -> Key {
+    let (folder, run) = (folder.to_string(), run.map(|run| run.to_string()));
+    Key::from_iter([BUILDS, &*folder].into_iter().chain(run.as_deref()).chain([filename]))
 }

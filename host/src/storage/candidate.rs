@@ -1,4 +1,4 @@
-//! A file of an upload that is written and not yet accepted: it has a name that nobody looks for, and goes unless it
+//! A file of a run of an upload that is written and not yet accepted: it has a name that nobody looks for, and goes unless it
 //! gets another one.
 
 use std::fs::File;
@@ -14,6 +14,7 @@ use super::{Storage, StorageError};
 pub struct Candidate {
     storage: Storage,
     folder: Uuid,
+    run: i64,
     filename: String,
     received: Received,
     is_accepted: bool,
@@ -32,12 +33,13 @@ impl Candidate {
     pub async fn publish(
         storage: Storage,
         folder: Uuid,
+        run: i64,
         filename: String,
         sealed: Sealed,
     ) -> Result<Self, StorageError> {
         let received = sealed.received();
         // First, so that it goes also where this future is dropped.
-        let candidate = Self { storage, folder, filename, received, is_accepted: false };
+        let candidate = Self { storage, folder, run, filename, received, is_accepted: false };
         sealed.publish().await?;
         Ok(candidate)
     }
@@ -52,7 +54,7 @@ impl Candidate {
     /// # Errors
     /// [`StorageError::Store`]; [`StorageError::NoFile`] if it has gone.
     pub async fn open(&self) -> Result<File, StorageError> {
-        self.storage.build_file(self.folder, &self.filename).await?.ok_or(StorageError::NoFile)
+        self.storage.build_file(self.folder, Some(self.run), &self.filename).await?.ok_or(StorageError::NoFile)
     }
 
     /// Gives it the name that it keeps, unless that is taken; says whether it did.
@@ -60,7 +62,8 @@ impl Candidate {
     /// # Errors
     /// [`StorageError::Store`].
     pub async fn accept(mut self, filename: &str) -> Result<bool, StorageError> {
-        let (from, to) = (build_key(self.folder, &self.filename), build_key(self.folder, filename));
+        let key = |filename: &str| build_key(self.folder, Some(self.run), filename);
+        let (from, to) = (key(&self.filename), key(filename));
         match self.storage.store.rename_if_not_exists(&from, &to).await {
             Ok(()) => {
                 self.is_accepted = true;
@@ -78,7 +81,7 @@ impl Drop for Candidate {
             return;
         }
         // What cannot be removed is found when the store is swept.
-        let file = self.storage.build_folder(self.folder).join(&self.filename);
+        let file = self.storage.build_folder(self.folder).join(self.run.to_string()).join(&self.filename);
         let removed = move || drop(std::fs::remove_file(file));
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(removed)),

@@ -7,6 +7,7 @@ pub mod archive;
 mod builds;
 mod candidate;
 mod incoming;
+mod pace;
 mod view;
 
 use std::error::Error as StdError;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 pub use self::candidate::Candidate;
 pub use self::incoming::{Incoming, Received, Sealed};
+pub use self::pace::Pace;
 pub use self::view::View;
 
 /// Where a store has its id.

@@ -40,11 +40,11 @@ async fn a_file_is_what_came_in_whatever_its_pieces() {
             file.write(Bytes::copy_from_slice(bytes)).await.expect("room");
         }
         let sealed = file.seal().await.expect("room");
-        assert!(storage.build_file(folder, "a.zip").await.expect("a store").is_none(), "it is not there yet");
+        assert!(storage.build_file(folder, None, "a.zip").await.expect("a store").is_none(), "it is not there yet");
         let received = sealed.publish().await.expect("room");
         assert_eq!(received.size_bytes, content.len() as u64);
         assert_eq!(received.sha256, <[u8; 32]>::from(Sha256::digest(&content)));
-        let mut stored = storage.build_file(folder, "a.zip").await.expect("a store").expect("the file");
+        let mut stored = storage.build_file(folder, None, "a.zip").await.expect("a store").expect("the file");
         let mut found = Vec::new();
         io::Read::read_to_end(&mut stored, &mut found).expect("a file that can be read");
         assert!(found == content, "the file is another one");

@@ -21,18 +21,19 @@ const VIEWS: &str = "views";
 pub struct View(PathBuf);
 
 impl Storage {
-    /// Makes a view of these files of an upload.
+    /// Makes a view of these files of an upload, each with the run that has stored it.
     ///
     /// # Errors
     /// [`StorageError::Full`]; [`StorageError::View`], also if one of the files is not there.
-    pub async fn view(&self, folder: Uuid, filenames: Vec<String>) -> Result<View, StorageError> {
+    pub async fn view(&self, folder: Uuid, shown: Vec<(Option<i64>, String)>) -> Result<View, StorageError> {
         let files = self.build_folder(folder);
         let view = self.directory.join(VIEWS).join(Uuid::new_v4().to_string());
         tokio::task::spawn_blocking(move || {
             std::fs::create_dir_all(&view)?;
             let view = View(view);
-            for filename in &filenames {
-                show(&files.join(filename), &view.0.join(filename))?;
+            for (run, filename) in &shown {
+                let folder = run.map_or_else(|| files.clone(), |run| files.join(run.to_string()));
+                show(&folder.join(filename), &view.0.join(filename))?;
             }
             Ok(view)
         })

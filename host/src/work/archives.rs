@@ -3,45 +3,42 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 
+use super::turns::{Turn, Turns};
 use crate::datasvc::FileType;
 use crate::storage::archive::{self, ArchiveError, ArchiveLimits};
 
-/// Whose turn it is to work on an archive. Cheap to clone.
+/// Whose turn it is to work on an archive, and what may be in one. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Archives {
-    /// A permit is an archive that is worked on.
-    turns: Arc<Semaphore>,
+    pub(super) turns: Turns,
     pub(super) limits: ArchiveLimits,
 }
-
-/// Why work on an archive was not done to its end.
-pub(super) type Unfinished = Box<dyn std::error::Error + Send + Sync>;
 
 impl Archives {
     /// So many at a time.
     pub(super) fn new(at_a_time: usize, limits: ArchiveLimits) -> Self {
-        Self { turns: Arc::new(Semaphore::new(at_a_time)), limits }
+        Self { turns: Turns::new(at_a_time), limits }
     }
 
-    /// Works on an archive on a thread of its own, when its turn has come. The work stops early if nobody waits for it
-    /// any more, and has its turn until then.
+    /// Works on an archive on a thread of its own, now that its turn has come. The work stops early if nobody waits for
+    /// it any more, and has its turn until then.
     ///
     /// # Errors
-    /// [`Unfinished`] for a fault of the service; the inner error is the work's own.
+    /// [`JoinError`] for a fault of the service; the inner error is the work's own.
     pub(super) async fn work<T: Send + 'static>(
         &self,
+        turn: Turn,
         work: impl FnOnce(&ArchiveLimits, &AtomicBool) -> Result<T, ArchiveError> + Send + 'static,
-    ) -> Result<Result<T, ArchiveError>, Unfinished> {
-        let turn = self.turns.clone().acquire_owned().await?;
+    ) -> Result<Result<T, ArchiveError>, JoinError> {
         let (limits, stop) = (self.limits, StopOnDrop::default());
         let stopped = stop.0.clone();
         let worked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work(&limits, &stopped)
         });
-        Ok(worked.await?)
+        worked.await
     }
 }
 
@@ -59,7 +56,10 @@ impl Drop for StopOnDrop {
 pub(super) fn kind(file_type: FileType) -> archive::FileType {
     match file_type {
         FileType::Zip => archive::FileType::Zip,
+        FileType::Tar => archive::FileType::Tar,
         FileType::TarGz => archive::FileType::TarGz,
         FileType::TarBz2 => archive::FileType::TarBz2,
+        FileType::TarXz => archive::FileType::TarXz,
+        FileType::TarZst => archive::FileType::TarZst,
     }
 }

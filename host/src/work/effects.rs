@@ -8,8 +8,8 @@ use super::Work;
 use super::actions::new_job;
 use super::new_package::{self, Destination};
 use crate::datasvc::{
-    ActionName, AppName, BuildName, Caller, Claim, Error, Expected, FileType, JobId, NewPackage, PackageName, Parent,
-    Result,
+    ActionName, AppName, BuildName, Caller, Claim, Error, Expected, FileType, JobId, KeptPackage, NewPackage,
+    PackageName, Parent, Result,
 };
 use crate::plugin::{Effects, PackageWriter};
 
@@ -72,12 +72,13 @@ impl Effects for Work {
         length: u32,
     ) -> BoxFuture<'a, Result<Bytes>> {
         async move {
-            let (file, upload) = self.0.svc.build_package(caller, &application, &build, &package).await?;
+            let (kept, upload) = self.0.svc.build_package(caller, &application, &build, &package).await?;
+            let KeptPackage { file, run } = kept;
             let end = offset.saturating_add(length.into()).min(file.size_bytes);
             if offset >= end {
                 return Ok(Bytes::new());
             }
-            let read = self.0.storage.read_build_file(upload.into(), &file.filename, offset..end).await;
+            let read = self.0.storage.read_build_file(upload.into(), run, &file.filename, offset..end).await;
             let pieces = read.map_err(Error::internal)?.map_err(Error::internal);
             let gathered = pieces.try_fold(BytesMut::new(), |mut all, piece| async move {
                 all.extend_from_slice(&piece);

@@ -25,8 +25,8 @@ pub(super) struct Hooks {
 pub(super) struct ShownFiles {
     /// Where in the store they are.
     pub(super) folder: Uuid,
-    /// Their names.
-    pub(super) filenames: Vec<String>,
+    /// The run that has stored each, and their names.
+    pub(super) files: Vec<(Option<i64>, String)>,
 }
 
 /// A named point, and the plugins that take part in it.
@@ -116,8 +116,8 @@ impl Hooks {
     }
 
     async fn view(&self, files: Option<&ShownFiles>) -> StepResult<Option<View>> {
-        let Some(ShownFiles { folder, filenames }) = files else { return Ok(None) };
-        let view = self.storage.view(*folder, filenames.clone()).await;
+        let Some(ShownFiles { folder, files }) = files else { return Ok(None) };
+        let view = self.storage.view(*folder, files.clone()).await;
         view.map(Some).map_err(not_stored)
     }
 }

@@ -11,6 +11,7 @@ mod effects;
 mod hooks;
 mod new_package;
 mod packages;
+mod turns;
 mod upload;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use self::archives::Archives;
 use self::hooks::Hooks;
+use self::turns::Turns;
 use crate::datasvc::{Caller, DataSvc, Permission, Plugin, PluginAccess};
 use crate::engine::{Engine, Kinds};
 use crate::outbound::Outbound;
@@ -27,6 +29,7 @@ use crate::storage::Storage;
 
 pub use self::packages::StoredPackage;
 pub use self::upload::{IncomingUpload, SealedUpload, UploadError, UploadLimits, UploadRequest, sweep};
+pub use crate::storage::Pace;
 
 /// The operations that reach beyond Postgres. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +44,8 @@ struct Inner {
     uploads: UploadLimits,
     /// A permit is a file that is fetched.
     fetches: Arc<Semaphore>,
+    /// For files that are fetched.
+    fetch_turns: Turns,
     archives: Archives,
 }
 
@@ -61,6 +66,7 @@ impl Work {
             storage,
             outbound,
             fetches: Arc::new(Semaphore::new(uploads.at_a_time)),
+            fetch_turns: Turns::new(uploads.at_a_time),
             archives: Archives::new(uploads.archives, uploads.archive),
             uploads,
         }))

@@ -26,6 +26,8 @@ pub(super) struct Destination {
 
 struct Writer {
     destination: Destination,
+    /// What the packages of the build may be together, in bytes.
+    together: u64,
     /// What the file is called until it is accepted.
     provisional: String,
     file: Incoming,
@@ -36,27 +38,35 @@ struct Writer {
 /// # Errors
 /// Those of [`DataSvc::check_package`].
 pub(super) async fn begin(destination: Destination) -> Result<Box<dyn PackageWriter>> {
-    let Destination { svc, storage, caller, claim, new, .. } = &destination;
-    svc.check_package(caller, claim, new).await?;
+    let Destination { svc, storage, archives, caller, claim, new, .. } = &destination;
+    let together = archives.limits.packages_bytes(svc.check_package(caller, claim, new).await?);
     let provisional = Candidate::provisional_name();
-    let file = storage.add_build_file(claim.job_id.into(), &provisional).await.map_err(not_stored)?;
-    Ok(Box::new(Writer { destination, provisional, file }))
+    let file = storage.add_build_file(claim.job_id.into(), claim.fence, &provisional).await.map_err(not_stored)?;
+    Ok(Box::new(Writer { destination, together, provisional, file }))
 }
 
 impl PackageWriter for Writer {
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>> {
-        async { self.file.write(bytes).await.map_err(not_stored) }.boxed()
+        async move {
+            let size_bytes = self.file.size_bytes() + bytes.len() as u64;
+            if size_bytes > self.together {
+                return Err(NewPackage::too_large(size_bytes, self.together));
+            }
+            self.file.write(bytes).await.map_err(not_stored)
+        }
+        .boxed()
     }
 
     fn finish(self: Box<Self>, sha256: Option<String>) -> BoxFuture<'static, Result<PackageFile>> {
         async {
-            let Self { destination, provisional, file } = *self;
+            let Self { destination, together, provisional, file } = *self;
             let sealed = file.seal().await.map_err(not_stored)?;
-            let (storage, folder) = (destination.storage.clone(), destination.claim.job_id.into());
-            let candidate = Candidate::publish(storage, folder, provisional, sealed).await.map_err(not_stored)?;
+            let Claim { job_id, fence, .. } = destination.claim;
+            let candidate = Candidate::publish(destination.storage.clone(), job_id.into(), fence, provisional, sealed);
+            let candidate = candidate.await.map_err(not_stored)?;
             destination.check_digest(&candidate, sha256)?;
             destination.check_archive(&candidate).await?;
-            destination.accept(candidate).await
+            destination.accept(candidate, together).await
         }
         .boxed()
     }
@@ -74,8 +84,10 @@ impl Destination {
     async fn check_archive(&self, candidate: &Candidate) -> Result<()> {
         let file = candidate.open().await.map_err(not_stored)?;
         let kind = kind(self.file_type);
-        let inspected = self.archives.work(move |limits, stop| archive::inspect(file, kind, limits, stop)).await;
-        match inspected.map_err(Error::Internal)? {
+        // The slot of the job is not lent meanwhile: its guest is in memory.
+        let turn = self.archives.turns.take(&self.claim.application).await;
+        let inspected = self.archives.work(turn, move |limits, stop| archive::inspect(file, kind, limits, stop)).await;
+        match inspected.map_err(Error::internal)? {
             Ok(_) => Ok(()),
             Err(ArchiveError::Io(cause)) => Err(not_stored(StorageError::from(cause))),
             Err(refusal) => Err(Error::invalid("package", refusal.to_string())),
@@ -83,7 +95,7 @@ impl Destination {
     }
 
     /// Gives it its name first: whoever has that adds the package, and of several only one can have it.
-    async fn accept(&self, candidate: Candidate) -> Result<PackageFile> {
+    async fn accept(&self, candidate: Candidate, together: u64) -> Result<PackageFile> {
         let NewPackage { build, name, .. } = &self.new;
         let received = candidate.received();
         let file = PackageFile {
@@ -95,7 +107,7 @@ impl Destination {
         if !candidate.accept(&file.filename).await.map_err(not_stored)? {
             return Err(Error::already_exists(Kind::Package, name));
         }
-        match self.svc.add_package(&self.caller, &self.claim, &self.new, &file).await {
+        match self.svc.add_package(&self.caller, &self.claim, &self.new, &file, together).await {
             Ok(()) => Ok(file),
             // It may be there, if only the answer was lost. If it is not, the file is found when the store is swept.
             Err(problem @ (Error::Unavailable(_) | Error::Internal(_))) => Err(problem),
@@ -107,7 +119,8 @@ impl Destination {
     }
 
     async fn remove(&self, filename: &str) {
-        if let Err(problem) = self.storage.remove_build_file(self.claim.job_id.into(), filename).await {
+        if let Err(problem) = self.storage.remove_build_file(self.claim.job_id.into(), self.claim.fence, filename).await
+        {
             warn!("the file of a package that was not added stays for now: {problem}");
         }
     }

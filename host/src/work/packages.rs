@@ -7,7 +7,7 @@ use futures_util::stream::BoxStream;
 use uuid::Uuid;
 
 use super::Work;
-use crate::datasvc::{AppName, BuildName, Caller, Error, PackageFile, PackageName, Result};
+use crate::datasvc::{AppName, BuildName, Caller, Error, KeptPackage, PackageFile, PackageName, Result};
 use crate::storage::{Storage, StorageError};
 
 /// A package of a build, to be read.
@@ -17,6 +17,7 @@ pub struct StoredPackage {
     storage: Storage,
     /// Where in the store it is.
     folder: Uuid,
+    run: Option<i64>,
 }
 
 impl Work {
@@ -32,8 +33,8 @@ impl Work {
         package: &PackageName,
     ) -> Result<StoredPackage> {
         let work = &self.0;
-        let (file, upload) = work.svc.build_package(caller, application, build, package).await?;
-        Ok(StoredPackage { file, storage: work.storage.clone(), folder: upload.into() })
+        let (KeptPackage { file, run }, upload) = work.svc.build_package(caller, application, build, package).await?;
+        Ok(StoredPackage { file, storage: work.storage.clone(), folder: upload.into(), run })
     }
 }
 
@@ -43,6 +44,6 @@ impl StoredPackage {
     /// # Errors
     /// [`Error::Internal`] if the file cannot be opened.
     pub async fn read(&self, bytes: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StorageError>>> {
-        self.storage.read_build_file(self.folder, &self.file.filename, bytes).await.map_err(Error::internal)
+        self.storage.read_build_file(self.folder, self.run, &self.file.filename, bytes).await.map_err(Error::internal)
     }
 }

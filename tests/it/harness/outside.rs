@@ -160,7 +160,9 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer, 
             let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             stream.write_all(text.as_bytes()).await
         }
-        Answer::Floods => flood(&mut stream, "HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 10_000], Duration::ZERO).await,
+        Answer::Floods => {
+            flood(&mut stream, "HTTP/1.1 200 OK\r\n\r\nPK\x03\x04", &[b'x'; 10_000], Duration::ZERO).await
+        }
         Answer::Drips => flood(&mut stream, "HTTP/1.1 200 OK\r\n\r\n", b".", Duration::from_millis(20)).await,
         Answer::FloodsHeaders => {
             flood(&mut stream, "HTTP/1.1 200 OK\r\nx-flood: ", &[b'x'; 10_000], Duration::ZERO).await

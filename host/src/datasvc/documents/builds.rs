@@ -64,6 +64,33 @@ pub struct PackageFile {
     pub sha256: String,
 }
 
+/// A package with what is known of its file beside what users see.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeptPackage {
+    /// What users see.
+    #[serde(flatten)]
+    pub file: PackageFile,
+    /// Which run of the upload stored it, by the number of its claim; null: a client sent it, before any run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<i64>,
+}
+
+/// The packages of a build by name, as they are kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct KeptPackages(pub BTreeMap<PackageName, KeptPackage>);
+
+impl KeptPackages {
+    /// What users see of them.
+    pub fn shown(&self) -> Packages {
+        Packages(self.0.iter().map(|(name, kept)| (name.clone(), kept.file.clone())).collect())
+    }
+
+    /// Where their files are: the run that has stored each, and its name.
+    pub fn files(&self) -> Vec<(Option<i64>, String)> {
+        self.0.values().map(|kept| (kept.run, kept.file.filename.clone())).collect()
+    }
+}
+
 /// Paths of files in a build.
 #[derive(Clone, Debug, Default)]
 pub struct Files(pub Vec<String>);
@@ -78,6 +105,8 @@ pub struct BuildFilter {
     /// Which come first.
     pub order: Order,
 }
+
+json_column!(KeptPackages);
 
 /// What can be changed of a build.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
@@ -154,10 +183,10 @@ impl DataSvc {
         application: &AppName,
         name: &BuildName,
         package: &PackageName,
-    ) -> Result<(PackageFile, JobId)> {
+    ) -> Result<(KeptPackage, JobId)> {
         caller.require(Permission::Read, application)?;
         let found = sqlx::query!(
-            r#"select packages as "packages: Packages", case when stored then upload end as "upload: JobId"
+            r#"select packages as "packages: KeptPackages", case when stored then upload end as "upload: JobId"
                from builds where application = $1 and name = $2"#,
             application.as_str(),
             name.as_str()
@@ -165,8 +194,8 @@ impl DataSvc {
         .fetch_optional(&self.pool)
         .await?
         .ok_or_else(|| Error::not_found(Kind::Build, name))?;
-        let file = found.packages.0.into_iter().find_map(|(found, file)| (found == *package).then_some(file));
-        file.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))
+        let kept = found.packages.0.into_iter().find_map(|(found, kept)| (found == *package).then_some(kept));
+        kept.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))
     }
 
     /// The builds of an application that the filter lets through, in the order of the page.

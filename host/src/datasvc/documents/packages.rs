@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::builds::{PackageFile, Packages};
+use super::builds::{KeptPackage, KeptPackages, PackageFile};
 use super::package_maps::MASTER;
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
@@ -26,17 +26,18 @@ pub struct NewPackage {
 }
 
 impl DataSvc {
-    /// Whether a package may be added, before it is written. `claim` is that of the job that the plugin runs in.
+    /// Whether a package may be added, before it is written; how large the uploaded file is, if so. `claim` is that of the
+    /// job that the plugin runs in.
     ///
     /// # Errors
     /// [`Error::Invalid`] for `master`; [`Error::AlreadyExists`]; [`Error::Conflict`] unless the job is the upload of
     /// the build, and goes on; [`Error::TooMany`]; [`Error::Denied`] without write permission on the application.
-    pub async fn check_package(&self, caller: &Caller, claim: &Claim, new: &NewPackage) -> Result<()> {
+    pub async fn check_package(&self, caller: &Caller, claim: &Claim, new: &NewPackage) -> Result<u64> {
         new.check(caller)?;
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, claim).await?;
         let packages = sqlx::query_scalar!(
-            r#"select packages as "packages: Packages" from builds
+            r#"select packages as "packages: KeptPackages" from builds
                where application = $1 and name = $2 and upload = $3 and stored"#,
             new.application.as_str(),
             new.build.as_str(),
@@ -45,25 +46,30 @@ impl DataSvc {
         .fetch_optional(&mut *transaction)
         .await?;
         transaction.rollback().await?;
-        new.check_room(&packages.ok_or_else(|| new.not_now())?)
+        let packages = packages.ok_or_else(|| new.not_now())?;
+        new.check_room(&packages)?;
+        let master = packages.0.iter().find(|(name, _)| name.as_str() == MASTER);
+        Ok(master.map_or(0, |(_, kept)| kept.file.size_bytes))
     }
 
-    /// Gives a build a package whose file is in the store.
+    /// Gives a build a package whose file is in the store, put there by this run of the job. All packages but the uploaded
+    /// file may be `together` so many bytes.
     ///
     /// # Errors
-    /// Those of [`DataSvc::check_package`].
+    /// Those of [`DataSvc::check_package`]; [`Error::TooLarge`] if they would be more.
     pub async fn add_package(
         &self,
         caller: &Caller,
         claim: &Claim,
         new: &NewPackage,
         file: &PackageFile,
+        together: u64,
     ) -> Result<()> {
         new.check(caller)?;
         let mut transaction = self.change(caller, "builds.add-package").await?;
         hold(&mut transaction, claim).await?;
         let packages = sqlx::query_scalar!(
-            r#"select packages as "packages: Packages" from builds
+            r#"select packages as "packages: KeptPackages" from builds
                where application = $1 and name = $2 and upload = $3 and stored for update"#,
             new.application.as_str(),
             new.build.as_str(),
@@ -73,7 +79,12 @@ impl DataSvc {
         .await?;
         let mut packages = packages.ok_or_else(|| new.not_now())?;
         new.check_room(&packages)?;
-        packages.0.insert(new.name.clone(), file.clone());
+        let others = packages.0.iter().filter(|(name, _)| name.as_str() != MASTER);
+        let sum = others.map(|(_, kept)| kept.file.size_bytes).fold(file.size_bytes, u64::saturating_add);
+        if sum > together {
+            return Err(NewPackage::too_large(sum, together));
+        }
+        packages.0.insert(new.name.clone(), KeptPackage { file: file.clone(), run: Some(claim.fence) });
         sqlx::query!(
             "update builds set packages = $3, revision = nextval('revisions'), updated_at = now()
              where application = $1 and name = $2",
@@ -87,24 +98,29 @@ impl DataSvc {
         transaction.updated(Some(&new.application), &new.build, &before, &after).await
     }
 
-    /// Of these uploads those whose files a build has, with the names of the files. An upload that still goes on is not
-    /// among them.
+    /// Of these uploads those whose files a build has, with the run that has stored each file, and its name. An upload that
+    /// still goes on is not among them.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn stored_files(&self, uploads: &[JobId]) -> Result<Vec<(JobId, Vec<String>)>> {
+    pub async fn stored_files(&self, uploads: &[JobId]) -> Result<Vec<(JobId, Vec<(Option<i64>, String)>)>> {
         let stored = sqlx::query!(
-            r#"select upload as "upload!: JobId", packages as "packages: Packages" from builds where upload = any($1::uuid[]) and stored
+            r#"select upload as "upload!: JobId", packages as "packages: KeptPackages" from builds where upload = any($1::uuid[]) and stored
                    and not exists (select from jobs where jobs.id = upload and status in ('queued', 'running'))"#,
             uploads as _
         );
         let stored = stored.fetch_all(&self.pool).await?;
-        let filenames = |packages: Packages| packages.0.into_values().map(|file| file.filename).collect();
-        Ok(stored.into_iter().map(|build| (build.upload, filenames(build.packages))).collect())
+        Ok(stored.into_iter().map(|build| (build.upload, build.packages.files())).collect())
     }
 }
 
 impl NewPackage {
+    /// Why a package is refused with which all of its build would be so large.
+    pub fn too_large(bytes: u64, together: u64) -> Error {
+        let [actual, limit] = [bytes, together].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        Error::TooLarge { what: "the sum of the build's packages", actual, limit }
+    }
+
     fn check(&self, caller: &Caller) -> Result<()> {
         caller.require(Permission::Write, &self.application)?;
         if self.name.as_str() == MASTER {
@@ -113,7 +129,7 @@ impl NewPackage {
         Ok(())
     }
 
-    fn check_room(&self, packages: &Packages) -> Result<()> {
+    fn check_room(&self, packages: &KeptPackages) -> Result<()> {
         if packages.0.contains_key(&self.name) {
             return Err(Error::already_exists(Kind::Package, &self.name));
         }

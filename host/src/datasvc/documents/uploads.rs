@@ -11,7 +11,7 @@ use serde_json::value::to_raw_value;
 use sqlx::{Connection as _, PgConnection};
 
 use super::build_files;
-use super::builds::{Files, Packages};
+use super::builds::{Files, KeptPackages};
 use super::file_url::FileUrl;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
@@ -26,15 +26,24 @@ pub const UPLOAD: &str = "upload";
 /// What kind of archive a file is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum FileType {
-    /// A zip archive.
-    #[serde(rename = "zip")]
+    /// A zip archive, also one of Java.
+    #[serde(rename = "zip", alias = "jar", alias = "war")]
     Zip,
+    /// A tar archive as it is.
+    #[serde(rename = "tar")]
+    Tar,
     /// A tar archive, compressed by gzip.
     #[serde(rename = "tar.gz")]
     TarGz,
     /// A tar archive, compressed by bzip2.
     #[serde(rename = "tar.bz2")]
     TarBz2,
+    /// A tar archive, compressed by xz.
+    #[serde(rename = "tar.xz")]
+    TarXz,
+    /// A tar archive, compressed by zstd.
+    #[serde(rename = "tar.zst")]
+    TarZst,
 }
 
 impl FileType {
@@ -53,8 +62,11 @@ impl FileType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Zip => "zip",
+            Self::Tar => "tar",
             Self::TarGz => "tar.gz",
             Self::TarBz2 => "tar.bz2",
+            Self::TarXz => "tar.xz",
+            Self::TarZst => "tar.zst",
         }
     }
 }
@@ -114,7 +126,7 @@ pub struct StoredBuild {
     /// The name of the uploaded file.
     pub master_file: String,
     /// Its packages; `master` is the uploaded file.
-    pub packages: Packages,
+    pub packages: KeptPackages,
     /// The paths in `master`.
     pub files: Files,
 }
@@ -228,15 +240,34 @@ impl DataSvc {
         Ok(transaction.commit().await?)
     }
 
+    /// What the build of an upload has, if an earlier run of the upload has stored it: the name of the uploaded file, the
+    /// packages, and how many paths there are in it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn stored_build(&self, claim: &Claim) -> Result<Option<(String, KeptPackages, usize)>> {
+        let found = sqlx::query!(
+            r#"select master_file as "master_file!", packages as "packages: KeptPackages", file_count
+               from builds where application = $1 and name = $2 and upload = $3 and stored"#,
+            claim.application.as_str(),
+            claim.name,
+            claim.job_id as _
+        );
+        let found = found.fetch_optional(&self.pool).await?;
+        found
+            .map(|row| Ok((row.master_file, row.packages, row.file_count.try_into().map_err(Error::internal)?)))
+            .transpose()
+    }
+
     /// Of these uploads those whose files are nobody's: no build has them, and no job works on them.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn orphaned_uploads(&self, uploads: &[JobId]) -> Result<Vec<JobId>> {
         let orphaned = sqlx::query_scalar!(
-            r#"select id as "id!: JobId" from unnest($1::uuid[]) as id
-               where not exists (select from builds where builds.upload = id and stored)
-                   and not exists (select from jobs where jobs.id = id and status in ('queued', 'running'))"#,
+            r#"select folder.id as "id!: JobId" from unnest($1::uuid[]) as folder (id)
+               where not exists (select from builds where builds.upload = folder.id and stored)
+                   and not exists (select from jobs where jobs.id = folder.id and status in ('queued', 'running'))"#,
             uploads as _
         );
         Ok(orphaned.fetch_all(&self.pool).await?)

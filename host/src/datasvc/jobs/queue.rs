@@ -86,6 +86,10 @@ pub struct Room {
     pub jobs: usize,
     /// How many of the host's own jobs may run here.
     pub own: usize,
+    /// How many of those may be one application's.
+    pub own_per_application: usize,
+    /// How many of those each application has, also where they wait for something else.
+    pub own_running: Vec<(AppName, i32)>,
     /// How many of a plugin may run here.
     pub per_plugin: usize,
     /// How many of an action may run here.
@@ -199,7 +203,18 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn claim_jobs(&self, worker: WorkerId, room: &Room) -> Result<Vec<Claim>> {
-        let Room { jobs, own, per_plugin, per_action, applications, running, ready, kinds } = room;
+        let Room {
+            jobs,
+            own,
+            own_per_application,
+            own_running,
+            per_plugin,
+            per_action,
+            applications,
+            running,
+            ready,
+            kinds,
+        } = room;
         let asked_at = Instant::now();
         let count = |count: &usize| i64::try_from(*count).map_err(Error::internal);
         let claimed = sqlx::query!(
@@ -222,18 +237,22 @@ impl DataSvc {
                            - coalesce((select sum(count) from running where running.plugin = lanes.plugin), 0)
                            as of_plugin,
                        $5 - coalesce((select sum(count) from running where running.application = lanes.application
-                                          and running.name = lanes.name), 0) as of_action
+                                          and running.name = lanes.name), 0) as of_action,
+                       case when lanes.plugin = '' then $16::bigint
+                           - coalesce((select sum(count) from unnest($17::text[], $18::int[]) as own (application, count)
+                                       where own.application = lanes.application), 0) end as of_own
                    from lanes
                ), heads as (
                    -- More than needed, because other workers may be taking the first ones; few where there are many
                    -- lanes.
-                   select head.id, head.fence, rooms.application, rooms.plugin, rooms.of_plugin,
+                   select head.id, head.fence, rooms.application, rooms.plugin, rooms.of_plugin, rooms.of_own,
+                       row_number() over (partition by rooms.application, rooms.plugin order by head.id) as own_turn,
                        row_number() over (partition by rooms.application order by head.id) as turn
                    from rooms cross join lateral (
                        -- In the order of the lanes' index and of no other: it must not be looked for among all jobs.
                        -- Jobs of a kind that a newer server has made are left to it.
                        select id, fence, application, plugin, name from jobs
-                       where status = 'queued' and ($16::text[] is null or job_type = any($16))
+                       where status = 'queued' and ($19::text[] is null or job_type = any($19))
                            and (application, plugin, name) >= (rooms.application, rooms.plugin, rooms.name)
                        order by application, plugin, name, id
                        limit greatest(least(1 + 2 * $3::bigint / (select count(*) from lanes), of_action), 0)
@@ -248,7 +267,7 @@ impl DataSvc {
                ), chosen as (
                    select jobs.id from plugin_turns as next
                        join jobs on jobs.id = next.id and jobs.fence = next.fence
-                   where jobs.status = 'queued' and plugin_turn <= of_plugin
+                   where jobs.status = 'queued' and plugin_turn <= of_plugin and own_turn <= coalesce(of_own, own_turn)
                        and exists (select from workers where workers.id = $1
                                        and seen_at > now() - make_interval(secs => $2))
                    order by next.place, next.last, jobs.id
@@ -282,6 +301,9 @@ impl DataSvc {
             &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
             SOURCE_HOST,
             count(own)?,
+            count(own_per_application)?,
+            &own_running.iter().map(|(application, _)| application.to_string()).collect::<Vec<_>>(),
+            &own_running.iter().map(|(_, count)| *count).collect::<Vec<_>>(),
             kinds.as_deref() as _
         );
         let rows = self.engine.run(async |connection| Ok(claimed.fetch_all(connection).await?)).await?;

@@ -9,23 +9,18 @@ use bytes::Bytes;
 
 use super::problem::Problem;
 use super::session::Session;
+use crate::work::Pace;
 
-/// What a client has to send in a second, on average, in bytes.
-const SLOWEST: f64 = 8.0 * 1024.0;
-
-/// A body on its way in, for as long as who sends it may. What a client sends buys it time, which is spent while it is
-/// waited for: one that sends nothing has `patience`, and so has, from when it became too slow, one that sends less than
-/// [`SLOWEST`].
+/// A body on its way in, for as long as who sends it may, and at the pace that it has to keep.
 pub(in crate::rest) struct Paced {
     body: Body,
     session: Session,
-    patience: Duration,
-    left: Duration,
+    pace: Pace,
 }
 
 impl Paced {
     pub(in crate::rest) fn new(body: Body, session: Session, patience: Duration) -> Self {
-        Self { body, session, patience, left: patience }
+        Self { body, session, pace: Pace::new(patience) }
     }
 
     /// What comes next; none: it was the whole.
@@ -36,30 +31,26 @@ impl Paced {
         loop {
             self.session.caller()?;
             let began = Instant::now();
-            let Self { body, session, left, .. } = self;
+            let Self { body, session, pace } = self;
             let frame = tokio::select! {
                 frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)) => Some(frame),
                 () = session.changed() => None,
-                () = tokio::time::sleep(*left) => return Err(self.too_slow()),
+                () = tokio::time::sleep(pace.left()) => return Err(self.too_slow()),
             };
-            self.left = self.left.saturating_sub(began.elapsed());
+            self.pace.waited(began.elapsed());
             let Some(frame) = frame else { continue };
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|_| Problem::malformed("the body breaks off"))?;
             // What is no data are trailers.
             if let Ok(data) = frame.into_data() {
-                let bought = Duration::from_secs_f64(data.len() as f64 / SLOWEST);
-                self.left = self.patience.min(self.left + bought);
+                self.pace.came(data.len());
                 return Ok(Some(data));
             }
         }
     }
 
     fn too_slow(&self) -> Problem {
-        let detail = format!(
-            "the body came too slowly: nothing for {} seconds, or less than {SLOWEST} bytes a second for longer",
-            self.patience.as_secs()
-        );
+        let detail = format!("the body {}", self.pace.too_slow());
         Problem::new(StatusCode::REQUEST_TIMEOUT, "timed-out", detail)
     }
 }

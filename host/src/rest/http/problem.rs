@@ -129,6 +129,12 @@ impl Problem {
         self
     }
 
+    /// The same problem, and what to do instead.
+    pub(in crate::rest) fn advising(mut self, advice: &str) -> Self {
+        self.detail = format!("{}; {advice}", self.detail);
+        self
+    }
+
     /// The same problem, for so long.
     fn lasting(mut self, retry_after: Duration) -> Self {
         self.retry_after = Some(retry_after);

@@ -35,6 +35,11 @@ impl ArchiveError {
     pub(super) fn in_member(path: &str, why: impl std::fmt::Display) -> Self {
         Self::Refused(format!("`{}` {why}", shown(path)))
     }
+
+    /// The archive's root is something else than a directory.
+    pub(super) fn root(path: &str) -> Self {
+        Self::in_member(path, "is the root of the archive, and no directory")
+    }
 }
 
 /// A name without what could be mistaken for something else.
@@ -50,6 +55,10 @@ impl From<io::Error> for ArchiveError {
             Some(Interrupt::TooLarge(limit)) => {
                 return Self::TooMuch(format!("it unpacks to more than {limit} bytes"));
             }
+            Some(Interrupt::PackagesTooLarge(limit)) => {
+                let why = format!("the packages that its package map makes of it are more than {limit} bytes together");
+                return Self::TooMuch(why);
+            }
             None => {}
         }
         if os_error(&error) {
@@ -57,6 +66,9 @@ impl From<io::Error> for ArchiveError {
         }
         match error.kind() {
             ErrorKind::UnexpectedEof => Self::Damaged("it ends too early".into()),
+            ErrorKind::OutOfMemory => {
+                Self::TooMuch("it takes very much memory to decompress; use `xz -9` or less".into())
+            }
             _ => Self::Damaged(error.to_string()),
         }
     }

@@ -5,18 +5,23 @@
 //! could read differently; [`package`] may rely on it and refuses nothing but what the packages would come to. What is in
 //! memory does not grow with the files' contents, and the names in it are bounded.
 
+mod beginning;
 mod error;
 mod metered;
 mod names;
+mod output;
 mod selection;
+mod stream;
 mod tar;
+mod twice;
 mod zip;
 
 use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use self::beginning::{BEGINNING_BYTES, check_beginning};
 pub use self::error::ArchiveError;
 use self::metered::Meter;
 use self::names::Names;
@@ -28,30 +33,27 @@ use self::selection::{Selected, select};
 pub enum FileType {
     /// A zip archive.
     Zip,
+    /// A tar archive as it is.
+    Tar,
     /// A tar archive, compressed by gzip.
     TarGz,
     /// A tar archive, compressed by bzip2.
     TarBz2,
-}
-
-impl FileType {
-    /// What the beginning of a file looks like; none: nothing that is known here.
-    fn of(beginning: &[u8]) -> Option<Self> {
-        match beginning {
-            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(Self::Zip),
-            [0x1f, 0x8b, ..] => Some(Self::TarGz),
-            [b'B', b'Z', b'h', ..] => Some(Self::TarBz2),
-            _ => None,
-        }
-    }
+    /// A tar archive, compressed by xz.
+    TarXz,
+    /// A tar archive, compressed by zstd.
+    TarZst,
 }
 
 impl fmt::Display for FileType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Zip => "zip",
+            Self::Tar => "tar",
             Self::TarGz => "tar.gz",
             Self::TarBz2 => "tar.bz2",
+            Self::TarXz => "tar.xz",
+            Self::TarZst => "tar.zst",
         })
     }
 }
@@ -63,8 +65,30 @@ pub struct ArchiveLimits {
     pub entries: u64,
     /// How many bytes it may unpack to.
     pub unpacked_bytes: u64,
-    /// How long all names and the targets of links may be together, in bytes.
+    /// How long all names and the targets of links may be together, in bytes. Of a zip they are counted again with all
+    /// comments and extensions in its directory.
     pub names_bytes: u64,
+    /// How many times its file its packages may be together. They may always be 16 MiB.
+    pub packages_factor: u64,
+}
+
+/// What packages may be together, however small their archive is.
+const LEAST_PACKAGES_BYTES: u64 = 16 << 20;
+
+impl ArchiveLimits {
+    /// What packages of a file of so many bytes may be together.
+    pub fn packages_bytes(&self, file_bytes: u64) -> u64 {
+        file_bytes.saturating_mul(self.packages_factor).max(LEAST_PACKAGES_BYTES)
+    }
+
+    /// Makes sure that there may be so many members.
+    fn check_entries(&self, entries: u64) -> Result<(), ArchiveError> {
+        let most = self.entries;
+        if entries <= most {
+            return Ok(());
+        }
+        Err(ArchiveError::TooMuch(format!("it has more than {most} files and directories")))
+    }
 }
 
 /// What is in an archive.
@@ -105,18 +129,29 @@ pub fn inspect(
     limits: &ArchiveLimits,
     stop: &AtomicBool,
 ) -> Result<Contents, ArchiveError> {
-    check_type(&file, file_type)?;
-    let (mut names, meter) = (Names::new(limits), Meter::new(limits, stop));
-    match file_type {
-        FileType::Zip => zip::inspect(file, &meter, &mut names)?,
-        FileType::TarGz | FileType::TarBz2 => {
-            tar::walk(file, file_type, &meter, |found, content| {
-                names.add(&found.member)?;
-                Ok(std::io::copy(content, &mut std::io::sink()).map(drop)?)
-            })?;
-        }
+    match look_through(file, file_type, limits, stop) {
+        // However the libraries say that they were stopped.
+        Err(_) if stop.load(Ordering::Relaxed) => Err(ArchiveError::Stopped),
+        looked => looked,
     }
-    let contents = names.into_contents();
+}
+
+fn look_through(
+    mut file: File,
+    file_type: FileType,
+    limits: &ArchiveLimits,
+    stop: &AtomicBool,
+) -> Result<Contents, ArchiveError> {
+    let mut beginning = Vec::new();
+    (&file).take(BEGINNING_BYTES as u64).read_to_end(&mut beginning)?;
+    check_beginning(&beginning, file_type)?;
+    file.rewind()?;
+    let (mut names, meter) = (Names::new(limits), Meter::new(limits, 0, stop));
+    match file_type {
+        FileType::Zip => zip::inspect(file, limits, &meter, &mut names)?,
+        _ => tar::inspect(&file, file_type, &meter, &mut names)?,
+    }
+    let contents = names.into_contents()?;
     if contents.files.is_empty() {
         return Err(ArchiveError::Refused("it has no file in it".into()));
     }
@@ -135,27 +170,27 @@ pub fn package(
     packages: Vec<(Selection, File)>,
     stop: &AtomicBool,
 ) -> Result<Vec<Packaged>, ArchiveError> {
-    let meter = Meter::new(limits, stop);
+    match make_packages(master, file_type, limits, packages, stop) {
+        Err(_) if stop.load(Ordering::Relaxed) => Err(ArchiveError::Stopped),
+        made => made,
+    }
+}
+
+fn make_packages(
+    master: File,
+    file_type: FileType,
+    limits: &ArchiveLimits,
+    packages: Vec<(Selection, File)>,
+    stop: &AtomicBool,
+) -> Result<Vec<Packaged>, ArchiveError> {
+    let meter = Meter::new(limits, master.metadata()?.len(), stop);
     let (selections, outputs): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
     let selected = selections.iter().map(|selection| select(selection, limits)).collect::<Result<Vec<_>, _>>()?;
     let selected = match file_type {
-        FileType::Zip => zip::package(master, &meter, selected, outputs)?,
-        FileType::TarGz | FileType::TarBz2 => tar::package(master, file_type, &meter, selected, outputs)?,
+        FileType::Zip => zip::package(master, limits, &meter, selected, outputs)?,
+        _ => tar::package(&master, file_type, &meter, selected, outputs)?,
     };
-    Ok(selected.into_iter().map(Selected::into_packaged).collect())
-}
-
-fn check_type(mut file: &File, file_type: FileType) -> Result<(), ArchiveError> {
-    let mut beginning = Vec::new();
-    file.take(4).read_to_end(&mut beginning)?;
-    file.rewind()?;
-    match FileType::of(&beginning) {
-        Some(found) if found == file_type => Ok(()),
-        Some(found) => Err(ArchiveError::Refused(format!(
-            "it was sent as `{file_type}`, and looks like `{found}`; say which it is"
-        ))),
-        None => Err(ArchiveError::Refused(format!("it was sent as `{file_type}`, and does not begin like one"))),
-    }
+    selected.into_iter().map(Selected::into_packaged).collect()
 }
 
 #[cfg(test)]

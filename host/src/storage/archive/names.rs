@@ -12,7 +12,7 @@ const MAX_PATH_BYTES: usize = 4096;
 const MAX_PART_BYTES: usize = 255;
 
 /// How many warnings are kept.
-const MAX_WARNINGS: usize = 1000;
+pub(super) const MAX_WARNINGS: usize = 1000;
 
 /// What a path stands for.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -32,7 +32,20 @@ pub(super) struct Names {
     directories: HashSet<String>,
     /// The first path of each spelling without case.
     folded: HashMap<String, String>,
+    /// Links that go down and up again, with the directories through which they do.
+    detours: Vec<(String, String, Vec<String>)>,
     contents: Contents,
+}
+
+/// Whether a member is one more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Added {
+    /// It is.
+    New,
+    /// It is a directory that is there already: some programs name one again before each of its files.
+    Again,
+    /// It is a file or link of a name that is there already. That is fine if both are the same, and only then.
+    Twice,
 }
 
 impl Names {
@@ -45,6 +58,7 @@ impl Names {
             all: HashMap::new(),
             directories: HashSet::new(),
             folded: HashMap::new(),
+            detours: Vec::new(),
             contents,
         }
     }
@@ -54,26 +68,21 @@ impl Names {
     /// # Errors
     /// [`ArchiveError::TooMuch`].
     pub(super) fn expect(&self, entries: u64) -> Result<(), ArchiveError> {
-        let most = self.limits.entries;
-        if entries <= most {
-            return Ok(());
-        }
-        Err(ArchiveError::TooMuch(format!("it has more than {most} files and directories")))
+        self.limits.check_entries(entries)
     }
 
-    /// Adds a member, if it may be there beside the others, and says whether it is new: some programs name a directory
-    /// again before each of its files.
+    /// Adds a member, if it may be there beside the others, and says whether it is one more.
     ///
     /// # Errors
     /// [`ArchiveError`] that says why not.
-    pub(super) fn add(&mut self, member: &Member) -> Result<bool, ArchiveError> {
+    pub(super) fn add(&mut self, member: &Member) -> Result<Added, ArchiveError> {
         let Member { path, kind } = member;
         check_path(path)?;
         self.count(member)?;
         self.check_above(path)?;
         match kind {
             MemberKind::File | MemberKind::Directory => {}
-            MemberKind::Symlink(target) => check_link(path, target)?,
+            MemberKind::Symlink(target) => self.add_link(path, target)?,
             MemberKind::HardLink(target) => {
                 if self.all.get(target) != Some(&Stands::File) {
                     let why = format!("is a hard link to `{}`, which is no file before it", shown(target));
@@ -91,11 +100,10 @@ impl Names {
                 free.insert(stands);
             }
             Entry::Occupied(taken) if stands == Stands::Directory && *taken.get() == Stands::Directory => {
-                return Ok(self.directories.insert(path.clone()));
+                let is_new = self.directories.insert(path.clone());
+                return Ok(if is_new { Added::New } else { Added::Again });
             }
-            Entry::Occupied(taken) if *taken.get() == stands => {
-                return Err(ArchiveError::in_member(path, "is in it twice"));
-            }
+            Entry::Occupied(taken) if *taken.get() == stands => return Ok(Added::Twice),
             Entry::Occupied(_) => {
                 return Err(ArchiveError::in_member(
                     path,
@@ -109,11 +117,39 @@ impl Names {
         } else {
             self.contents.files.push(path.clone());
         }
-        Ok(true)
+        Ok(Added::New)
     }
 
-    pub(super) fn into_contents(self) -> Contents {
-        self.contents
+    /// What may be a mistake.
+    pub(super) fn warn(&mut self, message: impl FnOnce() -> String) {
+        if self.contents.warnings.len() < MAX_WARNINGS {
+            self.contents.warnings.push(message());
+        }
+    }
+
+    /// # Errors
+    /// [`ArchiveError::Refused`] if a link goes up again from what is a link itself.
+    pub(super) fn into_contents(self) -> Result<Contents, ArchiveError> {
+        for (path, target, directories) in &self.detours {
+            for directory in directories {
+                let ends = directory.match_indices('/').map(|(end, _)| end).chain([directory.len()]);
+                if let Some(end) = ends.into_iter().find(|end| self.all.get(&directory[..*end]) == Some(&Stands::Link))
+                {
+                    let why = format!("goes up again from `{}`, which is a link itself", shown(&directory[..end]));
+                    return Err(not_within(path, target, &why));
+                }
+            }
+        }
+        Ok(self.contents)
+    }
+
+    fn add_link(&mut self, path: &str, target: &str) -> Result<(), ArchiveError> {
+        let directories = check_link(path, target)?;
+        if !directories.is_empty() {
+            self.bytes += directories.iter().map(|directory| directory.len() as u64).sum::<u64>();
+            self.detours.push((path.to_owned(), target.to_owned(), directories));
+        }
+        Ok(())
     }
 
     fn count(&mut self, member: &Member) -> Result<(), ArchiveError> {
@@ -156,31 +192,36 @@ impl Names {
             Entry::Vacant(free) => {
                 free.insert(path.to_owned());
             }
-            Entry::Occupied(first) if self.contents.warnings.len() < MAX_WARNINGS => {
+            Entry::Occupied(first) => {
                 let (first, path) = (shown(first.get()), shown(path));
-                let message =
-                    format!("`{first}` and `{path}` are the same file on systems that take no notice of case");
-                self.contents.warnings.push(message);
+                self.warn(|| {
+                    format!("`{first}` and `{path}` are the same file on systems that take no notice of case")
+                });
             }
-            Entry::Occupied(_) => {}
         }
     }
 }
 
-/// The path of a member as it is written in the archive: `./` before it and a slash at the end say nothing. None is the
-/// archive's root.
+/// The path of a member as it is written in the archive: `.` in it, a slash at its end and two for one say nothing. None
+/// is the archive's root.
 pub(super) fn written(raw: &[u8]) -> Result<Option<String>, ArchiveError> {
     let text = std::str::from_utf8(raw)
         .map_err(|_| ArchiveError::in_member(&String::from_utf8_lossy(raw), "is no name in UTF-8"))?;
-    let mut path = text.strip_suffix('/').unwrap_or(text);
-    while let Some(rest) = path.strip_prefix("./") {
-        path = rest;
+    Ok(normal(text))
+}
+
+/// The same of a name that is text already.
+pub(super) fn normal(text: &str) -> Option<String> {
+    let parts: Vec<_> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    match parts.join("/") {
+        path if path.is_empty() => text.is_empty().then_some(path),
+        path if text.starts_with('/') => Some(format!("/{path}")),
+        path => Some(path),
     }
-    Ok((path != ".").then(|| path.to_owned()))
 }
 
 /// Refuses names that lead elsewhere, or mean something to some program that will see them.
-fn check_path(path: &str) -> Result<(), ArchiveError> {
+pub(super) fn check_path(path: &str) -> Result<(), ArchiveError> {
     let refuse = |why: &str| Err(ArchiveError::in_member(path, why));
     if path.is_empty() {
         return refuse("is an empty name");
@@ -197,7 +238,7 @@ fn check_path(path: &str) -> Result<(), ArchiveError> {
     if path.contains(char::is_control) {
         return refuse("has a control character in its name");
     }
-    if path.as_bytes()[1..].starts_with(b":") && path.as_bytes()[0].is_ascii_alphabetic() {
+    if begins_with_drive(path) {
         return refuse("begins with the letter of a drive");
     }
     for part in path.split('/') {
@@ -223,33 +264,51 @@ fn is_git(part: &str) -> bool {
     name.eq_ignore_ascii_case(".git") || name.eq_ignore_ascii_case("git~1")
 }
 
-/// Refuses links that lead out of the archive. Whatever they are followed by stays in it: their way up comes first, and
-/// leads through directories only.
-fn check_link(path: &str, target: &str) -> Result<(), ArchiveError> {
-    let refuse =
-        |why: &str| Err(ArchiveError::in_member(path, format!("is a link to `{}`, which {why}", shown(target))));
+/// Refuses links that lead out of the archive. Returns the directories through which they go down before they go up
+/// again: those must not be links, or the way up would be another one.
+fn check_link(path: &str, target: &str) -> Result<Vec<String>, ArchiveError> {
+    let refuse = |why: &str| Err(not_within(path, target, why));
     if target.is_empty() {
         return refuse("is nothing");
     }
-    if target.starts_with('/') || target.contains(['\\', ':']) {
+    if target.len() > MAX_PATH_BYTES {
+        return refuse("is more than 4096 bytes long");
+    }
+    if target.starts_with('/') || target.contains('\\') || begins_with_drive(target) {
         return refuse("is no path within the archive");
     }
     if target.contains(char::is_control) {
         return refuse("has a control character in it");
     }
-    let mut above = path.matches('/').count();
-    let mut goes_down = false;
+    let mut place: Vec<&str> = path.split('/').collect();
+    place.pop();
+    let (mut detours, mut goes_down) = (Vec::new(), false);
     for part in target.split('/') {
         match part {
             "" | "." => {}
-            ".." if goes_down => return refuse("goes down and up again; write it without"),
-            ".." => match above.checked_sub(1) {
-                Some(fewer) => above = fewer,
-                None => return refuse("leads out of the archive"),
-            },
+            ".." => {
+                if std::mem::take(&mut goes_down) {
+                    detours.push(place.join("/"));
+                }
+                if place.pop().is_none() {
+                    return refuse("leads out of the archive");
+                }
+            }
             part if is_git(part) => return refuse("leads to where git keeps its own files"),
-            _ => goes_down = true,
+            part => {
+                place.push(part);
+                goes_down = true;
+            }
         }
     }
-    Ok(())
+    Ok(detours)
+}
+
+fn not_within(path: &str, target: &str, why: &str) -> ArchiveError {
+    ArchiveError::in_member(path, format!("is a link to `{}`, which {why}", shown(target)))
+}
+
+/// As programs on Windows name what is no part of any directory.
+fn begins_with_drive(path: &str) -> bool {
+    matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic())
 }

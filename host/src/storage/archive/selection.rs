@@ -1,11 +1,12 @@
 //! Which members of an archive are in a package, and under which names.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::error::shown;
-use super::names::Names;
+use super::names::{Added, Names};
 use super::{ArchiveError, ArchiveLimits, Member, MemberKind};
 
 /// What is to be in a package.
@@ -36,7 +37,16 @@ pub(super) struct Selected<'s> {
     names: Names,
     /// Where its files come from, by their paths in it.
     sources: HashMap<String, String>,
+    /// What the first hard link to each file is called that the package does not have otherwise.
+    copied: HashMap<String, String>,
     files: u64,
+}
+
+/// A member as it is in a package.
+pub(super) struct Packed {
+    pub(super) member: Member,
+    /// It is a hard link to this file, which is not in the package otherwise, and has that one's content.
+    pub(super) of_file: Option<String>,
 }
 
 /// Makes ready for the first member.
@@ -55,6 +65,7 @@ pub(super) fn select<'s>(selection: &'s Selection, limits: &ArchiveLimits) -> Re
         matched: HashSet::new(),
         names: Names::new(limits),
         sources: HashMap::new(),
+        copied: HashMap::new(),
         files: 0,
     })
 }
@@ -68,7 +79,7 @@ impl Selected<'_> {
     ///
     /// # Errors
     /// [`ArchiveError::Refused`] if it cannot be in it.
-    pub(super) fn take(&mut self, member: &Member) -> Result<Option<Member>, ArchiveError> {
+    pub(super) fn take(&mut self, member: &Member) -> Result<Option<Packed>, ArchiveError> {
         let matched = self.globs.matches(&member.path);
         if matched.is_empty() {
             return Ok(None);
@@ -79,39 +90,60 @@ impl Selected<'_> {
         if path.is_empty() && member.kind == MemberKind::Directory {
             return Ok(None);
         }
-        let kind = match &member.kind {
-            MemberKind::HardLink(target) if !self.globs.is_match(target) => {
-                let why =
-                    format!("is a hard link to `{}`, which is not in the package; match both or none", shown(target));
-                return Err(ArchiveError::in_member(&member.path, why));
+        if self.sources.get(&path) == Some(&member.path) {
+            // The archive has it twice, and both are the same.
+            return Ok(None);
+        }
+        let (kind, of_file) = match &member.kind {
+            MemberKind::HardLink(file) if self.globs.is_match(file) => {
+                (MemberKind::HardLink(self.named(file, &MemberKind::File)), None)
             }
-            MemberKind::HardLink(target) => MemberKind::HardLink(self.named(target, &MemberKind::File)),
-            kind => kind.clone(),
+            MemberKind::HardLink(file) => (self.copy_of(file, &path), Some(file.clone())),
+            kind => (kind.clone(), None),
         };
         let packed = Member { path, kind };
-        let is_new = self.names.add(&packed).map_err(|error| match error {
-            ArchiveError::Refused(why) => {
-                let other = self.sources.get(&packed.path);
-                let other = other.map_or_else(String::new, |other| format!(" as `{}` does", shown(other)));
-                let (from, to) = (shown(&member.path), shown(&packed.path));
-                ArchiveError::Refused(format!("in a package, where `{from}` becomes `{to}`{other}: {why}"))
+        match self.names.add(&packed).map_err(|error| self.explain(error, member, &packed))? {
+            Added::New => {}
+            Added::Again => return Ok(None),
+            Added::Twice => {
+                let twice = ArchiveError::in_member(&packed.path, "is in it twice");
+                return Err(self.explain(twice, member, &packed));
             }
-            other => other,
-        })?;
-        if !is_new {
-            return Ok(None);
         }
         if packed.kind != MemberKind::Directory {
             self.files += 1;
             self.sources.insert(packed.path.clone(), member.path.clone());
         }
-        Ok(Some(packed))
+        Ok(Some(Packed { member: packed, of_file }))
     }
 
-    pub(super) fn into_packaged(self) -> Packaged {
+    /// A hard link to a file that is not in the package has its content; further ones are links to the first.
+    fn copy_of(&mut self, file: &str, path: &str) -> MemberKind {
+        match self.copied.entry(file.to_owned()) {
+            Entry::Vacant(free) => {
+                free.insert(path.to_owned());
+                MemberKind::File
+            }
+            Entry::Occupied(first) => MemberKind::HardLink(first.get().clone()),
+        }
+    }
+
+    /// Says of a refusal which package it is about.
+    fn explain(&self, error: ArchiveError, member: &Member, packed: &Member) -> ArchiveError {
+        let ArchiveError::Refused(why) = error else { return error };
+        let other = self.sources.get(&packed.path);
+        let other = other.map_or_else(String::new, |other| format!(" as `{}` does", shown(other)));
+        let (from, to) = (shown(&member.path), shown(&packed.path));
+        ArchiveError::Refused(format!("in a package, where `{from}` becomes `{to}`{other}: {why}"))
+    }
+
+    /// # Errors
+    /// [`ArchiveError::Refused`] if a link in it cannot be told to stay in it.
+    pub(super) fn into_packaged(self) -> Result<Packaged, ArchiveError> {
+        self.names.into_contents()?;
         let patterns = self.selection.patterns.iter().enumerate();
         let unmatched = patterns.filter(|(place, _)| !self.matched.contains(place));
-        Packaged { files: self.files, unmatched: unmatched.map(|(_, pattern)| pattern.clone()).collect() }
+        Ok(Packaged { files: self.files, unmatched: unmatched.map(|(_, pattern)| pattern.clone()).collect() })
     }
 
     fn named(&self, path: &str, kind: &MemberKind) -> String {

@@ -1,31 +1,34 @@
-//! Tar archives, compressed: read as a stream, and written again.
+//! Tar archives, compressed or not: read as a stream, and written again.
 
+mod header;
+mod pax;
+
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
 
-use bzip2::read::MultiBzDecoder;
-use bzip2::write::BzEncoder;
-use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
-use tar::{Archive, Builder, Entry, EntryType, Header, PaxExtensions};
+use tar::{Builder, EntryType, Header};
 
-use super::metered::{Meter, Metered};
-use super::names::written;
-use super::selection::Selected;
+pub(super) use self::header::is_header;
+use self::header::{BLOCK_BYTES, Parsed};
+use super::error::shown;
+use super::metered::Meter;
+use super::names::{Added, Names, written};
+use super::output::{Compressed, Output};
+use super::selection::{Packed, Selected};
+use super::stream::decompressed;
+use super::twice::Twice;
 use super::{ArchiveError, FileType, Member, MemberKind};
 
-const BLOCK_BYTES: u64 = 512;
-/// The longest extension header, such as a long name: it is held in memory.
-const MAX_EXTENSION_BYTES: u64 = 64 * 1024;
+/// The extension that says in which characters the others are.
+const CHARACTERS: &[u8] = b"hdrcharset";
 /// How much is copied at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Of a mode only who may read, write and execute: no setuid, no setgid, no sticky bit.
-pub(super) const PERMISSIONS: u32 = 0o777;
 
 /// A member as it comes.
 pub(super) struct Found {
     pub(super) member: Member,
-    mode: u32,
+    pub(super) mode: u32,
     mtime: u64,
     size_bytes: u64,
 }
@@ -33,6 +36,8 @@ pub(super) struct Found {
 /// What extension headers say of the member after them.
 #[derive(Default)]
 struct Extended {
+    /// Whether there was one, whatever it said.
+    any: bool,
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size_bytes: Option<u64>,
@@ -41,41 +46,76 @@ struct Extended {
 
 /// Reads an archive to its last byte, and shows each member with its content.
 pub(super) fn walk(
-    file: File,
+    mut file: &File,
     file_type: FileType,
     meter: &Meter<'_>,
-    mut visit: impl FnMut(Found, &mut dyn Read) -> Result<(), ArchiveError>,
+    mut visit: impl FnMut(&Found, &mut dyn Read) -> Result<(), ArchiveError>,
 ) -> Result<(), ArchiveError> {
-    let file = BufReader::with_capacity(CHUNK_BYTES, file);
-    let mut stream: Metered<'_, Box<dyn Read>> = meter.read(match file_type {
-        FileType::TarBz2 => Box::new(MultiBzDecoder::new(file)),
-        FileType::TarGz | FileType::Zip => Box::new(MultiGzDecoder::new(file)),
-    });
-    let (mut extended, mut end) = (Extended::default(), 0);
-    {
-        let mut archive = Archive::new(&mut stream);
-        // Raw, because extension headers of any length would be read otherwise.
-        for entry in archive.entries()?.raw(true) {
-            let mut entry = entry?;
-            let size_bytes = entry.header().entry_size()?;
-            end = size_bytes
-                .checked_next_multiple_of(BLOCK_BYTES)
-                .and_then(|size| size.checked_add(entry.raw_file_position()))
-                .ok_or_else(|| ArchiveError::Damaged("a member is longer than anything can be".into()))?;
-            if !extended.read(&mut entry)?
-                && let Some(found) = std::mem::take(&mut extended).describes(&entry)?
-            {
-                visit(found, &mut entry)?;
+    file.rewind()?;
+    let mut stream = meter.read(decompressed(file, file_type, meter));
+    let (mut extended, mut links) = (Extended::default(), HashMap::new());
+    while let Some(header) = header::next(&mut stream)? {
+        let size_bytes = header.size_bytes;
+        let mut content = (&mut stream).take(size_bytes);
+        if !extended.read(&header, &mut content)?
+            && let Some(mut found) = std::mem::take(&mut extended).describes(&header)?
+        {
+            follow_links(&mut found.member, &links);
+            visit(&found, &mut content)?;
+            if let MemberKind::Symlink(_) | MemberKind::HardLink(_) = found.member.kind {
+                links.insert(found.member.path, found.member.kind);
             }
         }
+        pass_over(&mut content)?;
+        pass_over(&mut (&mut stream).take(padding(size_bytes)))?;
     }
-    if !extended.is_empty() {
+    if extended.any {
         return Err(ArchiveError::Damaged("it ends with a header of a member that does not come".into()));
     }
-    if stream.position < end + BLOCK_BYTES {
-        return Err(ArchiveError::Damaged("it ends without the blocks that mark a tar archive's end".into()));
-    }
     check_rest(&mut stream)
+}
+
+/// Reads the whole archive, and adds what is in it. It is read once more if a name is in it twice.
+pub(super) fn inspect(
+    file: &File,
+    file_type: FileType,
+    meter: &Meter<'_>,
+    names: &mut Names,
+) -> Result<(), ArchiveError> {
+    let mut twice = HashSet::new();
+    walk(file, file_type, meter, |found, content| {
+        if names.add(&found.member)? == Added::Twice && twice.insert(found.member.path.clone()) {
+            names.warn(|| format!("`{}` is in the archive more than once", shown(&found.member.path)));
+        }
+        Ok(io::copy(content, &mut io::sink()).map(drop)?)
+    })?;
+    if twice.is_empty() {
+        return Ok(());
+    }
+    meter.again();
+    let mut twice = Twice::new(twice);
+    walk(file, file_type, meter, |found, content| twice.compare(found, content))
+}
+
+/// A hard link to a link is what that is: another name of its file, or a symbolic link like it.
+fn follow_links(member: &mut Member, links: &HashMap<String, MemberKind>) {
+    if let MemberKind::HardLink(target) = &member.kind
+        && let Some(link) = links.get(target)
+    {
+        member.kind = link.clone();
+    }
+}
+
+/// Reads what is left of a content, which has to be all there.
+fn pass_over(content: &mut io::Take<impl Read>) -> Result<(), ArchiveError> {
+    io::copy(content, &mut io::sink())?;
+    if content.limit() > 0 { Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()) } else { Ok(()) }
+}
+
+/// What stands after a content of so many bytes, up to the next header.
+fn padding(size_bytes: u64) -> u64 {
+    let block = BLOCK_BYTES as u64;
+    (block - size_bytes % block) % block
 }
 
 /// After an archive's end there is nothing but zeros.
@@ -91,63 +131,56 @@ fn check_rest(stream: &mut impl Read) -> Result<(), ArchiveError> {
 }
 
 impl Extended {
-    fn is_empty(&self) -> bool {
-        let Self { path, link, size_bytes, mtime } = self;
-        path.is_none() && link.is_none() && size_bytes.is_none() && mtime.is_none()
-    }
-
     /// Says whether this was such a header.
-    fn read(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<bool, ArchiveError> {
-        match entry.header().entry_type() {
-            EntryType::GNULongName => once(&mut self.path, text(entry)?)?,
-            EntryType::GNULongLink => once(&mut self.link, text(entry)?)?,
-            EntryType::XHeader => {
-                let records = extension(entry)?;
-                for record in PaxExtensions::new(&records) {
-                    let record = record?;
-                    match record.key_bytes() {
-                        b"path" => once(&mut self.path, record.value_bytes().to_vec())?,
-                        b"linkpath" => once(&mut self.link, record.value_bytes().to_vec())?,
-                        b"size" => once(&mut self.size_bytes, whole(record.value_bytes())?)?,
-                        b"mtime" => self.mtime = seconds(record.value_bytes()),
-                        key if key.starts_with(b"GNU.sparse") => return Err(sparse()),
-                        _ => {}
-                    }
-                }
-            }
-            EntryType::XGlobalHeader => {
-                let records = extension(entry)?;
-                for record in PaxExtensions::new(&records) {
-                    if matches!(record?.key_bytes(), b"path" | b"linkpath" | b"size") {
-                        return Err(ArchiveError::Refused(
-                            "it has one name or size for all that comes after it".into(),
-                        ));
-                    }
-                }
-            }
+    fn read(&mut self, header: &Parsed, content: &mut impl Read) -> Result<bool, ArchiveError> {
+        match header.kind {
+            EntryType::GNULongName => once(&mut self.path, text(header, content)?)?,
+            EntryType::GNULongLink => once(&mut self.link, text(header, content)?)?,
+            EntryType::XHeader => pax::records(content, is_wanted, |key, value| self.say(key, value))?,
+            EntryType::XGlobalHeader => pax::records(content, is_wanted_of_all, |key, value| match key {
+                CHARACTERS => check_characters(&value),
+                _ => Err(ArchiveError::Refused("it has one name or size for all that comes after it".into())),
+            })?,
             _ => return Ok(false),
         }
+        self.any = true;
         Ok(true)
     }
 
+    fn say(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), ArchiveError> {
+        match key {
+            b"path" => once(&mut self.path, value),
+            b"linkpath" => once(&mut self.link, value),
+            b"size" => once(&mut self.size_bytes, whole(&value)?),
+            CHARACTERS => check_characters(&value),
+            b"mtime" => {
+                self.mtime = seconds(&value);
+                Ok(())
+            }
+            _ => Err(sparse()),
+        }
+    }
+
     /// The member that a header is of; none: it is the archive's root.
-    fn describes(self, entry: &Entry<'_, impl Read>) -> Result<Option<Found>, ArchiveError> {
-        let header = entry.header();
-        let size_bytes = header.entry_size()?;
-        let raw = self.path.unwrap_or_else(|| entry.path_bytes().into_owned());
-        let Some(path) = written(&raw)? else { return Ok(None) };
+    fn describes(self, header: &Parsed) -> Result<Option<Found>, ArchiveError> {
+        let size_bytes = header.size_bytes;
+        let raw = self.path.unwrap_or_else(|| header.name());
+        let named = written(&raw)?;
+        let path = named.clone().unwrap_or_else(|| ".".into());
         if self.size_bytes.is_some_and(|size| size != size_bytes) {
             let why = "has one size in its header and another in the extension before it; write it in GNU's format";
             return Err(ArchiveError::in_member(&path, why));
         }
         let link = || -> Result<String, ArchiveError> {
-            let raw = self.link.clone().or_else(|| entry.link_name_bytes().map(|name| name.into_owned()));
-            String::from_utf8(raw.unwrap_or_default())
+            String::from_utf8(self.link.clone().unwrap_or_else(|| header.link()))
                 .map_err(|_| ArchiveError::in_member(&path, "is a link to a name that is not in UTF-8"))
         };
-        let kind = match header.entry_type() {
-            // So old tar programs wrote directories.
-            EntryType::Regular if raw.ends_with(b"/") => MemberKind::Directory,
+        let kind = match header.kind {
+            // So old tar programs wrote directories. Of newer ones some would see a file.
+            EntryType::Regular if raw.ends_with(b"/") && header.is_old() => MemberKind::Directory,
+            EntryType::Regular if raw.ends_with(b"/") => {
+                return Err(ArchiveError::in_member(&path, "is a directory by its name, and a file by its type"));
+            }
             EntryType::Regular => MemberKind::File,
             EntryType::Directory => MemberKind::Directory,
             EntryType::Symlink => MemberKind::Symlink(link()?),
@@ -155,17 +188,54 @@ impl Extended {
                 let target = written(link()?.as_bytes())?;
                 MemberKind::HardLink(target.ok_or_else(|| ArchiveError::in_member(&path, "is a hard link to nothing"))?)
             }
-            EntryType::GNUSparse => return Err(sparse()),
-            EntryType::Char | EntryType::Block => return Err(ArchiveError::in_member(&path, "is a device")),
-            EntryType::Fifo => return Err(ArchiveError::in_member(&path, "is a named pipe")),
-            _ => return Err(ArchiveError::in_member(&path, "is neither a file nor a link nor a directory")),
+            other => return Err(not_taken(other, &path)),
         };
+        if named.is_none() {
+            return if kind == MemberKind::Directory { Ok(None) } else { Err(ArchiveError::root(&path)) };
+        }
         if kind != MemberKind::File && size_bytes > 0 {
             return Err(ArchiveError::in_member(&path, "has a content, and is no file"));
         }
-        let mtime = self.mtime.map_or_else(|| header.mtime(), Ok)?;
-        Ok(Some(Found { member: Member { path, kind }, mode: header.mode()?, mtime, size_bytes }))
+        let mtime = self.mtime.unwrap_or(header.mtime);
+        Ok(Some(Found { member: Member { path, kind }, mode: header.mode, mtime, size_bytes }))
     }
+}
+
+fn is_name_or_size(key: &[u8]) -> bool {
+    matches!(key, b"path" | b"linkpath" | b"size")
+}
+
+/// Of a header that is for all that comes after it.
+fn is_wanted_of_all(key: &[u8]) -> bool {
+    is_name_or_size(key) || key == CHARACTERS
+}
+
+fn is_wanted(key: &[u8]) -> bool {
+    is_wanted_of_all(key) || key == b"mtime" || key.starts_with(b"GNU.sparse")
+}
+
+/// Names are in UTF-8, or are to be taken as they are.
+fn check_characters(value: &[u8]) -> Result<(), ArchiveError> {
+    match value {
+        b"BINARY" | b"ISO-IR 10646 2000 UTF-8" => Ok(()),
+        _ => Err(ArchiveError::Refused("its names are in other characters than UTF-8, by an extension header".into())),
+    }
+}
+
+/// What a member is that is neither a file nor a link nor a directory, and what to do about it.
+fn not_taken(kind: EntryType, path: &str) -> ArchiveError {
+    let why = match kind {
+        EntryType::GNUSparse => return sparse(),
+        EntryType::Char | EntryType::Block => "is a device",
+        EntryType::Fifo => "is a named pipe",
+        kind => match kind.as_byte() {
+            b'V' => "is the label of a volume; write the archive without `--label`",
+            b'M' => "goes on from another volume; write the archive without `--multi-volume`",
+            b'D' => "is a directory of an incremental backup; write the archive without `--listed-incremental`",
+            _ => "is neither a file nor a link nor a directory",
+        },
+    };
+    ArchiveError::in_member(path, why)
 }
 
 /// What is said twice may be read in two ways.
@@ -180,19 +250,9 @@ fn sparse() -> ArchiveError {
     ArchiveError::Refused("it has a sparse file in it; write it without `--sparse`".into())
 }
 
-fn extension(entry: &mut Entry<'_, impl Read>) -> Result<Vec<u8>, ArchiveError> {
-    if entry.size() > MAX_EXTENSION_BYTES {
-        let why = format!("a name or another extension in it has more than {MAX_EXTENSION_BYTES} bytes");
-        return Err(ArchiveError::TooMuch(why));
-    }
-    let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// A text that ends with a NUL.
-fn text(entry: &mut Entry<'_, impl Read>) -> Result<Vec<u8>, ArchiveError> {
-    let mut text = extension(entry)?;
+fn text(header: &Parsed, content: &mut impl Read) -> Result<Vec<u8>, ArchiveError> {
+    let mut text = pax::kept(content, header.size_bytes)?;
     if text.last() == Some(&0) {
         text.pop();
     }
@@ -204,48 +264,95 @@ fn whole(text: &[u8]) -> Result<u64, ArchiveError> {
     number.ok_or_else(|| ArchiveError::Damaged("a size in an extension header is no number".into()))
 }
 
-/// A time without its fraction; none: it is before 1970, or no time.
+/// A time without its fraction; none: it is no time.
 fn seconds(text: &[u8]) -> Option<u64> {
-    whole(text.split(|byte| *byte == b'.').next()?).ok()
+    let whole = std::str::from_utf8(text.split(|byte| *byte == b'.').next()?).ok()?;
+    Some(header::time(whole.parse().ok()?))
 }
 
-/// Writes each package while the master is read once.
+/// A hard link of a package whose file is not in it otherwise.
+struct Owed {
+    /// Which package.
+    package: usize,
+    /// What comes at its end: the file, or a link to where that comes.
+    member: Member,
+}
+
+/// Writes each package while the master is read once; a second time, where packages have hard links to files that are
+/// not in them otherwise.
 pub(super) fn package<'s>(
-    master: File,
+    master: &File,
     file_type: FileType,
     meter: &Meter<'_>,
     mut selected: Vec<Selected<'s>>,
     outputs: Vec<File>,
 ) -> Result<Vec<Selected<'s>>, ArchiveError> {
-    let mut packages: Vec<_> = outputs.into_iter().map(|file| Builder::new(Compressed::new(file, file_type))).collect();
+    let output = |file| Compressed::new(Output::new(file, meter), file_type).map(Builder::new);
+    let mut packages = outputs.into_iter().map(output).collect::<io::Result<Vec<_>>>()?;
+    let mut owed: HashMap<String, Vec<Owed>> = HashMap::new();
     let mut chunk = vec![0; CHUNK_BYTES];
     walk(master, file_type, meter, |found, content| {
         let mut in_work = Vec::new();
-        for (selected, package) in selected.iter_mut().zip(&mut packages) {
-            if let Some(packed) = selected.take(&found.member)? {
-                write_header(package, &packed, &found)?;
-                in_work.push(package);
+        for (place, (selected, package)) in selected.iter_mut().zip(&mut packages).enumerate() {
+            match selected.take(&found.member)? {
+                None => {}
+                Some(Packed { member, of_file: Some(file) }) => {
+                    owed.entry(file).or_default().push(Owed { package: place, member });
+                }
+                Some(Packed { member, of_file: None }) => {
+                    write_header(package, &member, found)?;
+                    in_work.push(package);
+                }
             }
         }
-        if !in_work.is_empty() {
-            write_content(content, found.size_bytes, &mut in_work, &mut chunk)?;
-        }
-        Ok(())
+        write_content(content, found.size_bytes, &mut in_work, &mut chunk)
     })?;
+    if !owed.is_empty() {
+        write_owed(master, file_type, meter, &owed, &mut packages)?;
+    }
     for package in packages {
         package.into_inner()?.finish()?;
     }
     Ok(selected)
 }
 
+/// Reads the master once more, for files that are in packages only under names of hard links to them.
+fn write_owed(
+    master: &File,
+    file_type: FileType,
+    meter: &Meter<'_>,
+    owed: &HashMap<String, Vec<Owed>>,
+    packages: &mut [Builder<Compressed<'_>>],
+) -> Result<(), ArchiveError> {
+    meter.again();
+    let (mut chunk, mut written) = (vec![0; CHUNK_BYTES], HashSet::new());
+    walk(master, file_type, meter, |found, content| {
+        let Some(owed) = owed.get(&found.member.path).filter(|_| written.insert(found.member.path.clone())) else {
+            return Ok(());
+        };
+        for Owed { package, member } in owed.iter().filter(|owed| owed.member.kind == MemberKind::File) {
+            write_header(&mut packages[*package], member, found)?;
+        }
+        let takes_it = |place: &usize| owed.iter().any(|owed| owed.package == *place);
+        let in_work = packages.iter_mut().enumerate().filter(|(place, _)| takes_it(place));
+        let mut in_work: Vec<_> = in_work.map(|(_, package)| package).collect();
+        write_content(content, found.size_bytes, &mut in_work, &mut chunk)?;
+        let empty = Found { member: found.member.clone(), size_bytes: 0, ..*found };
+        for Owed { package, member } in owed.iter().filter(|owed| owed.member.kind != MemberKind::File) {
+            write_header(&mut packages[*package], member, &empty)?;
+        }
+        Ok(())
+    })
+}
+
 /// Writes all that comes before the member's content.
 fn write_header(
-    package: &mut Builder<Compressed>,
+    package: &mut Builder<Compressed<'_>>,
     Member { path, kind }: &Member,
     found: &Found,
 ) -> Result<(), ArchiveError> {
     let mut header = Header::new_gnu();
-    header.set_mode(found.mode & PERMISSIONS);
+    header.set_mode(found.mode);
     header.set_mtime(found.mtime);
     header.set_uid(0);
     header.set_gid(0);
@@ -261,23 +368,34 @@ fn write_header(
         }
         MemberKind::Symlink(target) => {
             header.set_entry_type(EntryType::Symlink);
-            package.append_link(&mut header, path, target)?;
+            append_link(package, &mut header, path, target)?;
         }
         MemberKind::HardLink(target) => {
             header.set_entry_type(EntryType::Link);
-            package.append_link(&mut header, path, target)?;
+            append_link(package, &mut header, path, target)?;
         }
     }
     Ok(())
+}
+
+/// The target stands there as it was; the builder would leave out what it thinks says nothing.
+fn append_link(package: &mut Builder<Compressed<'_>>, header: &mut Header, path: &str, target: &str) -> io::Result<()> {
+    match header.set_link_name_literal(target) {
+        Ok(()) => package.append_data(header, path, io::empty()),
+        Err(_) => package.append_link(header, path, target),
+    }
 }
 
 /// Writes a member's content to all packages that it is in.
 fn write_content(
     content: &mut dyn Read,
     size_bytes: u64,
-    packages: &mut [&mut Builder<Compressed>],
+    packages: &mut [&mut Builder<Compressed<'_>>],
     chunk: &mut [u8],
 ) -> Result<(), ArchiveError> {
+    if packages.is_empty() {
+        return Ok(());
+    }
     loop {
         let read = content.read(chunk)?;
         if read == 0 {
@@ -287,49 +405,8 @@ fn write_content(
             package.get_mut().write_all(&chunk[..read])?;
         }
     }
-    let padding = size_bytes.next_multiple_of(BLOCK_BYTES) - size_bytes;
     for package in packages {
-        io::copy(&mut io::repeat(0).take(padding), package.get_mut())?;
+        io::copy(&mut io::repeat(0).take(padding(size_bytes)), package.get_mut())?;
     }
     Ok(())
-}
-
-/// A file that is compressed while it is written.
-enum Compressed {
-    Gzip(GzEncoder<BufWriter<File>>),
-    Bzip2(BzEncoder<BufWriter<File>>),
-}
-
-impl Compressed {
-    fn new(file: File, file_type: FileType) -> Self {
-        let file = BufWriter::with_capacity(CHUNK_BYTES, file);
-        match file_type {
-            FileType::TarBz2 => Self::Bzip2(BzEncoder::new(file, bzip2::Compression::default())),
-            FileType::TarGz | FileType::Zip => Self::Gzip(GzEncoder::new(file, flate2::Compression::default())),
-        }
-    }
-
-    fn finish(self) -> io::Result<()> {
-        let mut file = match self {
-            Self::Gzip(encoder) => encoder.finish()?,
-            Self::Bzip2(encoder) => encoder.finish()?,
-        };
-        file.flush()
-    }
-}
-
-impl Write for Compressed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Gzip(encoder) => encoder.write(bytes),
-            Self::Bzip2(encoder) => encoder.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Gzip(encoder) => encoder.flush(),
-            Self::Bzip2(encoder) => encoder.flush(),
-        }
-    }
 }

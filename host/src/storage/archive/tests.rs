@@ -14,8 +14,13 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
 
-const LIMITS: ArchiveLimits = ArchiveLimits { entries: 1000, unpacked_bytes: 1 << 20, names_bytes: 1 << 16 };
-const TYPES: [FileType; 3] = [FileType::Zip, FileType::TarGz, FileType::TarBz2];
+mod fuzz;
+mod tools;
+
+const LIMITS: ArchiveLimits =
+    ArchiveLimits { entries: 1000, unpacked_bytes: 1 << 20, names_bytes: 1 << 16, packages_factor: 10 };
+const TYPES: [FileType; 6] =
+    [FileType::Zip, FileType::Tar, FileType::TarGz, FileType::TarBz2, FileType::TarXz, FileType::TarZst];
 
 #[test]
 fn what_is_in_an_archive_is_told() {
@@ -71,9 +76,8 @@ fn names_that_lead_elsewhere_are_refused() {
     for (name, why) in [
         ("../evil", "`..`"),
         ("a/../../evil", "`..`"),
-        ("a/./b", "`.`"),
         ("/etc/passwd", "absolute"),
-        ("a//b", "empty part"),
+        ("//etc/passwd", "absolute"),
         ("a\\..\\b", "backslash"),
         ("C:evil", "drive"),
         ("a\nb", "control character"),
@@ -87,6 +91,10 @@ fn names_that_lead_elsewhere_are_refused() {
         (&long, "255"),
     ] {
         for file_type in TYPES {
+            // Which backslashes mean something else in.
+            if file_type == FileType::Zip && name.contains('\\') {
+                continue;
+            }
             let refused = refusal(&archive(file_type, &[(name, Some("x"))]), file_type);
             assert!(refused.contains(why) && !refused.contains(['\n', '\u{1b}']), "{name:?} in {file_type}: {refused}");
         }
@@ -94,6 +102,8 @@ fn names_that_lead_elsewhere_are_refused() {
     for name in [&b"a\0b"[..], b"\xff\xfe"] {
         let refused = refusal(&gzip(&raw_tar(name, EntryType::Regular, "", b"")), FileType::TarGz);
         assert!(refused.contains("UTF-8") || name.contains(&0), "{refused}");
+    }
+    for name in [&b"a\0b"[..], b"..\\x", b"\x84\\..\\x"] {
         refusal(&raw_zip(name), FileType::Zip);
     }
 }
@@ -101,9 +111,9 @@ fn names_that_lead_elsewhere_are_refused() {
 #[test]
 fn names_that_are_in_it_twice_are_refused() {
     let tar = [tar_member("a", EntryType::Regular, "", b"1"), tar_member("a", EntryType::Regular, "", b"2"), end()];
-    assert!(refusal(&gzip(&tar.concat()), FileType::TarGz).contains("twice"));
+    assert!(refusal(&gzip(&tar.concat()), FileType::TarGz).contains("`a` is in it twice, and not the same"));
     let twice = archive(FileType::Zip, &[("one", Some("1")), ("two", Some("2"))]);
-    refusal(&replaced(&twice, b"two", b"one"), FileType::Zip);
+    assert!(refusal(&replaced(&twice, b"two", b"one"), FileType::Zip).contains("`one` is in it twice"));
     let tar = [tar_member("a/", EntryType::Directory, "", b""), tar_member("a", EntryType::Regular, "", b"2"), end()];
     assert!(refusal(&gzip(&tar.concat()), FileType::TarGz).contains("two different things"));
 }
@@ -126,7 +136,11 @@ fn a_link_stays_in_the_archive() {
         ("a/link", "../../b", false),
         ("a/link", "/etc/passwd", false),
         ("a/link", "b/../../../c", false),
-        ("a/link", "b/../c", false),
+        ("a/link", "b/../c", true),
+        ("a/link", "b/../../c", true),
+        ("a/link", "b/./c", true),
+        ("a/link", "Foo::Bar.3", true),
+        ("a/link", "c:/windows", false),
         ("a/link", "..\\..\\b", false),
         ("a/link", "../.git/config", false),
         ("a/link", "", false),
@@ -226,10 +240,9 @@ fn bombs_are_given_up_early() {
     for file_type in TYPES {
         let bomb = match file_type {
             FileType::Zip => zip_of(&[("a", &zeros)]),
-            FileType::TarGz => gzip(&[tar_member("a", EntryType::Regular, "", &zeros), end()].concat()),
-            FileType::TarBz2 => bzip2(&[tar_member("a", EntryType::Regular, "", &zeros), end()].concat()),
+            _ => compressed(file_type, &[tar_member("a", EntryType::Regular, "", &zeros), end()].concat()),
         };
-        assert!(bomb.len() < 1 << 20);
+        assert!(bomb.len() < 1 << 20 || file_type == FileType::Tar);
         assert!(matches!(look(&bomb, file_type), Err(ArchiveError::TooMuch(_))), "{file_type}");
     }
     // What comes after the end of a tar is read, too.
@@ -256,7 +269,9 @@ fn very_many_members_are_refused() {
 fn what_is_cut_off_or_damaged_is_refused() {
     for file_type in TYPES {
         let good = archive(file_type, &[("a", Some("content")), ("b", Some("more"))]);
-        for length in [0, 3, 20, good.len() / 2, good.len() - 1] {
+        // Of zeros at the end there may be fewer.
+        let short = if file_type == FileType::Tar { 1024 } else { 1 };
+        for length in [0, 3, 20, good.len() / 3, good.len() - short] {
             assert!(look(&good[..length], file_type).is_err(), "{length} bytes of {file_type}");
         }
     }
@@ -393,15 +408,36 @@ fn modes_times_and_links_survive_and_setuid_does_not() {
 }
 
 #[test]
-fn a_hard_link_goes_into_a_package_with_its_file_only() {
+fn a_hard_link_goes_into_a_package_with_its_file_or_its_content() {
     let file = tar_member("a/file", EntryType::Regular, "", b"x");
-    let master = gzip(&[file, tar_member("b/same", EntryType::Link, "a/file", b""), end()].concat());
+    let links = ["b/other", "b/same"].map(|name| tar_member(name, EntryType::Link, "a/file", b""));
+    let master = gzip(&[file, links.concat(), tar_member("b/z", EntryType::Regular, "", b"z"), end()].concat());
     let both = Selection { patterns: vec!["**".into()], prefix: Some("p/".into()), remove_prefix: None };
     let (_, files) = packed(&master, FileType::TarGz, vec![both]).unwrap();
-    assert_eq!(tree_of(&files[0], FileType::TarGz), ["p/a/file", "p/b/same"]);
+    assert_eq!(tree_of(&files[0], FileType::TarGz), ["p/a/file", "p/b/other", "p/b/same", "p/b/z"]);
     let one = Selection { patterns: vec!["b/*".into()], ..Selection::default() };
-    let refused = packed(&master, FileType::TarGz, vec![one]).err().unwrap().to_string();
-    assert!(refused.contains("`b/same` is a hard link to `a/file`, which is not in the package"), "{refused}");
+    let (packaged, files) = packed(&master, FileType::TarGz, vec![one]).unwrap();
+    assert_eq!(packaged[0].files, 3);
+    assert_eq!(
+        unpacked(&files[0], "-z"),
+        [("b/other".into(), "x".into()), ("b/same".into(), "x".into()), ("b/z".into(), "z".into())]
+    );
+}
+
+#[test]
+fn a_hard_link_to_a_link_is_one_like_it() {
+    let link = tar_member("a/link", EntryType::Symlink, "file", b"");
+    let hard = tar_member("b/link", EntryType::Link, "a/link", b"");
+    let files = ["a/file", "b/file"].map(|name| tar_member(name, EntryType::Regular, "", name.as_bytes()));
+    let master = gzip(&[files.concat(), link, hard, end()].concat());
+    assert_eq!(look(&master, FileType::TarGz).unwrap().files, ["a/file", "b/file", "a/link", "b/link"]);
+    let one = Selection { patterns: vec!["b/*".into()], ..Selection::default() };
+    let (_, files) = packed(&master, FileType::TarGz, vec![one]).unwrap();
+    assert_eq!(unpacked(&files[0], "-z"), [("b/file".into(), "b/file".into()), ("b/link".into(), "b/file".into())]);
+    // From where it is, it leads elsewhere.
+    let link = tar_member("a/link", EntryType::Symlink, "../x", b"");
+    let hard = tar_member("link", EntryType::Link, "a/link", b"");
+    assert!(refusal(&gzip(&[link, hard, end()].concat()), FileType::TarGz).contains("leads out of the archive"));
 }
 
 #[test]
@@ -466,7 +502,7 @@ fn packaging_agrees_with_a_naive_one() {
             prefix: [None, Some("p/".to_owned())].choose(&mut rng).unwrap().clone(),
         };
         let expected = naive(&tree, &selection);
-        let file_type = TYPES[round % 3];
+        let file_type = TYPES[round % TYPES.len()];
         match (packed(&archive(file_type, &tree), file_type, vec![selection.clone()]), expected) {
             (Ok((packaged, files)), Some(expected)) => {
                 assert_eq!(contents_of(&files[0], file_type), expected, "{tree:?} {selection:?}");
@@ -476,6 +512,23 @@ fn packaging_agrees_with_a_naive_one() {
             (found, expected) => panic!("{tree:?} {selection:?}: {found:?} instead of {expected:?}"),
         }
     }
+}
+
+/// The files that GNU tar unpacks, with what is read from them.
+fn unpacked(archive: &[u8], compression: &str) -> Vec<(String, String)> {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, tree) = (directory.path().join("archive"), directory.path().join("tree"));
+    std::fs::write(&file, archive).unwrap();
+    std::fs::create_dir(&tree).unwrap();
+    let tar = Command::new("tar").args([compression, "-xf"]).arg(&file).arg("-C").arg(&tree).output().unwrap();
+    assert!(tar.status.success(), "{tar:?}");
+    let found =
+        Command::new("find").args(["-L", ".", "-type", "f", "-printf", "%P\\n"]).current_dir(&tree).output().unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    let mut files: Vec<_> =
+        found.lines().map(|path| (path.to_owned(), std::fs::read_to_string(tree.join(path)).unwrap())).collect();
+    files.sort();
+    files
 }
 
 /// None: two files come to the same name, or one would be below the other.
@@ -554,11 +607,14 @@ fn visit(bytes: &[u8], file_type: FileType, mut visit: impl FnMut(String, String
         }
         return;
     }
-    let stream: Box<dyn std::io::Read> = match file_type {
-        FileType::TarBz2 => Box::new(::bzip2::read::BzDecoder::new(bytes)),
-        _ => Box::new(flate2::read::GzDecoder::new(bytes)),
+    let tar = match file_type {
+        FileType::Tar => bytes.to_vec(),
+        FileType::TarBz2 => by_program("bunzip2", bytes),
+        FileType::TarXz => by_program("unxz", bytes),
+        FileType::TarZst => by_program("unzstd", bytes),
+        _ => by_program("gunzip", bytes),
     };
-    for entry in ::tar::Archive::new(stream).entries().unwrap() {
+    for entry in ::tar::Archive::new(&*tar).entries().unwrap() {
         let mut entry = entry.unwrap();
         content.clear();
         entry.read_to_string(&mut content).unwrap();
@@ -589,9 +645,27 @@ fn archive(file_type: FileType, tree: &[(&str, Option<&str>)]) -> Vec<u8> {
             }
             zip.finish().unwrap().into_inner()
         }
-        FileType::TarGz => gzip(&tar_of(tree)),
-        FileType::TarBz2 => bzip2(&tar_of(tree)),
+        _ => compressed(file_type, &tar_of(tree)),
     }
+}
+
+fn compressed(file_type: FileType, tar: &[u8]) -> Vec<u8> {
+    match file_type {
+        FileType::Tar | FileType::Zip => tar.to_vec(),
+        FileType::TarGz => gzip(tar),
+        FileType::TarBz2 => bzip2(tar),
+        FileType::TarXz => by_program("xz", tar),
+        FileType::TarZst => by_program("zstd", tar),
+    }
+}
+
+/// What a program makes of its input.
+fn by_program(program: &str, input: &[u8]) -> Vec<u8> {
+    let mut file = file_with(input);
+    file.rewind().unwrap();
+    let made = Command::new(program).args(["-q", "-c", "-"]).stdin(file).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    made.stdout
 }
 
 fn zip_of(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -690,4 +764,11 @@ fn replaced(bytes: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
         bytes[at..at + by.len()].copy_from_slice(by);
     }
     bytes
+}
+
+/// Makes the checksum of the first header right.
+fn with_checksum(tar: &mut [u8]) {
+    tar[148..156].fill(b' ');
+    let sum: u32 = tar[..512].iter().map(|byte| u32::from(*byte)).sum();
+    tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }

@@ -1,15 +1,19 @@
 //! Files that are fetched from a URL that a user names.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use serde_json::json;
 
+use super::packaging::refused;
 use super::{Job, internal, master};
-use crate::datasvc::{Digest, FileUrl, JobError, PackageFile, Upload};
+use crate::datasvc::{Digest, FileUrl, JobError, KeptPackage, Upload};
 use crate::engine::StepResult;
 use crate::outbound::{self, Place, Reach, Request, RequestLimits, Response, ResponseBody};
+use crate::storage::Pace;
+use crate::storage::archive::{BEGINNING_BYTES, check_beginning};
+use crate::work::archives::kind;
 use crate::work::builds::not_stored;
 
 /// Until a connection is there.
@@ -22,21 +26,26 @@ const BETWEEN_BYTES: Duration = Duration::from_secs(30);
 const MAX_LOCATION_CHARS: usize = 300;
 
 impl Job<'_> {
-    /// Brings the file into the store. What an earlier attempt has brought is replaced.
-    pub(super) async fn fetch(&self, upload: &Upload, url: &FileUrl) -> StepResult<PackageFile> {
+    /// Brings the file into the store, under a name that is this run's alone.
+    pub(super) async fn fetch(&self, upload: &Upload, url: &FileUrl) -> StepResult<KeptPackage> {
+        let _turn = self.turn(&self.work.fetch_turns).await;
         let place = self.work.fetches.clone().acquire_owned().await.map_err(|error| internal(&error))?;
         // No plugin has such a name.
         let place = Place::new(format!("application {}", self.run.claim.application), place);
         let response = self.get(url, &place).await?;
         check(&response).map_err(|why| JobError::new("fetch-failed", why))?;
-        let folder = self.run.claim.job_id.into();
-        let mut file = self.work.storage.add_build_file(folder, &upload.filename).await.map_err(not_stored)?;
-        let mut body = response.into_body();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| not_fetched(&error))?;
-            if let Ok(data) = frame.into_data() {
-                file.write(data).await.map_err(not_stored)?;
+        let (folder, run) = (self.run.claim.job_id.into(), self.run.claim.fence);
+        let mut file = self.work.storage.add_build_file(folder, run, &upload.filename).await.map_err(not_stored)?;
+        let (mut body, mut beginning) = (response.into_body(), Vec::new());
+        let mut pace = Pace::new(self.work.uploads.patience);
+        while let Some(data) = next(&mut body, &mut pace).await? {
+            if beginning.len() < BEGINNING_BYTES {
+                beginning.extend_from_slice(&data[..data.len().min(BEGINNING_BYTES - beginning.len())]);
+                if beginning.len() == BEGINNING_BYTES {
+                    check_beginning(&beginning, kind(upload.file_type)).map_err(refused)?;
+                }
             }
+            file.write(data).await.map_err(not_stored)?;
         }
         let sealed = file.seal().await.map_err(not_stored)?;
         // A host that was frozen meanwhile may have lost the job, and another one may have brought the file.
@@ -44,7 +53,7 @@ impl Job<'_> {
         let received = sealed.publish().await.map_err(not_stored)?;
         let sha256 = Digest::from_bytes(received.sha256).hex();
         self.run.note(&json!({ "status": "fetched", "size_bytes": received.size_bytes, "sha256": sha256 }));
-        Ok(master(upload, received.size_bytes, sha256))
+        Ok(KeptPackage { file: master(upload, received.size_bytes, sha256), run: Some(run) })
     }
 
     async fn get(&self, url: &FileUrl, place: &Place) -> Result<Response<ResponseBody>, JobError> {
@@ -57,12 +66,30 @@ impl Job<'_> {
             connect: CONNECT,
             first_byte: FIRST_BYTE,
             between_bytes: BETWEEN_BYTES,
-            total: self.run.claim.timeout,
+            // The job's own limit comes first.
+            total: self.run.claim.timeout.saturating_mul(2),
             request_bytes: 0,
             response_bytes: self.work.uploads.bytes,
         };
         let reach = Reach::PublicAnd(&self.work.uploads.places);
         self.work.outbound.send(request, reach, limits, place).await.map_err(|error| not_fetched(&error))
+    }
+}
+
+/// What comes next of a body, if it comes at the pace that it has to keep; null: it was the whole.
+async fn next(body: &mut ResponseBody, pace: &mut Pace) -> Result<Option<Bytes>, JobError> {
+    loop {
+        let began = Instant::now();
+        let Ok(frame) = tokio::time::timeout(pace.left(), body.frame()).await else {
+            return Err(JobError::new("fetch-failed", format!("the file {}", pace.too_slow())));
+        };
+        pace.waited(began.elapsed());
+        let Some(frame) = frame else { return Ok(None) };
+        // What is no data are trailers.
+        if let Ok(data) = frame.map_err(|error| not_fetched(&error))?.into_data() {
+            pace.came(data.len());
+            return Ok(Some(data));
+        }
     }
 }
 

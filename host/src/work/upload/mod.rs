@@ -16,16 +16,18 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 use tracing::warn;
 
+use super::archives::kind;
 use super::hooks::{Hooks, ShownFiles};
+use super::turns::{Turn, Turns};
 use super::{Inner, Work};
 use crate::datasvc::{
     AppName, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError, JobId, Json,
-    MASTER, Outcome, PackageFile, PackageMapName, PackageName, Packages, Permission, Result, StoredBuild, UPLOAD,
-    Upload, UploadSource, patiently,
+    KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName, PackageName, Permission, Result,
+    StoredBuild, UPLOAD, Upload, UploadSource, patiently,
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
 use crate::outbound::Destination;
-use crate::storage::archive::ArchiveLimits;
+use crate::storage::archive::{ArchiveError, ArchiveLimits, BEGINNING_BYTES, check_beginning};
 use crate::storage::{Incoming, Sealed, StorageError};
 
 pub(super) use self::packaging::package_filename;
@@ -41,6 +43,8 @@ pub struct UploadLimits {
     pub bytes: u64,
     /// How long a job may take over one.
     pub time: Duration,
+    /// How long a file that is fetched may make us wait.
+    pub patience: Duration,
     /// How many files are fetched at a time.
     pub at_a_time: usize,
     /// How many archives are worked on at a time.
@@ -73,6 +77,9 @@ pub enum UploadError {
     /// It is larger than may be.
     #[error("at most {0} bytes are taken as a build's file")]
     TooLarge(u64),
+    /// It does not begin as its type does.
+    #[error(transparent)]
+    NoArchive(#[from] ArchiveError),
     /// There is no room for it.
     #[error("the server has no room for the file")]
     Full(#[source] StorageError),
@@ -91,6 +98,8 @@ impl From<StorageError> for UploadError {
 pub struct IncomingUpload {
     draft: Draft,
     file: Incoming,
+    /// Its first bytes.
+    beginning: Vec<u8>,
 }
 
 /// A file that was sent, and is no job yet. Nothing is left of it if this is dropped.
@@ -132,7 +141,7 @@ impl Work {
         work.svc.check_upload(caller, application, build, package_map.as_ref(), key).await?;
         let (job_id, filename) = (work.svc.new_job_id(), Upload::filename(build, *file_type));
         let file = work.storage.receive_build_file(job_id.into(), &filename).await?;
-        Ok(IncomingUpload { draft: Draft { work, request, job_id }, file })
+        Ok(IncomingUpload { draft: Draft { work, request, job_id }, file, beginning: Vec::new() })
     }
 
     /// Makes a job that fetches a file and takes it in. It is durable when this returns.
@@ -156,11 +165,17 @@ impl IncomingUpload {
     /// Takes what comes next.
     ///
     /// # Errors
-    /// [`UploadError::TooLarge`]; [`UploadError::Full`]; [`UploadError::Store`].
+    /// [`UploadError::TooLarge`]; [`UploadError::NoArchive`]; [`UploadError::Full`]; [`UploadError::Store`].
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), UploadError> {
         let most = self.draft.work.uploads.bytes;
         if self.file.size_bytes() + bytes.len() as u64 > most {
             return Err(UploadError::TooLarge(most));
+        }
+        if let Some(missing @ 1..) = BEGINNING_BYTES.checked_sub(self.beginning.len()) {
+            self.beginning.extend_from_slice(&bytes[..bytes.len().min(missing)]);
+            if self.beginning.len() == BEGINNING_BYTES {
+                self.check_beginning()?;
+            }
         }
         Ok(self.file.write(bytes).await?)
     }
@@ -168,10 +183,15 @@ impl IncomingUpload {
     /// Ends the file, so that what it is can be looked at.
     ///
     /// # Errors
-    /// [`UploadError::Full`]; [`UploadError::Store`].
+    /// [`UploadError::NoArchive`]; [`UploadError::Full`]; [`UploadError::Store`].
     pub async fn seal(self) -> Result<SealedUpload, UploadError> {
+        self.check_beginning()?;
         let file = self.file.seal().await?;
         Ok(SealedUpload { draft: self.draft, sha256: file.received().sha256, file })
+    }
+
+    fn check_beginning(&self) -> Result<(), UploadError> {
+        Ok(check_beginning(&self.beginning, kind(self.draft.request.file_type))?)
     }
 }
 
@@ -247,13 +267,9 @@ impl Kind for Uploads {
         }
     }
 
-    /// A build that has the files keeps them.
     async fn give_up(&self, claim: &Claim) {
-        let work = &self.work.0;
-        match work.svc.give_up_upload(claim).await {
-            Ok(true) => work.remove_build_files(claim.job_id.into()).await,
-            Ok(false) => {}
-            Err(problem) => warn!("the files of an upload that failed stay for now: {problem}"),
+        if let Err(problem) = self.work.0.give_up_upload(claim).await {
+            warn!("the files of an upload that failed stay for now: {problem}");
         }
     }
 
@@ -275,11 +291,15 @@ impl Uploads {
         let time = run.claim.timeout;
         // Until it is stored nothing has happened that anyone could see.
         let stored = tokio::select! {
-            stored = tokio::time::timeout(time, job.store(&journal, upload)) => stored,
-            () = run.cancel.requested() => return Err(JobError::new("cancelled", "someone asked for it to stop")),
+            stored = tokio::time::timeout(time, job.store(&journal, upload)) => stored.unwrap_or_else(|_| {
+                Err(JobError::new("timed-out", format!("the upload was not done within {time:?}")))
+            }),
+            () = run.cancel.requested() => Err(JobError::new("cancelled", "someone asked for it to stop")),
         };
-        let timed_out = |_| JobError::new("timed-out", format!("the upload was not done within {time:?}"));
-        let Stored { master_file, packages, files } = stored.map_err(timed_out)??;
+        let Stored { master_file, packages, files } = match stored {
+            Ok(stored) => stored,
+            Err(failure) => job.stored_after_all().await.ok_or(failure)?,
+        };
 
         // What comes after the build is stored undoes nothing of it.
         run.note(&json!({ "status": "stored", "master_file": master_file, "files": files }));
@@ -287,13 +307,24 @@ impl Uploads {
             "build_name": upload.build_name,
             "filename": master_file,
             "file_type": upload.file_type,
-            "packages": packages,
+            "packages": packages.shown(),
         });
-        let filenames = packages.0.values().map(|package| package.filename.clone()).collect();
-        let shown = ShownFiles { folder: run.claim.job_id.into(), filenames };
+        let shown = ShownFiles { folder: run.claim.job_id.into(), files: packages.files() };
         let fired = self.hooks.fire(run, &journal, &hook, &parameters, Some(&shown)).await;
-        let result = json!({ "packages": packages, "files": files, "hooks": fired });
+        let result = json!({ "packages": packages.shown(), "files": files, "hooks": fired });
         to_raw_value(&result).map_err(|error| internal(&error))
+    }
+}
+
+impl Inner {
+    /// Has a build wait no longer for an upload that failed, and removes its files; false: the build has them, and keeps
+    /// them.
+    async fn give_up_upload(&self, claim: &Claim) -> Result<bool> {
+        let is_given_up = self.svc.give_up_upload(claim).await?;
+        if is_given_up {
+            self.remove_build_files(claim.job_id.into()).await;
+        }
+        Ok(is_given_up)
     }
 }
 
@@ -307,27 +338,81 @@ impl Job<'_> {
     /// From the file to the build that has it.
     async fn store(&self, journal: &Journal<'_>, upload: &Upload) -> StepResult<Stored> {
         let master = match &upload.source {
-            UploadSource::Sent { size_bytes, sha256 } => master(upload, *size_bytes, sha256.clone()),
+            UploadSource::Sent { size_bytes, sha256 } => {
+                KeptPackage { file: master(upload, *size_bytes, sha256.clone()), run: None }
+            }
             UploadSource::Fetched { indirect_url } => {
-                journal.repeatable("fetch", self.fetch(upload, indirect_url)).await?
+                journal.repeatable("fetch", self.fetch_unless_stored(upload, indirect_url)).await?
             }
         };
         journal.repeatable("store", self.read_and_store(upload, master)).await
     }
 
-    async fn read_and_store(&self, upload: &Upload, master: PackageFile) -> StepResult<Stored> {
-        let files = self.inspect(upload).await?;
-        let packages = self.packages(upload, master).await?;
-        let stored = Stored { master_file: upload.filename.clone(), packages, files: files.0.len() };
-        self.give_to_build(&stored, files).await?;
+    async fn fetch_unless_stored(&self, upload: &Upload, url: &FileUrl) -> StepResult<KeptPackage> {
+        let stored = self.stored().await?;
+        let master = stored.and_then(|stored| stored.packages.0.into_iter().find(|(name, _)| name.as_str() == MASTER));
+        match master {
+            Some((_, master)) => Ok(master),
+            None => self.fetch(upload, url).await,
+        }
+    }
+
+    /// Where an earlier run has stored the build, and died before that was on record, nothing is written again.
+    async fn read_and_store(&self, upload: &Upload, master: KeptPackage) -> StepResult<Stored> {
+        let stored = match self.stored().await? {
+            Some(stored) => stored,
+            None => {
+                let files = self.inspect(upload, &master).await?;
+                let packages = self.packages(upload, master).await?;
+                let stored = Stored { master_file: upload.filename.clone(), packages, files: files.0.len() };
+                self.give_to_build(&stored, files).await?;
+                stored
+            }
+        };
+        self.remove_earlier_runs(&stored).await;
         Ok(stored)
     }
 
+    /// What the build has been given by this upload, if anything.
+    async fn stored(&self) -> StepResult<Option<Stored>> {
+        let stored = patiently(|| self.work.svc.stored_build(&self.run.claim)).await;
+        let stored = stored.map_err(|error| internal(&error))?;
+        Ok(stored.map(|(master_file, packages, files)| Stored { master_file, packages, files }))
+    }
+
+    /// What the build has, where an upload failed after it was stored: that undoes nothing of it. Otherwise the build waits
+    /// for the upload no longer.
+    async fn stored_after_all(&self) -> Option<Stored> {
+        match patiently(|| self.work.give_up_upload(&self.run.claim)).await {
+            Ok(true) => None,
+            Ok(false) => self.stored().await.ok().flatten(),
+            Err(problem) => {
+                warn!("whether the build of an upload is stored could not be told: {problem}");
+                None
+            }
+        }
+    }
+
+    /// Removes what earlier runs have left, which died before the build had their files.
+    async fn remove_earlier_runs(&self, stored: &Stored) {
+        let kept = stored.packages.0.values().filter_map(|package| package.run).collect();
+        if let Err(problem) = self.work.storage.remove_other_runs(self.run.claim.job_id.into(), kept).await {
+            warn!("files of earlier runs of an upload stay for now: {problem}");
+        }
+    }
+
     /// The build's packages: the uploaded file, and those that the package map makes of it.
-    async fn packages(&self, upload: &Upload, master: PackageFile) -> StepResult<Packages> {
+    async fn packages(&self, upload: &Upload, master: KeptPackage) -> StepResult<KeptPackages> {
         let name = PackageName::parse(MASTER).map_err(|error| internal(&error))?;
-        let made = self.package(upload).await?;
-        Ok(Packages(made.into_iter().chain([(name, master)]).collect()))
+        let made = self.package(upload, &master).await?.into_iter();
+        let made = made.map(|(name, file)| (name, KeptPackage { file, run: Some(self.run.claim.fence) }));
+        Ok(KeptPackages(made.chain([(name, master)]).collect()))
+    }
+
+    /// Waits for a turn among all applications. Others may have the job's slot until then.
+    async fn turn(&self, turns: &Turns) -> Turn {
+        let _lent = self.run.lend_slot();
+        turns.take(&self.run.claim.application).await
     }
 
     /// Gives the build its files, however long the database is away.
@@ -346,7 +431,7 @@ impl Job<'_> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Stored {
     master_file: String,
-    packages: Packages,
+    packages: KeptPackages,
     /// How many there are in the uploaded file.
     files: usize,
 }

@@ -9,16 +9,16 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::{Job, internal};
 use crate::datasvc::{
-    BuildFiles, BuildName, Digest, Error, FileType, JobError, PackageFile, PackageName, PackageRule, PackageRules,
-    Upload, patiently,
+    BuildFiles, BuildName, Digest, Error, FileType, JobError, KeptPackage, PackageFile, PackageName, PackageRule,
+    PackageRules, Upload, patiently,
 };
 use crate::storage::archive::{self, ArchiveError, ArchiveLimits, Selection};
 use crate::storage::{Received, StorageError};
 use crate::work::archives::kind;
 use crate::work::builds::not_stored;
 
-/// The longest name that files have.
-const MAX_FILENAME_BYTES: usize = 255;
+/// The longest name that files have. The store has longer ones while it writes them.
+const MAX_FILENAME_BYTES: usize = 240;
 /// How much of a package is read at a time.
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// How many warnings about an archive are told one by one.
@@ -26,8 +26,8 @@ const MAX_WARNINGS: usize = 20;
 
 impl Job<'_> {
     /// The paths in the archive, all of which has been read and found to be sound.
-    pub(super) async fn inspect(&self, upload: &Upload) -> Result<BuildFiles, JobError> {
-        let (master, kind) = (self.open(upload).await?, kind(upload.file_type));
+    pub(super) async fn inspect(&self, upload: &Upload, master: &KeptPackage) -> Result<BuildFiles, JobError> {
+        let (master, kind) = (self.open(master).await?, kind(upload.file_type));
         let contents = self.on_archive(move |limits, stop| archive::inspect(master, kind, limits, stop)).await?;
         for warning in contents.warnings.iter().take(MAX_WARNINGS) {
             self.run.note(&json!({ "status": "warning", "message": warning }));
@@ -39,10 +39,14 @@ impl Job<'_> {
         Ok(BuildFiles(contents.files))
     }
 
-    /// The packages that the package map makes of the uploaded file. Those of an earlier attempt are replaced.
-    pub(super) async fn package(&self, upload: &Upload) -> Result<Vec<(PackageName, PackageFile)>, JobError> {
+    /// The packages that the package map makes of the uploaded file, under names that are this run's alone.
+    pub(super) async fn package(
+        &self,
+        upload: &Upload,
+        master: &KeptPackage,
+    ) -> Result<Vec<(PackageName, PackageFile)>, JobError> {
         let Some(PackageRules(rules)) = self.rules(upload).await? else { return Ok(Vec::new()) };
-        let (master, kind) = (self.open(upload).await?, kind(upload.file_type));
+        let (master, kind) = (self.open(master).await?, kind(upload.file_type));
         let outputs = rules.iter().map(|_| self.work.storage.scratch_file()).collect::<Result<Vec<File>, _>>();
         let outputs = outputs.map_err(not_stored)?;
         let copies = outputs.iter().map(File::try_clone).collect::<Result<Vec<_>, _>>();
@@ -84,8 +88,8 @@ impl Job<'_> {
         })
     }
 
-    async fn open(&self, upload: &Upload) -> Result<File, JobError> {
-        let file = self.work.storage.build_file(self.run.claim.job_id.into(), &upload.filename).await;
+    async fn open(&self, master: &KeptPackage) -> Result<File, JobError> {
+        let file = self.work.storage.build_file(self.run.claim.job_id.into(), master.run, &master.file.filename).await;
         file.map_err(|error| internal(&error))?.ok_or_else(|| {
             JobError::new("file-missing", "the uploaded file is no longer in the store; upload it again")
         })
@@ -95,7 +99,8 @@ impl Job<'_> {
         &self,
         work: impl FnOnce(&ArchiveLimits, &AtomicBool) -> Result<T, ArchiveError> + Send + 'static,
     ) -> Result<T, JobError> {
-        self.work.archives.work(work).await.map_err(|error| internal(&*error))?.map_err(refused)
+        let turn = self.turn(&self.work.archives.turns).await;
+        self.work.archives.work(turn, work).await.map_err(|error| internal(&error))?.map_err(refused)
     }
 
     /// Takes a package into the store.
@@ -103,8 +108,8 @@ impl Job<'_> {
         let unreadable = |error: std::io::Error| internal(&error);
         let mut packed = tokio::fs::File::from_std(packed);
         packed.rewind().await.map_err(unreadable)?;
-        let folder = self.run.claim.job_id.into();
-        let mut kept = self.work.storage.add_build_file(folder, filename).await.map_err(not_stored)?;
+        let (folder, run) = (self.run.claim.job_id.into(), self.run.claim.fence);
+        let mut kept = self.work.storage.add_build_file(folder, run, filename).await.map_err(not_stored)?;
         let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
         while packed.read_buf(&mut chunk).await.map_err(unreadable)? > 0 {
             kept.write(chunk.split().freeze()).await.map_err(not_stored)?;
@@ -131,7 +136,7 @@ pub(in crate::work) fn package_filename(build: &BuildName, package: &PackageName
 }
 
 /// Why the archive is not taken, for whoever sent it; what is the machine's fault is logged here and not shown.
-fn refused(error: ArchiveError) -> JobError {
+pub(super) fn refused(error: ArchiveError) -> JobError {
     match error {
         ArchiveError::Stopped => JobError::new("cancelled", "the work on the archive was stopped"),
         ArchiveError::Io(cause) => not_stored(StorageError::from(cause)),

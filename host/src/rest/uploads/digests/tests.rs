@@ -28,11 +28,50 @@ fn a_digest_is_compared_wherever_it_stands() {
 }
 
 #[test]
-fn other_algorithms_are_passed_over() {
-    let declared = declared(&[("content-digest", &format!("sha-512=:AAAA:, {HELLO},unixsum=:AA==:"))]);
-    let declared = declared.expect("a digest");
-    assert!(declared.check(&sha256("hello")).is_ok());
-    assert!(declared.check(&sha256("hullo")).is_err());
+fn other_algorithms_are_passed_over_beside_one_that_is_checked() {
+    let with_others = format!("sha-512=:AAAA:, {HELLO},unixsum=:AA==:");
+    for values in [
+        vec![("content-digest", &*with_others)],
+        vec![("content-digest", HELLO), ("x-checksum-sha1", "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d")],
+    ] {
+        let declared = declared(&values).expect("a digest");
+        assert!(declared.check(&sha256("hello")).is_ok());
+        assert!(declared.check(&sha256("hullo")).is_err());
+    }
+}
+
+#[test]
+fn what_cannot_be_checked_is_refused() {
+    for (name, value) in [
+        ("content-digest", "sha-512=:AAAA:"),
+        ("digest", "md5=HUXZLQLMuI/KZ5KDcJPcOA=="),
+        ("content-md5", "XUFAKrxLKna5cZ2REBfFkg=="),
+        ("x-checksum-sha1", "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"),
+        ("x-goog-hash", "crc32c=AAAAAA=="),
+        ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+    ] {
+        assert!(declared(&[(name, value)]).is_none(), "{name}: {value}");
+    }
+}
+
+#[test]
+fn other_ways_to_say_it_are_understood() {
+    let base64 = HELLO.trim_start_matches("sha-256=").trim_matches(':');
+    let hexadecimal = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    for (name, value) in [
+        ("content-digest", HELLO.replace("sha", "SHA")),
+        ("digest", format!("SHA-256={base64}")),
+        ("digest", format!("md5=AAAA,sha-256={base64}")),
+        ("x-checksum-sha256", hexadecimal.to_owned()),
+        ("x-checksum-sha256", hexadecimal.to_uppercase()),
+        ("x-amz-content-sha256", hexadecimal.to_owned()),
+        ("x-amz-checksum-sha256", base64.to_owned()),
+    ] {
+        let declared = declared(&[(name, &value)]).unwrap_or_else(|| panic!("{name}: {value}"));
+        assert!(declared.check(&sha256("hello")).is_ok(), "{name}: {value}");
+        assert!(declared.check(&sha256("hullo")).is_err(), "{name}: {value}");
+    }
+    assert!(declared(&[("x-checksum-sha256", "2cf2")]).is_none());
 }
 
 #[test]
