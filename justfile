@@ -18,7 +18,7 @@ up: _setup plugins _host
 
 # Run the tests, or some of those that go through HTTP: `just test jobs::`
 [group('test')]
-test *filter: _setup plugins polyglot _host
+test *filter: _setup plugins polyglot _shells _host
     @{{ if filter == "" { just_executable() + " _test-parts" } else { "true" } }}
     cargo test --locked --workspace --test it -- {{ filter }}
 
@@ -113,6 +113,10 @@ plugins_natively := "CARGO_TARGET_DIR=target/plugins"
 # What the other recipes need of the machine; with nothing to do it takes a moment.
 _setup: _postgres
     @scripts/wasm-toolchain
+
+# The completion of commands is tested in these.
+_shells:
+    @scripts/shells
 
 # On stderr, so that `just db` prints a URL and nothing else.
 _postgres:

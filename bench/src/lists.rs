@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use elita::datasvc::{AppName, Caller, DataSvc, HostId, JobFilter, JobId, JobStatus, Page, Room, WorkerId};
+use elita::datasvc::{
+    AppName, Caller, DataSvc, HostId, JobFilter, JobId, JobStatus, JobType, LogPart, Page, Room, WorkerId,
+};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use time::OffsetDateTime;
 
@@ -22,6 +24,8 @@ const LANES: &str = include_str!("lanes.sql");
 /// Where all plans go.
 const FILE: &str = "target/lists.txt";
 
+/// How much longer than the fastest one a list may take.
+const MANY_TIMES: u32 = 5;
 /// What is reported as too much: rows thrown away, pages looked at.
 const MANY_ROWS: u64 = 10_000;
 const MANY_PAGES: u64 = 5_000;
@@ -74,19 +78,38 @@ impl Looker<'_> {
 async fn lists(svc: &DataSvc, connection: &mut PgConnection, looker: &mut Looker<'_>) -> anyhow::Result<()> {
     let middle = sqlx::query_scalar("select id::text from jobs order by id offset 500000 limit 1");
     let middle: String = middle.fetch_one(connection).await?;
-    for user in ["global", "one", "many"] {
+    let mut times = Vec::new();
+    for user in ["global", "all", "one", "quiet", "quiets", "many"] {
         let caller = svc.caller_of(&format!("elita_{user}")).await?;
         for (what, filter) in filters(user)? {
             for (page, after) in [("", None), (", from the middle", Some(middle.clone()))] {
                 let page_of_list = Page::new(after, None)?;
-                let (rows, took) = timed(svc.jobs(&caller, &filter, &page_of_list)).await?;
+                // The first time is for what it finds in no cache.
+                svc.jobs(&caller, &filter, false, &page_of_list).await?;
+                looker.plans.since().await?;
+                let (rows, took) = timed(svc.jobs(&caller, &filter, false, &page_of_list)).await?;
                 looker.see(&format!("{user}: {what}{page}"), took, rows.items.len()).await?;
+                times.push((took, rows.items.len(), format!("{user}: {what}{page}")));
             }
         }
         let job = JobId::parse(&middle)?;
         one_job(svc, &caller, job, user, looker).await?;
     }
+    compare(&times, looker);
     Ok(())
+}
+
+/// Reports the lists that take many times as long as the fastest one of a full page.
+fn compare(times: &[(Duration, usize, String)], looker: &mut Looker<'_>) {
+    let best = times.iter().filter(|(_, rows, _)| *rows == 100).map(|(took, ..)| *took).min().unwrap_or_default();
+    let slow = times.iter().filter(|(took, ..)| *took > best * MANY_TIMES);
+    let shown = slow.map(|(took, rows, what)| format!("    {what}: {took:?} ({rows} rows)")).collect::<Vec<_>>();
+    looker.report.remark(&format!(
+        "of {} lists {} take over {MANY_TIMES} times as long as the fastest full page, {best:?}\n{}",
+        times.len(),
+        shown.len(),
+        shown.join("\n")
+    ));
 }
 
 /// What is asked of a job that may or may not be seen.
@@ -101,16 +124,16 @@ async fn one_job(
     let found = svc.job(caller, job).await.is_ok();
     looker.see(&format!("{user}: GET /job/{{id}}"), began.elapsed(), found.into()).await?;
     let began = Instant::now();
-    let found = svc.job_entries(caller, job, 0, 100, 1 << 20).await.is_ok();
+    let found = svc.job_entries(caller, job, LogPart::After(0), 100, 1 << 20).await.is_ok();
     looker.see(&format!("{user}: GET /job/{{id}}/data"), began.elapsed(), found.into()).await
 }
 
 /// What users ask for. The table's SQL says which names are frequent.
 fn filters(user: &str) -> anyhow::Result<Vec<(String, JobFilter)>> {
     let none = JobFilter::default;
-    let app = |name: &str| anyhow::Ok(JobFilter { application: Some(AppName::parse(name)?), ..none() });
+    let app = |name: &str| anyhow::Ok(JobFilter { applications: vec![AppName::parse(name)?], ..none() });
     let name = |name: &str| JobFilter { name: Some(name.into()), ..none() };
-    let status = |status| JobFilter { status: Some(status), ..none() };
+    let status = |status| JobFilter { statuses: vec![status], ..none() };
     let since = |days| JobFilter { since: Some(OffsetDateTime::now_utc() - time::Duration::days(days)), ..none() };
     let mut filters = vec![
         ("all".to_owned(), none()),
@@ -128,27 +151,38 @@ fn filters(user: &str) -> anyhow::Result<Vec<(String, JobFilter)>> {
         ("since=today".into(), since(1)),
         ("since=a month ago".into(), since(30)),
         ("since=tomorrow".into(), since(-1)),
-        ("name=frequent&status=failed".into(), JobFilter { status: Some(Failed), ..name("Action1") }),
-        ("name=rare&status=failed".into(), JobFilter { status: Some(Failed), ..name("Rare") }),
-        ("name=rare&status=succeeded".into(), JobFilter { status: Some(Succeeded), ..name("Rare") }),
+        ("name=frequent&status=failed".into(), JobFilter { statuses: vec![Failed], ..name("Action1") }),
+        ("name=rare&status=failed".into(), JobFilter { statuses: vec![Failed], ..name("Rare") }),
+        ("name=rare&status=succeeded".into(), JobFilter { statuses: vec![Succeeded], ..name("Rare") }),
         ("name=frequent&active=true".into(), JobFilter { active: Some(true), ..name("Action1") }),
-        ("status=failed&since=today".into(), JobFilter { status: Some(Failed), ..since(1) }),
-        ("status=lost&since=a month ago".into(), JobFilter { status: Some(Lost), ..since(30) }),
+        ("status=failed&since=today".into(), JobFilter { statuses: vec![Failed], ..since(1) }),
+        ("status=lost&since=a month ago".into(), JobFilter { statuses: vec![Lost], ..since(30) }),
         ("name=rare&since=today".into(), JobFilter { name: Some("Rare".into()), ..since(1) }),
+        ("status=failed,lost".into(), JobFilter { statuses: vec![Failed, Lost], ..none() }),
+        ("until=a month ago".into(), JobFilter { until: since(30).since, ..none() }),
+        ("username=frequent".into(), JobFilter { username: Some("user7".into()), ..none() }),
+        ("username=seldom".into(), JobFilter { username: Some("seldom".into()), ..none() }),
+        ("username=nobody".into(), JobFilter { username: Some("nobody".into()), ..none() }),
+        ("plugin=widgets".into(), JobFilter { plugin: Some("widgets".into()), ..none() }),
+        ("plugin=rare".into(), JobFilter { plugin: Some("rare".into()), ..none() }),
+        ("type=upload".into(), JobFilter { types: vec![JobType::Upload], ..none() }),
+        ("id_suffix".into(), JobFilter { id_suffix: Some("e668b057".into()), ..none() }),
+        ("parent=some".into(), JobFilter { parent: Some(JobId::new()), ..none() }),
         ("active=false&status=failed".into(), JobFilter { active: Some(false), ..status(Failed) }),
     ]);
     if user == "global" {
-        for (which, of) in [("large", "app1"), ("small", "app590"), ("none", "nowhere")] {
+        for (which, of) in [("large", "app1"), ("small", "app590"), ("quiet", "quiet1"), ("none", "nowhere")] {
             let of = app(of)?;
             filters.extend([
                 (format!("app={which}"), of.clone()),
+                (format!("app={which}&plugin=rare"), JobFilter { plugin: Some("rare".into()), ..of.clone() }),
                 (format!("app={which}&active=true"), JobFilter { active: Some(true), ..of.clone() }),
                 (format!("app={which}&active=false"), JobFilter { active: Some(false), ..of.clone() }),
-                (format!("app={which}&status=failed"), JobFilter { status: Some(Failed), ..of.clone() }),
-                (format!("app={which}&status=lost"), JobFilter { status: Some(Lost), ..of.clone() }),
+                (format!("app={which}&status=failed"), JobFilter { statuses: vec![Failed], ..of.clone() }),
+                (format!("app={which}&status=lost"), JobFilter { statuses: vec![Lost], ..of.clone() }),
                 (format!("app={which}&name=frequent"), JobFilter { name: Some("Action1".into()), ..of.clone() }),
                 (format!("app={which}&name=rare, old"), JobFilter { name: Some("Rare".into()), ..of.clone() }),
-                (format!("app={which}&since=today"), JobFilter { application: of.application, ..since(1) }),
+                (format!("app={which}&since=today"), JobFilter { applications: of.applications, ..since(1) }),
             ]);
         }
     }
@@ -169,7 +203,7 @@ async fn claims(svc: &DataSvc, connection: &mut PgConnection, looker: &mut Looke
     looker.see("what dead workers hold", took, 0).await?;
     let caller = svc.caller_of("elita_global").await?;
     let filter = JobFilter { active: Some(true), ..JobFilter::default() };
-    let (rows, took) = timed(svc.jobs(&caller, &filter, &Page::new(None, None)?)).await?;
+    let (rows, took) = timed(svc.jobs(&caller, &filter, false, &Page::new(None, None)?)).await?;
     looker.see("active=true, 100,000 queued", took, rows.items.len()).await
 }
 

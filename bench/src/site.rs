@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use elita::data_dir::DataDir;
-use elita::datasvc::{AppName, Attributes, DataSvc};
+use elita::datasvc::{AppName, Attributes, DataSvc, TokenTerms};
 use elita::postgres::Embedded;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
@@ -64,7 +64,8 @@ impl Site {
         let url = self.empty_database(name).await?;
         let svc = DataSvc::connect(&url, 1).await?;
         svc.ensure_administrator(PASSWORD).await?;
-        let token = svc.log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), None, None).await?.token;
+        let token =
+            svc.log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), TokenTerms::default()).await?.token;
         let caller = svc.caller_of(&token).await?;
         svc.create_application(&caller, &AppName::parse(APPLICATION)?, &Attributes::default()).await?;
         svc.close().await;

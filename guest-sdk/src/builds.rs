@@ -78,6 +78,34 @@ pub fn list(application: &str) -> Result<Names> {
     Names::read(move |page| wit::list(&application, page))
 }
 
+/// The paths in a build's file, bytewise in order, read page by page.
+///
+/// ```no_run
+/// use elita_plugin::prelude::*;
+/// # fn example() -> Result<()> {
+/// for path in builds::files("my_application", "124-master")? {
+///     log::info!("{}", path?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// Those of [`get`].
+pub fn files(application: &str, build: &str) -> Result<Names> {
+    let (application, build) = (application.to_owned(), build.to_owned());
+    Names::read(move |page| wit::files(&application, &build, None, page))
+}
+
+/// The same, of those paths that the glob matches: `*` stays within a directory, `**` does not.
+///
+/// # Errors
+/// Those of [`get`]; [`Invalid`](crate::Code::Invalid) for what is no glob.
+pub fn files_matching(application: &str, build: &str, glob: &str) -> Result<Names> {
+    let (application, build, glob) = (application.to_owned(), build.to_owned(), glob.to_owned());
+    Names::read(move |page| wit::files(&application, &build, Some(&glob), page))
+}
+
 /// Makes a build, of which nothing is stored yet. `attributes` serializes to an object of at most 64 KiB.
 ///
 /// # Errors
@@ -103,7 +131,8 @@ pub fn delete(application: &str, build: &str) -> Result<()> {
 }
 
 /// Begins a package of the build whose upload fires the hook `BUILD_UPLOAD_SUCCESS` that this runs in: an archive,
-/// `zip`, `tar.gz` or `tar.bz2`. It is written like a file, and added by [`PackageWriter::finish`].
+/// `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`. It is written like a file, and added by
+/// [`PackageWriter::finish`].
 ///
 /// ```no_run
 /// use std::io::Write as _;

@@ -81,6 +81,40 @@ pub struct Entry {
     pub data: Value,
 }
 
+/// How a job goes, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Standing {
+    /// How far it is.
+    pub status: Status,
+    /// The number of its log's last entry; 0 while there is none.
+    pub last_seq: u64,
+    /// The newest entry that has a progress, if there is one.
+    pub progress: Option<Progress>,
+    /// The job that has started it.
+    pub parent: Option<String>,
+    /// The job that it runs again.
+    pub rerun_of: Option<String>,
+    /// Whether it may be run again when its host dies.
+    pub idempotent: bool,
+    /// The wall-clock limit of a run.
+    pub timeout_seconds: u64,
+}
+
+/// What a job's log says of its progress.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Progress {
+    /// 0 to 100.
+    pub percent: u8,
+    /// The entry's `status`, of which 200 characters are given.
+    pub status: Option<String>,
+    /// The entry.
+    pub seq: u64,
+    /// When it was recorded: RFC 3339, UTC.
+    pub at: String,
+}
+
 /// The id of the job that this call runs in.
 ///
 /// ```no_run
@@ -175,6 +209,58 @@ pub fn get(id: &str) -> Result<Job> {
 /// Those of [`get`], and [`Invalid`](crate::Code::Invalid) for a limit out of range.
 pub fn entries(id: &str, after: u64, limit: u32) -> Result<Vec<Entry>> {
     wit::entries(id, after, limit)?.into_iter().map(entry_from_wit).collect()
+}
+
+/// The last entries of such a job's log, in order, at most `limit` (1 to 1000).
+///
+/// ```no_run
+/// use elita_plugin::prelude::*;
+/// # fn example() -> Result<()> {
+/// for entry in jobs::tail(&jobs::current(), 10)? {
+///     log::info!("{}: {}", entry.source, entry.data);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// Those of [`entries`].
+pub fn tail(id: &str, limit: u32) -> Result<Vec<Entry>> {
+    wit::tail(id, limit)?.into_iter().map(entry_from_wit).collect()
+}
+
+/// The last entries before the one with the number `seq`, in order, at most `limit` (1 to 1000).
+///
+/// # Errors
+/// Those of [`entries`].
+pub fn before(id: &str, seq: u64, limit: u32) -> Result<Vec<Entry>> {
+    wit::before(id, seq, limit)?.into_iter().map(entry_from_wit).collect()
+}
+
+/// How a job of an application goes that this plugin may read, and where it comes from, without its data and its result.
+///
+/// ```no_run
+/// use elita_plugin::prelude::*;
+/// # fn example() -> Result<()> {
+/// let started = actions::run("my_application", "DeleteWidgets", &[("testing", "true"), ("count", "1")])?;
+/// if let Some(progress) = jobs::standing(&started)?.progress {
+///     log::info!("{} %", progress.percent);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// Those of [`get`].
+pub fn standing(id: &str) -> Result<Standing> {
+    let wit::JobStanding { status, last_seq, progress, parent, rerun_of, idempotent, timeout_seconds } =
+        wit::standing(id)?;
+    let progress = progress.map(|mark| {
+        let wit::ProgressMark { percent, status, seq, at } = mark;
+        Progress { percent, status, seq, at }
+    });
+    let status = status_from_wit(status);
+    Ok(Standing { status, last_seq, progress, parent, rerun_of, idempotent, timeout_seconds })
 }
 
 fn from_wit(job: wit::Job) -> Result<Job> {

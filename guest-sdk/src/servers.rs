@@ -5,7 +5,7 @@
 //! use elita_plugin::servers::{Driver, NewServer};
 //!
 //! # fn example() -> Result<()> {
-//! let new = NewServer::new("production", Driver::Ssh).connection(json!({ "user": "deploy", "port": 2222 }));
+//! let new = NewServer::new("production", Driver::Ssh);
 //! servers::create("web1.example.com", &new, &json!({}))?;
 //! servers::update("web1.example.com", &json!({ "environment": "staging" }))?;
 //! for (environment, names) in servers::environments()? {
@@ -73,7 +73,8 @@ impl NewServer {
         Self { environment: environment.into(), driver, connection: json!({}) }
     }
 
-    /// The same with members of a [`Server::connection`], an object; those that are not in it have defaults.
+    /// The same with members of a [`Server::connection`], an object; those that are not in it have defaults, and others are
+    /// [`Denied`](crate::Code::Denied): what a plugin's server is reached by is for people to set.
     #[must_use]
     pub fn connection(self, connection: Value) -> Self {
         Self { connection, ..self }

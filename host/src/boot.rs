@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::config::{HttpSettings, Role, Settings, UploadSettings};
-use crate::data_dir::{self, DataDir};
+use crate::data_dir::{self, Announcement, DataDir};
 use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
 use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::Outbound;
@@ -41,6 +41,8 @@ pub struct Server {
     patience: Duration,
     svc: DataSvc,
     postgres: Option<Embedded>,
+    /// Says to this machine's clients where it is.
+    announcement: Option<Announcement>,
     /// Locked until the very end.
     _data_dir: DataDir,
 }
@@ -63,7 +65,13 @@ impl Server {
         match start_on(&settings, &data_dir, &url).await {
             Ok(started) => {
                 let patience = Duration::from_secs(settings.drain_seconds) + BEYOND_DRAIN;
-                Ok(started.into_server(patience, postgres, data_dir))
+                let announcement = Announcement::make(&data_dir, started.scheme, started.address);
+                let announcement = announcement
+                    .inspect_err(|problem| {
+                        warn!("clients on this machine have to be told where the server is: {problem}")
+                    })
+                    .ok();
+                Ok(started.into_server(patience, postgres, announcement, data_dir))
             }
             Err(problem) => {
                 if let Some(postgres) = postgres {
@@ -98,6 +106,7 @@ impl Server {
     /// Stops accepting, lets running jobs end for a bounded time, hands the rest back.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
+        drop(self.announcement.take());
         let all_ended = async {
             for task in &mut self.tasks {
                 let _ = task.await;
@@ -127,9 +136,27 @@ struct Started {
 }
 
 impl Started {
-    fn into_server(self, patience: Duration, postgres: Option<Embedded>, data_dir: DataDir) -> Server {
+    fn into_server(
+        self,
+        patience: Duration,
+        postgres: Option<Embedded>,
+        announcement: Option<Announcement>,
+        data_dir: DataDir,
+    ) -> Server {
         let Self { address, scheme, made_password, ready, stop, tasks, svc } = self;
-        Server { address, scheme, made_password, ready, stop, tasks, patience, svc, postgres, _data_dir: data_dir }
+        Server {
+            address,
+            scheme,
+            made_password,
+            ready,
+            stop,
+            tasks,
+            patience,
+            svc,
+            postgres,
+            announcement,
+            _data_dir: data_dir,
+        }
     }
 }
 
@@ -140,7 +167,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let address = listener.local_addr()?;
     let server = server_settings(&settings.http).await?;
     let scheme = if server.tls.is_some() { "https" } else { "http" };
-    let svc = DataSvc::connect(url, settings.database_connections).await?;
+    let svc = DataSvc::connect(url, settings.database_connections).await?.allow_git_hosts(settings.git_hosts.clone());
     let secret_key_file = settings.secret_key_file();
     let unusable = || format!("the secret key in {} cannot be used", secret_key_file.display());
     let keys =
@@ -208,6 +235,7 @@ async fn server_settings(settings: &HttpSettings) -> anyhow::Result<ServerSettin
     Ok(ServerSettings {
         connections: settings.connections as usize,
         requests: settings.requests as usize,
+        reply_bytes: (settings.reply_mib as usize) << 20,
         head_within: Duration::from_secs(settings.head_seconds),
         idle_within: Duration::from_secs(settings.idle_seconds),
         trusted_proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
@@ -263,7 +291,8 @@ async fn first_password(svc: &DataSvc, given: Option<&str>) -> anyhow::Result<Op
     match given {
         Some("") => anyhow::bail!("the administrator's password is empty: give one, or leave it out to have one made"),
         Some(given) => {
-            svc.ensure_administrator(given).await?;
+            let unfit = "the administrator's password cannot be taken";
+            svc.ensure_administrator(given).await.context(unfit)?;
             Ok(None)
         }
         None => {

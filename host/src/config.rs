@@ -17,6 +17,7 @@ pub use http::HttpSettings;
 pub use uploads::UploadSettings;
 
 use crate::datasvc::{Grants, PluginName};
+use crate::outbound::Destination;
 use crate::plugin::Limits;
 
 /// A WebAssembly plugin host for deployment automation.
@@ -104,6 +105,10 @@ pub struct Settings {
     /// PEM file with certificate authorities that servers outside are trusted by, beside those of this machine.
     #[arg(long, env = "ELITA_OUTBOUND_CA_FILE", value_name = "FILE")]
     pub outbound_ca_file: Option<PathBuf>,
+    /// Hosts that git may be sent to although they have no public address, separated by commas, such as
+    /// `git.internal:22,10.0.0.5:3000`.
+    #[arg(long, env = "ELITA_GIT_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
+    pub git_hosts: Vec<Destination>,
     /// What to log, such as `info,elita::jobs=debug`.
     #[arg(long, env = "ELITA_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
     pub log: String,
@@ -138,6 +143,11 @@ impl Settings {
 }
 
 impl Cli {
+    /// The command `serve`, for the help of the whole program.
+    pub fn serve() -> Command {
+        Self::command().find_subcommand("serve").expect("there is a command `serve`").clone()
+    }
+
     /// Reads the command line, the environment and the file.
     ///
     /// # Errors

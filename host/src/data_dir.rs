@@ -3,16 +3,20 @@
 //! Here it is made, locked and given the id of its host. What lives in its subdirectories is the business of the
 //! modules that make them.
 
+mod announcement;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+pub use self::announcement::Announcement;
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use tracing::warn;
 use uuid::Uuid;
 
 const LOCK_FILE: &str = "elita.lock";
@@ -31,11 +35,12 @@ impl DataDir {
     /// Makes the directory if need be, with access for its owner only, and locks it. Blocks for some file accesses.
     ///
     /// # Errors
-    /// [`Error::InUse`] while another process holds it; [`Error::BadHostId`] if the file with the host's id holds
+    /// [`Error::Exposed`] if others can get at it, and that cannot be changed; [`Error::InUse`] while another process holds it; [`Error::BadHostId`] if the file with the host's id holds
     /// something else; [`Error::Io`] if the directory cannot be made, read or written.
     pub fn open(path: &Path) -> Result<Self, Error> {
         make_private(path).map_err(Error::io("make the data directory", path))?;
         let path = path.canonicalize().map_err(Error::io("find the data directory", path))?;
+        keep_private(&path)?;
         let lock = DirLock::take(&path)?;
         let host_id = host_id(&path)?;
         Ok(Self { path, host_id, _lock: lock })
@@ -56,11 +61,14 @@ impl DataDir {
 /// make it at the same time all read what the first has written.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read or made.
+/// [`Error::Exposed`] if others can read or change it; [`Error::Io`] if it cannot be read or made.
 pub fn secret_key(path: &Path, generate: impl FnOnce() -> String) -> Result<String, Error> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        read => return read.map_err(Error::io("read the secret key", path)),
+        read => {
+            refuse_exposed(path)?;
+            return read.map_err(Error::io("read the secret key", path));
+        }
     }
     let fresh = path.with_extension(format!("new-{}", Uuid::new_v4()));
     let made = (|| {
@@ -123,6 +131,13 @@ pub enum Error {
         path.display()
     )]
     BadHostId { path: PathBuf },
+    #[error(
+        "others have access to {} (mode {mode:o}): take it from them with `chmod go= {}`; if somebody may have read a secret \
+         key, add a new version to it afterwards",
+        path.display(),
+        path.display()
+    )]
+    Exposed { path: PathBuf, mode: u32 },
     #[error("cannot {doing} {}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
 }
@@ -145,6 +160,35 @@ fn make_private(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         made => made,
     }
+}
+
+/// Takes from others what access they have to a directory that was there before. Who runs Postgres may pass through it.
+fn keep_private(path: &Path) -> Result<(), Error> {
+    let mode = mode(path)?;
+    if mode & 0o067 == 0 {
+        return Ok(());
+    }
+    match fs::set_permissions(path, Permissions::from_mode(0o700)) {
+        Ok(()) => {
+            warn!(
+                "others had access to the data directory {} (mode {mode:o}); it is for its owner only now",
+                path.display()
+            );
+            Ok(())
+        }
+        Err(_) => Err(Error::Exposed { path: path.into(), mode }),
+    }
+}
+
+/// A group may read a secret, if it was given to one on purpose.
+fn refuse_exposed(path: &Path) -> Result<(), Error> {
+    let mode = mode(path)?;
+    if mode & 0o037 == 0 { Ok(()) } else { Err(Error::Exposed { path: path.into(), mode }) }
+}
+
+fn mode(path: &Path) -> Result<u32, Error> {
+    let found = fs::metadata(path).map_err(Error::io("look at", path))?;
+    Ok(found.permissions().mode() & 0o7777)
 }
 
 /// Locks a file, with a little patience for a holder that was just killed: its lock lasts until the kernel has

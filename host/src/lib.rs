@@ -14,6 +14,7 @@ pub mod outbound;
 pub mod plugin;
 pub mod postgres;
 pub mod rest;
+pub mod shares;
 pub mod shutdown;
 pub mod storage;
 pub mod telemetry;

@@ -1,17 +1,41 @@
-//! Reads the command line, starts the log and the server, and waits to be told to stop.
+//! `elita serve` starts the log and the server, and waits to be told to stop. Everything else is the client's.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use elita::boot::Server;
 use elita::config::{Cli, Commands, Settings};
-use elita::plugin::compile_if_told;
-use elita::{shutdown, telemetry};
+use elita::{plugin, shutdown, telemetry};
+use elita_cli::{Checked, Host};
+use serde_json::json;
 
 fn main() -> ExitCode {
-    if let Some(ended) = compile_if_told(std::env::args_os()) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(ended) = plugin::compile_if_told(arguments.iter().cloned()) {
         return ended;
     }
-    let Cli { command: Commands::Serve(settings) } = match Cli::read(std::env::args_os()) {
+    if arguments.get(1).is_some_and(|command| command == "serve") {
+        return server(arguments);
+    }
+    elita_cli::run(arguments, Host { serve: Cli::serve(), check })
+}
+
+/// What a server with the limits of the environment would say of a plugin's file.
+fn check(bytes: &[u8]) -> Result<Checked, String> {
+    let Cli { command: Commands::Serve(settings) } =
+        Cli::read(["elita", "serve"].map(OsString::from)).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let looked = runtime.block_on(plugin::look_at(bytes, settings.limits))?;
+    Ok(Checked {
+        digest: looked.digest.to_string(),
+        actions: json!(looked.registration.actions),
+        hooks: json!(looked.registration.hooks),
+        imports: looked.imports,
+    })
+}
+
+fn server(arguments: Vec<OsString>) -> ExitCode {
+    let Cli { command: Commands::Serve(settings) } = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };

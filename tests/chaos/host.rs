@@ -16,7 +16,7 @@ use super::project_root;
 use super::random::Random;
 
 /// The administrator's password.
-pub(crate) const PASSWORD: &str = "chaos";
+pub(crate) const PASSWORD: &str = "only for chaos";
 /// How long a server may take until it answers, or until it has stopped.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -19,7 +19,7 @@ const TABLE: &str = "
     about.root             200   200   200    200    200
     health.live            200   200   200    200    200
     health.ready           200   200   200    200    200
-    openapi.get            401   200   200    200    200
+    openapi.get            200   200   200    200    200
 
     applications.list      401   200   200    200    200
     applications.create    401   403   201    403    403
@@ -35,6 +35,7 @@ const TABLE: &str = "
     builds.get             401   200   200    403    403
     builds.update          401   403   200    403    403
     builds.delete          401   403   204    403    403
+    builds.files           401   200   200    403    403
     builds.package         401   404   404    403    403
     builds.upload          401   403   202    403    403
     builds.upload-file     401   403   202    403    403
@@ -112,8 +113,8 @@ const TABLE: &str = "
     tokens.get             401   404   404    404    200
     tokens.delete          401   404   404    404    204
 
-    plugins.list           401   403   403    403    200
-    plugins.get            401   403   403    403    200
+    plugins.list           401   200   200    200    200
+    plugins.get            401   200   200    404    200
     audit.list             401   403   403    403    200
 ";
 
@@ -273,7 +274,7 @@ fn permissions(caller: &str) -> Value {
 }
 
 /// One of every kind, called `name`, with the path that makes it.
-fn everything(name: &str) -> Vec<(&'static str, Value)> {
+pub(crate) fn everything(name: &str) -> Vec<(&'static str, Value)> {
     vec![
         ("/app/hostile/builds", json!({ "build_name": name })),
         ("/app/hostile/builds", json!({ "build_name": format!("{name}-builds.upload") })),
@@ -289,11 +290,11 @@ fn everything(name: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn repo(name: &str) -> Value {
+pub(crate) fn repo(name: &str) -> Value {
     json!({ "name": name, "existing": true, "uri": "https://git.example/shop.git" })
 }
 
-fn gitdeploy(name: &str) -> Value {
+pub(crate) fn gitdeploy(name: &str) -> Value {
     let location = json!({ "path": format!("/srv/{name}"), "gitrepo": "base", "default_branch": "master" });
     json!({ "name": name, "package": "master", "location": location })
 }
@@ -307,7 +308,7 @@ fn credentials(username: &str) -> Value {
 }
 
 /// The query and the body of a request that only a missing permission can keep from being done.
-fn arguments(operation: &str, caller: &str) -> (String, Option<Value>) {
+pub(crate) fn arguments(operation: &str, caller: &str) -> (String, Option<Value>) {
     let (noun, verb) = operation.split_once('.').unwrap();
     let path = match noun {
         "applications" => "/app",

@@ -18,7 +18,7 @@ async fn a_build_is_created_and_shown() {
       "stored": false,
       "master_file": null,
       "packages": {},
-      "files": [],
+      "file_count": 0,
       "attributes": {
         "branch": "master",
         "commit": 7
@@ -49,6 +49,80 @@ async fn builds_are_listed_by_name_page_by_page() {
     assert_eq!((first.items("build_name"), &first.body["next"]), (vec!["1", "2"], &json!("2")));
     let last = host.client.get("/app/shop/builds?limit=2&after=2").await;
     assert_eq!((last.items("build_name"), &last.body["next"]), (vec!["3"], &Value::Null));
+}
+
+#[tokio::test]
+async fn the_newest_builds_come_first_if_that_is_asked_for() {
+    let host = with_shop().await;
+    for name in ["1.10", "1.9", "1.11"] {
+        host.client.post("/app/shop/builds", &json!({ "build_name": name })).await;
+    }
+    let stored = "update builds set stored = true where name <> '1.9'";
+    sqlx::query(stored).execute(&mut host.database.connect().await).await.unwrap();
+    let path = "/app/shop/builds?order=-created&limit=2";
+    let first = host.client.get(path).await;
+    assert_eq!(first.items("build_name"), ["1.11", "1.9"], "{first}");
+    let next = first.header("link").strip_prefix('<').unwrap().split('>').next().unwrap().to_owned();
+    let last = host.client.get(&next).await;
+    assert_eq!((last.items("build_name"), &last.body["next"]), (vec!["1.10"], &Value::Null), "{last}");
+    for (query, expected) in [
+        ("stored=true&order=-created", vec!["1.11", "1.10"]),
+        ("stored=true", vec!["1.10", "1.11"]),
+        ("stored=false", vec!["1.9"]),
+        ("order=name", vec!["1.10", "1.11", "1.9"]),
+    ] {
+        let listed = host.client.get(&format!("/app/shop/builds?{query}")).await;
+        assert_eq!(listed.items("build_name"), expected, "{query}");
+    }
+    for query in ["order=created", "order=-created&after=1", "order=-created&after=x.1"] {
+        let refused = host.client.get(&format!("/app/shop/builds?{query}")).await;
+        assert_eq!((refused.status, &refused.body["code"]), (422, &json!("invalid")), "{query}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_paths_of_a_build_are_listed_page_by_page() {
+    let host = with_shop().await;
+    host.client.post("/app/shop/builds", &json!({ "build_name": "1" })).await;
+    let many = "insert into build_files (application, build, part, last_path, paths)
+        select 'shop', '1', part, max(path), array_agg(path order by path) from (
+            select (n - 1) / 1000 as part, 'web/' || lpad(n::text, 6, '0') || case when n % 25000 = 0 then '.html' else '.js' end
+                as path
+            from generate_series(1, 50500) n
+        ) as paths group by part";
+    sqlx::query(many).execute(&mut host.database.connect().await).await.unwrap();
+
+    let first = host.client.get("/app/shop/builds/1/files?limit=2").await;
+    let expected = json!({ "items": ["web/000001.js", "web/000002.js"], "next": "web/000002.js" });
+    assert_eq!(first.body, expected, "{first}");
+    let across = host.client.get("/app/shop/builds/1/files?limit=3&after=web/000999.js").await;
+    assert_eq!(across.body["items"], json!(["web/001000.js", "web/001001.js", "web/001002.js"]), "{across}");
+    assert_eq!(
+        host.client.get("/app/shop/builds/1/files?after=web/050500.js").await.body,
+        json!({ "items": [], "next": null })
+    );
+
+    // A glob that matches little: no page looks at all of them, and none is left out.
+    let (mut found, mut pages, mut path) = (Vec::new(), 0, "/app/shop/builds/1/files?glob=**/*.html".to_owned());
+    loop {
+        let page = host.client.get(&path).await;
+        assert_eq!(page.status, 200, "{page}");
+        found.extend(page.body["items"].as_array().unwrap().iter().cloned());
+        pages += 1;
+        let Some(next) = page.body["next"].as_str() else { break };
+        path = format!("/app/shop/builds/1/files?glob=**/*.html&after={next}");
+    }
+    assert_eq!((found, pages), (vec![json!("web/025000.html"), json!("web/050000.html")], 3));
+    let directory = host.client.get("/app/shop/builds/1/files?glob=*.js").await;
+    assert_eq!(directory.body["items"], json!([]), "a star stays within a directory");
+    for glob in ["%5B", "%7Ba".to_owned().as_str(), &"*".repeat(513)] {
+        let refused = host.client.get(&format!("/app/shop/builds/1/files?glob={glob}")).await;
+        assert_eq!(refused.fault(), (422, "glob"), "{refused}");
+    }
+    assert_eq!(host.client.get("/app/shop/builds/none/files").await.status, 404);
+    assert_eq!(host.client.delete("/app/shop/builds/1").await.status, 204);
+    host.client.post("/app/shop/builds", &json!({ "build_name": "1" })).await;
+    assert_eq!(host.client.get("/app/shop/builds/1/files").await.body["items"], json!([]), "they went with it");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use elita::data_dir::DataDir;
-use elita::datasvc::DataSvc;
+use elita::datasvc::{DataSvc, TokenTerms};
 use elita::postgres::Embedded;
 use reqwest::Method;
 use serde_json::json;
@@ -29,8 +29,8 @@ const OF_EACH: u64 = 10;
 /// The most bytes of the write-ahead log that a job may take, alone and among many.
 const WAL_BYTES_ALONE: u64 = 1_500;
 const WAL_BYTES_AT_ONCE: u64 = 2_100;
-/// What a list of jobs takes: its query, in a transaction with a setting of its own.
-const LIST_STATEMENTS: u64 = 4;
+/// What a list of jobs takes: which there are, and their documents.
+const LIST_STATEMENTS: u64 = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_takes_two_commits_and_many_share_theirs() {
@@ -159,7 +159,11 @@ impl Metered {
         let postgres = Embedded::start(&DataDir::open(directory.path()).unwrap()).await.unwrap();
         let svc = DataSvc::connect(postgres.url(), 1).await.unwrap();
         svc.ensure_administrator(PASSWORD).await.unwrap();
-        let token = svc.log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), None, None).await.unwrap().token;
+        let token = svc
+            .log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), TokenTerms::default())
+            .await
+            .unwrap()
+            .token;
         svc.close().await;
         let mut connection = PgConnection::connect(postgres.url()).await.unwrap();
         // Nothing is to be counted that depends on the time.

@@ -153,7 +153,7 @@ async fn a_patch_that_is_none_is_refused() {
         let refused = send_patch(&host, "application/json-patch+json", body).await;
         assert_eq!(refused.fault(), (422, pointer), "{body}: {refused}");
     }
-    for none in ["7", "\"7", "\"7\" \"8\"", "W/7", "\"7\", 8"] {
+    for none in ["", "7", "\"7", "\"7\" \"8\"", "W/7", "\"7\", 8"] {
         let refused = host.client.patch_if(BUILD, none, &json!({})).await;
         assert_eq!(refused.status, 400, "{none}: {refused}");
     }
@@ -252,7 +252,12 @@ async fn every_noun_is_created_read_listed_changed_and_removed() {
             json!({ "packages": rules }),
             json!({ "packages": { "web": { "prefix": "a/" } } }),
         ),
-        ("/app/a/gitrepos", "name", json!({ "existing": true, "uri": "/srv/a.git" }), json!({ "uri": "/srv/b.git" })),
+        (
+            "/app/a/gitrepos",
+            "name",
+            json!({ "existing": true, "uri": "https://git.example.com/a.git" }),
+            json!({ "uri": "https://git.example.com/b.git" }),
+        ),
         (
             "/app/a/gitdeploys",
             "name",

@@ -34,7 +34,8 @@ pub(crate) async fn exercised_by(file: PathBuf) -> (TestHost, Value) {
 
 /// What the plugin may only look at.
 async fn prepare(host: &TestHost) {
-    let provider = json!({ "name": "exercise-hub", "type": "github", "attributes": { "team": "red" } });
+    let provider = json!({ "name": "exercise-hub", "type": "github", "base_url": "https://git.example.com",
+        "attributes": { "team": "red" } });
     let reply = host.client.post("/global/gitproviders", &provider).await;
     assert_eq!(reply.status, 201, "{reply}");
 }

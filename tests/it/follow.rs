@@ -33,8 +33,10 @@ impl Events {
         let address = host.client.base().strip_prefix("http://").unwrap();
         let (read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
         let last_id = last_id.map_or_else(String::new, |id| format!("last-event-id: {id}\r\n"));
+        // A job's id, or what comes behind `/job/`.
+        let job = if job.contains('/') { job.to_owned() } else { format!("{job}/data") };
         let request = format!(
-            "GET /job/{job}/data HTTP/1.1\r\nhost: elita\r\nauthorization: Bearer {token}\r\n\
+            "GET /job/{job} HTTP/1.1\r\nhost: elita\r\nauthorization: Bearer {token}\r\n\
              accept: text/event-stream\r\n{last_id}\r\n"
         );
         write.write_all(request.as_bytes()).await.unwrap();
@@ -111,6 +113,32 @@ async fn a_stream_goes_on_where_another_one_ended_on_any_host() {
         last += 1;
     }
     assert_eq!(host.ended_job(&id).await["job_data"].as_array().unwrap().len() as i64, last);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_to_go_on_beyond_the_log_is_told_so() {
+    let host = start(Setup::default()).await;
+    let id = host.run_action("hostile", "Fail", "").await["job_id"].as_str().unwrap().to_owned();
+    let request = |last: &str| {
+        let request = host.client.request(reqwest::Method::GET, &format!("/job/{id}/data"));
+        request.header("Accept", "text/event-stream").header("Last-Event-ID", last)
+    };
+    let beyond = host.client.send(request("2")).await;
+    assert_eq!((beyond.status, &beyond.body["code"]), (422, &json!("invalid")), "{beyond}");
+    assert!(beyond.body["detail"].as_str().unwrap().contains("no entry 2; its last one so far is 1"), "{beyond}");
+    assert_eq!(request("1").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_stream_begins_near_the_end_if_that_is_asked_for() {
+    let host = TestHost::with_plugins(&["widgets"]).await;
+    host.create_application("my_application").await;
+    let job = host.run_action("my_application", "DeleteWidgets", "testing=true&count=1").await;
+    let mut events = Events::of(&host, &format!("{}/data?tail=1", job["job_id"].as_str().unwrap()), None).await;
+    assert_eq!(events.next().await.unwrap().id, Some(3));
+    assert_eq!(events.next().await.unwrap().kind, "end");
+    let mut events = Events::of(&host, &format!("{}/data?tail=0", job["job_id"].as_str().unwrap()), None).await;
+    assert_eq!(events.next().await.unwrap().kind, "end");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, TestHost};
+use crate::harness::{Client, Reply, Setup, TestHost};
 
 const REPOS: &str = "/app/shop/gitrepos";
 const SITE: &str = "/app/shop/gitrepos/site";
@@ -74,7 +74,7 @@ async fn git_repositories_are_listed_by_name_page_by_page() {
 async fn a_git_repository_that_is_there_is_not_overwritten() {
     let host = with_shop().await;
     let first = create(&host, "site").await;
-    let other = json!({ "name": "site", "existing": true, "uri": "/srv/git/other.git" });
+    let other = json!({ "name": "site", "existing": true, "uri": "https://git.example.com/other.git" });
     let second = host.client.post(REPOS, &other).await;
     assert_eq!((second.status, &second.body["code"]), (409, &json!("already-exists")), "{second}");
     assert_eq!(host.client.get(SITE).await.body, first.body);
@@ -85,10 +85,10 @@ async fn applications_have_git_repositories_of_their_own() {
     let host = with_shop().await;
     host.create_application("blog").await;
     create(&host, "site").await;
-    let new = json!({ "name": "site", "existing": true, "uri": "/srv/git/blog.git" });
+    let new = json!({ "name": "site", "existing": true, "uri": "https://git.example.com/blog.git" });
     assert_eq!(host.client.post("/app/blog/gitrepos", &new).await.status, 201);
     assert_eq!(host.client.get(SITE).await.body["uri"], URI);
-    assert_eq!(host.client.get("/app/blog/gitrepos/site").await.body["uri"], "/srv/git/blog.git");
+    assert_eq!(host.client.get("/app/blog/gitrepos/site").await.body["uri"], "https://git.example.com/blog.git");
 }
 
 #[tokio::test]
@@ -148,12 +148,89 @@ async fn a_secret_in_a_uri_is_refused_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_repository_is_where_its_git_provider_is() {
+    let host = Setup::default().flag("--git-hosts", "git.internal:22,10.0.0.5:3000").start().await;
+    host.create_application("shop").await;
+    for provider in [
+        json!({ "name": "tea", "type": "gitea", "base_url": "https://git.example.com/gitea" }),
+        json!({ "name": "inside", "type": "gitea", "base_url": "http://10.0.0.5:3000" }),
+        json!({ "name": "github", "type": "github" }),
+        json!({ "name": "own", "type": "local" }),
+    ] {
+        let made = host.client.post("/global/gitproviders", &provider).await;
+        assert_eq!(made.status, 201, "{made}");
+    }
+    let outside = json!({ "name": "other", "type": "gitea", "base_url": "http://10.0.0.6:3000" });
+    assert_eq!(host.client.post("/global/gitproviders", &outside).await.fault(), (422, "/base_url"));
+    let writer = host.guest(&json!({ "apps": { "shop": "read/write" } })).await;
+    let take_in = async |client: &Client, provider: &str, uri: &str| {
+        let provider = Some(provider).filter(|name| !name.is_empty());
+        let new = json!({ "name": "site", "existing": true, "uri": uri, "gitprovider": provider });
+        let reply = client.post(REPOS, &new).await;
+        client.delete(SITE).await;
+        reply
+    };
+    for (provider, uri) in [
+        ("tea", "https://git.example.com/gitea/shop/site.git"),
+        ("tea", "git@git.example.com:shop/site.git"),
+        ("inside", "http://10.0.0.5:3000/shop/site.git"),
+        ("github", "https://github.com/shop/site.git"),
+        ("", "git@git.internal:site.git"),
+        ("", "https://anywhere.example/site.git"),
+    ] {
+        let reply = take_in(&writer, provider, uri).await;
+        assert_eq!(reply.status, 201, "{provider} {uri}: {reply}");
+    }
+    for (provider, uri) in [
+        ("tea", "https://git.example.com/gitea2/site.git"),
+        ("tea", "http://git.example.com/gitea/site.git"),
+        ("tea", "https://git.example.org/gitea/site.git"),
+        ("tea", "git@evil.example:shop/site.git"),
+        ("tea", "/srv/git/site.git"),
+        ("github", "https://github.com.evil.example/shop/site.git"),
+        ("own", "https://git.example.com/site.git"),
+        ("", "file:///etc"),
+        ("", "/etc"),
+        ("", "http://169.254.169.254/latest/meta-data"),
+        ("", "http://0x7f.1/site.git"),
+        ("", "https://localhost/site.git"),
+        ("", "ssh://git@[::1]/site.git"),
+        ("", "git@10.0.0.5:site.git"),
+        ("", "git@[fe80::1]:site.git"),
+    ] {
+        let reply = take_in(&host.client, provider, uri).await;
+        assert_eq!(reply.fault(), (422, "/uri"), "{provider} {uri}: {reply}");
+    }
+    // A path on this machine is for those who manage it.
+    assert_eq!(take_in(&writer, "own", "/srv/git/site.git").await.status, 403);
+    assert_eq!(take_in(&host.client, "own", "/srv/git/site.git").await.status, 201);
+}
+
+#[tokio::test]
+async fn a_keypair_is_not_led_elsewhere_by_who_may_not_use_it() {
+    let host = with_shop().await;
+    let made = host.client.post("/global/keypairs", &json!({ "name": "deploy", "generate": true })).await;
+    assert_eq!(made.status, 201, "{made}");
+    let new = json!({ "name": "site", "existing": true, "uri": URI, "keypair": "deploy" });
+    assert_eq!(host.client.post(REPOS, &new).await.status, 201);
+    let writer = host.guest(&json!({ "apps": { "shop": "read/write" } })).await;
+    let elsewhere = json!({ "uri": "git@evil.example:shop/site.git" });
+    let refused = writer.patch(SITE, &elsewhere).await;
+    assert_eq!((refused.status, &refused.body["code"]), (403, &json!("denied")), "{refused}");
+    assert_eq!(host.client.get(SITE).await.body["uri"], URI);
+    assert_eq!(writer.patch(SITE, &json!({ "attributes": { "a": 1 } })).await.status, 200);
+    let without = json!({ "uri": "git@other.example:shop/site.git", "keypair": null });
+    assert_eq!(writer.patch(SITE, &without).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_git_repository_is_changed_by_either_kind_of_patch() {
     let host = with_shop().await;
     let before = create(&host, "site").await;
-    let merge = json!({ "uri": "/srv/git/site.git", "gitprovider": "hub", "attributes": { "team": "red" } });
+    let merge =
+        json!({ "uri": "https://git.example.com/site.git", "gitprovider": "hub", "attributes": { "team": "red" } });
     let merged = host.client.patch(SITE, &merge).await;
-    assert_eq!((merged.status, &merged.body["uri"]), (200, &json!("/srv/git/site.git")), "{merged}");
+    assert_eq!((merged.status, &merged.body["uri"]), (200, &json!("https://git.example.com/site.git")), "{merged}");
     assert_eq!((&merged.body["gitprovider"], &merged.body["attributes"]), (&json!("hub"), &json!({ "team": "red" })));
     assert_ne!(merged.header("etag"), before.header("etag"));
     let operations = json!([
@@ -277,7 +354,8 @@ async fn git_repositories_go_with_their_application() {
 async fn with_shop() -> TestHost {
     let host = TestHost::start().await;
     host.create_application("shop").await;
-    let hub = host.client.post("/global/gitproviders", &json!({ "name": "hub", "type": "github" })).await;
+    let hub = json!({ "name": "hub", "type": "gitea", "base_url": "https://git.example.com" });
+    let hub = host.client.post("/global/gitproviders", &hub).await;
     assert_eq!(hub.status, 201, "{hub}");
     host
 }

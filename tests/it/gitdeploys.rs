@@ -395,7 +395,7 @@ async fn with_site() -> TestHost {
     let host = TestHost::start().await;
     host.create_application("shop").await;
     for name in ["site", "other"] {
-        let new = json!({ "name": name, "existing": true, "uri": format!("/srv/git/{name}.git") });
+        let new = json!({ "name": name, "existing": true, "uri": format!("https://git.example.com/{name}.git") });
         let repo = host.client.post("/app/shop/gitrepos", &new).await;
         assert_eq!(repo.status, 201, "{repo}");
     }

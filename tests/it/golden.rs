@@ -55,6 +55,10 @@ async fn every_function_of_0_1_0_can_still_be_called() {
     let answers = job["result"].as_object().unwrap();
     let called: BTreeSet<_> = answers.keys().cloned().collect();
     assert_eq!(called, imported_functions(&project_root().join("tests/golden/0.1.0/wit")));
-    let failed: Vec<_> = answers.iter().filter(|(_, answer)| !answer["error"].is_null()).collect();
-    assert!(failed.is_empty(), "{failed:#?}");
+    let failed = answers.iter().filter(|(_, answer)| !answer["error"].is_null());
+    let failed: Vec<_> =
+        failed.map(|(call, answer)| (call.as_str(), answer["error"]["code"].as_str().unwrap())).collect();
+    // It says what its server is reached by, which is for people to say by now.
+    let refused = [("servers.create", "denied"), ("servers.get", "not-found"), ("servers.update", "not-found")];
+    assert_eq!(BTreeSet::from_iter(failed), BTreeSet::from(refused), "{answers:#?}");
 }

@@ -408,7 +408,7 @@ async fn with_gitdeploys() -> TestHost {
     let host = TestHost::start().await;
     host.create_application("shop").await;
     for repo in ["site", "data"] {
-        let new = json!({ "name": repo, "existing": true, "uri": format!("/srv/git/{repo}.git") });
+        let new = json!({ "name": repo, "existing": true, "uri": format!("https://git.example.com/{repo}.git") });
         let reply = host.client.post("/app/shop/gitrepos", &new).await;
         assert_eq!(reply.status, 201, "{reply}");
     }

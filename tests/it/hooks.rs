@@ -135,6 +135,23 @@ async fn a_hook_that_sleeps_is_stopped_at_its_time_limit() {
 }
 
 #[tokio::test]
+async fn a_hook_whose_server_dies_does_not_run_again() {
+    let stopped = with_application(Setup::default().plugin("hostile", hostile())).await.stop().await;
+    let mut program = stopped.start_program();
+    let (_, client) = program.ready(&stopped.database.token).await;
+    let job = begin_by(&client, "follow-link").await;
+    waiting_view_of(&stopped.storage_dir(), &client, &job).await;
+    program.signal(Signal::KILL);
+    program.ended().await;
+    let host = stopped.start().await;
+    let job = host.ended_job(&job).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(fired(&job, "hostile")["error"]["code"], "interrupted", "{job:#}");
+    let entries = job["job_data"].as_array().unwrap();
+    assert_eq!(entries.iter().filter(|entry| entry["source"] == "hostile").count(), 1, "{job:#}");
+}
+
+#[tokio::test]
 async fn two_gigabytes_are_read_without_more_memory() {
     let setup = Setup::default().plugin("hostile", hostile()).flag("--plugin-cpu-ms", 100_000);
     let stopped = with_application(setup).await.stop().await;
@@ -252,7 +269,8 @@ async fn few_packages_are_open_at_a_time() {
 
 #[tokio::test]
 async fn a_package_is_finished_once_and_not_by_another_job() {
-    let host = with_application(Setup::default().plugin("hostile", hostile())).await;
+    let setup = Setup::default().plugin("hostile", hostile()).plugins(&["misbehave"]);
+    let host = with_application(setup).await;
     let job = upload(&host, "again").await;
     let result = &fired(&job, "hostile")["result"];
     assert_json_snapshot!(result, { ".started" => "[id]" }, @r#"
@@ -265,7 +283,7 @@ async fn a_package_is_finished_once_and_not_by_another_job() {
       "write after that": "conflict"
     }
     "#);
-    let added = json!({ "add": "conflict", "read": "ok" });
+    let added = json!({ "add": "conflict", "read": zip("a", b"b").len() });
     let started = host.ended_job(result["started"].as_str().unwrap()).await;
     assert_eq!(started["result"], added, "{started:#}");
     let later = host.run_action(APPLICATION, "AddPackage", "build=again").await;
@@ -312,8 +330,8 @@ async fn a_plugin_adds_a_manifest_of_digests() {
     [
       {
         "path": "web/index.html",
-        "size_bytes": 5,
-        "sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+        "sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        "size_bytes": 5
       }
     ]
     "#);

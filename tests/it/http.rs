@@ -162,6 +162,26 @@ async fn a_body_that_says_it_is_too_long_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn a_reply_that_leaves_a_body_unread_says_that_the_connection_ends() {
+    let host = TestHost::start().await;
+    let token = &host.database.token;
+    let head = |more: &str| format!("POST /app HTTP/1.1\r\nHost: elita\r\nAuth-Token: {token}\r\n{more}\r\n");
+    for (request, status) in [
+        (head(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", MIB + 1)), "413"),
+        ("POST /app HTTP/1.1\r\nHost: elita\r\nContent-Length: 1000000\r\n\r\n".into(), "401"),
+    ] {
+        let reply = exchange(&host.client, request.as_bytes()).await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{reply}");
+        assert!(reply.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{reply}");
+    }
+    // One that was read leaves the connection to the next request.
+    let create = head("Content-Type: application/json\r\nContent-Length: 20\r\n") + r#"{"app_name": "shop"}"#;
+    let get = format!("GET /app HTTP/1.1\r\nHost: elita\r\nAuth-Token: {token}\r\nConnection: close\r\n\r\n");
+    let replies = exchange(&host.client, (create + &get).as_bytes()).await;
+    assert_eq!(replies.matches("HTTP/1.1 20").count(), 2, "{replies}");
+}
+
+#[tokio::test]
 async fn a_body_that_becomes_too_long_is_refused_on_its_way() {
     let host = TestHost::start().await;
     let mut bytes = post_app(&host, "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n").into_bytes();

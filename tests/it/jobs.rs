@@ -14,6 +14,7 @@ async fn a_succeeded_job_says_what_was_asked_and_what_came_of_it() {
     assert_json_snapshot!(job, {
         ".job_id" => "[id]",
         ".result.job" => "[id]",
+        ".host" => "[id]",
         ".plugin.digest" => "[digest]",
         ".created_at" => "[time]",
         ".updated_at" => "[time]",
@@ -28,6 +29,8 @@ async fn a_succeeded_job_says_what_was_asked_and_what_came_of_it() {
       "status": "succeeded",
       "application": "hostile",
       "username": "admin",
+      "parent": null,
+      "rerun_of": null,
       "data": {
         "parameters": [
           [
@@ -41,10 +44,15 @@ async fn a_succeeded_job_says_what_was_asked_and_what_came_of_it() {
         ]
       },
       "attempt": 1,
+      "idempotent": true,
+      "timeout_seconds": 300,
       "plugin": {
         "name": "misbehave",
         "digest": "[digest]"
       },
+      "host": "[id]",
+      "progress": null,
+      "last_seq": 0,
       "result": {
         "action": "Echo",
         "application": "hostile",
@@ -273,8 +281,26 @@ async fn jobs_are_listed_newest_first_page_by_page() {
 async fn a_listed_job_is_the_same_document() {
     let host = hostile_host().await;
     let id = host.run_action("hostile", "Fail", "a=1").await["job_id"].as_str().unwrap().to_owned();
-    let shown = host.client.get(&format!("/job/{id}")).await.body;
-    assert_eq!(host.client.get("/job").await.body, json!({ "items": [shown], "next": null }));
+    let mut shown = host.client.get(&format!("/job/{id}")).await.body;
+    let listed = host.client.get("/job?details=true").await;
+    assert_eq!(listed.body, json!({ "items": [shown], "next": null }));
+    // What may be long is in a list only if it is asked for.
+    for member in ["data", "result"] {
+        assert!(shown.as_object_mut().unwrap().remove(member).is_some(), "{member}: {shown:#}");
+    }
+    for path in ["/job", "/job?details=false"] {
+        assert_eq!(host.client.get(path).await.body, json!({ "items": [shown], "next": null }), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_leaves_out_where_jobs_have_failed() {
+    let host = hostile_host().await;
+    let job = host.run_action("hostile", "Panic", "").await;
+    assert!(job["error"]["trace"].is_array(), "{job:#}");
+    let listed = host.client.get("/job").await.body["items"][0]["error"].clone();
+    assert_eq!((&listed["message"], &listed["trace"]), (&job["error"]["message"], &Value::Null), "{listed:#}");
+    assert_eq!(host.client.get("/job?details=true").await.body["items"][0]["error"], job["error"]);
 }
 
 #[tokio::test]
@@ -288,10 +314,16 @@ async fn jobs_are_filtered() {
     let widgets = host.run_action("my_application", "DeleteWidgets", "testing=true&count=1").await;
     let sleep = host.post_action("hostile", "Sleep", "").await;
     host.running_job(&sleep).await;
+    let newer_kind = "update jobs set job_type = 'deployment' where name = 'DeleteWidgets'";
+    sqlx::query(newer_kind).execute(&mut host.database.connect().await).await.unwrap();
     let [echo_id, fail_id, widgets_id] = [&echo, &fail, &widgets].map(|job| job["job_id"].as_str().unwrap());
     let sleep_id = sleep.as_str();
 
     let since_fail = format!("since={}", fail["created_at"].as_str().unwrap());
+    let until_fail = format!("until={}", fail["created_at"].as_str().unwrap());
+    let suffix = format!("id_suffix={}", &fail_id[28..]);
+    let upper = format!("id_suffix={}", fail_id[24..].to_uppercase());
+    let parent = format!("parent={fail_id}");
     for (filter, expected) in [
         ("", &[sleep_id, widgets_id, fail_id, echo_id][..]),
         ("active=true", &[sleep_id]),
@@ -302,6 +334,29 @@ async fn jobs_are_filtered() {
         ("status=queued", &[]),
         ("status=running&active=false", &[]),
         ("app=hostile", &[sleep_id, fail_id, echo_id]),
+        ("status=failed,running", &[sleep_id, fail_id]),
+        ("status=failed,lost", &[fail_id]),
+        ("status=succeeded,failed", &[widgets_id, fail_id, echo_id]),
+        ("status=failed,running&active=true", &[sleep_id]),
+        ("status=failed&name=Echo", &[]),
+        ("status=failed,running&app=hostile", &[sleep_id, fail_id]),
+        ("status=failed&app=my_application", &[]),
+        ("app=hostile,my_application", &[sleep_id, widgets_id, fail_id, echo_id]),
+        ("app=hostile,my_application&status=succeeded", &[widgets_id, echo_id]),
+        ("type=action", &[sleep_id, fail_id, echo_id]),
+        ("type=deployment", &[widgets_id]),
+        ("type=upload,deployment", &[widgets_id]),
+        ("type=action,deployment&app=my_application", &[widgets_id]),
+        ("plugin=widgets", &[widgets_id]),
+        ("plugin=misbehave&status=failed", &[fail_id]),
+        ("username=admin", &[sleep_id, widgets_id, fail_id, echo_id]),
+        ("username=admin&app=my_application", &[widgets_id]),
+        ("username=nobody", &[]),
+        (&until_fail, &[echo_id]),
+        (&suffix, &[fail_id]),
+        (&upper, &[fail_id]),
+        ("id_suffix=00000000", &[]),
+        (&parent, &[]),
         ("app=empty", &[]),
         ("app=nowhere", &[]),
         ("name=Fail", &[fail_id]),
@@ -323,6 +378,13 @@ async fn a_filter_that_cannot_be_right_is_refused() {
         ("active=perhaps", "active", 422),
         ("status=sleeping", "status", 422),
         ("app=_global", "app", 422),
+        ("app=hostile,,other", "app", 422),
+        ("status=failed,", "status", 422),
+        ("id_suffix=x", "id_suffix", 422),
+        ("id_suffix=12345%25", "id_suffix", 422),
+        ("parent=1", "parent", 422),
+        ("until=tomorrow", "until", 422),
+        ("details=perhaps", "details", 422),
         ("since=yesterday", "since", 422),
         ("after=nothing", "after", 422),
         ("limit=0", "limit", 422),
@@ -339,10 +401,186 @@ async fn a_filter_that_cannot_be_right_is_refused() {
 async fn a_part_of_a_log_that_cannot_be_is_refused() {
     let host = hostile_host().await;
     let id = host.run_action("hostile", "Noop", "").await["job_id"].as_str().unwrap().to_owned();
-    for (query, name) in [("after=x", "after"), ("after=1.5", "after"), ("limit=0", "limit"), ("limit=1001", "limit")] {
+    for (query, name) in [
+        ("after=x", "after"),
+        ("after=1.5", "after"),
+        ("after=-1", "after"),
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("before=0", "before"),
+        ("before=1&wait=1", "wait"),
+        ("tail=1001", "tail"),
+        ("tail=-1", "tail"),
+        // It is the number of an entry in another log.
+        ("after=1", "after"),
+        ("after=1&wait=1", "after"),
+    ] {
         let reply = host.client.get(&format!("/job/{id}/data?{query}")).await;
         assert_eq!((reply.status, &reply.body["errors"][0]["parameter"]), (422, &json!(name)), "{query}: {reply}");
     }
+}
+
+#[tokio::test]
+async fn a_log_is_read_from_its_end_on_and_backwards() {
+    let host = TestHost::with_plugins(&["widgets"]).await;
+    host.create_application("my_application").await;
+    let job = host.run_action("my_application", "DeleteWidgets", "testing=true&count=3").await;
+    assert_eq!(job["last_seq"], 3, "{job:#}");
+    let path = format!("/job/{}/data", job["job_id"].as_str().unwrap());
+    for (query, expected, next) in [
+        ("tail=1", &[3][..], json!(null)),
+        ("tail=2", &[2, 3], json!(null)),
+        ("tail=1000", &[1, 2, 3], json!(null)),
+        ("tail=0", &[], json!(null)),
+        ("tail=2&limit=1", &[2], json!(2)),
+        ("before=3", &[1, 2], json!(2)),
+        ("before=3&limit=1", &[2], json!(2)),
+        ("before=1", &[], json!(null)),
+        ("before=99&limit=2", &[2, 3], json!(null)),
+    ] {
+        let reply = host.client.get(&format!("{path}?{query}")).await;
+        let numbers: Vec<_> =
+            reply.body["items"].as_array().unwrap().iter().map(|it| it["seq"].as_i64().unwrap()).collect();
+        assert_eq!((numbers.as_slice(), &reply.body["next"]), (expected, &next), "{query}: {reply}");
+    }
+    let both = host.client.get(&format!("{path}?tail=1&after=1")).await;
+    assert_eq!((both.status, &both.body["code"]), (400, &json!("malformed")), "{both}");
+}
+
+#[tokio::test]
+async fn entries_before_one_that_are_long_are_the_last_ones() {
+    let host = hostile_host().await;
+    let job = host.run_action("hostile", "Noop", "").await;
+    let id = job["job_id"].as_str().unwrap();
+    let entries = sqlx::query(
+        "insert into job_entries (job_id, seq, source, data)
+         select $1, number, 'misbehave', to_json(repeat('x', 65000)) from generate_series(1, 100) as number",
+    );
+    entries.bind(id.parse::<Uuid>().unwrap()).execute(&mut host.database.connect().await).await.unwrap();
+    let (mut read, mut before) = (0, 101);
+    while before > 1 {
+        let page = host.client.get(&format!("/job/{id}/data?limit=1000&before={before}")).await;
+        let items = page.body["items"].as_array().unwrap();
+        assert_eq!(items.last().unwrap()["seq"], before - 1, "{} entries", items.len());
+        assert!(page.body.to_string().len() < 6 * 1024 * 1024);
+        read += items.len();
+        before = items[0]["seq"].as_i64().unwrap();
+    }
+    assert_eq!(read, 100);
+}
+
+#[tokio::test]
+async fn the_progress_of_jobs_is_in_their_documents_and_in_lists() {
+    let host = TestHost::with_plugins(&["widgets", "misbehave"]).await;
+    host.create_application("my_application").await;
+    host.create_application("hostile").await;
+    let job = host.run_action("my_application", "DeleteWidgets", "testing=true&count=3").await;
+    let at = &job["job_data"][2]["at"];
+    let progress = json!({ "percent": 100, "status": "finished", "seq": 3, "at": at });
+    assert_eq!(job["progress"], progress, "{job:#}");
+    let other = host.run_action("hostile", "Fail", "").await;
+    assert_eq!((&other["progress"], &other["last_seq"]), (&Value::Null, &json!(1)), "{other:#}");
+    let listed = host.client.get("/job").await.body;
+    assert_eq!((&listed["items"][0]["progress"], &listed["items"][1]["progress"]), (&Value::Null, &progress));
+    assert_eq!((&listed["items"][0]["last_seq"], &listed["items"][1]["last_seq"]), (&json!(1), &json!(3)));
+}
+
+#[tokio::test]
+async fn a_job_says_which_one_it_runs_again() {
+    let host = hostile_host().await;
+    let first = host.run_action("hostile", "Fail", "").await;
+    let first = first["job_id"].as_str().unwrap();
+    let again = |action: &str, of: &str| {
+        host.client.request(Method::POST, &format!("/app/hostile/actions/{action}")).header("Rerun-Of", of)
+    };
+    let reply = host.client.send(again("Fail", first)).await;
+    assert_eq!(reply.status, 202, "{reply}");
+    let job = host.ended_job(reply.body["job_id"].as_str().unwrap()).await;
+    assert_eq!(job["rerun_of"], first, "{job:#}");
+    let missing = "01990000-0000-7000-8000-000000000000";
+    for (request, status) in [(again("Noop", first), 422), (again("Fail", missing), 404), (again("Fail", "x"), 400)] {
+        let reply = host.client.send(request).await;
+        assert_eq!(reply.status, status, "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_are_counted_by_their_state_under_the_other_filters() {
+    let host = hostile_host().await;
+    host.create_application("quiet").await;
+    host.run_action("hostile", "Noop", "").await;
+    host.run_action("hostile", "Fail", "").await;
+    host.run_action("hostile", "Fail", "").await;
+    let none = json!({ "queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0, "lost": 0 });
+    let mut all = none.clone();
+    (all["succeeded"], all["failed"]) = (json!(1), json!(2));
+    for (query, expected) in [
+        ("counts=true", &all),
+        ("counts=true&limit=1&status=failed", &all),
+        ("counts=true&app=hostile", &all),
+        ("counts=true&app=quiet", &none),
+    ] {
+        let reply = host.client.get(&format!("/job?{query}")).await;
+        assert_eq!(&reply.body["counts"], expected, "{query}: {reply}");
+    }
+    let failed = host.client.get("/job?counts=true&name=Fail").await;
+    assert_eq!((&failed.body["counts"]["failed"], &failed.body["counts"]["succeeded"]), (&json!(2), &json!(0)));
+    assert_eq!(host.client.get("/job").await.body.get("counts"), None);
+}
+
+#[tokio::test]
+async fn rare_jobs_among_many_are_found_page_by_page_and_none_is_left_out() {
+    let host = hostile_host().await;
+    let mut database = host.database.connect().await;
+    // Twenty thousand of sixty applications; the plugin of every thousandth is another one.
+    let many = "insert into applications (name) select 'app' || n from generate_series(1, 60) n";
+    sqlx::query(many).execute(&mut database).await.unwrap();
+    let many = "insert into jobs (id, job_type, name, application, username, status, data, plugin, timeout_ms)
+        select (lpad(to_hex(1700000000000 + n), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
+            'action', 'Do', 'app' || 1 + n % 60, 'ada', 'succeeded', '{}',
+            case when n % 1000 = 7 then 'rare' else 'often' end, 1000
+        from generate_series(1, 20000) n";
+    sqlx::query(many).execute(&mut database).await.unwrap();
+    let reader = user(&host, "reader", &json!({ "apps": { "app*": "read" } })).await;
+    for (client, filter, expected) in [
+        (&host.client, "plugin=rare", 20),
+        (&reader, "plugin=rare", 20),
+        (&reader, "username=ada&plugin=rare", 20),
+        (&reader, "plugin=often&app=app8", 327),
+        (&reader, "", 20000),
+        (&host.client, "app=app8,app9", 668),
+    ] {
+        let (mut found, mut next) = (Vec::new(), format!("/job?limit=1000&{filter}"));
+        loop {
+            let page = client.get(&next).await;
+            assert_eq!(page.status, 200, "{page}");
+            found.extend(ids(&page).into_iter().map(str::to_owned));
+            let Some(cursor) = page.body["next"].as_str() else { break };
+            next = format!("/job?limit=1000&{filter}&after={cursor}");
+        }
+        assert_eq!(found.len(), expected, "{filter}");
+        assert!(found.windows(2).all(|two| two[0] > two[1]), "{filter}: newest first, each once");
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_a_kind_that_a_newer_server_knows_is_left_to_it_and_shown() {
+    let host = hostile_host().await;
+    let newer = "insert into jobs (id, job_type, name, application, data, timeout_ms)
+        values ('01990000-0000-7000-8000-000000000001', 'deployment', '7', 'hostile', '{}', 1000),
+               ('01990000-0000-7000-8000-000000000002', 'upload', '7', 'hostile', '{\"build_name\": 1}', 1000)";
+    sqlx::query(newer).execute(&mut host.database.connect().await).await.unwrap();
+    // What this server knows is not held up by it, also behind it.
+    assert_eq!(host.run_action("hostile", "Noop", "").await["status"], "succeeded");
+    assert_eq!(host.ended_job("01990000-0000-7000-8000-000000000002").await["status"], "failed");
+    let id = "01990000-0000-7000-8000-000000000001";
+    let shown = host.client.get(&format!("/job/{id}")).await;
+    let kind = |job: &Value| (job["job_type"].clone(), job["status"].clone());
+    assert_eq!(kind(&shown.body), (json!("deployment"), json!("queued")), "{shown}");
+    let listed = host.client.get("/job?status=queued").await;
+    assert_eq!((ids(&listed), kind(&listed.body["items"][0])), (vec![id], kind(&shown.body)), "{listed}");
+    assert_eq!(host.client.post_empty(&format!("/job/{id}?cancel=true")).await.status, 202);
+    assert_eq!(host.client.get(&format!("/job/{id}")).await.body["status"], "cancelled");
 }
 
 #[tokio::test]
@@ -427,7 +665,7 @@ async fn a_list_of_long_jobs_is_cut_and_goes_on() {
     let long = "update jobs set result = to_json(repeat('x', 1024 * 1024))";
     sqlx::query(long).execute(&mut host.database.connect().await).await.unwrap();
 
-    for path in ["/job?limit=1000", "/job?app=hostile"] {
+    for path in ["/job?details=true&limit=1000", "/job?details=true&app=hostile"] {
         let (mut found, mut pages, mut next) = (Vec::new(), 0, path.to_owned());
         loop {
             let page = host.client.get(&next).await.body;

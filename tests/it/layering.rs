@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use crate::harness::project_root;
 
 /// What each room may name beside itself. What is not listed here, such as `boot`, may name everything.
-const MAY_NAME: [(&str, &[&str]); 11] = [
-    ("rest", &["work", "engine", "datasvc"]),
+const MAY_NAME: [(&str, &[&str]); 12] = [
+    ("rest", &["work", "engine", "datasvc", "shares"]),
     ("work", &["engine", "plugin", "datasvc", "outbound", "storage"]),
     ("engine", &["datasvc"]),
     ("plugin", &["datasvc", "outbound", "storage"]),
-    ("datasvc", &["outbound"]),
+    ("datasvc", &["outbound", "shares"]),
+    ("shares", &[]),
     ("outbound", &[]),
     ("storage", &[]),
     ("postgres", &["data_dir"]),

@@ -46,6 +46,7 @@ async fn every_operation_has_a_name() {
     audit.list
     builds.create
     builds.delete
+    builds.files
     builds.get
     builds.list
     builds.package
@@ -266,6 +267,7 @@ async fn replies_have_the_members_that_are_declared() {
         ("/job/{id}", &job),
         ("/job/{id}", &format!("{job}?results=true&trace=true")),
         ("/job/{id}/data", &format!("{job}/data")),
+        ("/job", "/job?details=true&counts=true"),
     ] {
         let reply = host.client.get(path).await;
         assert_eq!(reply.status, 200, "{path}: {reply}");
@@ -302,7 +304,7 @@ async fn the_bodies_of_patches_and_the_rules_between_members_are_described() {
             assert!(headers["ETag"].is_object() && headers["Location"].is_object(), "{id}: {replies}");
         }
         assert_eq!(
-            id.ends_with(".list"),
+            id.ends_with(".list") || id == "builds.files",
             replies["200"]["headers"]["Link"].is_object() && id != "jobs.entries",
             "{id}"
         );

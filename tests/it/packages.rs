@@ -130,7 +130,10 @@ async fn a_package_map_makes_packages_of_an_upload() {
     let job = host.ended_job(id(&accepted)).await;
     assert_eq!(job["status"], "succeeded", "{job:#}");
     let build = host.client.get("/app/shop/builds/1").await.body;
-    assert_eq!(build["files"], json!(["LICENSE", "web/css/main.css", "web/index.html"]));
+    assert_eq!((&build["file_count"], &build["files"]), (&json!(3), &json!(null)));
+    let files = host.client.get("/app/shop/builds/1/files").await;
+    let expected = json!({ "items": ["LICENSE", "web/css/main.css", "web/index.html"], "next": null });
+    assert_eq!(files.body, expected, "{files}");
     assert_eq!((&build["packages"], &job["result"]["packages"]), (&job["result"]["packages"], &build["packages"]));
     for (package, paths) in
         [("rest", "LICENSE\nweb/\n"), ("web", "htdocs/css/\nhtdocs/css/main.css\nhtdocs/index.html\n")]

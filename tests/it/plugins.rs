@@ -539,3 +539,51 @@ fn of_wit_version(version: &[u8; 6]) -> Vec<u8> {
     }
     bytes
 }
+
+// Who sees what
+
+#[tokio::test]
+async fn who_may_read_an_application_sees_the_plugins_that_are_for_it() {
+    let host = TestHost::with_plugins(&["widgets", "misbehave"]).await;
+    let reader = host.guest(&json!({ "apps": { "my_application": "read" } })).await;
+    let listed = reader.get("/global/plugins").await;
+    assert_eq!(listed.items("name"), ["widgets"], "{listed}");
+    let whole = host.client.get("/global/plugins/widgets").await.body;
+    let shown = reader.get("/global/plugins/widgets").await.body;
+    assert_eq!(shown, listed.body["items"][0], "{shown:#}");
+    for member in ["name", "state", "version", "digest", "actions", "hooks", "last_error"] {
+        assert_eq!(shown[member], whole[member], "{member}: {shown:#}");
+    }
+    for member in ["imports", "access"] {
+        assert!(whole.get(member).is_some() && shown.get(member).is_none(), "{member}: {shown:#}");
+    }
+    assert_eq!(reader.get("/global/plugins/misbehave").await.status, 404);
+
+    // Why its newest file was refused is for its author, too.
+    let file = host.plugin_dir().join("widgets.wasm");
+    std::fs::write(file.with_extension("new"), "no component").unwrap();
+    std::fs::rename(file.with_extension("new"), file).unwrap();
+    let refused = eventually("the reason", async || {
+        let shown = reader.get("/global/plugins/widgets").await.body;
+        shown["last_error"].is_string().then_some(shown)
+    })
+    .await;
+    assert!(refused["last_error"].as_str().unwrap().contains("no WebAssembly file"), "{refused:#}");
+}
+
+#[tokio::test]
+async fn of_a_plugin_for_several_applications_one_sees_what_is_for_ones_own() {
+    let host = TestHost::with_plugins(&["widgets"]).await;
+    let elsewhere = "insert into plugin_actions (application, name, plugin, description, parameters, idempotent)
+        values ('secret', 'Do', 'widgets', '', '[]', false)";
+    sqlx::query(elsewhere).execute(&mut host.database.connect().await).await.unwrap();
+    let reader = host.guest(&json!({ "apps": { "my_application": "read" } })).await;
+    let applications = |plugin: &Value| {
+        let actions = plugin["actions"].as_array().unwrap().iter();
+        actions.map(|action| action["application"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let shown = host.client.get("/global/plugins/widgets").await.body;
+    assert!(applications(&shown).contains(&"secret".to_owned()), "{shown:#}");
+    let shown = reader.get("/global/plugins/widgets").await.body;
+    assert!(applications(&shown).iter().all(|name| name == "my_application"), "{shown:#}");
+}

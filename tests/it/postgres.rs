@@ -118,6 +118,29 @@ async fn servers_that_start_at_once_on_a_new_database_migrate_it_once() {
     }
 }
 
+/// As root Elita has Postgres run by another user, which others may run things as, too.
+#[tokio::test]
+async fn other_processes_of_the_user_that_runs_the_database_do_not_get_in() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let data_dir = tempfile::tempdir().unwrap();
+    let (_elita, client) = serve(data_dir.path()).await;
+    create_application(&client, "shop").await;
+    let pid_file = std::fs::read_to_string(data_dir.path().join("postgres/cluster/postmaster.pid")).unwrap();
+    let socket = pid_file.lines().nth(4).unwrap();
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(socket).unwrap());
+    let ask = |uid| {
+        let mut psql = std::process::Command::new("psql");
+        psql.args(["-XAt", "-h", socket, "-U", "elita", "elita", "-c", "select name from applications"]);
+        std::os::unix::process::CommandExt::uid(&mut psql, uid).current_dir("/").output().unwrap()
+    };
+    let ours = ask(0);
+    assert_eq!(String::from_utf8_lossy(&ours.stdout), "shop\n", "{ours:?}");
+    let theirs = ask(owner);
+    assert!(!theirs.status.success() && theirs.stdout.is_empty(), "{theirs:?}");
+}
+
 /// The user whom Debian has for what should own nothing.
 const NOBODY: u32 = 65534;
 

@@ -9,7 +9,8 @@ use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::harness::{Client, eventually, project_root, settled_plugin};
+use crate::cli::drawn;
+use crate::harness::{Client, Elita, elita, eventually, project_root, settled_plugin};
 
 #[tokio::test]
 async fn every_command_of_the_readme_works_and_prints_what_it_shows() {
@@ -36,9 +37,12 @@ async fn follow(document: &str) {
             Step::Run { command, shown } => (command, redacted(&shown)),
         };
         eventually(&format!("`{command}` to print what {document} shows"), async || {
-            let output = place.run(&up, &before, &command).await;
-            let printed = redacted(&String::from_utf8(output.stdout).unwrap());
-            (output.status.success() && printed == shown).then_some(())
+            let (printed, success) = place.run(&up, &before, &command).await;
+            let printed = redacted(&printed);
+            if printed != shown {
+                eprintln!("`{command}` prints\n{printed}\nand is to print\n{shown}");
+            }
+            (success && printed == shown).then_some(())
         })
         .await;
         // Where a plugin was put into its place, what comes next is about that.
@@ -46,7 +50,7 @@ async fn follow(document: &str) {
             settled_plugin(&place.client(&up), name.strip_suffix(".wasm").unwrap()).await;
         }
         // What later commands build on: a folder, an environment, a variable.
-        if ["cd ", ". ", "job="].iter().any(|beginning| command.starts_with(beginning)) {
+        if ["cd ", ". ", "export "].iter().any(|beginning| command.starts_with(beginning)) {
             before = format!("{before}{command}\n");
         }
     }
@@ -58,11 +62,12 @@ async fn what_up_proposes_to_try_works_when_it_is_pasted() {
     let place = Place::new();
     let up = Up::start(&place).await;
     let pasted: Vec<_> = up.said.iter().filter_map(|line| line.strip_prefix("    ")).collect();
-    assert!(pasted.len() >= 3, "{:?}", up.said);
+    assert!(pasted.len() >= 5, "{:?}", up.said);
     let output = place.bash(&pasted.join("\n")).await;
     assert!(output.status.success(), "{output:?}");
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.contains(r#""name": "DeleteWidgets""#) && printed.contains(r#""name": "widgets""#), "{printed}");
+    assert!(printed.contains("\tDeleteWidgets\t") && printed.contains("widgets\tactive\t1\t"), "{printed}");
+    assert!(printed.contains(r#""name": "widgets""#), "{printed}");
     up.stop().await;
 }
 
@@ -139,18 +144,33 @@ impl Place {
     }
 
     /// Runs a command as if it were typed in the clone, after `before`. The clone's data directory and port are
-    /// those of this test's server.
-    async fn run(&self, up: &Up, before: &str, command: &str) -> Output {
-        let script = format!("set -e\n{before}{command}\n").replace("../elita/elita-data", "elita-data");
+    /// those of this test's server. What the client prints is what a terminal shows.
+    async fn run(&self, up: &Up, before: &str, command: &str) -> (String, bool) {
+        let script = format!("set -e\n{before}{command}\n");
         let script = script.replace("elita-data", self.data_dir().to_str().unwrap());
-        self.bash(&script.replace("http://127.0.0.1:2718", &up.url)).await
+        let script = script.replace("http://127.0.0.1:2718", &up.url);
+        if command.starts_with("elita ") && !command.contains("plugin-cargo") {
+            let person = Elita::new().with("NO_COLOR", "1").in_folder(&self.directory.path().join("elita"));
+            let variables = as_from_a_shell("bash");
+            let variables =
+                variables.as_std().get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)));
+            let person = variables.fold(person, |person, (name, value)| person.with(name, value));
+            let person = person.with("ELITA_DATA_DIR", self.data_dir().to_str().unwrap());
+            let (seen, code) = person.shell_on_terminal(&["bash", "-c", &script], &[]).await;
+            // Said once in each terminal, and each of these is a new one.
+            let said: Vec<_> = drawn(&seen).lines().map(str::to_owned).collect();
+            let said = said.into_iter().filter(|line| !line.starts_with("using the server on this machine"));
+            return (said.map(|line| line + "\n").collect(), code == 0);
+        }
+        let output = self.bash(&script).await;
+        (String::from_utf8(output.stdout).unwrap(), output.status.success())
     }
 
     async fn bash(&self, script: &str) -> Output {
         let mut bash = as_from_a_shell("bash");
         bash.arg("-c").arg(script).current_dir(self.directory.path().join("elita"));
         // The shell keeps the link's path, so that `..` is the folder of this test.
-        bash.env("PWD", self.directory.path().join("elita"));
+        bash.env("PWD", self.directory.path().join("elita")).env("ELITA_DATA_DIR", self.data_dir());
         bash.output().await.unwrap()
     }
 }
@@ -205,6 +225,9 @@ fn as_from_a_shell(program: impl AsRef<OsStr>) -> Command {
     let kept = ["PATH", "HOME", "USER", "TMPDIR", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
     let mut command = Command::new(program);
     command.env_clear().envs(kept.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    // As if somebody had installed it: `up` finds it there, and links nothing.
+    let built = elita().parent().unwrap().display().to_string();
+    command.env("PATH", format!("{built}:{}", std::env::var("PATH").unwrap()));
     command
 }
 
@@ -212,10 +235,13 @@ fn as_from_a_shell(program: impl AsRef<OsStr>) -> Command {
 fn redacted(text: &str) -> String {
     let is_varying = |word: &str| {
         let hex = |text: &str| text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-        let uuid = word.len() == 36 && hex(word);
+        let uuid = word.len() == 36 && hex(word) || word.len() == 64 && hex(word);
+        let short = word.strip_prefix('…').is_some_and(|id| id.len() == 8 && hex(id));
+        let clock = word.len() == 12 && word.as_bytes()[2] == b':' && word.as_bytes()[8] == b'.';
+        let number = word.contains('.') && word.parse::<f64>().is_ok();
         let time = word.starts_with("20") && word.ends_with('Z') && word.contains('T');
         let digest = word.strip_prefix("sha256:").is_some_and(hex);
-        uuid || time || digest
+        uuid || short || clock || number || time || digest
     };
     let mut redacted = String::new();
     for line in text.lines() {
@@ -223,8 +249,8 @@ fn redacted(text: &str) -> String {
             Some((before, _)) => format!("{before}\"duration_in_seconds\": [seconds],"),
             None => line.to_owned(),
         };
-        let words = line.split_inclusive(['"', '/']).map(|part| {
-            let word = part.trim_end_matches(['"', '/']);
+        let words = line.split_inclusive(['"', '/', ' ']).map(|part| {
+            let word = part.trim_end_matches(['"', '/', ' ']);
             if is_varying(word) { part.replace(word, "[varies]") } else { part.to_owned() }
         });
         redacted += &words.collect::<String>();
@@ -239,6 +265,7 @@ fn the_readme_links_to_files_that_are_there() {
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "docs/cli.md",
         "docs/operating.md",
         "docs/plugin-authors.md",
         "docs/adding-an-operation.md",

@@ -46,6 +46,26 @@ async fn a_server_is_created_and_shown() {
 }
 
 #[tokio::test]
+async fn a_machine_is_one_server() {
+    let host = TestHost::start().await;
+    let new = |name: &str, driver: &str, connection: Value| json!({ "name": name, "environment": "test", "driver": driver, "connection": connection });
+    for taken in
+        [new("web1", "ssh", json!({})), new("web2", "salt", json!({ "minion": "m1" })), new("a", "local", json!({}))]
+    {
+        assert_eq!(host.client.post(SERVERS, &taken).await.status, 201, "{taken}");
+    }
+    for other in [new("b", "ssh", json!({ "host": "WEB1" })), new("b", "salt", json!({ "minion": "m1" }))] {
+        let refused = host.client.post(SERVERS, &other).await;
+        assert_eq!((refused.status, &refused.body["code"]), (409, &json!("conflict")), "{refused}");
+    }
+    for another in [new("b", "ssh", json!({ "host": "web1", "port": 2222 })), new("c", "salt", json!({}))] {
+        assert_eq!(host.client.post(SERVERS, &another).await.status, 201, "{another}");
+    }
+    let moved = host.client.patch("/server/b", &json!({ "connection": { "port": 22 } })).await;
+    assert_eq!((moved.status, &moved.body["code"]), (409, &json!("conflict")), "{moved}");
+}
+
+#[tokio::test]
 async fn a_server_is_created_by_a_put_as_in_the_reference() {
     let host = TestHost::start().await;
     let connection = "%7B%22port%22%3A2222%7D";

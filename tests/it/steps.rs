@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use elita::datasvc::{
-    AppName, Caller, DataSvc, Files, HostId, Job, JobError, JobId, JobStatus, LogLimits, Outcome, Result,
+    AppName, Caller, DataSvc, Files, HostId, Job, JobError, JobId, JobStatus, LogLimits, LogPart, Outcome, Result,
 };
 use elita::engine::{Engine, EngineSettings, Journal, Kind, Kinds, Retention, Run, Seen, StepResult};
 use rand::rngs::StdRng;
@@ -223,7 +223,7 @@ async fn check(
     .await
     .unwrap();
     assert_eq!(pauses_too_short, 0, "seed {seed}");
-    let log = svc.job_entries(caller, job, 0, 1000, i64::MAX).await.unwrap().items;
+    let log = svc.job_entries(caller, job, LogPart::After(0), 1000, i64::MAX).await.unwrap().items;
     assert!(log.iter().zip(1..).all(|(entry, seq)| entry.seq == seq), "seed {seed}: the log has gaps");
     let ends = log.iter().filter(|entry| entry.data.get().contains(r#""status":"succeeded""#)).count();
     let interrupted = log.iter().filter(|entry| entry.data.get().contains(r#""code":"interrupted""#)).count();

@@ -11,7 +11,7 @@ use crate::doors;
 use crate::harness::{TestHost, core_module, project_root};
 
 /// What is offered at one door only, with the reason.
-const ONLY_IN_WIT: [(&str, &str); 9] = [
+const ONLY_IN_WIT: [(&str, &str); 12] = [
     ("builds.add-package", "only the hook of an upload adds packages"),
     ("builds.package-writer.write", "the same"),
     ("builds.package-writer.finish", "the same"),
@@ -20,6 +20,9 @@ const ONLY_IN_WIT: [(&str, &str); 9] = [
     ("jobs.progress", "the same"),
     ("jobs.cancel-requested", "a client sees it in the job"),
     ("jobs.current", "a client has no current job"),
+    ("jobs.tail", "a client asks `jobs.entries` for it, whose parameters can grow"),
+    ("jobs.before", "the same"),
+    ("jobs.standing", "it is in the job's document, and a record in WIT cannot grow"),
     ("log.write", "the server's log is for operators"),
 ];
 

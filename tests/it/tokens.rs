@@ -18,10 +18,81 @@ async fn a_user_logs_in_and_gets_a_token_that_works() {
 
     let client = host.client.with_token(token(&reply));
     assert_eq!(client.get("/app").await.status, 200);
-    let shown = client.get(reply.header("location")).await;
+    let mut shown = client.get(reply.header("location")).await.body;
     let mut stored = reply.body.clone();
     stored.as_object_mut().unwrap().remove("token");
-    assert_eq!(shown.body, stored);
+    // By then it may have been used.
+    for document in [&mut shown, &mut stored] {
+        document.as_object_mut().unwrap().remove("last_used_at");
+    }
+    assert_eq!(shown, stored);
+}
+
+#[tokio::test]
+async fn tokens_are_told_apart_by_their_names_clients_and_last_use() {
+    let host = TestHost::start().await;
+    let login = json!({ "username": "admin", "password": PASSWORD, "name": "ci of the shop" });
+    let stranger = host.client.anonymous();
+    let request = stranger.request(Method::POST, "/global/tokens").header("User-Agent", "shop-ci/1.0");
+    let made = stranger.send(request.json(&login)).await;
+    let told = |token: &Value| (token["name"].clone(), token["client"].clone(), token["last_used_at"].is_string());
+    assert_eq!(told(&made.body), (json!("ci of the shop"), json!("shop-ci/1.0"), false), "{made}");
+    let path = format!("/global/tokens/{}", token_id(&made));
+    assert!(host.client.get(&path).await.body["last_used_at"].is_null());
+    host.client.with_token(token(&made)).get("/app").await;
+    let used = eventually("the use to be written down", async || {
+        let shown = host.client.get(&path).await.body;
+        shown["last_used_at"].is_string().then_some(shown)
+    })
+    .await;
+    // It costs no write for each request: within a minute it stays what it is.
+    for _ in 0..3 {
+        host.client.with_token(token(&made)).get("/app").await;
+    }
+    assert_eq!(host.client.get(&path).await.body["last_used_at"], used["last_used_at"]);
+    for name in [json!(""), json!("x".repeat(129)), json!(7)] {
+        let refused = log_in(&host, json!({ "username": "admin", "password": PASSWORD, "name": name })).await;
+        assert_eq!(refused.fault(), (422, "/name"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_makes_one_that_may_do_less_and_ends_with_it() {
+    let host = TestHost::start().await;
+    host.create_application("shop").await;
+    host.create_application("blog").await;
+    let scope = json!({ "apps": { "*": "read" } });
+    let parent =
+        log_in(&host, json!({ "username": "admin", "password": PASSWORD, "expires_in": 3600, "scope": scope })).await;
+    let parent_client = host.client.with_token(token(&parent));
+
+    let narrower = json!({ "name": "less", "scope": { "apps": { "shop": "read" } }, "expires_in": 60 });
+    let child = parent_client.post("/global/tokens", &narrower).await;
+    assert_eq!((child.status, &child.body["made_by"]), (201, &parent.body["token_id"]), "{child}");
+    let child_client = host.client.with_token(token(&child));
+    assert_eq!(child_client.get("/app").await.items("app_name"), ["shop"]);
+
+    // Without a word about it, it may do the same and lasts as long.
+    let same = parent_client.post("/global/tokens", &json!({})).await;
+    assert_eq!(same.body["scope"], parent.body["scope"], "{same}");
+    let (end, latest) = (same.body["expires_at"].as_str().unwrap(), parent.body["expires_at"].as_str().unwrap());
+    assert!(end[..19] <= latest[..19], "{end} is after {latest}");
+
+    for (client, asked, status) in [
+        (&parent_client, json!({ "scope": { "apps": { "*": "read/write" } } }), 403),
+        (&child_client, json!({ "scope": { "apps": { "*": "read" } } }), 403),
+        (&parent_client, json!({ "expires_in": 7200 }), 422),
+        (&parent_client, json!({ "username": "admin" }), 400),
+        (&host.client.anonymous(), json!({}), 400),
+        (&host.client.with_token("elita_wrong"), json!({}), 401),
+    ] {
+        let refused = client.post("/global/tokens", &asked).await;
+        assert_eq!(refused.status, status, "{asked}: {refused}");
+    }
+    assert_eq!(parent_client.delete("/global/tokens/current").await.status, 204);
+    for ended in [&child_client, &host.client.with_token(token(&same))] {
+        assert_eq!(ended.get("/app").await.status, 401);
+    }
 }
 
 #[tokio::test]
@@ -265,6 +336,58 @@ async fn an_administrators_password_that_is_given_is_said_nowhere() {
     let (_, client) = elita.ready("").await;
     let reply = client.post("/global/tokens", &json!({ "username": "admin", "password": "another one" })).await;
     assert_eq!(reply.status, 401, "{reply}");
+}
+
+#[tokio::test]
+async fn a_token_that_has_expired_goes_when_its_user_logs_in_again() {
+    let host = TestHost::start().await;
+    let short = log_in(&host, json!({ "username": "admin", "password": PASSWORD, "expires_in": 1 })).await;
+    let path = format!("/global/tokens/{}", token_id(&short));
+    assert_eq!(host.client.get(&path).await.status, 200);
+    eventually("the token to be gone", async || {
+        log_in(&host, json!({ "username": "admin", "password": PASSWORD })).await;
+        (host.client.get(&path).await.status == 404).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_administrators_password_that_is_too_short_is_refused() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let database = Database::empty().await;
+    let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url];
+    let (code, stderr) = Program::serve_with(&[("ELITA_ADMIN_PASSWORD", "short")], &flags).ended().await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("8 to 1024 characters"), "{stderr}");
+}
+
+#[tokio::test]
+async fn what_others_have_access_to_is_not_used_as_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let data_dir = tempfile::tempdir().unwrap();
+    set(data_dir.path(), 0o755);
+    let (database, key) = (Database::new().await, data_dir.path().join("secret.key"));
+    let flags = [
+        ["--data-dir", data_dir.path().to_str().unwrap()],
+        ["--database-url", &database.url],
+        ["--secret-key-file", key.to_str().unwrap()],
+    ]
+    .concat();
+    let mut first = Program::serve(&flags);
+    first.ready("").await;
+    assert_eq!(mode(data_dir.path()), 0o700);
+    let log = stop(first).await;
+    assert!(log.contains("others had access to the data directory"), "{log}");
+    set(&key, 0o644);
+    let (code, stderr) = Program::serve(&flags).ended().await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("chmod go=") && stderr.contains("secret.key"), "{stderr}");
+    set(&key, 0o600);
+    Program::serve(&flags).ready("").await;
 }
 
 #[tokio::test]

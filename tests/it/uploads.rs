@@ -481,7 +481,14 @@ async fn nothing_is_fetched_from_addresses_that_are_not_public() {
         assert!(message.contains("leads to an address that is not granted"), "{name}: {job:#}");
     }
     assert_eq!(outside.asked(), Vec::<String>::new());
-    for url in ["ftp://example.org/1.zip", "https://me:secret@example.org/1.zip", "file:///etc/passwd", "1.zip"] {
+    for url in [
+        "ftp://example.org/1.zip",
+        "https://me:secret@example.org/1.zip",
+        "file:///etc/passwd",
+        "1.zip",
+        "http:127.0.0.1",
+        "http:///127.0.0.1/1.zip",
+    ] {
         let reply = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
         assert_eq!(reply.fault(), (422, "/indirect_url"), "{reply}");
         assert!(!reply.to_string().contains("secret"), "{reply}");

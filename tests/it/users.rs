@@ -50,6 +50,36 @@ async fn effective_permissions_are_computed_for_what_there_is() {
 }
 
 #[tokio::test]
+async fn whoever_asks_is_current_and_sees_what_the_token_in_use_may_do() {
+    let host = TestHost::start().await;
+    host.create_application("shop").await;
+    host.create_application("blog").await;
+    host.client.post("/global/users", &ada(&json!({ "apps": { "*": "read/write" } }))).await;
+    let whole = log_in(&host, "ada", "her own secret").await;
+    let scope = json!({ "apps": { "shop": "read" } });
+    let login = json!({ "username": "ada", "password": "her own secret", "scope": scope });
+    let token = host.client.anonymous().post("/global/tokens", &login).await;
+    let narrowed = host.client.with_token(token.body["token"].as_str().unwrap());
+
+    let named = host.client.get("/global/users/ada").await;
+    for client in [&whole, &narrowed] {
+        let current = client.get("/global/users/current").await;
+        assert_eq!((&current.body, current.header("etag")), (&named.body, named.header("etag")), "{current}");
+    }
+    let shown = whole.get("/global/users/current/permissions").await;
+    assert_eq!(shown.body["apps"], json!({ "blog": "read/write", "shop": "read/write" }), "{shown}");
+    let shown = narrowed.get("/global/users/current/permissions").await;
+    assert_eq!(shown.body["apps"], json!({ "shop": "read" }), "{shown}");
+    assert_eq!(
+        whole.patch("/global/users/current", &json!({ "attributes": { "a": 1 } })).await.body["username"],
+        "ada"
+    );
+    assert_eq!(host.client.anonymous().get("/global/users/current").await.status, 401);
+    let taken = json!({ "username": "current", "password": "long enough" });
+    assert_eq!(host.client.post("/global/users", &taken).await.fault(), (422, "/username"));
+}
+
+#[tokio::test]
 async fn users_change_their_own_password_and_attributes_and_nothing_else() {
     let host = TestHost::start().await;
     host.client.post("/global/users", &ada(&json!({ "apps": { "shop": "read" } }))).await;
@@ -161,6 +191,38 @@ async fn a_token_does_no_more_than_its_scope() {
     assert_eq!(narrow.delete(&format!("/global/tokens/{}", other["token_id"].as_str().unwrap())).await.status, 404);
     assert_eq!(narrow.delete("/global/tokens/current").await.status, 204);
     assert_eq!(narrow.get("/app/shop").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_token_with_a_scope_changes_nothing_of_its_user() {
+    let host = TestHost::start().await;
+    host.client.post("/global/users", &ada(&json!({}))).await;
+    let log_in = json!({ "username": "ada", "password": "her own secret", "scope": {} });
+    let reply = host.client.anonymous().post("/global/tokens", &log_in).await;
+    let narrow = host.client.with_token(reply.body["token"].as_str().unwrap());
+    for change in [json!({ "attributes": { "a": 1 } }), json!({ "password": "another secret" })] {
+        let refused = narrow.patch("/global/users/ada", &change).await;
+        assert_eq!((refused.status, &refused.body["code"]), (403, &json!("denied")), "{refused}");
+    }
+    assert_eq!(narrow.get("/global/users/ada").await.body["attributes"], json!({}));
+}
+
+#[tokio::test]
+async fn who_gets_the_name_of_a_user_does_not_get_their_jobs() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    let permissions = json!({ "actions": { "hostile": { "*": "execute" } } });
+    let mut jobs = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(host.client.post("/global/users", &ada(&permissions)).await.status, 201);
+        let ada = log_in(&host, "ada", "her own secret").await;
+        let request = ada.request(reqwest::Method::POST, "/app/hostile/actions/Noop").header("Idempotency-Key", "once");
+        let accepted = ada.send(request).await;
+        assert_eq!(accepted.status, 202, "{accepted}");
+        jobs.push(accepted.body["job_id"].clone());
+        assert_eq!(host.client.delete("/global/users/ada").await.status, 204);
+    }
+    assert_ne!(jobs[0], jobs[1]);
 }
 
 #[tokio::test]

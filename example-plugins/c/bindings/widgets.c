@@ -43,6 +43,15 @@ extern void __wasm_import_elita_plugin_jobs_get(uint8_t *, size_t, uint8_t *);
 __attribute__((__import_module__("elita:plugin/jobs@0.1.0"), __import_name__("entries")))
 extern void __wasm_import_elita_plugin_jobs_entries(uint8_t *, size_t, int64_t, int32_t, uint8_t *);
 
+__attribute__((__import_module__("elita:plugin/jobs@0.1.0"), __import_name__("tail")))
+extern void __wasm_import_elita_plugin_jobs_tail(uint8_t *, size_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("elita:plugin/jobs@0.1.0"), __import_name__("before")))
+extern void __wasm_import_elita_plugin_jobs_before(uint8_t *, size_t, int64_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("elita:plugin/jobs@0.1.0"), __import_name__("standing")))
+extern void __wasm_import_elita_plugin_jobs_standing(uint8_t *, size_t, uint8_t *);
+
 // Imported Functions from `elita:plugin/log@0.1.0`
 
 __attribute__((__import_module__("elita:plugin/log@0.1.0"), __import_name__("write")))
@@ -415,6 +424,29 @@ void elita_plugin_jobs_entry_free(elita_plugin_jobs_entry_t *ptr) {
   elita_plugin_jobs_json_free(&ptr->data);
 }
 
+void elita_plugin_jobs_progress_mark_free(elita_plugin_jobs_progress_mark_t *ptr) {
+  widgets_option_string_free(&ptr->status);
+  elita_plugin_jobs_timestamp_free(&ptr->at);
+}
+
+void elita_plugin_jobs_option_progress_mark_free(elita_plugin_jobs_option_progress_mark_t *ptr) {
+  if (ptr->is_some) {
+    elita_plugin_jobs_progress_mark_free(&ptr->val);
+  }
+}
+
+void elita_plugin_jobs_option_job_id_free(elita_plugin_jobs_option_job_id_t *ptr) {
+  if (ptr->is_some) {
+    elita_plugin_jobs_job_id_free(&ptr->val);
+  }
+}
+
+void elita_plugin_jobs_job_standing_free(elita_plugin_jobs_job_standing_t *ptr) {
+  elita_plugin_jobs_option_progress_mark_free(&ptr->progress);
+  elita_plugin_jobs_option_job_id_free(&ptr->parent);
+  elita_plugin_jobs_option_job_id_free(&ptr->rerun_of);
+}
+
 void elita_plugin_jobs_result_u64_error_free(elita_plugin_jobs_result_u64_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
@@ -444,6 +476,14 @@ void elita_plugin_jobs_list_entry_free(elita_plugin_jobs_list_entry_t *ptr) {
 void elita_plugin_jobs_result_list_entry_error_free(elita_plugin_jobs_result_list_entry_error_t *ptr) {
   if (!ptr->is_err) {
     elita_plugin_jobs_list_entry_free(&ptr->val.ok);
+  } else {
+    elita_plugin_jobs_error_free(&ptr->val.err);
+  }
+}
+
+void elita_plugin_jobs_result_job_standing_error_free(elita_plugin_jobs_result_job_standing_error_t *ptr) {
+  if (!ptr->is_err) {
+    elita_plugin_jobs_job_standing_free(&ptr->val.ok);
   } else {
     elita_plugin_jobs_error_free(&ptr->val.err);
   }
@@ -1404,6 +1444,273 @@ bool elita_plugin_jobs_entries(elita_plugin_jobs_job_id_t *id, uint64_t after, u
         }
         case 8: {
           variant.val.other = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool elita_plugin_jobs_tail(elita_plugin_jobs_job_id_t *id, uint32_t limit, elita_plugin_jobs_list_entry_t *ret, elita_plugin_jobs_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_elita_plugin_jobs_tail((uint8_t *) (*id).ptr, (*id).len, (int32_t) (limit), ptr);
+  elita_plugin_jobs_result_list_entry_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (elita_plugin_jobs_list_entry_t) { (elita_plugin_jobs_entry_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      elita_plugin_types_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.not_found = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.already_exists = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.denied = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant.val.conflict = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant.val.unavailable = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant.val.timed_out = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant.val.limit_exceeded = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant.val.other = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool elita_plugin_jobs_before(elita_plugin_jobs_job_id_t *id, uint64_t seq, uint32_t limit, elita_plugin_jobs_list_entry_t *ret, elita_plugin_jobs_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_elita_plugin_jobs_before((uint8_t *) (*id).ptr, (*id).len, (int64_t) (seq), (int32_t) (limit), ptr);
+  elita_plugin_jobs_result_list_entry_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (elita_plugin_jobs_list_entry_t) { (elita_plugin_jobs_entry_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      elita_plugin_types_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.not_found = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.already_exists = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.denied = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant.val.conflict = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant.val.unavailable = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant.val.timed_out = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant.val.limit_exceeded = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant.val.other = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool elita_plugin_jobs_standing(elita_plugin_jobs_job_id_t *id, elita_plugin_jobs_job_standing_t *ret, elita_plugin_jobs_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(56+12*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_elita_plugin_jobs_standing((uint8_t *) (*id).ptr, (*id).len, ptr);
+  elita_plugin_jobs_result_job_standing_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      elita_plugin_jobs_option_progress_mark_t option0;
+      switch ((int32_t) *((uint8_t*) (ptr + 24))) {
+        case 0: {
+          option0.is_some = false;
+          break;
+        }
+        case 1: {
+          option0.is_some = true;
+          widgets_option_string_t option;
+          switch ((int32_t) *((uint8_t*) (ptr + (32+1*sizeof(void*))))) {
+            case 0: {
+              option.is_some = false;
+              break;
+            }
+            case 1: {
+              option.is_some = true;
+              option.val = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (32+2*sizeof(void*))))), (*((size_t*) (ptr + (32+3*sizeof(void*))))) };
+              break;
+            }
+          }
+
+          option0.val = (elita_plugin_jobs_progress_mark_t) {
+            (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + 32))),
+            (widgets_option_string_t) option,
+            (uint64_t) (uint64_t) (*((int64_t*) (ptr + (32+4*sizeof(void*))))),
+            (elita_plugin_jobs_timestamp_t) (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (40+4*sizeof(void*))))), (*((size_t*) (ptr + (40+5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+      elita_plugin_jobs_option_job_id_t option1;
+      switch ((int32_t) *((uint8_t*) (ptr + (40+6*sizeof(void*))))) {
+        case 0: {
+          option1.is_some = false;
+          break;
+        }
+        case 1: {
+          option1.is_some = true;
+          option1.val = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (40+7*sizeof(void*))))), (*((size_t*) (ptr + (40+8*sizeof(void*))))) };
+          break;
+        }
+      }
+      elita_plugin_jobs_option_job_id_t option2;
+      switch ((int32_t) *((uint8_t*) (ptr + (40+9*sizeof(void*))))) {
+        case 0: {
+          option2.is_some = false;
+          break;
+        }
+        case 1: {
+          option2.is_some = true;
+          option2.val = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (40+10*sizeof(void*))))), (*((size_t*) (ptr + (40+11*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.ok = (elita_plugin_jobs_job_standing_t) {
+        (elita_plugin_jobs_status_t) (int32_t) *((uint8_t*) (ptr + 8)),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 16))),
+        (elita_plugin_jobs_option_progress_mark_t) option0,
+        (elita_plugin_jobs_option_job_id_t) option1,
+        (elita_plugin_jobs_option_job_id_t) option2,
+        (bool) (int32_t) *((uint8_t*) (ptr + (40+12*sizeof(void*)))),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + (48+12*sizeof(void*))))),
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      elita_plugin_types_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.not_found = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.already_exists = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.denied = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant.val.conflict = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant.val.unavailable = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant.val.timed_out = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant.val.limit_exceeded = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant.val.other = (widgets_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
           break;
         }
       }

@@ -196,6 +196,44 @@ typedef struct elita_plugin_jobs_entry_t {
   elita_plugin_jobs_json_t   data;
 } elita_plugin_jobs_entry_t;
 
+// The newest entry that has a progress.
+typedef struct elita_plugin_jobs_progress_mark_t {
+  // 0 to 100.
+  uint8_t   percent;
+  // The entry's `status`, of which 200 characters are given; none: it has none.
+  widgets_option_string_t   status;
+  // The entry.
+  uint64_t   seq;
+  elita_plugin_jobs_timestamp_t   at;
+} elita_plugin_jobs_progress_mark_t;
+
+typedef struct {
+  bool is_some;
+  elita_plugin_jobs_progress_mark_t val;
+} elita_plugin_jobs_option_progress_mark_t;
+
+typedef struct {
+  bool is_some;
+  elita_plugin_jobs_job_id_t val;
+} elita_plugin_jobs_option_job_id_t;
+
+// How a job goes, and where it comes from.
+typedef struct elita_plugin_jobs_job_standing_t {
+  elita_plugin_jobs_status_t   status;
+  // The number of its log's last entry; 0 while there is none.
+  uint64_t   last_seq;
+  // None: its log says nothing of it.
+  elita_plugin_jobs_option_progress_mark_t   progress;
+  // The job that has started it.
+  elita_plugin_jobs_option_job_id_t   parent;
+  // The job that it runs again.
+  elita_plugin_jobs_option_job_id_t   rerun_of;
+  // Whether it may be run again when its host dies.
+  bool   idempotent;
+  // The wall-clock limit of a run.
+  uint64_t   timeout_seconds;
+} elita_plugin_jobs_job_standing_t;
+
 typedef struct {
   bool is_err;
   union {
@@ -224,6 +262,14 @@ typedef struct {
     elita_plugin_jobs_error_t err;
   } val;
 } elita_plugin_jobs_result_list_entry_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    elita_plugin_jobs_job_standing_t ok;
+    elita_plugin_jobs_error_t err;
+  } val;
+} elita_plugin_jobs_result_job_standing_error_t;
 
 typedef uint8_t elita_plugin_log_level_t;
 
@@ -416,6 +462,19 @@ extern bool elita_plugin_jobs_get(elita_plugin_jobs_job_id_t *id, elita_plugin_j
 // 
 // Errors: those of `get`.
 extern bool elita_plugin_jobs_entries(elita_plugin_jobs_job_id_t *id, uint64_t after, uint32_t limit, elita_plugin_jobs_list_entry_t *ret, elita_plugin_jobs_error_t *err);
+// The last entries of such a job's log, in order: at most `limit` (1 to 1000), and fewer where they are long.
+// 
+// Errors: those of `get`.
+extern bool elita_plugin_jobs_tail(elita_plugin_jobs_job_id_t *id, uint32_t limit, elita_plugin_jobs_list_entry_t *ret, elita_plugin_jobs_error_t *err);
+// The last entries before the one with the number `seq`, in order: at most `limit` (1 to 1000), and fewer where
+// they are long: only an empty list is the beginning.
+// 
+// Errors: those of `get`.
+extern bool elita_plugin_jobs_before(elita_plugin_jobs_job_id_t *id, uint64_t seq, uint32_t limit, elita_plugin_jobs_list_entry_t *ret, elita_plugin_jobs_error_t *err);
+// How such a job goes, and where it comes from, without its data and its result.
+// 
+// Errors: those of `get`.
+extern bool elita_plugin_jobs_standing(elita_plugin_jobs_job_id_t *id, elita_plugin_jobs_job_standing_t *ret, elita_plugin_jobs_error_t *err);
 
 // Imported Functions from `elita:plugin/log@0.1.0`
 // Writes a line to the server's log, with the job and the plugin as fields. Control characters are escaped.
@@ -488,6 +547,14 @@ void elita_plugin_jobs_job_free(elita_plugin_jobs_job_t *ptr);
 
 void elita_plugin_jobs_entry_free(elita_plugin_jobs_entry_t *ptr);
 
+void elita_plugin_jobs_progress_mark_free(elita_plugin_jobs_progress_mark_t *ptr);
+
+void elita_plugin_jobs_option_progress_mark_free(elita_plugin_jobs_option_progress_mark_t *ptr);
+
+void elita_plugin_jobs_option_job_id_free(elita_plugin_jobs_option_job_id_t *ptr);
+
+void elita_plugin_jobs_job_standing_free(elita_plugin_jobs_job_standing_t *ptr);
+
 void elita_plugin_jobs_result_u64_error_free(elita_plugin_jobs_result_u64_error_t *ptr);
 
 void elita_plugin_jobs_result_job_error_free(elita_plugin_jobs_result_job_error_t *ptr);
@@ -495,6 +562,8 @@ void elita_plugin_jobs_result_job_error_free(elita_plugin_jobs_result_job_error_
 void elita_plugin_jobs_list_entry_free(elita_plugin_jobs_list_entry_t *ptr);
 
 void elita_plugin_jobs_result_list_entry_error_free(elita_plugin_jobs_result_list_entry_error_t *ptr);
+
+void elita_plugin_jobs_result_job_standing_error_free(elita_plugin_jobs_result_job_standing_error_t *ptr);
 
 void exports_elita_plugin_registration_parameter_free(exports_elita_plugin_registration_parameter_t *ptr);
 

@@ -29,6 +29,10 @@ pub struct HttpSettings {
     #[arg(long = "http-requests", env = "ELITA_HTTP_REQUESTS", default_value_t = 4_000, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub requests: u32,
+    /// How much of all replies together is kept until their clients take it, in MiB; further long ones are refused.
+    #[arg(long = "http-reply-mib", env = "ELITA_HTTP_REPLY_MIB", default_value_t = 256, value_name = "MIB",
+          value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
+    pub reply_mib: u32,
     /// How long a TLS handshake may take, and how long the head of a request, in seconds.
     #[arg(long = "http-head-seconds", env = "ELITA_HTTP_HEAD_SECONDS", default_value_t = 10, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]

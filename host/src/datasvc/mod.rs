@@ -17,11 +17,11 @@ pub use access::audit::{AuditEntry, AuditFilter, AuditedDocument};
 pub use access::caller::{Caller, Grants, Interface, Permission};
 pub use access::permissions::Permissions;
 pub use access::secrets::{SecretKeyError, SecretKeys};
-pub use access::tokens::{NewToken, Token, holds_token};
+pub use access::tokens::{NewToken, Token, TokenTerms, holds_token};
 pub use access::users::{Change as UserChange, EffectivePermissions, User};
 pub use documents::applications::{Application, Change as ApplicationChange};
 pub use documents::builds::{
-    Build, Change as BuildChange, Files as BuildFiles, KeptPackage, KeptPackages, PackageFile, Packages,
+    Build, BuildFilter, Change as BuildChange, Files as BuildFiles, KeptPackage, KeptPackages, PackageFile, Packages,
 };
 pub use documents::census::{Census, CensusEntry};
 pub use documents::file_url::FileUrl;
@@ -49,7 +49,7 @@ pub use documents::servers::{
     SshConnection,
 };
 pub use documents::storage::Files;
-pub use documents::uploads::{FileType, StoredBuild, UPLOAD, Upload, UploadSource};
+pub use documents::uploads::{BuildAsStored, FileType, StoredBuild, UPLOAD, Upload, UploadSource};
 pub use ground::attributes::Attributes;
 pub use ground::error::{Error, Kind, Result};
 pub use ground::ids::{
@@ -57,19 +57,20 @@ pub use ground::ids::{
     HostId, JobId, KeypairName, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,
 };
 pub use ground::outage::{Outage, patiently};
-pub use ground::page::{Listed, Page};
+pub use ground::page::{Listed, Order, Page};
 pub use ground::patch::Patch;
 pub use ground::pointer::{escaped, pointer};
 pub use ground::revision::{Expected, Revision};
 pub use jobs::cancel::{CancelFilter, CancelledJobs, JobLane};
 pub use jobs::intake::Taker;
 pub use jobs::lease::{Lease, LeaseKeeper};
+pub use jobs::list::{JobCounts, JobFilter};
 pub use jobs::log::{
-    JobEntries, JobEntry, JobLog, LogLimits, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES, SOURCE_HOST,
+    JobEntries, JobEntry, JobLog, LogLimits, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES,
+    SOURCE_HOST,
 };
-pub use jobs::lookup::{
-    ACTION, Enqueued, Job, JobError, JobFilter, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent,
-};
+pub use jobs::lookup::{ACTION, Enqueued, Job, JobError, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
+pub use jobs::progress::JobProgress;
 pub use jobs::queue::{Claim, HandedOn, Held, Outcome, Room, RunningLane, Served, TIME_TO_LIVE};
 pub use jobs::recorder::Changed;
 pub use jobs::steps::{JobStep, JobSteps, RecordedStep, StepChange, StepKind, StepState};
@@ -85,10 +86,15 @@ pub struct DataSvc {
     pool: PgPool,
     /// The same pool, for what is asked all the time.
     reads: ground::connections::Connections,
+    /// For lists that look at much: they have a share of their own, and a deadline in the database.
+    lists: ground::connections::Connections,
     /// For what keeps jobs going, which must not wait behind requests.
     engine: ground::connections::Connections,
     passwords: std::sync::Arc<access::passwords::PasswordHasher>,
     secrets: Option<std::sync::Arc<access::secrets::SecretKeys>>,
+    quotas: std::sync::Arc<access::quotas::Quotas>,
+    /// Where git may be sent to although it is no public host.
+    git_hosts: std::sync::Arc<[crate::outbound::Destination]>,
     intake: jobs::intake::Intake,
     recorder: jobs::recorder::Recorder,
 }

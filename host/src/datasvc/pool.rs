@@ -25,6 +25,16 @@ const ENGINE_AT_HAND: u32 = 3;
 /// kept while it grows, has to do the same.
 const ENGINE_PLANS: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
 
+/// The part of a server's connections that is for long lists, and how many of them stay out.
+const LISTS_SHARE: u32 = 4;
+/// Lists go along an index, whatever Postgres makes of the table's figures. A statement that takes longer than anyone
+/// waits for it is given up, and so is one whose client has closed the connection (which Postgres notices from 14 on).
+const LIST_PLANS: &str = "
+    set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;
+    set plan_cache_mode = force_custom_plan;
+    set statement_timeout = '5s';
+    select set_config(name, '250', false) from pg_settings where name = 'client_connection_check_interval'";
+
 /// Why the server cannot use this database.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
@@ -59,7 +69,13 @@ impl DataSvc {
     /// [`SchemaError`]: nothing was changed, or the database has seen some of the missing migrations.
     pub async fn connect(url: &str, max_connections: u32) -> std::result::Result<Self, SchemaError> {
         let options = PgConnectOptions::from_str(url).map_err(SchemaError::Url)?.application_name("elita");
+        // Lists have a share of the connections, and can take no others.
+        let share = (max_connections / LISTS_SHARE).max(1);
+        let max_connections = max_connections.saturating_sub(share).max(1);
         let pool = Self::pool(max_connections).connect_with(options.clone()).await.map_err(SchemaError::Connect)?;
+        let lists = Self::pool(share)
+            .after_connect(|connection, _| Box::pin(async move { connection.execute(LIST_PLANS).await.map(drop) }))
+            .connect_lazy_with(options.clone());
         let engine = Self::pool(ENGINE_CONNECTIONS)
             .after_connect(|connection, _| Box::pin(async move { connection.execute(ENGINE_PLANS).await.map(drop) }))
             .connect_lazy_with(options);
@@ -70,7 +86,10 @@ impl DataSvc {
                 intake: Intake::open(engine.clone()),
                 passwords: Arc::new(PasswordHasher::new()),
                 secrets: None,
+                quotas: Arc::default(),
+                git_hosts: Arc::from([]),
                 reads: Connections::of(pool.clone(), max_connections / 4),
+                lists: Connections::of(lists, share),
                 pool,
                 engine,
             }),
@@ -103,6 +122,7 @@ impl DataSvc {
     /// Waits for what runs and closes all connections.
     pub async fn close(&self) {
         self.reads.close().await;
+        self.lists.close().await;
         self.engine.close().await;
     }
 }

@@ -212,6 +212,11 @@ impl Inner {
         self.kinds.read().unwrap_or_else(PoisonError::into_inner).0.get(job_type.as_str()).cloned()
     }
 
+    fn kind_names(&self) -> Vec<String> {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        kinds.0.keys().map(|name| (*name).to_owned()).collect()
+    }
+
     /// The components whose guests can start at once.
     fn ready(&self) -> Vec<Digest> {
         let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner).clone();

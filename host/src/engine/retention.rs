@@ -14,6 +14,9 @@ const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 /// How long to leave the database alone between two batches.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long tokens are kept once they have expired; those of a user who logs in go at once.
+const EXPIRED_TOKENS: Duration = Duration::from_secs(3600);
+
 /// How long things are kept; none: for ever.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
@@ -28,6 +31,8 @@ pub struct Retention {
 enum Kept {
     Jobs,
     Audit,
+    /// Tokens that have expired.
+    Tokens,
 }
 
 impl Kept {
@@ -35,6 +40,7 @@ impl Kept {
         match self {
             Self::Jobs => "jobs",
             Self::Audit => "entries of the audit",
+            Self::Tokens => "expired tokens",
         }
     }
 
@@ -43,6 +49,7 @@ impl Kept {
         match self {
             Self::Jobs => svc.remove_old_jobs(age).await,
             Self::Audit => svc.remove_old_audit(age).await,
+            Self::Tokens => svc.remove_old_tokens(age).await,
         }
     }
 }
@@ -50,7 +57,11 @@ impl Kept {
 /// Removes what is old again and again, until this is dropped.
 pub(super) async fn remove_old(engine: Arc<Inner>) {
     let (svc, Retention { jobs, audit }) = (&engine.svc, engine.settings.retention);
-    tokio::join!(remove_older(Kept::Jobs, jobs, svc), remove_older(Kept::Audit, audit, svc));
+    tokio::join!(
+        remove_older(Kept::Jobs, jobs, svc),
+        remove_older(Kept::Audit, audit, svc),
+        remove_older(Kept::Tokens, Some(EXPIRED_TOKENS), svc)
+    );
 }
 
 async fn remove_older(kept: Kept, age: Option<Duration>, svc: &DataSvc) {

@@ -94,7 +94,7 @@ impl Slots {
     }
 
     /// What can be claimed now, if anything can. A claim is then under way until [`Slots::claimed`].
-    pub(super) fn room(&self, ready: Vec<Digest>) -> Option<Room> {
+    pub(super) fn room(&self, ready: Vec<Digest>, kinds: Vec<String>) -> Option<Room> {
         let mut state = self.lock();
         if state.closed || state.taken >= self.limits.all {
             // Whoever asks has reason to: it is to be told when there is room.
@@ -135,6 +135,7 @@ impl Slots {
             applications: served.collect(),
             running: running.collect(),
             ready,
+            kinds: Some(kinds),
         })
     }
 

@@ -106,7 +106,7 @@ impl Engine {
     async fn claim(&self) -> Result<(), Error> {
         let engine = &self.0;
         while engine.lease.holds() && !*engine.stop.borrow() {
-            let Some(room) = engine.slots.room(engine.ready()) else { return Ok(()) };
+            let Some(room) = engine.slots.room(engine.ready(), engine.kind_names()) else { return Ok(()) };
             let claims = match engine.svc.claim_jobs(engine.worker, &room).await {
                 Ok(claims) => claims,
                 Err(problem) => {

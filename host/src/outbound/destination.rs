@@ -210,6 +210,27 @@ impl fmt::Display for Target {
     }
 }
 
+/// Whether this is a URL that a request can be sent to, in the one way that we read it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_url(text: &str) -> Result<(), Error> {
+    let uri: Uri = text.parse().map_err(|_| Error::BadUrl("it is not written as `https://host/path`"))?;
+    Target::of(&uri).map(drop)
+}
+
+/// Whether a host is one that anybody may name: it has a public address, or a name that is not this machine's. What a name
+/// leads to is found out when it is connected to. Others have to be among `also`.
+pub fn may_be_named(host: &str, port: u16, also: &[Destination]) -> bool {
+    let is_anybodys = match Host::parse(host) {
+        Some(Host::Name(name)) => name != "localhost" && !name.ends_with(".localhost"),
+        Some(Host::Address(address)) => is_public(address),
+        // What is neither is no host.
+        None => return false,
+    };
+    is_anybodys || also.iter().any(|one| Some(&one.host) == Host::parse(host).as_ref() && one.port == port)
+}
+
 impl Reach<'_> {
     /// Whether requests may go to this host and port at all.
     pub(super) fn includes(&self, target: &Target) -> bool {

@@ -34,7 +34,7 @@ use self::destination::Target;
 
 pub use self::body::ResponseBody;
 pub use self::connect::Place;
-pub use self::destination::{Destination, Reach};
+pub use self::destination::{Destination, Reach, check_url, may_be_named};
 pub use self::error::Error;
 pub use self::tls::SetupError;
 pub use hyper::{Request, Response};

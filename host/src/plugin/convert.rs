@@ -6,7 +6,7 @@ use time::format_description::well_known::Rfc3339;
 use super::bindings::elita::plugin::{applications, builds, jobs};
 use super::bindings::exports::elita::plugin::registration;
 use crate::datasvc::{
-    ActionName, AppName, Application, Build, Error, Job, JobEntry, JobStatus, PackageFile, PluginHooks,
+    ActionName, AppName, Application, Build, Error, Job, JobEntry, JobProgress, JobStatus, PackageFile, PluginHooks,
     RegisteredAction, RegisteredParameter,
 };
 
@@ -43,8 +43,7 @@ impl TryFrom<Build> for builds::Build {
             stored,
             master_file,
             packages,
-            // There may be millions of them.
-            files: _,
+            file_count: _,
             attributes,
             created_at,
             updated_at,
@@ -96,11 +95,19 @@ impl TryFrom<Job> for jobs::Job {
             job_type,
             status,
             application,
-            // Who asked, which component runs and how long it took are not a plugin's business.
+            // Who asked, which component runs and where, and how long it took are not a plugin's business.
             username: _,
             data,
             attempt,
             plugin: _,
+            host: _,
+            // These are in `standing`.
+            parent: _,
+            rerun_of: _,
+            idempotent: _,
+            timeout_seconds: _,
+            progress: _,
+            last_seq: _,
             result,
             error,
             created_at,
@@ -120,12 +127,36 @@ impl TryFrom<Job> for jobs::Job {
             created_at: timestamp(created_at)?,
             started_at: started_at.map(timestamp).transpose()?,
             completed_at: completed_at.map(timestamp).transpose()?,
-            data: data.get().into(),
-            result: result.map(|result| result.get().into()),
+            data: data.map_or_else(|| "null".into(), |data| data.get().into()),
+            result: result.flatten().map(|result| result.get().into()),
             error: match error {
                 Some(error) => Some(serde_json::to_string(&error).map_err(|error| Error::Internal(error.into()))?),
                 None => None,
             },
+        })
+    }
+}
+
+impl TryFrom<Job> for jobs::JobStanding {
+    type Error = Error;
+
+    fn try_from(job: Job) -> Result<Self, Error> {
+        let progress = job.progress.map(|JobProgress { percent, status, seq, at }| {
+            Ok::<_, Error>(jobs::ProgressMark {
+                percent: u8::try_from(percent).unwrap_or(100),
+                status,
+                seq: seq.cast_unsigned(),
+                at: timestamp(at)?,
+            })
+        });
+        Ok(Self {
+            status: job.status.into(),
+            last_seq: job.last_seq.cast_unsigned(),
+            progress: progress.transpose()?,
+            parent: job.parent.map(|parent| parent.to_string()),
+            rerun_of: job.rerun_of.map(|earlier| earlier.to_string()),
+            idempotent: job.idempotent,
+            timeout_seconds: job.timeout_seconds.cast_unsigned(),
         })
     }
 }

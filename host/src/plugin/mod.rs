@@ -13,7 +13,7 @@ mod registry;
 mod sandbox;
 
 pub use self::effects::{Effects, PackageWriter};
-pub use self::registry::{FoundAction, Loader, Plugins, SetupError, compile_if_told};
+pub use self::registry::{FoundAction, Loader, Looked, Plugins, SetupError, compile_if_told, look_at};
 pub use self::sandbox::error::RunError;
 pub use self::sandbox::limits::Limits;
 pub use self::sandbox::{ActionRun, CancelRequested, HookRun, Sandbox};

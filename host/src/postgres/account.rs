@@ -29,7 +29,7 @@ impl Account {
     pub(super) fn choose() -> Result<Self, Error> {
         let us = rustix::process::geteuid();
         if !us.is_root() {
-            return Ok(Self::with_id(us.as_raw(), rustix::process::getegid().as_raw()));
+            return Ok(Self::us());
         }
         UNPRIVILEGED.iter().find_map(|name| look_up(name)).ok_or(Error::NoAccount)
     }
@@ -45,6 +45,11 @@ impl Account {
             true => Ok(Self::with_id(owner.uid(), owner.gid())),
             false => Err(Error::NotOurs { cluster: cluster.into(), owner: owner.uid() }),
         }
+    }
+
+    /// The user that Elita runs as.
+    pub(super) fn us() -> Self {
+        Self::with_id(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
     }
 
     fn with_id(uid: u32, gid: u32) -> Self {

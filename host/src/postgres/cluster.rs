@@ -1,9 +1,9 @@
 //! The cluster (what Postgres calls its database files): made on first use, and how a server is run on it.
 //! Running one is the business of [`super::postmaster`].
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -22,7 +22,8 @@ pub(super) const NAME: &str = "elita";
 /// A log that is larger when Elita starts is set aside, in place of the one set aside before.
 const LOG_LIMIT_BYTES: u64 = 10 << 20;
 
-/// `initdb`'s options. Everybody who can reach the socket is trusted, and only we can. The C locale sorts by code
+/// `initdb`'s options. Whoever can reach the socket is trusted: where Postgres runs as the user that we are, nobody else
+/// can, and where it runs as another one, [`Cluster::admit_only_us`] has the last word. The C locale sorts by code
 /// point and is the same on every machine and after every upgrade of it, so indexes stay valid.
 const INITDB_OPTIONS: [&str; 7] = [
     "--auth=trust",
@@ -75,7 +76,30 @@ impl Cluster {
         }
         set_large_log_aside(&home.log()).map_err(Error::io("set aside", &home.log()))?;
         let runtime_dir = RuntimeDir::make(data_dir, &home.account)?;
-        Ok(Self { home, binaries, runtime_dir })
+        let cluster = Self { home, binaries, runtime_dir };
+        cluster.admit_only_us()?;
+        Ok(cluster)
+    }
+
+    /// Has the server ask the kernel who connects, where other processes of the user that runs it could, too.
+    fn admit_only_us(&self) -> Result<(), Error> {
+        if self.home.account.is_us() {
+            return Ok(());
+        }
+        let [rules, users] = self.admission();
+        let us = Account::us();
+        let write = |path: &Path, text: String| {
+            // Whoever runs Postgres reads it, and only we write it.
+            let made = fs::write(path, text).and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o644)));
+            made.map_err(Error::io("write", path))
+        };
+        write(&rules, format!("local all {NAME} peer map={NAME}\n"))?;
+        write(&users, format!("{NAME} \"{}\" {NAME}\n", us.name))
+    }
+
+    /// The files with the rules of who may connect, and with the users of this machine that may.
+    fn admission(&self) -> [PathBuf; 2] {
+        ["pg_hba.conf", "pg_ident.conf"].map(|name| self.home.dir.join(name))
     }
 
     /// The directory that Postgres calls its data directory.
@@ -103,6 +127,11 @@ impl Cluster {
             command.args(["-c", setting]);
         }
         command.arg("-c").arg(self.runtime_dir.setting());
+        if !self.home.account.is_us() {
+            for (setting, file) in ["hba_file", "ident_file"].into_iter().zip(self.admission()) {
+                command.arg("-c").arg(format!("{setting}={}", file.display()));
+            }
+        }
         command
     }
 }

@@ -1,5 +1,4 @@
-//! The directory of Postgres' socket. Whoever can enter it may do everything in the database, so only the user who
-//! runs Postgres can (and root). It is not in the data directory because a socket's path must be short.
+//! The directory of Postgres' socket. Only the user who runs Postgres can enter it (and root). It is not in the data directory because a socket's path must be short.
 
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};

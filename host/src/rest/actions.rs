@@ -1,8 +1,9 @@
 //! `/app/{app}/actions`: what plugins offer for an application.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::Uri;
+use axum::http::request::Parts;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -14,7 +15,7 @@ use super::http::parameters::Parameters;
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::{Accepted, SubmittedJob};
-use crate::datasvc::{ActionName, AppName, Caller, Listed, PluginAction};
+use crate::datasvc::{ActionName, AppName, Caller, JobId, Listed, PluginAction};
 
 /// Lists the actions of an application, by name
 #[utoipa::path(get, path = "/app/{app}/actions", operation_id = "actions.list", tag = "actions",
@@ -56,6 +57,7 @@ async fn get(
     params(
         ("app" = AppName, Path, description = "The application"),
         ("action" = ActionName, Path, description = "The action"),
+        ("Rerun-Of" = Option<JobId>, Header, description = "The job that this one runs again, for its document"),
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
             description = "Visible ASCII; the same request with the same key answers with the same job"),
     ),
@@ -64,18 +66,35 @@ async fn get(
         (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
         (status = 400, description = "A declared parameter is missing; nothing runs"),
         (status = 404, description = "No such application or action"),
-        (status = 422, description = "The idempotency key was used for another request"),
+        (status = 422, description = "The idempotency key was used for another request, or the earlier job for another action"),
     ))]
 async fn run(
     State(rest): State<Rest>,
     caller: Caller,
     Path((app, action)): Path<(AppName, ActionName)>,
     IdempotencyKey(key): IdempotencyKey,
+    RerunOf(earlier): RerunOf,
     Parameters { values, fingerprint }: Parameters,
 ) -> Result<Accepted, Problem> {
     let idempotency = key.map(|key| (key, fingerprint));
-    let enqueued = rest.work.submit_action(&caller, &app, &action, values, idempotency).await?;
+    let enqueued = rest.work.submit_action(&caller, &app, &action, values, idempotency, earlier).await?;
     Ok(Accepted::job(enqueued, action.to_string()))
+}
+
+/// The job that a request runs again, by its header `Rerun-Of`: parameters are the action's own.
+struct RerunOf(Option<JobId>);
+
+impl FromRequestParts<Rest> for RerunOf {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _rest: &Rest) -> Result<Self, Problem> {
+        let id = parts.headers.get("Rerun-Of").map(|id| id.to_str().ok().and_then(|id| JobId::parse(id).ok()));
+        match id {
+            Some(None) => Err(Problem::malformed("`Rerun-Of` is the id of a job, a UUID")),
+            Some(id) => Ok(Self(id)),
+            None => Ok(Self(None)),
+        }
+    }
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {

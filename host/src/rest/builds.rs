@@ -14,7 +14,7 @@ use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::Created;
-use crate::datasvc::{AppName, Attributes, Build, BuildChange, BuildName, Caller, Listed};
+use crate::datasvc::{AppName, Attributes, Build, BuildChange, BuildFilter, BuildName, Caller, Listed, Order};
 
 /// What a new build needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
@@ -30,18 +30,50 @@ struct NewBuild {
     attributes: Attributes,
 }
 
-/// Lists the builds of an application, by name
+/// Which builds to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct BuildsQuery {
+    /// Those that have a file, or those that have none.
+    stored: Option<bool>,
+    /// `name`, or `-created`: the newest first.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    order: Order,
+    /// The cursor that the page before gave as `next`.
+    after: Option<String>,
+    /// How many items a page has, 1 to 1000; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Which of a build's files to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct FilesQuery {
+    /// Those whose paths it matches: `*` stays within a directory, `**` does not.
+    #[param(format = "glob", max_length = 512, example = "web/**")]
+    glob: Option<String>,
+    /// The cursor that the page before gave as `next`.
+    after: Option<String>,
+    /// How many items a page has, 1 to 1000; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Lists the builds of an application, by name or the newest first
 #[utoipa::path(get, path = "/app/{app}/builds", operation_id = "builds.list", tag = "builds",
-    params(("app" = AppName, Path, description = "The application"), PageQuery),
+    params(("app" = AppName, Path, description = "The application"), BuildsQuery),
     responses((status = 200, body = Listed<Build>), (status = 404, description = "No such application")))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
     Path(app): Path<AppName>,
-    Query(query): Query<PageQuery>,
+    Query(BuildsQuery { stored, order, after, limit }): Query<BuildsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Build>>, Problem> {
-    let listed = rest.svc.builds(&caller, &app, &query.page()?).await?;
+    let page = PageQuery::new(after, limit).page()?;
+    let listed = rest.svc.builds(&caller, &app, BuildFilter { stored, order }, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -101,6 +133,28 @@ async fn get(
     Ok(Document::new(build.revision, build))
 }
 
+/// Lists the paths in a build's file, in order
+///
+/// A page may be short, and even empty, while `next` says that there is more: no request looks at more than 20,000 paths.
+#[utoipa::path(get, path = "/app/{app}/builds/{build}/files", operation_id = "builds.files", tag = "builds",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("build" = BuildName, Path, description = "The build"),
+        FilesQuery,
+    ),
+    responses((status = 200, body = Listed<String>), (status = 404, description = "No such build")))]
+async fn files(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, build)): Path<(AppName, BuildName)>,
+    Query(FilesQuery { glob, after, limit }): Query<FilesQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<String>>, Problem> {
+    let page = PageQuery::new(after, limit).page()?;
+    let listed = rest.svc.build_files(&caller, &app, &build, glob.as_deref(), &page).await?;
+    Ok(ListReply::of(&uri, listed))
+}
+
 /// Changes the attributes of a build
 #[utoipa::path(patch, path = "/app/{app}/builds/{build}", operation_id = "builds.update", tag = "builds",
     params(
@@ -151,5 +205,8 @@ async fn delete(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+    OpenApiRouter::default()
+        .routes(routes!(list, create, put))
+        .routes(routes!(get, update, delete))
+        .routes(routes!(files))
 }

@@ -15,7 +15,7 @@ use futures_util::stream::{self, Stream};
 use super::Rest;
 use super::http::problem::Problem;
 use super::http::session::Session;
-use crate::datasvc::{Caller, Error, JobEntries, JobEntry, JobId, Result};
+use crate::datasvc::{Caller, Error, JobEntries, JobEntry, JobId, LogPart, Result};
 use crate::engine::{Follower, News};
 
 /// How many entries are read at a time, and how many bytes of them.
@@ -56,19 +56,23 @@ impl FromRequestParts<Rest> for Wants {
     }
 }
 
-/// The events of a job after the entry with this number.
+/// The events of a job from this part of its log on.
 ///
 /// # Errors
-/// [`Error::NotFound`] if there is no such job or the caller may not see it.
+/// [`Error::NotFound`] if there is no such job or the caller may not see it; [`Error::Invalid`] if the log does not
+/// reach to where it is to go on, or there is no going on from there.
 pub(super) async fn stream(
     rest: Rest,
     caller: Caller,
     job_id: JobId,
-    after: i64,
+    part: LogPart,
 ) -> Result<Sse<impl Stream<Item = std::result::Result<Event, Infallible>>>> {
     let follower = rest.engine.follow(job_id);
     let session = rest.sessions.begin(caller);
-    let mut events = Events { rest, session, job_id, after, follower, unsent: VecDeque::new(), ended: false };
+    if let LogPart::Before(_) = part {
+        return Err(Error::invalid("before", "a stream goes on from an entry, and not back"));
+    }
+    let mut events = Events { rest, session, job_id, part, follower, unsent: VecDeque::new(), ended: false };
     events.read().await?;
     let stream = stream::unfold(events, async |mut events| Some((Ok(events.next().await?), events)));
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
@@ -78,8 +82,8 @@ struct Events {
     rest: Rest,
     session: Session,
     job_id: JobId,
-    /// The last entry that was read.
-    after: i64,
+    /// What is to be read next.
+    part: LogPart,
     follower: Follower,
     unsent: VecDeque<JobEntry>,
     /// Whether all has been sent.
@@ -132,9 +136,11 @@ impl Events {
     }
 
     async fn read(&mut self) -> Result<Found> {
-        let JobEntries { items, next, status } =
-            self.rest.svc.job_entries(&self.session.caller()?, self.job_id, self.after, PAGE, PAGE_BYTES).await?;
-        self.after = items.last().map_or(self.after, |entry| entry.seq);
+        let entries =
+            self.rest.svc.job_entries(&self.session.caller()?, self.job_id, self.part, PAGE, PAGE_BYTES).await?;
+        entries.check_reaches(self.part)?;
+        let JobEntries { items, next, status, last_seq } = entries;
+        self.part = LogPart::After(items.last().map_or(last_seq, |entry| entry.seq));
         self.unsent.extend(items);
         Ok(if status.is_final() && next.is_none() { Found::End } else { Found::Running })
     }

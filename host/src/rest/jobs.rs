@@ -21,9 +21,11 @@ use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::{Accepted, SubmittedJob};
+use super::http::several::Several;
 use crate::datasvc::{
-    AppName, Caller, CancelFilter, CancelledJobs, Error, Job, JobEntries, JobEntry, JobFilter, JobId, JobStatus,
-    JobSteps, JobTrace, Listed, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, Page,
+    AppName, Caller, CancelFilter, CancelledJobs, Error, Job, JobCounts, JobEntries, JobEntry, JobFilter, JobId,
+    JobStatus, JobSteps, JobTrace, JobType, Listed, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, Page,
+    PluginName, UserName,
 };
 use crate::engine::News;
 
@@ -36,15 +38,43 @@ const MAX_WAIT_SECONDS: u32 = 60;
 struct JobsQuery {
     /// Queued and running ones, or those that have ended.
     active: Option<bool>,
-    /// Those in this state.
-    status: Option<JobStatus>,
-    /// Those of this application.
-    app: Option<AppName>,
+    /// Those in one of these states, with commas between them.
+    #[serde(default)]
+    #[param(value_type = Option<String>, pattern = "^(queued|running|succeeded|failed|cancelled|lost)(,(queued|running|succeeded|failed|cancelled|lost)){0,9}$",
+        example = "failed,lost")]
+    status: Several<JobStatus>,
+    /// Those of one of these applications, with commas between them.
+    #[serde(default)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(,[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,9}$",
+        example = "my_application")]
+    app: Several<AppName>,
     /// Those of this name, such as an action's.
     name: Option<String>,
+    /// Those that do one of these, with commas between them: `action`, `upload`.
+    #[serde(default)]
+    #[param(value_type = Option<String>, pattern = "^[a-z-]{1,32}(,[a-z-]{1,32}){0,9}$", example = "action")]
+    r#type: Several<String>,
+    /// Those that run this plugin.
+    plugin: Option<PluginName>,
+    /// Those that this user asked for.
+    username: Option<UserName>,
+    /// Those that this job has started.
+    parent: Option<JobId>,
+    /// Those whose ids end like this: the last eight characters tell jobs apart.
+    #[param(pattern = "^[0-9a-fA-F]{4,12}$", example = "e668b057")]
+    id_suffix: Option<String>,
     /// Those created at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`.
     #[serde(default, with = "time::serde::rfc3339::option")]
     since: Option<OffsetDateTime>,
+    /// Those created before this time.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    until: Option<OffsetDateTime>,
+    /// With `data`, `result` and `error.trace`.
+    #[serde(default)]
+    details: bool,
+    /// With `counts`: how many jobs there are in each state.
+    #[serde(default)]
+    counts: bool,
     /// The cursor that the page before gave as `next`.
     #[param(format = Uuid)]
     after: Option<String>,
@@ -71,13 +101,19 @@ struct JobQuery {
     steps_after: Option<i32>,
 }
 
-/// Which entries to read.
+/// Which entries to read: those after one, the last ones before one, or from so many before the end on.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct EntriesQuery {
     /// The `seq` of the last entry that is known.
-    #[serde(default)]
-    after: i64,
+    #[param(minimum = 0)]
+    after: Option<i64>,
+    /// The `seq` of the first entry that is known.
+    #[param(minimum = 1)]
+    before: Option<i64>,
+    /// How many entries before the end to begin; with 0 only those are read that come from now on.
+    #[param(minimum = 0, maximum = 1000)]
+    tail: Option<u32>,
     /// How many entries to read, 1 to 1000; 100 unless it is given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
@@ -142,20 +178,78 @@ struct JobResults {
     job_data_next: Option<i64>,
 }
 
+/// A part of the list of jobs, with what was counted if that was asked for.
+#[derive(Serialize, ToSchema)]
+struct JobsDocument {
+    #[serde(flatten)]
+    listed: Listed<Job>,
+    /// How many jobs there are in each state under the other filters, up to 10,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, value_type = std::collections::BTreeMap<String, i64>)]
+    counts: Option<JobCounts>,
+}
+
 /// Lists the jobs that you may read, newest first
+///
+/// Without `details` they lack `data`, `result` and `error.trace`. A page may be short, and even empty, while `next` says
+/// that there is more: where few of many jobs are wanted, no request looks at more than some thousand.
 #[utoipa::path(get, path = "/job", operation_id = "jobs.list", tag = "jobs",
-    params(JobsQuery), responses((status = 200, body = Listed<Job>)))]
+    params(JobsQuery), responses((status = 200, body = JobsDocument)))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
     Query(query): Query<JobsQuery>,
     uri: Uri,
-) -> Result<ListReply<Listed<Job>>, Problem> {
-    let JobsQuery { active, status, app, name, since, after, limit } = query;
-    let filter = JobFilter { active, status, application: app, name, since };
-    let page = PageQuery::new(after, limit).page()?;
-    let listed = rest.svc.jobs(&caller, &filter, &page).await?;
-    Ok(ListReply::of(&uri, listed))
+) -> Result<ListReply<JobsDocument>, Problem> {
+    let page = PageQuery::new(query.after.clone(), query.limit).page()?;
+    let (details, counts) = (query.details, query.counts);
+    let filter = query.filter();
+    let listed = rest.svc.jobs(&caller, &filter, details, &page).await?;
+    let counts = if counts { Some(rest.svc.job_counts(&caller, &filter).await?) } else { None };
+    let next = listed.next.clone();
+    Ok(ListReply::new(&uri, JobsDocument { listed, counts }, next.as_deref()))
+}
+
+impl JobsQuery {
+    fn filter(self) -> JobFilter {
+        let Self { active, status, app, name, r#type, plugin, username, parent, id_suffix, since, until, .. } = self;
+        JobFilter {
+            active,
+            statuses: status.0,
+            applications: app.0,
+            name,
+            types: r#type.0.into_iter().map(JobType::from).collect(),
+            plugin: plugin.map(|plugin| plugin.to_string()),
+            username: username.map(|username| username.to_string()),
+            parent,
+            id_suffix,
+            since,
+            until,
+        }
+    }
+}
+
+impl EntriesQuery {
+    /// The part of the log that is meant.
+    fn part(&self) -> Result<LogPart, Problem> {
+        let invalid = |name: &'static str, reason: String| Err(Error::invalid(name, reason).into());
+        match (self.after, self.before, self.tail) {
+            (Some(after @ ..0), ..) => invalid("after", format!("entries are numbered from 1, and {after} is none")),
+            (_, Some(before @ ..1), _) => {
+                invalid("before", format!("entries are numbered from 1, and {before} is none"))
+            }
+            (_, _, Some(tail)) if tail > MAX_ENTRIES_PAGE => {
+                invalid("tail", format!("0 to {MAX_ENTRIES_PAGE} entries, not {tail}"))
+            }
+            (after, None, None) => Ok(LogPart::After(after.unwrap_or(0))),
+            (None, Some(_), None) if self.wait > 0 => {
+                invalid("wait", "before an entry there is nothing to wait for".into())
+            }
+            (None, Some(before), None) => Ok(LogPart::Before(before)),
+            (None, None, Some(tail)) => Ok(LogPart::Last(tail)),
+            _ => Err(Problem::malformed("`after`, `before` and `tail` each say where to read; give one of them")),
+        }
+    }
 }
 
 /// Stops all jobs that match
@@ -202,8 +296,8 @@ async fn get(
     let results = match query.results {
         false => None,
         true => {
-            let JobEntries { items, next, status: _ } =
-                rest.svc.job_entries(&caller, id, 0, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES).await?;
+            let JobEntries { items, next, status: _, last_seq: _ } =
+                rest.svc.job_entries(&caller, id, LogPart::After(0), MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES).await?;
             Some(JobResults { job_data: items, job_data_next: next })
         }
     };
@@ -243,7 +337,8 @@ async fn cancel(
 /// Reads the log of a job, or follows it
 ///
 /// With `Accept: text/event-stream` as server-sent events, each with an entry and its `seq` as `id`, until an event
-/// `end` with the final job; `Last-Event-ID` goes on after the entry that it names.
+/// `end` with the final job; `Last-Event-ID` goes on after the entry that it names. An entry that the log has not is
+/// refused, in either form: it is of another log.
 #[utoipa::path(get, path = "/job/{id}/data", operation_id = "jobs.entries", tag = "jobs",
     params(
         ("id" = JobId, Path, description = "The job"),
@@ -253,6 +348,7 @@ async fn cancel(
     responses(
         (status = 200, content((JobEntries = "application/json"), (String = "text/event-stream"))),
         (status = 404, description = "No such job"),
+        (status = 422, description = "The log has no such entry"),
     ))]
 async fn entries(
     State(rest): State<Rest>,
@@ -262,9 +358,10 @@ async fn entries(
     wants: Wants,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let EntriesQuery { after, limit, wait } = query;
+    let mut part = query.part()?;
+    let EntriesQuery { limit, wait, .. } = query;
     if let Wants::Events { last_id } = wants {
-        return Ok(events::stream(rest, caller, id, last_id.unwrap_or(after)).await?.into_response());
+        return Ok(events::stream(rest, caller, id, last_id.map_or(part, LogPart::After)).await?.into_response());
     }
     if wait > MAX_WAIT_SECONDS {
         return Err(Error::invalid("wait", format!("at most {MAX_WAIT_SECONDS} seconds are waited")).into());
@@ -275,8 +372,13 @@ async fn entries(
     let mut session = rest.sessions.begin(caller);
     loop {
         let caller = session.caller()?;
-        let entries = rest.svc.job_entries(&caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await?;
+        let entries = rest.svc.job_entries(&caller, id, part, limit, MAX_ENTRIES_PAGE_BYTES).await?;
+        entries.check_reaches(part)?;
         if entries.items.is_empty() && !entries.status.is_final() && Instant::now() < until {
+            // What comes from now on comes after the end that was there.
+            if let LogPart::Last(0) = part {
+                part = LogPart::After(entries.last_seq);
+            }
             tokio::select! {
                 news = follower.news() => if news == News::Perhaps { continue },
                 () = session.changed() => continue,

@@ -28,11 +28,12 @@ mod tokens;
 mod uploads;
 mod users;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router, middleware};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::api::Api;
@@ -40,8 +41,10 @@ use self::http::auth::TokenCache;
 use self::http::body::Bodies;
 use self::http::front::Front;
 use self::http::session::Sessions;
+use self::http::whole::{self, Whole};
 use crate::datasvc::DataSvc;
 use crate::engine::Engine;
+use crate::shares::Shares;
 use crate::work::Work;
 
 pub use http::client::TrustedProxies;
@@ -62,8 +65,8 @@ pub struct Rest {
     /// For operations that need no token.
     strangers_bodies: Arc<Bodies>,
     body_within: Duration,
-    /// A permit is a file that comes in.
-    uploads: Arc<Semaphore>,
+    /// Its units are files that come in.
+    uploads: Arc<Shares<IpAddr>>,
 }
 
 impl Rest {
@@ -88,7 +91,7 @@ impl Rest {
             bodies: Arc::new(Bodies::of_users(body_within)),
             strangers_bodies: Arc::new(Bodies::of_strangers(body_within)),
             body_within,
-            uploads: Arc::new(Semaphore::new(uploads)),
+            uploads: Shares::new(uploads),
         }
     }
 }
@@ -127,9 +130,11 @@ fn fronted(rest: Rest, routes: OpenApiRouter<Rest>) -> Router {
     let (routes, document) = routes.split_for_parts();
     let api = Arc::new(Api::new(document));
     let front = Arc::new(Front::new(Arc::clone(&api), rest.body_within));
+    let whole = Arc::new(Whole { rest: rest.clone(), api: Arc::clone(&api) });
     routes
         .fallback(http::front::nothing_there)
         .method_not_allowed_fallback(http::front::not_allowed)
+        .layer(middleware::from_fn_with_state(whole, whole::whole))
         .layer(Extension(api))
         .layer(middleware::from_fn_with_state(front, http::front::front))
         .with_state(rest)

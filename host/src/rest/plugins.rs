@@ -20,10 +20,15 @@ use crate::datasvc::{Caller, Listed, Plugin, PluginAccess, PluginName};
 struct PluginDocument {
     #[serde(flatten)]
     plugin: Plugin,
-    access: PluginAccess,
+    /// For those who may read `_global`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<PluginAccess>,
 }
 
 /// Lists the plugins, by name
+///
+/// Without read permission on `_global` they are those that have registered something for an application that you may
+/// read, with what they have registered for these, and without what they import and are granted.
 #[utoipa::path(get, path = "/global/plugins", operation_id = "plugins.list", tag = "plugins",
     params(PageQuery), responses((status = 200, body = Listed<Plugin>)))]
 async fn list(
@@ -47,7 +52,7 @@ async fn get(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Result<Json<PluginDocument>, Problem> {
     let plugin = rest.svc.plugin(&caller, &plugin).await?;
-    let access = rest.work.plugin_access(&plugin);
+    let access = rest.work.plugin_access(&caller, &plugin);
     Ok(Json(PluginDocument { plugin, access }))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,23 +12,28 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::{JsonBody, NoQuery, Query};
+use super::http::auth;
 use super::http::client::ClientAddress;
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
-use super::http::problem::Problem;
+use super::http::problem::{Fault, Problem};
 use super::http::reply::Created;
-use crate::datasvc::{Caller, Listed, NewToken, Permissions, Token, TokenId};
+use crate::datasvc::{Caller, Listed, NewToken, Permissions, Token, TokenId, TokenTerms};
 
 /// Stands for the token in use.
 const CURRENT: &str = "current";
 
-/// Who logs in.
+/// Who logs in, or with a token in a header what another one is to be like.
 #[derive(Deserialize, ToSchema)]
 struct LogIn {
-    /// The user's name.
-    username: String,
-    /// The user's password.
-    password: String,
+    /// The user's name. It is left out to make a token with the one in use.
+    username: Option<String>,
+    /// The user's password. It is left out with the name.
+    #[schema(format = Password)]
+    password: Option<String>,
+    /// What to call the token.
+    #[schema(min_length = 1, max_length = 128, example = "ci")]
+    name: Option<String>,
     /// How long the token lasts, in seconds; 30 days unless it is given, at most 366 days.
     expires_in: Option<u64>,
     /// What the token may do at most. It grants nothing that the user may not.
@@ -37,22 +42,43 @@ struct LogIn {
 
 /// Logs in: makes a token
 ///
-/// The token is in this reply only.
-#[utoipa::path(post, path = "/global/tokens", operation_id = "tokens.create", tag = "tokens", security(()),
+/// The token is in this reply only. With a token in a header, and without name and password, it makes one that may do no
+/// more than that one, lasts no longer, and ends with it.
+#[utoipa::path(post, path = "/global/tokens", operation_id = "tokens.create", tag = "tokens",
+    security((), ("bearer" = []), ("auth_token" = [])),
     request_body = LogIn,
     responses(
         (status = 201, body = NewToken, headers(("Location" = String, description = "The token, without its secret"))),
-        (status = 401, description = "The username or the password is wrong"),
+        (status = 401, description = "The username or the password is wrong, or the token in use"),
+        (status = 403, description = "The scope is wider than that of the token in use"),
         (status = 429, description = "Too many logins at once, or too many that failed",
             headers(("Retry-After" = u64, description = "How long to wait, in seconds"))),
     ))]
 async fn create(
     State(rest): State<Rest>,
     client: ClientAddress,
-    JsonBody(LogIn { username, password, expires_in, scope }): JsonBody<LogIn>,
+    headers: HeaderMap,
+    JsonBody(LogIn { username, password, name, expires_in, scope }): JsonBody<LogIn>,
 ) -> Result<([(HeaderName, &'static str); 1], Created<Json<NewToken>>), Problem> {
-    let lifetime = expires_in.map(Duration::from_secs);
-    let token = rest.svc.log_in(client.ip(), &username, password, lifetime, scope.as_ref()).await?;
+    let terms = TokenTerms {
+        expires_in: expires_in.map(Duration::from_secs),
+        scope: scope.as_ref(),
+        name: name.as_deref(),
+        client: headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()),
+    };
+    let token = match (username, password) {
+        (Some(username), Some(password)) => rest.svc.log_in(client.ip(), &username, password, terms).await?,
+        (None, None) if auth::has_token(&headers) => {
+            let caller = auth::caller(&rest, &headers).await?.at(client.ip());
+            rest.svc.narrow_token(&caller, terms).await?
+        }
+        (username, password) => {
+            let given = [("username", username.is_some()), ("password", password.is_some())];
+            let missing: Vec<_> = given.into_iter().filter(|(_, given)| !given).map(|(name, _)| name).collect();
+            let detail = format!("`{}` is missing, and so is a token in a header", missing.join("`, `"));
+            return Err(Problem::malformed(detail).with(missing.iter().map(|name| Fault::in_body(name, "is missing"))));
+        }
+    };
     let created = Created::at(format!("/global/tokens/{}", token.stored.token_id), Json(token));
     Ok(([(header::CACHE_CONTROL, "no-store")], created))
 }

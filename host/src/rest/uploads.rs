@@ -4,13 +4,16 @@
 mod digests;
 mod form;
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use axum::extract::{FromRequest as _, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_RANGE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Notify;
 use tracing::error;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -21,6 +24,7 @@ use self::form::{Form, MAX_AROUND};
 use super::Rest;
 use super::http::args::{self, Args, Query};
 use super::http::body::{declared_length, media_type};
+use super::http::client::ClientAddress;
 use super::http::idempotency::{IdempotencyKey, fingerprint};
 use super::http::pace::Paced;
 use super::http::path::Path;
@@ -28,6 +32,7 @@ use super::http::problem::Problem;
 use super::http::reply::{Accepted, SubmittedJob};
 use super::http::session::Session;
 use crate::datasvc::{AppName, BuildName, Caller, Digest, FileType, FileUrl, PackageMapName};
+use crate::shares::Place;
 use crate::work::{UploadError, UploadRequest};
 
 /// What there is to say of a file.
@@ -123,12 +128,12 @@ async fn upload_file(
         let detail = "the body is the file itself here; send a form by `POST /app/{app}/builds/{build}`";
         return Err(unsupported(detail));
     }
-    let _place = rest.place_for_upload(&parts.headers, 0)?;
+    let place = rest.place_for_upload(&parts, 0)?;
     let declared = Declared::of(&parts.headers)?;
     let session = rest.sessions.begin(caller.clone());
     let source = Source::Body(Paced::new(body, session.clone(), rest.body_within));
     let asked = UploadRequest { application, build, file_type, package_map };
-    rest.receive(&session, key, &parts, asked, source, &declared).await
+    place.keep(rest.receive(&session, key, &parts, asked, source, &declared)).await
 }
 
 /// Uploads the file of a build, in a form or from a URL
@@ -172,16 +177,17 @@ async fn upload(
     };
     refuse_parts(&parts.headers)?;
     let (asked, url) = if media_type(&parts.headers).as_deref() == Some("multipart/form-data") {
-        let _place = rest.place_for_upload(&parts.headers, MAX_AROUND)?;
+        let place = rest.place_for_upload(&parts, MAX_AROUND)?;
         let session = rest.sessions.begin(caller.clone());
         let body = Paced::new(body, session.clone(), rest.body_within);
-        let mut form = Form::open(&parts.headers, body).await?;
+        let mut form = place.keep(Form::open(&parts.headers, body)).await?;
         let (asked, url) = asked(args::of_form(&parts.uri, form.take_arguments())?);
         match (form.has_file(), url) {
             (true, None) => {
                 Declared::refuse(&parts.headers)?;
                 let declared = Declared::default();
-                return rest.receive(&session, key, &parts, asked, Source::Form(Box::new(form)), &declared).await;
+                let source = Source::Form(Box::new(form));
+                return place.keep(rest.receive(&session, key, &parts, asked, source, &declared)).await;
             }
             (true, Some(_)) => return Err(Problem::malformed("a file is sent or fetched, and not both")),
             (false, url) => (asked, url),
@@ -198,20 +204,45 @@ async fn upload(
     let url = url.ok_or_else(|| Problem::malformed(neither))?;
     let idempotency = key.map(|key| (key, printed(&parts, &asked, url.as_str().as_bytes())));
     let name = asked.build.to_string();
+    // The body may have taken its time.
+    let caller = rest.asking(&parts).await?;
     let enqueued = rest.work.submit_fetch(&caller, asked, url, idempotency).await?;
     Ok(Accepted::job(enqueued, name))
+}
+
+/// A place among the uploads that come in at a time. It is given to another address where all are taken and this one
+/// has more of them.
+struct UploadPlace {
+    _place: Place<IpAddr>,
+    ousted: Arc<Notify>,
+}
+
+impl UploadPlace {
+    /// Goes on with an upload while it has its place.
+    async fn keep<T>(&self, uploading: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+        tokio::select! {
+            uploaded = uploading => uploaded,
+            () = self.ousted.notified() => Err(too_many()),
+        }
+    }
+}
+
+fn too_many() -> Problem {
+    Problem::busy("too many uploads come in at this moment")
 }
 
 impl Rest {
     /// A place among the uploads that come in at a time, unless the request says that it is too long: `around` is what
     /// may come beside the file, in bytes.
-    fn place_for_upload(&self, headers: &HeaderMap, around: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    fn place_for_upload(&self, parts: &Parts, around: usize) -> Result<UploadPlace, Problem> {
         let most = self.work.max_upload_bytes();
-        if declared_length(headers).is_some_and(|length| length > most.saturating_add(around as u64)) {
+        if declared_length(&parts.headers).is_some_and(|length| length > most.saturating_add(around as u64)) {
             return Err(UploadError::TooLarge(most).into());
         }
-        let place = self.uploads.clone().try_acquire_owned();
-        place.map_err(|_| Problem::busy("too many uploads come in at this moment"))
+        let (whose, ousted) = (ClientAddress::of_request(parts)?.network(), Arc::new(Notify::new()));
+        let told = Arc::clone(&ousted);
+        let place = self.uploads.take(whose, 1, move || told.notify_one());
+        Ok(UploadPlace { _place: place.ok_or_else(too_many)?, ousted })
     }
 
     /// Takes a file, and makes a job of it.
@@ -231,7 +262,7 @@ impl Rest {
         let sealed = upload.seal().await?;
         declared.check(&sealed.sha256)?;
         let idempotency = key.map(|key| (key, printed(parts, &asked, &sealed.sha256)));
-        let enqueued = sealed.submit(&session.caller()?, idempotency).await?;
+        let enqueued = sealed.submit(&self.asking(parts).await?, idempotency).await?;
         Ok(Accepted::job(enqueued, asked.build.to_string()))
     }
 }

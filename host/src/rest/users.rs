@@ -90,7 +90,7 @@ async fn put(
 
 /// Shows a user
 #[utoipa::path(get, path = "/global/users/{user}", operation_id = "users.get", tag = "users",
-    params(("user" = UserName, Path, description = "The user")),
+    params(("user" = UserName, Path, description = "The user, or `current` for whoever asks")),
     responses((status = 200, body = User), (status = 404, description = "No such user")))]
 async fn get(
     State(rest): State<Rest>,
@@ -98,7 +98,7 @@ async fn get(
     Path(user): Path<UserName>,
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Result<Document<User>, Problem> {
-    let user = rest.svc.user(&caller, &user).await?;
+    let user = rest.svc.user(&caller, &meant(&caller, user)).await?;
     Ok(Document::new(user.revision, user))
 }
 
@@ -107,7 +107,7 @@ async fn get(
 /// The member `password` sets a new one, which ends all of the user's tokens but the one in use. Without write
 /// permission on `_global` you change your own password and attributes.
 #[utoipa::path(patch, path = "/global/users/{user}", operation_id = "users.update", tag = "users",
-    params(("user" = UserName, Path, description = "The user"), IfMatch),
+    params(("user" = UserName, Path, description = "The user, or `current` for whoever asks"), IfMatch),
     request_body(content = UserChange, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = User),
@@ -122,7 +122,7 @@ async fn update(
     IfMatch(expected): IfMatch,
     Change(patch): Change,
 ) -> Result<Document<User>, Problem> {
-    let user = rest.svc.update_user(&caller, &user, &patch, &expected).await?;
+    let user = rest.svc.update_user(&caller, &meant(&caller, user), &patch, &expected).await?;
     // What the user's tokens stand for has changed, or they are gone.
     rest.tokens.clear();
     Ok(Document::new(user.revision, user))
@@ -130,7 +130,7 @@ async fn update(
 
 /// Removes a user, with all of the user's tokens
 #[utoipa::path(delete, path = "/global/users/{user}", operation_id = "users.delete", tag = "users",
-    params(("user" = UserName, Path, description = "The user"), IfMatch),
+    params(("user" = UserName, Path, description = "The user, or `current` for whoever asks"), IfMatch),
     responses(
         (status = 204, description = "It is gone"),
         (status = 404, description = "No such user"),
@@ -144,16 +144,17 @@ async fn delete(
     Query(NoQuery {}): Query<NoQuery>,
     IfMatch(expected): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    rest.svc.delete_user(&caller, &user, &expected).await?;
+    rest.svc.delete_user(&caller, &meant(&caller, user), &expected).await?;
     rest.tokens.clear();
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Shows what a user may do with what there is now
 ///
-/// For each application, action and server, after the patterns of the user's permissions have been weighed.
+/// For each application, action and server, after the patterns of the user's permissions have been weighed. Of `current`
+/// it is what may be done with the token in use, whose scope counts, too.
 #[utoipa::path(get, path = "/global/users/{user}/permissions", operation_id = "users.permissions", tag = "users",
-    params(("user" = UserName, Path, description = "The user")),
+    params(("user" = UserName, Path, description = "The user, or `current` for whoever asks")),
     responses((status = 200, body = EffectivePermissions), (status = 404, description = "No such user")))]
 async fn permissions(
     State(rest): State<Rest>,
@@ -161,8 +162,19 @@ async fn permissions(
     Path(user): Path<UserName>,
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Result<Json<EffectivePermissions>, Problem> {
-    let permissions = rest.svc.user_permissions(&caller, &user).await?;
+    let permissions = match user.as_str() {
+        UserName::CURRENT => rest.svc.own_permissions(&caller).await?,
+        _ => rest.svc.user_permissions(&caller, &user).await?,
+    };
     Ok(Json(permissions))
+}
+
+/// The user that the path names.
+fn meant(caller: &Caller, named: UserName) -> UserName {
+    match caller.username() {
+        Some(own) if named.as_str() == UserName::CURRENT => own.clone(),
+        _ => named,
+    }
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {

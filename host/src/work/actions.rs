@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 
 use super::Work;
 use crate::datasvc::{
-    ACTION, ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, Kind as Noun, Listed, NewActionJob,
-    Outcome, Page, Parent, Permission, PluginAction, Result,
+    ACTION, ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobId, Kind as Noun, Listed,
+    NewActionJob, Outcome, Page, Parent, Permission, PluginAction, Result,
 };
 use crate::engine::{Kind, Run};
 use crate::plugin::{ActionRun, FoundAction, RunError, Sandbox};
@@ -42,7 +42,8 @@ impl Work {
     ///
     /// # Errors
     /// [`Error::NotFound`] if the application or the action does not exist; [`Error::MissingParameters`] if not all
-    /// declared ones are there; [`Error::KeyReused`]; [`Error::Denied`] without execute permission.
+    /// declared ones are there; [`Error::KeyReused`]; [`Error::Denied`] without execute permission; [`Error::Invalid`]
+    /// if it is said to run a job again that ran another action.
     pub async fn submit_action(
         &self,
         caller: &Caller,
@@ -50,6 +51,7 @@ impl Work {
         action: &ActionName,
         parameters: Vec<(String, String)>,
         idempotency: Option<(String, Digest)>,
+        rerun_of: Option<JobId>,
     ) -> Result<Enqueued> {
         caller.require_execute(application, action)?;
         let found = match self.0.plugins.find_action(application, action).await? {
@@ -58,7 +60,7 @@ impl Work {
         };
         let timeout = self.0.plugins.limits().run_timeout(found.action.timeout_seconds);
         let job = new_job(&found, parameters, timeout, None)?;
-        let (job, ready) = (NewActionJob { idempotency, ..job }, self.0.plugins.is_ready(found.digest));
+        let (job, ready) = (NewActionJob { idempotency, rerun_of, ..job }, self.0.plugins.is_ready(found.digest));
         self.0.engine.submit(caller, job, ready).await
     }
 
@@ -118,6 +120,7 @@ pub(super) fn new_job(
         idempotency: None,
         taker: None,
         parent,
+        rerun_of: None,
     })
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use self::archives::Archives;
 use self::hooks::Hooks;
 use self::turns::Turns;
-use crate::datasvc::{DataSvc, Plugin, PluginAccess};
+use crate::datasvc::{Caller, DataSvc, Permission, Plugin, PluginAccess};
 use crate::engine::{Engine, Kinds};
 use crate::outbound::Outbound;
 use crate::plugin::{Plugins, Sandbox};
@@ -78,8 +78,8 @@ impl Work {
         Kinds::default().with(actions::Actions(sandbox.clone())).with(upload::Uploads { work: self.clone(), hooks })
     }
 
-    /// What this plugin asks for, against what it may touch.
-    pub fn plugin_access(&self, plugin: &Plugin) -> PluginAccess {
-        self.0.plugins.access(plugin)
+    /// What this plugin asks for, against what it may touch; for those who may read `_global`.
+    pub fn plugin_access(&self, caller: &Caller, plugin: &Plugin) -> Option<PluginAccess> {
+        caller.may_globally(Permission::Read).then(|| self.0.plugins.access(plugin))
     }
 }

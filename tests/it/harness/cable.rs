@@ -1,4 +1,4 @@
-//! A way to Postgres that can be cut.
+//! A way to Postgres, or to a server, that can be cut.
 
 use sqlx::postgres::PgConnectOptions;
 use std::net::SocketAddr;
@@ -10,11 +10,18 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::postgres::Database;
 
-/// A way to a test's database over a port of this machine. Everything that is connected through it loses its
-/// connection when it is cut, and finds nobody there until it is mended.
+/// Where it leads.
+#[derive(Clone)]
+enum End {
+    Postgres(PgConnectOptions),
+    Server(SocketAddr),
+}
+
+/// A way over a port of this machine. Everything that is connected through it loses its connection when it is cut, and
+/// finds nobody there until it is mended.
 pub(crate) struct Cable {
     url: String,
-    options: PgConnectOptions,
+    end: End,
     port: SocketAddr,
     forwarding: JoinHandle<()>,
 }
@@ -25,11 +32,21 @@ impl Cable {
         let options = PgConnectOptions::from_str(&database.url).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap();
-        let forwarding = tokio::spawn(forward(listener, options.clone()));
-        Self { url: through(&database.url, port), options, port, forwarding }
+        let end = End::Postgres(options);
+        let forwarding = tokio::spawn(forward(listener, end.clone()));
+        Self { url: through(&database.url, port), end, port, forwarding }
     }
 
-    /// The database's URL through it.
+    /// One to the server at this address.
+    pub(crate) async fn to_server(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap();
+        let end = End::Server(address);
+        let forwarding = tokio::spawn(forward(listener, end.clone()));
+        Self { url: format!("http://{port}"), end, port, forwarding }
+    }
+
+    /// The URL of its other end, through it.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -39,10 +56,17 @@ impl Cable {
         self.forwarding.abort();
     }
 
+    /// Has it lead to another server, once it is mended.
+    pub(crate) fn lead_to(&mut self, address: SocketAddr) {
+        self.end = End::Server(address);
+    }
+
     /// Makes it whole again.
     pub(crate) async fn mend(&mut self) {
+        // The port is free once what was cut has ended.
+        let _ = (&mut self.forwarding).await;
         let listener = TcpListener::bind(self.port).await.unwrap();
-        self.forwarding = tokio::spawn(forward(listener, self.options.clone()));
+        self.forwarding = tokio::spawn(forward(listener, self.end.clone()));
     }
 }
 
@@ -57,19 +81,24 @@ fn through(url: &str, port: SocketAddr) -> String {
 }
 
 /// Passes on what comes in until this is dropped, and all connections with it.
-async fn forward(listener: TcpListener, to: PgConnectOptions) {
+async fn forward(listener: TcpListener, end: End) {
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
-        match to.get_socket() {
-            Some(directory) => {
-                let socket = directory.join(format!(".s.PGSQL.{}", to.get_port()));
-                connections.spawn(pass_on(client, UnixStream::connect(socket).await.unwrap()));
+        match &end {
+            End::Server(address) => {
+                connections.spawn(pass_on(client, TcpStream::connect(address).await.unwrap()));
             }
-            None => {
-                let server = TcpStream::connect((to.get_host(), to.get_port())).await.unwrap();
-                connections.spawn(pass_on(client, server));
-            }
+            End::Postgres(to) => match to.get_socket() {
+                Some(directory) => {
+                    let socket = directory.join(format!(".s.PGSQL.{}", to.get_port()));
+                    connections.spawn(pass_on(client, UnixStream::connect(socket).await.unwrap()));
+                }
+                None => {
+                    let server = TcpStream::connect((to.get_host(), to.get_port())).await.unwrap();
+                    connections.spawn(pass_on(client, server));
+                }
+            },
         }
     }
 }

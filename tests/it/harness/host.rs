@@ -216,6 +216,11 @@ impl TestHost {
         self.data_dir.path().join("plugins")
     }
 
+    /// Everything that it keeps.
+    pub(crate) fn data_dir(&self) -> &std::path::Path {
+        self.data_dir.path()
+    }
+
     /// Where its files are stored.
     pub(crate) fn storage_dir(&self) -> PathBuf {
         self.data_dir.path().join("storage")

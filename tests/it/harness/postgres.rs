@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use elita::data_dir::DataDir;
-use elita::datasvc::DataSvc;
+use elita::datasvc::{DataSvc, TokenTerms};
 use elita::postgres::Embedded;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
@@ -68,9 +68,8 @@ impl Shared {
         let template = shared.create("").await;
         let svc = DataSvc::connect(&template, 2).await.unwrap();
         svc.ensure_administrator(PASSWORD).await.unwrap();
-        let lifetime = Some(Duration::from_secs(3600));
-        shared.token =
-            svc.log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), lifetime, None).await.unwrap().token;
+        let terms = TokenTerms { expires_in: Some(Duration::from_secs(3600)), ..TokenTerms::default() };
+        shared.token = svc.log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), terms).await.unwrap().token;
         svc.close().await;
         shared.template = PgConnectOptions::from_str(&template).unwrap().get_database().unwrap().to_owned();
         shared

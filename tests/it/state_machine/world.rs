@@ -454,6 +454,7 @@ impl World {
             idempotency: key.clone(),
             taker,
             parent: None,
+            rerun_of: None,
         };
         self.journal.requests.push(Request { key, idempotent: job.idempotent, answers: Vec::new() });
         Some(Call::Enqueue(number, job))

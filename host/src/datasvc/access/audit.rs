@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,8 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 
 use super::caller::{Caller, Permission};
+use super::permissions::Permissions;
+use super::quotas::{Quotas, Whose};
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{AppName, JobId, PluginName, TokenId, UserName};
@@ -83,22 +86,58 @@ pub(in crate::datasvc) struct Change<'c> {
     transaction: Transaction<'static, Postgres>,
     operation: &'static str,
     by: Author<'c>,
+    /// Whether it is sure already that who makes the change still may.
+    is_checked: bool,
+    quotas: Arc<Quotas>,
 }
 
 /// Who makes a change.
 #[derive(Clone, Copy)]
 pub(in crate::datasvc) enum Author<'c> {
-    User { name: &'c UserName, token: TokenId, address: Option<IpAddr> },
-    Plugin { name: &'c PluginName, job: JobId },
+    User {
+        name: &'c UserName,
+        token: TokenId,
+        address: Option<IpAddr>,
+        /// What the user was found to be allowed to do; none: that does not matter.
+        permissions: Option<&'c Permissions>,
+    },
+    Plugin {
+        name: &'c PluginName,
+        job: JobId,
+    },
 }
 
 impl<'c> From<&'c Caller> for Author<'c> {
     fn from(caller: &'c Caller) -> Self {
         match caller {
-            Caller::User { name, token, address, permissions: _ } => {
-                Self::User { name, token: *token, address: *address }
+            Caller::User { name, token, address, permissions } => {
+                Self::User { name, token: *token, address: *address, permissions: Some(&**permissions) }
             }
             Caller::Plugin { name, job, applications: _, grants: _ } => Self::Plugin { name, job: *job },
+        }
+    }
+}
+
+impl Author<'_> {
+    /// Whose change it is.
+    fn whose(&self) -> Whose {
+        match self {
+            Self::User { name, .. } => Whose::User(name.to_string()),
+            Self::Plugin { name, .. } => Whose::Plugin(name.to_string()),
+        }
+    }
+
+    /// Compares what may be done with the user's token now, if it is valid, with what was found when the change was asked
+    /// for.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`] if it is not valid; [`Error::Conflict`] if the user's permissions are others.
+    fn check(&self, now: Option<Permissions>) -> Result<()> {
+        let Self::User { permissions: Some(permissions), .. } = self else { return Ok(()) };
+        match now {
+            Some(now) if now == **permissions => Ok(()),
+            Some(_) => Err(Error::conflict("what you may do has changed at this moment; try again")),
+            None => Err(Error::InvalidToken),
         }
     }
 }
@@ -149,6 +188,26 @@ impl Change<'_> {
         self.commit(application, name, Some(before), None::<&()>).await
     }
 
+    /// Makes sure that who makes the change still may what was found when it was asked for. Until the end of the
+    /// transaction the token stays as it is.
+    ///
+    /// # Errors
+    /// Those of [`Author::check`].
+    async fn check_now(&mut self) -> Result<()> {
+        let Author::User { token, .. } = self.by else { return Ok(()) };
+        let found = sqlx::query!(
+            r#"select users.permissions as "permissions: Permissions", tokens.scope as "scope: Permissions"
+               from tokens join users on users.name = tokens.username
+               where tokens.id = $1 and tokens.expires_at > now() for share of tokens"#,
+            token as _
+        )
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        self.by.check(found.map(|row| row.permissions.narrowed_by(row.scope)))?;
+        self.is_checked = true;
+        Ok(())
+    }
+
     /// Gives the change up.
     pub(in crate::datasvc) async fn rollback(self) -> Result<()> {
         Ok(self.transaction.rollback().await?)
@@ -161,13 +220,24 @@ impl Change<'_> {
         before: Option<&impl Serialize>,
         after: Option<&impl Serialize>,
     ) -> Result<()> {
+        let (before, after) = (before.map(document).transpose()?, after.map(document).transpose()?);
+        let bytes = [&before, &after].into_iter().flatten().map(|document| document.0.get().len()).sum();
+        if let Some(application) = application.map(|name| Whose::Application(name.to_string())) {
+            self.quotas.check(&application)?;
+            self.quotas.count(application, bytes);
+        }
+        self.quotas.count(self.by.whose(), bytes);
         let (user, plugin) = match self.by {
-            Author::User { name, token, address } => (Some((name, token, address)), None),
+            Author::User { name, token, address, permissions: _ } => (Some((name, token, address)), None),
             Author::Plugin { name, job } => (None, Some((name, job))),
         };
-        sqlx::query!(
-            "insert into audit (operation, application, name, username, token_id, address, plugin, job_id, before, after)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        // Whoever made the change may have lost the right to it since it was asked for.
+        let written = sqlx::query!(
+            r#"insert into audit (operation, application, name, username, token_id, address, plugin, job_id, before, after)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+               returning (select users.permissions from tokens join users on users.name = tokens.username
+                          where tokens.id = token_id and tokens.expires_at > now()) as "permissions: Permissions",
+                   (select tokens.scope from tokens where tokens.id = token_id) as "scope: Permissions""#,
             self.operation,
             application.map(AppName::as_str),
             name.to_string(),
@@ -176,11 +246,15 @@ impl Change<'_> {
             user.and_then(|(_, _, address)| address).map(|address| address.to_string()),
             plugin.map(|(name, _)| name.as_str()),
             plugin.map(|(_, job)| job) as _,
-            before.map(document).transpose()? as _,
-            after.map(document).transpose()? as _
+            before as _,
+            after as _
         )
-        .execute(&mut *self.transaction)
+        .fetch_one(&mut *self.transaction)
         .await?;
+        if !self.is_checked {
+            let (permissions, scope) = (written.permissions, written.scope);
+            self.by.check(permissions.map(|permissions| permissions.narrowed_by(scope)))?;
+        }
         Ok(self.transaction.commit().await?)
     }
 }
@@ -190,13 +264,50 @@ fn document(document: &impl Serialize) -> Result<AuditedDocument> {
 }
 
 impl DataSvc {
-    /// Begins a change by this caller; `operation` is its name at both doors.
+    /// Begins a change by this caller; `operation` is its name at both doors. It is not committed if the caller is no
+    /// longer who it was.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] if the caller has changed too much.
     pub(in crate::datasvc) async fn change<'c>(
         &self,
         by: impl Into<Author<'c>>,
         operation: &'static str,
     ) -> Result<Change<'c>> {
-        Ok(Change { transaction: self.pool.begin().await?, operation, by: by.into() })
+        let by = by.into();
+        self.quotas.check(&by.whose())?;
+        let (transaction, quotas) = (self.pool.begin().await?, Arc::clone(&self.quotas));
+        Ok(Change { transaction, operation, by, is_checked: false, quotas })
+    }
+
+    /// The same of tokens: the caller may remove the own one, and is looked at before.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::change`]; [`Error::InvalidToken`] and [`Error::Conflict`] if the caller is no longer who it was.
+    pub(in crate::datasvc) async fn change_of_tokens<'c>(
+        &self,
+        by: &'c Caller,
+        operation: &'static str,
+    ) -> Result<Change<'c>> {
+        let mut change = self.change(by, operation).await?;
+        change.check_now().await?;
+        Ok(change)
+    }
+
+    /// The same of a user's rights. All such changes wait for each other, so that nobody gives away what somebody else
+    /// has just taken from them, and that of two administrators who remove each other at the same time one stays.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::change_of_tokens`].
+    pub(in crate::datasvc) async fn change_of_rights<'c>(
+        &self,
+        by: &'c Caller,
+        operation: &'static str,
+    ) -> Result<Change<'c>> {
+        let mut change = self.change(by, operation).await?;
+        sqlx::query!("lock table users in share row exclusive mode").execute(&mut *change.transaction).await?;
+        change.check_now().await?;
+        Ok(change)
     }
 
     /// The changes, newest first.
@@ -208,9 +319,6 @@ impl DataSvc {
         caller.require_global(Permission::Read)?;
         let AuditFilter { operation, application, name, username, plugin, since, until } = filter;
         let after = page.after_as(|cursor| cursor.parse::<i64>().map_err(|_| Error::invalid("after", "no number")))?;
-        let mut transaction = self.pool.begin().await?;
-        // A plan for these filters, and not one that fits all: each has an index of its own.
-        sqlx::query!("set local plan_cache_mode = force_custom_plan").execute(&mut *transaction).await?;
         let rows = sqlx::query_as!(
             AuditEntry,
             r#"select id as audit_id, at, operation, application, name, username as "username: UserName",
@@ -235,11 +343,10 @@ impl DataSvc {
             *since,
             *until,
             page.fetch()
-        )
-        .fetch(&mut *transaction);
-        let listed = page.gather(rows, |entry| entry.audit_id.to_string()).await?;
-        transaction.commit().await?;
-        Ok(listed)
+        );
+        self.lists
+            .run(async |connection| page.gather(rows.fetch(connection), |entry| entry.audit_id.to_string()).await)
+            .await
     }
 
     /// Removes changes that were made longer than `age` ago from the record, at most some hundred. Returns how many:

@@ -189,10 +189,10 @@ impl Caller {
 
     /// # Errors
     /// [`Error::Denied`] unless the caller holds all that these permissions grant: nobody gives away more, and nobody
-    /// takes the place of somebody who holds more.
+    /// takes the place of somebody who holds more; [`Error::Invalid`] if that cannot be found out. It may take long.
     pub fn require_cover(&self, permissions: &Permissions) -> Result<()> {
         match self {
-            Self::User { permissions: held, .. } if held.cover(permissions) => Ok(()),
+            Self::User { permissions: held, .. } if held.cover(permissions)? => Ok(()),
             Self::User { .. } => Err(denied("these permissions are more than you hold yourself".into())),
             Self::Plugin { .. } => Err(denied("a plugin has no users".into())),
         }
@@ -223,6 +223,14 @@ impl Caller {
     pub(in crate::datasvc) fn narrowed_token(&self) -> Option<TokenId> {
         match self {
             Self::User { token, permissions, .. } => permissions.is_narrowed().then_some(*token),
+            Self::Plugin { .. } => None,
+        }
+    }
+
+    /// Where the user's request came from.
+    pub(in crate::datasvc) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::User { address, .. } => *address,
             Self::Plugin { .. } => None,
         }
     }

@@ -7,12 +7,13 @@
 //!
 //! Attempts that have to wait are refused before the password is looked at, and do not count.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::UserName;
+use crate::shares::network;
 
 /// When failures are forgotten, if no other one follows.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
@@ -63,12 +64,8 @@ struct Remembered {
 
 impl Attempt {
     pub(in crate::datasvc) fn new(username: Option<&UserName>, address: IpAddr) -> Self {
-        let address = match address.to_canonical() {
-            IpAddr::V4(address) => address.to_string(),
-            // Who has one address has all of the network.
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).to_string(),
-        };
-        Self { username: username.map(ToString::to_string).unwrap_or_default(), address }
+        let username = username.map(ToString::to_string).unwrap_or_default();
+        Self { username, address: network(address).to_string() }
     }
 
     /// As it is remembered.

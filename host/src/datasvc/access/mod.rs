@@ -2,11 +2,14 @@
 //!
 //! Users, their tokens and log-ins, permissions, the audit, and the secrets that are sealed at rest.
 
+pub(super) mod aside;
 pub(super) mod audit;
 pub(super) mod caller;
 pub(super) mod logins;
+pub(super) mod narrower_tokens;
 pub(super) mod passwords;
 pub(super) mod permissions;
+pub(super) mod quotas;
 pub(super) mod secrets;
 pub(super) mod tokens;
 pub(super) mod users;

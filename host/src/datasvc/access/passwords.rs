@@ -1,5 +1,6 @@
 //! Passwords: argon2id, off the async threads and bounded.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -11,6 +12,7 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::datasvc::ground::error::{Error, Result};
+use crate::shares::{Place, Shares, network};
 
 /// How many passwords are hashed at a time. Each takes 19 MiB and a core while it lasts.
 const MAX_HASHING: usize = 2;
@@ -22,7 +24,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// argon2id, off the async threads and bounded.
 #[derive(Debug)]
 pub(in crate::datasvc) struct PasswordHasher {
-    places: Arc<Semaphore>,
+    /// By address: where too many wait, those of whoever has the most of them go.
+    places: Arc<Shares<IpAddr>>,
     slots: Arc<Semaphore>,
     threads: mpsc::Sender<Work>,
 }
@@ -30,7 +33,7 @@ pub(in crate::datasvc) struct PasswordHasher {
 /// Leave to hash one password, now.
 pub(in crate::datasvc) struct Turn {
     threads: mpsc::Sender<Work>,
-    _place: OwnedSemaphorePermit,
+    _place: Place<IpAddr>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -39,19 +42,25 @@ type Work = Box<dyn FnOnce() + Send>;
 impl PasswordHasher {
     pub(in crate::datasvc) fn new() -> Self {
         let slots = Arc::new(Semaphore::new(MAX_HASHING));
-        Self { places: Arc::new(Semaphore::new(MAX_HASHING + MAX_WAITING)), slots, threads: start_threads() }
+        Self { places: Shares::new(MAX_HASHING + MAX_WAITING), slots, threads: start_threads() }
     }
 
-    /// Waits until there is room.
+    /// Waits until there is room, for who asks from this address.
     ///
     /// # Errors
     /// [`Error::Throttled`] if too many wait already.
-    pub(in crate::datasvc) async fn turn(&self) -> Result<Turn> {
-        let place = self.places.clone().try_acquire_owned().map_err(|_| Error::Throttled {
+    pub(in crate::datasvc) async fn turn(&self, from: Option<IpAddr>) -> Result<Turn> {
+        let too_many = || Error::Throttled {
             reason: "too many passwords are checked at this moment; try again in a few seconds".into(),
             retry_after: RETRY_AFTER,
-        })?;
-        let slot = self.slots.clone().acquire_owned().await.map_err(Error::internal)?;
+        };
+        let (ousted, told) = oneshot::channel();
+        let from = network(from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let place = self.places.take(from, 1, move || ousted.send(()).unwrap_or_default()).ok_or_else(too_many)?;
+        let slot = tokio::select! {
+            slot = self.slots.clone().acquire_owned() => slot.map_err(Error::internal)?,
+            Ok(()) = told => return Err(too_many()),
+        };
         Ok(Turn { threads: self.threads.clone(), _place: place, _slot: slot })
     }
 
@@ -59,8 +68,8 @@ impl PasswordHasher {
     ///
     /// # Errors
     /// Those of [`PasswordHasher::turn`].
-    pub(in crate::datasvc) async fn hash(&self, password: String) -> Result<String> {
-        let turn = self.turn().await?;
+    pub(in crate::datasvc) async fn hash(&self, from: Option<IpAddr>, password: String) -> Result<String> {
+        let turn = self.turn(from).await?;
         turn.run(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()))
             .await?
             .map_err(Error::internal)

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::cover::{Budget, TooMuch};
 use crate::datasvc::ground::error::{Error, Result};
 
 /// A user's permissions, as stored and shown.
@@ -35,19 +36,21 @@ struct NamePattern(String);
 
 /// What may be done with an application: nothing, `read`, `write` or `read/write`.
 #[derive(utoipa::ToSchema)]
-#[schema(value_type = String, pattern = "^((read|write)(/(read|write))*)?$", example = "read/write")]
+#[schema(value_type = String, pattern = "^((read|write)(/(read|write))*)?$", max_length = 64, example = "read/write")]
 #[expect(dead_code, reason = "it describes words; what is read is a text")]
 struct AppWords(String);
 
 /// Whether an action may be run: with `execute`.
 #[derive(utoipa::ToSchema)]
-#[schema(value_type = String, pattern = "^(execute(/execute)*)?$", example = "execute")]
+#[schema(value_type = String, pattern = "^(execute(/execute)*)?$", max_length = 64, example = "execute")]
 #[expect(dead_code, reason = "it describes words; what is read is a text")]
 struct ActionWords(String);
 
 /// How many patterns permissions have at most, and how long each is.
 const MAX_PATTERNS: usize = 256;
 const MAX_PATTERN_LENGTH: usize = 128;
+/// How long the words that a pattern grants are together, in bytes.
+const MAX_WORDS_LENGTH: usize = 64;
 
 /// What is no application, but has its permissions: users, tokens, plugins, all jobs. Only its literal name matches.
 const GLOBAL: &str = "_global";
@@ -67,6 +70,11 @@ impl Permissions {
     /// The same, as far as `scope` grants it, too.
     pub(in crate::datasvc) fn narrowed_by(self, scope: Option<Self>) -> Self {
         Self { scope: scope.map(Box::new), ..self }
+    }
+
+    /// What narrows them, if something does.
+    pub(in crate::datasvc) fn scope(&self) -> Option<&Self> {
+        self.scope.as_deref()
     }
 
     /// Whether something narrows them.
@@ -92,52 +100,87 @@ impl Permissions {
         check_words("permissions/actions", of_actions, &["execute"])
     }
 
-    /// Whether these grant all that `other` does, for every name.
-    pub(in crate::datasvc) fn cover(&self, other: &Self) -> bool {
-        self.cover_alone(other) && self.scope.as_ref().is_none_or(|scope| scope.cover(other))
+    /// Whether these grant all that `other` does, for every name. It takes tens of milliseconds at worst, and so is
+    /// nothing for a thread that others wait for.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the patterns overlap too much for that to be found out.
+    pub(in crate::datasvc) fn cover(&self, other: &Self) -> Result<bool> {
+        let mut budget = Budget::new();
+        self.cover_within(other, &mut budget).map_err(|TooMuch| {
+            let reason = "the patterns overlap too much to be compared with those that you hold; use fewer `*` and `?`";
+            Error::invalid("permissions", reason)
+        })
     }
 
-    fn cover_alone(&self, other: &Self) -> bool {
+    fn cover_within(&self, other: &Self, budget: &mut Budget) -> Result<bool, TooMuch> {
+        Ok(self.cover_alone(other, budget)?
+            && match &self.scope {
+                Some(scope) => scope.cover_within(other, budget)?,
+                None => true,
+            })
+    }
+
+    fn cover_alone(&self, other: &Self, budget: &mut Budget) -> Result<bool, TooMuch> {
         let global = ["read", "write"].iter().all(|word| self.on_global_alone(word) || !other.on_global_alone(word));
-        global && self.cover_apps(other) && self.cover_actions(other) && self.cover_servers(other)
+        Ok(global
+            && self.cover_apps(other, budget)?
+            && self.cover_actions(other, budget)?
+            && self.cover_servers(other, budget)?)
     }
 
-    fn cover_apps(&self, other: &Self) -> bool {
+    fn cover_apps(&self, other: &Self, budget: &mut Budget) -> Result<bool, TooMuch> {
+        // What most comparisons are of needs no walk, however the other patterns look.
+        let all = self.apps.contains_key("*")
+            && self.apps.iter().all(|(name, words)| name == GLOBAL || grants_all(words, &["read", "write"]));
+        if all || self.apps == other.apps || other.apps.values().all(String::is_empty) {
+            return Ok(true);
+        }
         let (mine, theirs): (Vec<_>, Vec<_>) = (self.apps.iter().collect(), other.apps.iter().collect());
         let patterns: Vec<&str> = mine.iter().chain(&theirs).map(|(pattern, _)| pattern.as_str()).collect();
-        cover::for_all_names(&patterns, |matched| {
+        cover::for_all_names(&patterns, budget, |matched, _| {
             let (in_mine, in_theirs) = matched.split_at(mine.len());
-            ["read", "write"].iter().all(|word| {
+            Ok(["read", "write"].iter().all(|word| {
                 let granted = |all: &[(&String, &String)], matched: &[bool]| {
                     deciding_of(all, matched).is_some_and(|words| words.iter().all(|granted| grants(granted, word)))
                 };
                 granted(&mine, in_mine) || !granted(&theirs, in_theirs)
-            })
+            }))
         })
     }
 
-    fn cover_actions(&self, other: &Self) -> bool {
+    fn cover_actions(&self, other: &Self, budget: &mut Budget) -> Result<bool, TooMuch> {
+        let all = |actions: &BTreeMap<String, String>| {
+            actions.contains_key("*") && actions.values().all(|words| grants(words, "execute"))
+        };
+        if self.actions.contains_key("*") && self.actions.values().all(all) || self.actions == other.actions {
+            return Ok(true);
+        }
+        if other.actions.values().flat_map(BTreeMap::values).all(String::is_empty) {
+            return Ok(true);
+        }
         let (mine, theirs): (Vec<_>, Vec<_>) = (self.actions.iter().collect(), other.actions.iter().collect());
         let patterns: Vec<&str> = mine.iter().chain(&theirs).map(|(pattern, _)| pattern.as_str()).collect();
-        // For applications of one kind the same maps decide, so that each pair of them is compared once.
-        let mut compared = BTreeSet::new();
-        cover::for_all_names(&patterns, |matched| {
+        cover::for_all_names(&patterns, budget, |matched, budget| {
             let (in_mine, in_theirs) = matched.split_at(mine.len());
-            if !compared.insert(matched.to_vec()) {
-                return true;
-            }
             match (deciding_of(&mine, in_mine), deciding_of(&theirs, in_theirs)) {
-                (_, None) => true,
-                (mine, Some(theirs)) => cover_executions(&mine.unwrap_or_default(), &theirs),
+                (_, None) => Ok(true),
+                (mine, Some(theirs)) => cover_executions(&mine.unwrap_or_default(), &theirs, budget),
             }
         })
     }
 
-    fn cover_servers(&self, other: &Self) -> bool {
-        let patterns: Vec<&str> = self.servers.iter().chain(&other.servers).map(String::as_str).collect();
-        cover::for_all_names(&patterns, |matched| {
-            let (mine, theirs) = matched.split_at(self.servers.len());
-            mine.contains(&true) || !theirs.contains(&true)
+    fn cover_servers(&self, other: &Self, budget: &mut Budget) -> Result<bool, TooMuch> {
+        // A pattern that both have needs none of the others.
+        let mine: BTreeSet<&str> = self.servers.iter().map(String::as_str).collect();
+        let theirs: BTreeSet<&str> = other.servers.iter().map(String::as_str).collect();
+        if mine.contains("*") || theirs.is_subset(&mine) {
+            return Ok(true);
+        }
+        let patterns: Vec<&str> = mine.iter().chain(&theirs).copied().collect();
+        cover::for_all_names(&patterns, budget, |matched, _| {
+            let (in_mine, in_theirs) = matched.split_at(mine.len());
+            Ok(in_mine.contains(&true) || !in_theirs.contains(&true))
         })
     }
 
@@ -198,10 +241,14 @@ fn most_specific<'a, T: 'a>(matching: impl Iterator<Item = (&'a String, &'a T)> 
 }
 
 /// Whether each action that all of `theirs` let execute is one that all of `mine` do.
-fn cover_executions(mine: &[&BTreeMap<String, String>], theirs: &[&BTreeMap<String, String>]) -> bool {
+fn cover_executions(
+    mine: &[&BTreeMap<String, String>],
+    theirs: &[&BTreeMap<String, String>],
+    budget: &mut Budget,
+) -> Result<bool, TooMuch> {
     let maps: Vec<Vec<(&String, &String)>> = mine.iter().chain(theirs).map(|map| map.iter().collect()).collect();
     let patterns: Vec<&str> = maps.iter().flatten().map(|(pattern, _)| pattern.as_str()).collect();
-    cover::for_all_names(&patterns, |matched| {
+    cover::for_all_names(&patterns, budget, |matched, _| {
         let mut rest = matched;
         let mut executes = maps.iter().map(|map| {
             let (of_map, others) = rest.split_at(map.len());
@@ -210,12 +257,15 @@ fn cover_executions(mine: &[&BTreeMap<String, String>], theirs: &[&BTreeMap<Stri
         });
         let of_mine = (0..mine.len()).fold(!mine.is_empty(), |all, _| executes.next().unwrap_or(false) && all);
         let of_theirs = executes.fold(!theirs.is_empty(), |all, one| all && one);
-        of_mine || !of_theirs
+        Ok(of_mine || !of_theirs)
     })
 }
 
 fn check_words<'a>(path: &'static str, granted: impl Iterator<Item = &'a String>, known: &[&str]) -> Result<()> {
     for words in granted.filter(|words| !words.is_empty()) {
+        if words.len() > MAX_WORDS_LENGTH {
+            return Err(Error::invalid(path, format!("a pattern grants words of {MAX_WORDS_LENGTH} bytes at most")));
+        }
         if let Some(word) = words.split('/').find(|word| !known.contains(word)) {
             let known = known.join("` and `");
             return Err(Error::invalid(path, format!("`{word}` is no permission; known are `{known}`, split by `/`")));
@@ -225,11 +275,19 @@ fn check_words<'a>(path: &'static str, granted: impl Iterator<Item = &'a String>
 }
 
 fn grants(granted: &str, word: &str) -> bool {
-    granted.split('/').collect::<BTreeSet<_>>().contains(word)
+    granted.split('/').any(|one| one == word)
+}
+
+fn grants_all(granted: &str, words: &[&str]) -> bool {
+    words.iter().all(|word| grants(granted, word))
 }
 
 /// Whether the pattern matches the whole name. Names are ASCII, so that a byte is a character.
 pub(in crate::datasvc) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    // Most are told apart by this, so that long patterns cost little.
+    if pattern.iter().filter(|byte| **byte != b'*').count() > name.len() {
+        return false;
+    }
     let (mut p, mut n) = (0, 0);
     // Where to go on when the last `*` has to take one more byte.
     let mut retry = None;

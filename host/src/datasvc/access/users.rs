@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
+use super::audit;
 use super::caller::{Caller, Permission};
 use super::permissions::Permissions;
 use crate::datasvc::DataSvc;
+use crate::datasvc::access::aside::aside;
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::UserName;
@@ -19,6 +21,9 @@ use crate::datasvc::ground::sql::{OnConstraint as _, json_column};
 
 /// The first user's name.
 const ADMINISTRATOR: &str = "admin";
+
+/// How often a change of a user is tried that others change at the same time.
+const MAX_ATTEMPTS: usize = 10;
 
 /// How long a password is, in characters.
 const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=1024;
@@ -85,12 +90,13 @@ impl DataSvc {
     /// Makes the administrator if there is no user yet, with this password; true if it was made.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Invalid`] if it is no password; [`Error::Unavailable`].
     pub async fn ensure_administrator(&self, password: &str) -> Result<bool> {
         if self.has_users().await? {
             return Ok(false);
         }
-        let hash = self.passwords.hash(password.to_owned()).await?;
+        check_password(password)?;
+        let hash = self.passwords.hash(None, password.to_owned()).await?;
         // Several servers may start on a new database at once: the first one's password holds.
         let made = sqlx::query!(
             "insert into users (name, password_hash, permissions) values ($1, $2, $3) on conflict (name) do nothing",
@@ -125,11 +131,15 @@ impl DataSvc {
         attributes: &Attributes,
     ) -> Result<User> {
         caller.require_global(Permission::Write)?;
+        if name.as_str() == UserName::CURRENT {
+            let reason = format!("`{name}` stands for whoever asks, and is nobody's name");
+            return Err(Error::invalid("username", reason));
+        }
         check_password(&password)?;
         permissions.check()?;
-        caller.require_cover(permissions)?;
-        let hash = self.passwords.hash(password).await?;
-        let mut transaction = self.change(caller, "users.create").await?;
+        require_cover(caller, permissions).await?;
+        let hash = self.passwords.hash(caller.address(), password).await?;
+        let mut transaction = self.change_of_rights(caller, "users.create").await?;
         let created = sqlx::query_as!(
             User,
             r#"insert into users (name, password_hash, permissions, attributes) values ($1, $2, $3, $4)
@@ -193,49 +203,28 @@ impl DataSvc {
         if caller.username() != Some(name) {
             caller.require_global(Permission::Write)?;
         }
-        // To hash a password takes long, and all changes of users wait for each other: so it is done before the lock is
-        // taken, for those who may do it.
-        let planned = plan(caller, &found(&self.pool, name).await?, patch, expected)?;
-        let hash = match &planned.password {
-            Some(password) => Some(self.passwords.hash(password.clone()).await?),
-            None => None,
-        };
-        let mut transaction = self.change(caller, "users.update").await?;
-        let user = locked(&mut transaction, name).await?;
-        let Change { permissions, attributes, password } = plan(caller, &user, patch, expected)?;
-        if password != planned.password {
-            // A JSON Patch can copy it from what has changed.
-            return Err(Error::conflict(format!("user `{name}` has changed meanwhile; try again")));
+        // To compare permissions and to hash a password takes long, and all changes of users wait for each other: so it is
+        // done before the lock is taken, and again if the user has changed by then.
+        let mut hashed: Option<(String, String)> = None;
+        for _ in 0..MAX_ATTEMPTS {
+            let seen = found(&self.pool, name).await?;
+            let change = planned(caller, &seen, patch, expected).await?;
+            if let Some(password) =
+                change.password.as_ref().filter(|new| hashed.as_ref().is_none_or(|(of, _)| of != *new))
+            {
+                hashed = Some((password.clone(), self.passwords.hash(caller.address(), password.clone()).await?));
+            }
+            let mut transaction = self.change_of_rights(caller, "users.update").await?;
+            let user = found(&mut *transaction, name).await?;
+            let is_same = user.permissions == seen.permissions && user.attributes == seen.attributes;
+            if user.revision == seen.revision || patch.is_merge() && is_same {
+                expected.check(user.revision, Kind::User, name)?;
+                let hash = hashed.map(|(_, hash)| hash).filter(|_| change.password.is_some());
+                return update(transaction, caller, &user, change, hash).await;
+            }
+            transaction.rollback().await?;
         }
-        if user.permissions.on_global("write") && !permissions.on_global("write") {
-            another_administrator(&mut transaction, name).await?;
-        }
-        let updated = sqlx::query_as!(
-            User,
-            r#"update users set permissions = $2, attributes = $3, password_hash = coalesce($4, password_hash),
-                   revision = nextval('revisions'), updated_at = now()
-               where name = $1
-               returning name as "username: UserName", permissions as "permissions: Permissions",
-                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
-            name.as_str(),
-            permissions as _,
-            attributes as _,
-            hash
-        )
-        .fetch_one(&mut *transaction)
-        .await?;
-        if hash.is_some() {
-            let kept = match caller {
-                Caller::User { token, .. } => Some(*token),
-                Caller::Plugin { .. } => None,
-            };
-            sqlx::query!("delete from tokens where username = $1 and id is distinct from $2", name.as_str(), kept as _)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        let after = Audited { user: &updated, password_changed: hash.is_some() };
-        transaction.updated(None, name, &user, &after).await?;
-        Ok(updated)
+        Err(busy(name))
     }
 
     /// Removes a user, with all of the user's tokens.
@@ -246,15 +235,31 @@ impl DataSvc {
     /// left who may manage users.
     pub async fn delete_user(&self, caller: &Caller, name: &UserName, expected: &Expected) -> Result<()> {
         caller.require_global(Permission::Write)?;
-        let mut transaction = self.change(caller, "users.delete").await?;
-        let user = locked(&mut transaction, name).await?;
-        expected.check(user.revision, Kind::User, name)?;
-        caller.require_cover(&user.permissions)?;
-        if user.permissions.on_global("write") {
-            another_administrator(&mut transaction, name).await?;
+        for _ in 0..MAX_ATTEMPTS {
+            let seen = found(&self.pool, name).await?.permissions;
+            require_cover(caller, &seen).await?;
+            let mut transaction = self.change_of_rights(caller, "users.delete").await?;
+            let user = found(&mut *transaction, name).await?;
+            if user.permissions != seen {
+                transaction.rollback().await?;
+                continue;
+            }
+            expected.check(user.revision, Kind::User, name)?;
+            if user.permissions.on_global("write") {
+                another_administrator(&mut transaction, name).await?;
+            }
+            // Who gets this name one day is somebody else.
+            sqlx::query!(
+                "update jobs set idempotency_key = null, idempotency_fingerprint = null
+                 where username = $1 and idempotency_key is not null",
+                name.as_str()
+            )
+            .execute(&mut *transaction)
+            .await?;
+            sqlx::query!("delete from users where name = $1", name.as_str()).execute(&mut *transaction).await?;
+            return transaction.deleted(None, name, &user).await;
         }
-        sqlx::query!("delete from users where name = $1", name.as_str()).execute(&mut *transaction).await?;
-        transaction.deleted(None, name, &user).await
+        Err(busy(name))
     }
 
     /// What a user may do with the applications, actions and servers that there are now.
@@ -263,6 +268,21 @@ impl DataSvc {
     /// Those of [`DataSvc::user`].
     pub async fn user_permissions(&self, caller: &Caller, name: &UserName) -> Result<EffectivePermissions> {
         let permissions = self.user(caller, name).await?.permissions;
+        self.effective(caller, permissions).await
+    }
+
+    /// What the caller may do with them, by the token in use.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for a plugin; [`Error::Unavailable`].
+    pub async fn own_permissions(&self, caller: &Caller) -> Result<EffectivePermissions> {
+        match caller {
+            Caller::User { permissions, .. } => self.effective(caller, Permissions::clone(permissions)).await,
+            Caller::Plugin { .. } => Err(Error::Denied { reason: "a plugin is no user".into() }),
+        }
+    }
+
+    async fn effective(&self, caller: &Caller, permissions: Permissions) -> Result<EffectivePermissions> {
         let names = sqlx::query!(
             r#"select application as "application?", action as "action?", server as "server?" from (
                    select name as application, null as action, null as server from applications
@@ -272,14 +292,21 @@ impl DataSvc {
         )
         .fetch_all(&self.pool)
         .await?;
-        let mut effective =
-            EffectivePermissions { apps: BTreeMap::new(), actions: BTreeMap::new(), servers: Vec::new() };
+        let names = names.into_iter().map(|row| (row.application, row.action, row.server)).collect();
+        aside(caller, move || EffectivePermissions::of(&permissions, names)).await
+    }
+}
+
+impl EffectivePermissions {
+    /// Of these permissions, for applications, actions of applications, and servers.
+    fn of(permissions: &Permissions, names: Vec<(Option<String>, Option<String>, Option<String>)>) -> Self {
+        let mut effective = Self { apps: BTreeMap::new(), actions: BTreeMap::new(), servers: Vec::new() };
         let words = |granted: &dyn Fn(&str) -> bool| {
             ["read", "write"].into_iter().filter(|word| granted(word)).collect::<Vec<_>>().join("/")
         };
         effective.apps.insert("_global".into(), words(&|word| permissions.on_global(word)));
         for row in names {
-            match (row.application, row.action, row.server) {
+            match row {
                 (Some(app), Some(action), _) if permissions.on_action(&app, &action) => {
                     effective.actions.entry(app).or_default().insert(action, "execute".into());
                 }
@@ -292,7 +319,7 @@ impl DataSvc {
             }
         }
         effective.apps.retain(|_, words| !words.is_empty());
-        Ok(effective)
+        effective
     }
 }
 
@@ -300,7 +327,11 @@ impl DataSvc {
 fn plan(caller: &Caller, user: &User, patch: &Patch, expected: &Expected) -> Result<Change> {
     expected.check(user.revision, Kind::User, &user.username)?;
     let shown = Change { permissions: user.permissions.clone(), attributes: user.attributes.clone(), password: None };
-    let change: Change = patch.apply(user, &shown)?;
+    let change: Change = patch.apply_here(user, &shown)?;
+    // A scope says what a token may do, and nothing that its user may do as who they are.
+    if caller.narrowed_token().is_some() {
+        caller.require_global(Permission::Write)?;
+    }
     if change.permissions != user.permissions {
         caller.require_global(Permission::Write)?;
         change.permissions.check()?;
@@ -315,11 +346,64 @@ fn plan(caller: &Caller, user: &User, patch: &Patch, expected: &Expected) -> Res
     Ok(change)
 }
 
-/// The user's row, locked. All changes of users wait for each other, so that of two administrators who remove each
-/// other at the same time one stays.
-async fn locked(connection: &mut PgConnection, name: &UserName) -> Result<User> {
-    sqlx::query!("lock table users in share row exclusive mode").execute(&mut *connection).await?;
-    found(connection, name).await
+/// The same, beside the threads that answer requests.
+async fn planned(caller: &Caller, user: &User, patch: &Patch, expected: &Expected) -> Result<Change> {
+    let (for_whom, user, patch, expected) = (caller.clone(), user.clone(), patch.clone(), expected.clone());
+    aside(caller, move || plan(&for_whom, &user, &patch, &expected)).await?
+}
+
+/// The same for [`Caller::require_cover`].
+async fn require_cover(caller: &Caller, permissions: &Permissions) -> Result<()> {
+    let (for_whom, permissions) = (caller.clone(), permissions.clone());
+    aside(caller, move || for_whom.require_cover(&permissions)).await?
+}
+
+fn busy(name: &UserName) -> Error {
+    Error::conflict(format!("user `{name}` changes all the time at this moment; try again"))
+}
+
+/// Makes the change that was planned of this user.
+async fn update(
+    mut transaction: audit::Change<'_>,
+    caller: &Caller,
+    user: &User,
+    change: Change,
+    hash: Option<String>,
+) -> Result<User> {
+    let Change { permissions, attributes, password: _ } = change;
+    if user.permissions.on_global("write") && !permissions.on_global("write") {
+        another_administrator(&mut transaction, &user.username).await?;
+    }
+    let updated = sqlx::query_as!(
+        User,
+        r#"update users set permissions = $2, attributes = $3, password_hash = coalesce($4, password_hash),
+               revision = nextval('revisions'), updated_at = now()
+           where name = $1
+           returning name as "username: UserName", permissions as "permissions: Permissions",
+               attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
+        user.username.as_str(),
+        permissions as _,
+        attributes as _,
+        hash
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    if hash.is_some() {
+        let kept = match caller {
+            Caller::User { token, .. } => Some(*token),
+            Caller::Plugin { .. } => None,
+        };
+        sqlx::query!(
+            "delete from tokens where username = $1 and id is distinct from $2",
+            user.username.as_str(),
+            kept as _
+        )
+        .execute(&mut *transaction)
+        .await?;
+    }
+    let after = Audited { user: &updated, password_changed: hash.is_some() };
+    transaction.updated(None, &user.username, user, &after).await?;
+    Ok(updated)
 }
 
 async fn found(executor: impl PgExecutor<'_>, name: &UserName) -> Result<User> {

@@ -124,7 +124,7 @@ impl DataSvc {
         let application = locked(&mut transaction, name).await?;
         expected.check(application.revision, Kind::Application, name)?;
         let Change { attributes } =
-            patch.apply(&application, &Change { attributes: application.attributes.clone() })?;
+            patch.apply(&application, &Change { attributes: application.attributes.clone() }).await?;
         let updated = sqlx::query_as!(
             Application,
             r#"update applications set attributes = $2, revision = nextval('revisions'), updated_at = now()

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -14,7 +13,7 @@ use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, JobId, PackageName};
-use crate::datasvc::ground::page::{Listed, Page};
+use crate::datasvc::ground::page::{AgeCursor, Listed, Order, Page};
 use crate::datasvc::ground::patch::Patch;
 use crate::datasvc::ground::revision::{Expected, Revision};
 use crate::datasvc::ground::sql::{OnConstraint as _, json_column};
@@ -33,9 +32,8 @@ pub struct Build {
     /// Its packages. `master` is the uploaded file.
     #[schema(value_type = BTreeMap<String, PackageFile>)]
     pub packages: Packages,
-    /// The paths in `master`.
-    #[schema(value_type = Vec<String>)]
-    pub files: Files,
+    /// How many files and directories are in `master`; their paths are listed at `…/files`.
+    pub file_count: i32,
     /// What users keep with it.
     pub attributes: Attributes,
     /// When it was created.
@@ -94,12 +92,20 @@ impl KeptPackages {
 }
 
 /// Paths of files in a build.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Files(pub Vec<String>);
 
 json_column!(Packages);
 json_column!(KeptPackages);
-json_column!(Files);
+
+/// Which builds to list, and in which order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuildFilter {
+    /// Those that have a file, or those that have none.
+    pub stored: Option<bool>,
+    /// Which come first.
+    pub order: Order,
+}
 
 /// What can be changed of a build.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
@@ -129,7 +135,7 @@ impl DataSvc {
             Build,
             r#"insert into builds (application, name, attributes) values ($1, $2, $3)
                returning name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
-                   packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+                   packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision""#,
             application.as_str(),
             name.as_str(),
@@ -141,7 +147,7 @@ impl DataSvc {
             ("builds_pkey", &|| Error::already_exists(Kind::Build, name)),
             ("builds_application_fkey", &|| Error::not_found(Kind::Application, application)),
         ])?;
-        transaction.created(Some(application), name, &recorded(&build)?).await?;
+        transaction.created(Some(application), name, &build).await?;
         Ok(build)
     }
 
@@ -154,7 +160,7 @@ impl DataSvc {
         sqlx::query_as!(
             Build,
             r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
-                   packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+                   packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision"
                from builds where application = $1 and name = $2"#,
             application.as_str(),
@@ -191,26 +197,64 @@ impl DataSvc {
         kept.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))
     }
 
-    /// The builds of an application, by name.
+    /// The builds of an application that the filter lets through, in the order of the page.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without the application; [`Error::Denied`] without read permission on it.
-    pub async fn builds(&self, caller: &Caller, application: &AppName, page: &Page) -> Result<Listed<Build>> {
+    /// [`Error::NotFound`] without the application; [`Error::Denied`] without read permission on it; [`Error::Invalid`]
+    /// if the page begins after what this list has not given.
+    pub async fn builds(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        filter: BuildFilter,
+        page: &Page,
+    ) -> Result<Listed<Build>> {
         caller.require(Permission::Read, application)?;
+        let listed = match filter.order {
+            Order::Name => self.builds_by_name(application, filter.stored, page).await?,
+            Order::Newest => self.newest_builds(application, filter.stored, page).await?,
+        };
+        self.exists_if_empty(application, &listed).await?;
+        Ok(listed)
+    }
+
+    async fn builds_by_name(&self, application: &AppName, stored: Option<bool>, page: &Page) -> Result<Listed<Build>> {
         let rows = sqlx::query_as!(
             Build,
             r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
-                   packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+                   packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision"
-               from builds where application = $1 and ($2::text is null or name > $2) order by name limit $3"#,
+               from builds
+               where application = $1 and ($2::text is null or name > $2) and ($4::boolean is null or stored = $4)
+               order by name limit $3"#,
             application.as_str(),
             page.after(),
-            page.fetch()
+            page.fetch(),
+            stored
         )
         .fetch(&self.pool);
-        let listed = page.gather(rows, |build| build.build_name.to_string()).await?;
-        self.exists_if_empty(application, &listed).await?;
-        Ok(listed)
+        page.gather(rows, |build| build.build_name.to_string()).await
+    }
+
+    async fn newest_builds(&self, application: &AppName, stored: Option<bool>, page: &Page) -> Result<Listed<Build>> {
+        let (before, name) = page.after_as(AgeCursor::parse)?.map(AgeCursor::into_parts).unzip();
+        let rows = sqlx::query_as!(
+            Build,
+            r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+                   packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
+                   created_at, updated_at, revision as "revision: Revision"
+               from builds
+               where application = $1 and ($2::timestamptz is null or (created_at, name) < ($2, $3))
+                   and ($5::boolean is null or stored = $5)
+               order by created_at desc, name desc limit $4"#,
+            application.as_str(),
+            before,
+            name,
+            page.fetch(),
+            stored
+        )
+        .fetch(&self.pool);
+        page.gather(rows, |build| AgeCursor::of(build.created_at, build.build_name.as_str()).to_string()).await
     }
 
     /// Changes the attributes of a build.
@@ -230,13 +274,13 @@ impl DataSvc {
         let mut transaction = self.change(caller, "builds.update").await?;
         let build = locked(&mut transaction, application, name).await?;
         expected.check(build.revision, Kind::Build, name)?;
-        let Change { attributes } = patch.apply(&build, &Change { attributes: build.attributes.clone() })?;
+        let Change { attributes } = patch.apply(&build, &Change { attributes: build.attributes.clone() }).await?;
         let updated = sqlx::query_as!(
             Build,
             r#"update builds set attributes = $3, revision = nextval('revisions'), updated_at = now()
                where application = $1 and name = $2
                returning name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
-                   packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+                   packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision""#,
             application.as_str(),
             name.as_str(),
@@ -244,7 +288,7 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.updated(Some(application), name, &recorded(&build)?, &recorded(&updated)?).await?;
+        transaction.updated(Some(application), name, &build, &updated).await?;
         Ok(updated)
     }
 
@@ -274,18 +318,9 @@ impl DataSvc {
         .fetch_optional(&mut *transaction)
         .await?
         .ok_or_else(|| Error::conflict(format!("an upload of build `{name}` goes on; wait until it has ended")))?;
-        transaction.deleted(Some(application), name, &recorded(&build)?).await?;
+        transaction.deleted(Some(application), name, &build).await?;
         Ok(upload)
     }
-}
-
-/// A build as the audit keeps it: without the paths in its file, which nobody can change, and which may be very many.
-fn recorded(build: &Build) -> Result<Value> {
-    let mut document = serde_json::to_value(build).map_err(Error::internal)?;
-    if let Some(members) = document.as_object_mut() {
-        members.shift_remove("files");
-    }
-    Ok(document)
 }
 
 /// One build, locked against changes.
@@ -293,7 +328,7 @@ async fn locked(connection: &mut PgConnection, application: &AppName, name: &Bui
     sqlx::query_as!(
         Build,
         r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
-               packages as "packages: Packages", files as "files: Files", attributes as "attributes: Attributes",
+               packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                created_at, updated_at, revision as "revision: Revision"
            from builds where application = $1 and name = $2 for update"#,
         application.as_str(),

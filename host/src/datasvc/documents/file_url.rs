@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::outbound;
+
 /// The longest URL, in bytes.
 const MAX_BYTES: usize = 4096;
 
@@ -62,7 +64,8 @@ fn check(text: &str) -> Result<(), String> {
     if url.fragment().is_some() {
         return Err("it ends before a `#`".into());
     }
-    Ok(())
+    // Who asks the server reads it more strictly than this.
+    outbound::check_url(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

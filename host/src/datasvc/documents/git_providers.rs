@@ -212,6 +212,7 @@ impl DataSvc {
         caller.require_interface(Permission::Write, Interface::GitProviders)?;
         let NewGitProvider { name, r#type, base_url, auth, attributes } = new;
         r#type.check(base_url.as_ref())?;
+        self.check_base_url(base_url.as_ref())?;
         let auth = auth.as_ref().map(|auth| GitProviderAuth::read(auth, *r#type)).transpose()?;
         let sealed = auth.map(|auth| self.seal_auth(name, &auth)).transpose()?;
         let mut transaction = self.change(caller, "git-providers.create").await?;
@@ -305,8 +306,11 @@ impl DataSvc {
             attributes: provider.attributes.clone(),
         };
         let Change { base_url, auth, attributes } =
-            patch.apply(&Changeable { provider: &provider, auth: &shown }, &changeable)?;
+            patch.apply(&Changeable { provider: &provider, auth: &shown }, &changeable).await?;
         provider.r#type.check(base_url.as_ref())?;
+        if base_url != provider.base_url {
+            self.check_base_url(base_url.as_ref())?;
+        }
         let is_kept = auth.is_some() && auth == shown;
         if is_kept && base_url != provider.base_url {
             let rule = "the credentials were given for the URL that was; give them for the new one, or null";

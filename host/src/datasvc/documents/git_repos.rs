@@ -94,6 +94,7 @@ impl DataSvc {
         }
         let uri = uri.as_ref().ok_or_else(|| Error::invalid("uri", "a repository that exists needs its URI"))?;
         let mut transaction = self.change(caller, "git-repos.create").await?;
+        self.check_place(&mut transaction, caller, uri, gitprovider.as_ref()).await?;
         let created = sqlx::query_as!(
             GitRepo,
             r#"insert into git_repos (application, name, git_provider, uri, attributes, keypair)
@@ -168,7 +169,8 @@ impl DataSvc {
     /// Changes the URI, the git provider and the attributes of a git repository.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it
+    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application, or for another URI without the
+    /// right to use its keypair; [`Error::Changed`] if it
     /// is another version than expected; [`Error::Invalid`] and [`Error::Conflict`] for what the patch cannot do,
     /// such as naming a git provider that does not exist.
     pub async fn update_git_repo(
@@ -189,9 +191,13 @@ impl DataSvc {
             keypair: repo.keypair.clone(),
             attributes: repo.attributes.clone(),
         };
-        let Change { uri, gitprovider, keypair, attributes } = patch.apply(&repo, &changeable)?;
-        if keypair != repo.keypair {
+        let Change { uri, gitprovider, keypair, attributes } = patch.apply(&repo, &changeable).await?;
+        // The keypair goes to wherever the URI says.
+        if keypair != repo.keypair || uri != repo.uri {
             may_use_keypair(caller, keypair.as_ref())?;
+        }
+        if uri != repo.uri || gitprovider != repo.gitprovider {
+            self.check_place(&mut transaction, caller, &uri, gitprovider.as_ref()).await?;
         }
         let updated = sqlx::query_as!(
             GitRepo,

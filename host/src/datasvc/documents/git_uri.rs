@@ -7,6 +7,8 @@ use url::Url;
 
 /// The longest URI, in bytes.
 const MAX_BYTES: usize = 2048;
+const SSH_PORT: u16 = 22;
+const GIT_PORT: u16 = 9418;
 /// What git speaks and this service offers. Its others, such as `ext::`, run commands.
 const SCHEMES: [&str; 5] = ["https", "http", "ssh", "git", "file"];
 
@@ -30,6 +32,33 @@ impl GitUri {
     /// The URI as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The URL, if it is written as one.
+    pub(super) fn url(&self) -> Option<Url> {
+        Some(&self.0)
+            .filter(|text| text.contains("://") && !text.starts_with('/'))
+            .and_then(|text| Url::parse(text).ok())
+    }
+
+    /// The host, in lower case, and the port that git asks; none: it is a path on this machine.
+    pub(super) fn server(&self) -> Option<(String, u16)> {
+        let Some(url) = self.url() else {
+            let (_, rest) = self.0.split_once('@').filter(|_| !self.0.starts_with('/'))?;
+            let host = match rest.split_once("]:") {
+                Some((host, _)) if rest.starts_with('[') => format!("{host}]"),
+                _ => rest.split_once(':')?.0.to_owned(),
+            };
+            return Some((host.to_ascii_lowercase(), SSH_PORT));
+        };
+        let port = match url.scheme() {
+            "file" => return None,
+            "ssh" => SSH_PORT,
+            "git" => GIT_PORT,
+            "http" => 80,
+            _ => 443,
+        };
+        Some((url.host_str().unwrap_or_default().to_ascii_lowercase(), url.port().unwrap_or(port)))
     }
 }
 

@@ -281,7 +281,7 @@ impl DataSvc {
             actions: gitdeploy.actions.clone(),
             attributes: gitdeploy.attributes.clone(),
         };
-        let Change { package, location, options, actions, attributes } = patch.apply(&gitdeploy, &changeable)?;
+        let Change { package, location, options, actions, attributes } = patch.apply(&gitdeploy, &changeable).await?;
         location.check()?;
         options.check()?;
         actions.check()?;

@@ -199,7 +199,7 @@ impl DataSvc {
             description: group.description.clone(),
             attributes: group.attributes.clone(),
         };
-        let Change { gitdeploys, rolling_deploy, description, attributes } = patch.apply(&group, &changeable)?;
+        let Change { gitdeploys, rolling_deploy, description, attributes } = patch.apply(&group, &changeable).await?;
         gitdeploys.check()?;
         check_description(&description)?;
         sqlx::query!(

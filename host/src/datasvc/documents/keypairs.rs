@@ -213,7 +213,7 @@ impl DataSvc {
         let mut transaction = self.change(caller, "keypairs.update").await?;
         let keypair = locked(&mut transaction, name).await?;
         expected.check(keypair.revision, Kind::Keypair, name)?;
-        let Change { attributes } = patch.apply(&keypair, &Change { attributes: keypair.attributes.clone() })?;
+        let Change { attributes } = patch.apply(&keypair, &Change { attributes: keypair.attributes.clone() }).await?;
         let updated = sqlx::query_as!(
             Keypair,
             r#"update keypairs set attributes = $2, revision = nextval('revisions'), updated_at = now() where name = $1

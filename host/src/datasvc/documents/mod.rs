@@ -3,9 +3,11 @@
 //! A noun is a file, with its types, its rules and its queries.
 
 pub(super) mod applications;
+pub(super) mod build_files;
 pub(super) mod builds;
 pub(super) mod census;
 pub(super) mod file_url;
+pub(super) mod git_hosts;
 pub(super) mod git_providers;
 pub(super) mod git_repos;
 pub(super) mod git_uri;

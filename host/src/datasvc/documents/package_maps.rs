@@ -231,7 +231,7 @@ impl DataSvc {
         let map = locked(&mut transaction, application, name).await?;
         expected.check(map.revision, Kind::PackageMap, name)?;
         let changeable = Change { packages: map.packages.clone(), attributes: map.attributes.clone() };
-        let Change { packages, attributes } = patch.apply(&map, &changeable)?;
+        let Change { packages, attributes } = patch.apply(&map, &changeable).await?;
         packages.check()?;
         let updated = sqlx::query_as!(
             PackageMap,
@@ -305,17 +305,18 @@ impl PackageRules {
         if self.0.len() > MAX_PACKAGES {
             return Err(Error::invalid("packages", format!("a package map has at most {MAX_PACKAGES} packages")));
         }
+        // Before each pattern is looked at.
+        let length = serde_json::to_string(self).map_err(Error::internal)?.len();
+        if length > MAX_BYTES {
+            let problem = format!("they are {length} bytes long, and at most {MAX_BYTES} are taken");
+            return Err(Error::invalid("packages", problem));
+        }
         for (name, rule) in &self.0 {
             let at = format!("packages/{name}");
             if name.as_str() == MASTER {
                 return Err(Error::invalid(at, "`master` is the uploaded file itself; take another name"));
             }
             rule.check(&at)?;
-        }
-        let length = serde_json::to_string(self).map_err(Error::internal)?.len();
-        if length > MAX_BYTES {
-            let problem = format!("they are {length} bytes long, and at most {MAX_BYTES} are taken");
-            return Err(Error::invalid("packages", problem));
         }
         Ok(())
     }

@@ -46,14 +46,18 @@ impl Grants {
             granted_applications: self.applications.clone(),
             granted_servers: self.servers.clone(),
             interfaces: Interface::ALL.map(|interface| self.interface(interface, plugin)).to_vec(),
-            requests_http: plugin.imports.iter().any(|imported| imported.starts_with("wasi:http/outgoing-handler@")),
+            requests_http: imports(plugin).any(|imported| imported.starts_with("wasi:http/outgoing-handler@")),
             granted_http: self.http().iter().map(ToString::to_string).collect(),
         }
     }
 
     fn interface(&self, name: Interface, plugin: &Plugin) -> InterfaceAccess {
         let import = format!("elita:plugin/{}@", name.as_str());
-        let requested = plugin.imports.iter().any(|imported| imported.starts_with(&import));
+        let requested = imports(plugin).any(|imported| imported.starts_with(&import));
         InterfaceAccess { name, requested, granted: self.interfaces.contains(&name) }
     }
+}
+
+fn imports(plugin: &Plugin) -> impl Iterator<Item = &String> {
+    plugin.imports.iter().flatten()
 }

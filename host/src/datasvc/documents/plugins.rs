@@ -85,12 +85,13 @@ pub struct Plugin {
     pub version: i32,
     /// The active component's size.
     pub size_bytes: i64,
-    /// The actions in force.
+    /// The actions in force, of the applications that you may read.
     pub actions: Vec<RegisteredAction>,
-    /// The hooks in force.
+    /// The hooks in force, of the applications that you may read.
     pub hooks: Vec<PluginHooks>,
-    /// The interfaces that the active component imports.
-    pub imports: Vec<String>,
+    /// The interfaces that the active component imports, for those who may read `_global`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imports: Option<Vec<String>>,
     /// Why the last file was refused, if it was.
     pub last_error: Option<String>,
     /// When it was first seen.
@@ -139,42 +140,71 @@ pub struct FedPlugin {
 }
 
 impl DataSvc {
-    /// One plugin.
+    /// One plugin. Without read permission on `_global` only what concerns the applications that the caller may read.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without read permission on `_global`.
+    /// [`Error::NotFound`], also for one that has registered nothing for such an application.
     pub async fn plugin(&self, caller: &Caller, name: &PluginName) -> Result<Plugin> {
-        caller.require_global(Permission::Read)?;
-        let found = self.select_plugins(Some(name), None, 1).await?.pop();
+        let readable = self.readable_registrations(caller).await?;
+        let found = self.select_plugins(Some(name), readable.as_deref(), None, 1).await?.pop();
         found.ok_or_else(|| Error::not_found(Kind::Plugin, name))
     }
 
-    /// All plugins, by name.
+    /// The plugins, by name. Without read permission on `_global` only those that have registered something for an
+    /// application that the caller may read, and what concerns these.
     ///
     /// # Errors
-    /// [`Error::Denied`] without read permission on `_global`.
+    /// [`Error::Unavailable`].
     pub async fn plugins(&self, caller: &Caller, page: &Page) -> Result<Listed<Plugin>> {
-        caller.require_global(Permission::Read)?;
-        let plugins = self.select_plugins(None, page.after(), page.fetch()).await?;
+        let readable = self.readable_registrations(caller).await?;
+        let plugins = self.select_plugins(None, readable.as_deref(), page.after(), page.fetch()).await?;
         Ok(page.cut(plugins, |plugin| plugin.name.to_string()))
     }
 
-    async fn select_plugins(&self, name: Option<&PluginName>, after: Option<&str>, limit: i64) -> Result<Vec<Plugin>> {
+    /// The applications for which something is registered and that the caller may read; `None` means all.
+    async fn readable_registrations(&self, caller: &Caller) -> Result<Option<Vec<String>>> {
+        if caller.may_globally(Permission::Read) {
+            return Ok(None);
+        }
+        let registered = sqlx::query_scalar!(
+            r#"select application as "application!: AppName" from plugin_actions
+               union select application from plugin_hooks"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let readable = registered.into_iter().filter(|application| caller.may(Permission::Read, application));
+        Ok(Some(readable.map(|application| application.to_string()).collect()))
+    }
+
+    /// With `of`, those that have registered something for these applications, without what is for others.
+    async fn select_plugins(
+        &self,
+        name: Option<&PluginName>,
+        of: Option<&[String]>,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<Plugin>> {
         let rows = sqlx::query!(
             r#"select p.name as "name: PluginName", state as "state: PluginState", digest, version, size_bytes, imports,
                    last_error, created_at, updated_at,
                    (select coalesce(json_agg(a order by a.application, a.name), '[]')
-                    from plugin_actions a where a.plugin = p.name) as "actions!: Json<Vec<RegisteredAction>>",
+                    from plugin_actions a
+                    where a.plugin = p.name and ($4::text[] is null or a.application = any($4))) as "actions!: Json<Vec<RegisteredAction>>",
                    (select coalesce(json_agg(h), '[]') from (
                         select application, array_agg(name order by name) as hooks
-                        from plugin_hooks where plugin = p.name group by application order by application
+                        from plugin_hooks
+                        where plugin = p.name and ($4::text[] is null or application = any($4)) group by application order by application
                     ) h) as "hooks!: Json<Vec<PluginHooks>>"
                from plugins p
                where ($1::text is null or p.name = $1) and ($2::text is null or p.name > $2)
+                   and ($4::text[] is null
+                       or exists (select from plugin_actions a where a.plugin = p.name and a.application = any($4))
+                       or exists (select from plugin_hooks h where h.plugin = p.name and h.application = any($4)))
                order by p.name limit $3"#,
             name.map(PluginName::as_str),
             after,
-            limit
+            limit,
+            of
         )
         .fetch_all(&self.pool)
         .await?;
@@ -188,7 +218,7 @@ impl DataSvc {
                     size_bytes: row.size_bytes,
                     actions: row.actions.0,
                     hooks: row.hooks.0,
-                    imports: row.imports,
+                    imports: of.is_none().then_some(row.imports),
                     last_error: row.last_error,
                     created_at: row.created_at,
                     updated_at: row.updated_at,
@@ -210,7 +240,7 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn active_plugins(&self) -> Result<Vec<ActivePlugin>> {
-        let plugins = self.select_plugins(None, None, i64::MAX).await?;
+        let plugins = self.select_plugins(None, None, None, i64::MAX).await?;
         Ok(plugins
             .into_iter()
             .filter_map(|plugin| {

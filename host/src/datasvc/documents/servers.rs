@@ -90,7 +90,8 @@ impl DataSvc {
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::Invalid`] for a name that has another meaning, and with the path of what
     /// cannot be in `connection`; [`Error::Denied`] without write permission on `_global`, or to a plugin that was
-    /// not granted `servers` and the name.
+    /// not granted `servers` and the name, or says what it is reached by; [`Error::Conflict`] if another one is the same
+    /// machine.
     pub async fn create_server(&self, caller: &Caller, new: &NewServer) -> Result<Server> {
         let NewServer { name, environment, driver, connection, attributes } = new;
         caller.require_server(Permission::Write, name)?;
@@ -99,7 +100,11 @@ impl DataSvc {
             return Err(Error::invalid("name", rule));
         }
         let connection = Connection::read(*driver, connection.clone(), name)?;
+        if matches!(caller, Caller::Plugin { .. }) {
+            own_target(*driver, &connection, name)?;
+        }
         let mut transaction = self.change(caller, "servers.create").await?;
+        no_other_is(&mut transaction, name, *driver, &connection).await?;
         let server = sqlx::query_as!(
             Server,
             r#"insert into servers (name, environment, driver, connection, attributes) values ($1, $2, $3, $4, $5)
@@ -198,9 +203,14 @@ impl DataSvc {
             connection: server.connection.members()?,
             attributes: server.attributes.clone(),
         };
-        let Change { environment, driver, connection, attributes } = patch.apply(&server, &changeable)?;
+        let Change { environment, driver, connection, attributes } = patch.apply(&server, &changeable).await?;
         let connection = Connection::read(driver, connection, &server.name)
             .map_err(|error| if driver == server.driver { error } else { of_another_driver(error) })?;
+        if driver != server.driver || connection.members()? != server.connection.members()? {
+            // A plugin never has it: what a server is reached by is for people to say.
+            caller.require_global(Permission::Write)?;
+            no_other_is(&mut transaction, name, driver, &connection).await?;
+        }
         let updated = sqlx::query_as!(
             Server,
             r#"update servers set environment = $2, driver = $3, connection = $4, attributes = $5,
@@ -277,6 +287,58 @@ fn of_another_driver(error: Error) -> Error {
             Error::Invalid { field, reason: format!("{reason}; {hint}") }
         }
         other => other,
+    }
+}
+
+/// A server that a plugin makes is the one of its name, and never the machine that Elita runs on.
+///
+/// # Errors
+/// [`Error::Denied`].
+fn own_target(driver: Driver, connection: &Connection, name: &ServerName) -> Result<()> {
+    let own = Connection::read(driver, Map::new(), name)?;
+    if driver != Driver::Local && connection.members()? == own.members()? {
+        return Ok(());
+    }
+    let reason = "a plugin makes servers of the drivers `ssh` and `salt` that are reached by their names; for anything else \
+                  this needs the permission `write` on `_global`";
+    Err(Error::Denied { reason: reason.into() })
+}
+
+/// Makes sure that no other server is the same machine, until the transaction ends.
+///
+/// # Errors
+/// [`Error::Conflict`].
+async fn no_other_is(
+    transaction: &mut PgConnection,
+    name: &ServerName,
+    driver: Driver,
+    connection: &Connection,
+) -> Result<()> {
+    let target = match connection {
+        Connection::Ssh(ssh) => format!("{}:{}", ssh.host.to_ascii_lowercase(), ssh.port),
+        Connection::Salt(salt) => salt.minion.clone(),
+        Connection::Local(_) => return Ok(()),
+    };
+    // Of two that become the same machine at once, the second one waits here and then sees the first.
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", format!("{} {target}", driver.as_str()))
+        .execute(&mut *transaction)
+        .await?;
+    let other = sqlx::query_scalar!(
+        r#"select name from servers where driver = $1 and name <> $2 and $3 = case $1
+               when 'ssh' then lower(connection ->> 'host') || ':' || (connection ->> 'port')
+               else connection ->> 'minion' end
+           order by name limit 1"#,
+        driver.as_str(),
+        name.as_str(),
+        target
+    )
+    .fetch_optional(transaction)
+    .await?;
+    match other {
+        None => Ok(()),
+        Some(_) => {
+            Err(Error::conflict(format!("another server is `{target}` already, by the driver `{}`", driver.as_str())))
+        }
     }
 }
 

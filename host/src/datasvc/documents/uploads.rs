@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use sqlx::{Connection as _, PgConnection};
 
+use super::build_files;
 use super::builds::{Files, KeptPackages};
 use super::file_url::FileUrl;
 use crate::datasvc::DataSvc;
@@ -130,6 +131,17 @@ pub struct StoredBuild {
     pub files: Files,
 }
 
+/// What an upload has given its build, without the paths.
+#[derive(Clone, Debug)]
+pub struct BuildAsStored {
+    /// The name of the uploaded file.
+    pub master_file: String,
+    /// Its packages; `master` is the uploaded file.
+    pub packages: KeptPackages,
+    /// How many paths are in `master`.
+    pub file_count: u32,
+}
+
 /// An upload on its way into the queue.
 struct NewUpload<'a> {
     caller: &'a Caller,
@@ -220,14 +232,14 @@ impl DataSvc {
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, claim).await?;
         let updated = sqlx::query!(
-            "update builds set stored = true, master_file = $3, packages = $4, files = $5,
+            "update builds set stored = true, master_file = $3, packages = $4, file_count = $5,
                  revision = nextval('revisions'), updated_at = now()
              where application = $1 and name = $2 and upload = $6",
             claim.application.as_str(),
             claim.name,
             master_file,
             packages as _,
-            files as _,
+            i32::try_from(files.0.len()).map_err(Error::internal)?,
             claim.job_id as _
         )
         .execute(&mut *transaction)
@@ -235,6 +247,7 @@ impl DataSvc {
         if updated.rows_affected() == 0 {
             return Err(Error::conflict(format!("build `{}` no longer waits for this upload", claim.name)));
         }
+        build_files::replace(&mut transaction, &claim.application, &claim.name, files).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -242,16 +255,20 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn stored_build(&self, claim: &Claim) -> Result<Option<StoredBuild>> {
+    pub async fn stored_build(&self, claim: &Claim) -> Result<Option<BuildAsStored>> {
         let found = sqlx::query!(
-            r#"select master_file as "master_file!", packages as "packages: KeptPackages", files as "files: Files"
+            r#"select master_file as "master_file!", packages as "packages: KeptPackages", file_count
                from builds where application = $1 and name = $2 and upload = $3 and stored"#,
             claim.application.as_str(),
             claim.name,
             claim.job_id as _
         );
         let found = found.fetch_optional(&self.pool).await?;
-        Ok(found.map(|row| StoredBuild { master_file: row.master_file, packages: row.packages, files: row.files }))
+        Ok(found.map(|row| BuildAsStored {
+            master_file: row.master_file,
+            packages: row.packages,
+            file_count: row.file_count.unsigned_abs(),
+        }))
     }
 
     /// Of these uploads those whose files are nobody's: no build has them, and no job works on them.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::sql::json_column;
 
 /// The longest attributes that are taken, as JSON in bytes.
-const MAX_BYTES: usize = 64 * 1024;
+pub(in crate::datasvc) const MAX_BYTES: usize = 64 * 1024;
 
 /// Free-form members of a document: a JSON object of at most 64 KiB.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, utoipa::ToSchema)]

@@ -45,27 +45,30 @@ impl Connections {
     }
 
     /// Waits for an answer no longer than until it would be useless: a database that hangs is as good as away. The
-    /// connection is closed then; it would be waited for before anyone else could have it.
+    /// connection is closed then, as it is when the caller is dropped.
     pub(in crate::datasvc) async fn run<T>(
         &self,
         statement: impl AsyncFnOnce(&mut PgConnection) -> Result<T>,
     ) -> Result<T> {
         let deadline = Instant::now() + DEADLINE;
-        let mut connection = match self.take() {
+        let connection = match self.take() {
             Some(connection) => connection,
             None => timeout_at(deadline, self.pool.acquire()).await.map_err(|_| hangs())??,
         };
-        match timeout_at(deadline, statement(&mut connection)).await {
+        // Whoever waits for the answer may hang up: then the statement is of no use to anyone.
+        let mut used = InUse(Some(connection));
+        let answer = match &mut used.0 {
+            Some(connection) => timeout_at(deadline, statement(connection)).await,
+            None => return Err(hangs()),
+        };
+        match answer {
             Ok(answer) => {
-                if answer.is_ok() {
+                if let (Some(connection), true) = (used.0.take(), answer.is_ok()) {
                     self.keep(connection);
                 }
                 answer
             }
-            Err(_) => {
-                connection.close_on_drop();
-                Err(hangs())
-            }
+            Err(_) => Err(hangs()),
         }
     }
 
@@ -94,6 +97,18 @@ impl Connections {
     /// Nothing that holds the lock can leave a half-made change behind: a panic elsewhere does not matter.
     fn lock(&self) -> MutexGuard<'_, Vec<AtHand>> {
         self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection with a statement under way. If nobody waits for that any more the connection is closed, by which
+/// Postgres knows; it would be waited for before anyone else could have it.
+struct InUse(Option<PoolConnection<Postgres>>);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
     }
 }
 

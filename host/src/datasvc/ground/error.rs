@@ -138,6 +138,12 @@ impl Error {
         Self::Conflict { reason: reason.into() }
     }
 
+    /// More is asked for at this moment than there is room for.
+    pub(crate) fn too_busy() -> Self {
+        let reason = "too much of this is worked on at this moment; try again in a few seconds".into();
+        Self::Throttled { reason, retry_after: Duration::from_secs(2) }
+    }
+
     pub(crate) fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(cause.into())
     }

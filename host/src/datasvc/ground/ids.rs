@@ -93,6 +93,11 @@ names! {
     EnvironmentName: "environment", up to 128;
 }
 
+impl UserName {
+    /// Stands for whoever asks. Nobody is called that.
+    pub const CURRENT: &str = "current";
+}
+
 macro_rules! uuids {
     ($($(#[$doc:meta])* $name:ident: $field:literal;)*) => {$(
         $(#[$doc])*
@@ -165,6 +170,16 @@ impl JobId {
     /// An id that is greater than those of all jobs created before this time, whichever host made them.
     pub(in crate::datasvc) fn after(time: OffsetDateTime) -> Self {
         Self::first_at(time.unix_timestamp().saturating_add(CLOCKS_APART))
+    }
+
+    /// No job's id is smaller.
+    pub(in crate::datasvc) fn first() -> Self {
+        Self(Uuid::nil())
+    }
+
+    /// No job's id is greater.
+    pub(in crate::datasvc) fn last() -> Self {
+        Self(Uuid::max())
     }
 
     fn first_at(seconds: i64) -> Self {

@@ -2,6 +2,7 @@
 //!
 //! Knows no noun of the system, and none of the other groups.
 
+pub(super) mod aside;
 pub(super) mod attributes;
 pub(super) mod connections;
 pub(super) mod error;

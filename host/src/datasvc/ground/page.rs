@@ -1,9 +1,11 @@
 //! Keyset paging, shared by all lists.
 
+use std::fmt;
 use std::pin::pin;
 
 use futures_util::{Stream, TryStreamExt as _};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use super::error::{Error, Result};
 
@@ -15,6 +17,52 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 pub struct Page {
     after: Option<String>,
     limit: u16,
+}
+
+/// In which order a list is read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, utoipa::ToSchema)]
+pub enum Order {
+    /// By name.
+    #[default]
+    #[serde(rename = "name")]
+    Name,
+    /// The newest first.
+    #[serde(rename = "-created")]
+    Newest,
+}
+
+/// Where a page of a list begins that has its newest items first: behind the one with this time and this name.
+#[derive(Debug)]
+pub(in crate::datasvc) struct AgeCursor {
+    at: OffsetDateTime,
+    name: String,
+}
+
+impl AgeCursor {
+    pub(in crate::datasvc) fn of(at: OffsetDateTime, name: &str) -> Self {
+        Self { at, name: name.to_owned() }
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] if no list has given it.
+    pub(in crate::datasvc) fn parse(cursor: &str) -> Result<Self> {
+        let none = || Error::invalid("after", "this is no cursor");
+        let (micros, name) = cursor.split_once('.').ok_or_else(none)?;
+        let micros: i64 = micros.parse().map_err(|_| none())?;
+        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).map_err(|_| none())?;
+        Ok(Self::of(at, name))
+    }
+
+    pub(in crate::datasvc) fn into_parts(self) -> (OffsetDateTime, String) {
+        (self.at, self.name)
+    }
+}
+
+impl fmt::Display for AgeCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As exact as the database's times are.
+        write!(f, "{}.{}", self.at.unix_timestamp_nanos() / 1000, self.name)
+    }
 }
 
 impl Page {

@@ -1,22 +1,37 @@
 //! Changes of documents: a JSON merge patch (RFC 7396) or a JSON Patch (RFC 6902).
 
 use std::fmt::Display;
+use std::sync::Arc;
 
+use json_patch::{PatchErrorKind, PatchOperation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::aside::aside_at_once;
+use super::attributes;
 use super::error::{Error, Result};
 use super::pointer::{escaped, pointer};
 
 /// How many operations a JSON Patch has at most.
 const MAX_OPERATIONS: usize = 256;
-/// How long a document may become while it is changed, as JSON.
-const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
+/// How long all that a JSON Patch copies may be together, as JSON in bytes.
+const MAX_COPIED_BYTES: usize = attributes::MAX_BYTES;
+/// The same of all that it puts in.
+const MAX_ADDED_BYTES: usize = 4 * attributes::MAX_BYTES;
+/// How deep a document may be nested, as deep as one that is sent.
+const MAX_NESTING: usize = 100;
+/// From which length on a patch is applied beside the threads that answer requests.
+const LARGE_BYTES: usize = 4 * 1024;
 
-/// How a document is to be changed. It may hold secrets, and so is not for logs.
+/// How a document is to be changed. It may hold secrets, and so is not for logs. Cheap to clone.
 #[derive(Clone)]
-pub enum Patch {
+pub struct Patch {
+    kind: Arc<Kind>,
+    is_large: bool,
+}
+
+enum Kind {
     /// Members to set, and to remove by null.
     Merge(Map<String, Value>),
     /// Operations, of which all are done or none.
@@ -29,8 +44,13 @@ impl Patch {
     /// # Errors
     /// [`Error::Invalid`] if it is no object.
     pub fn merge(text: &str) -> Result<Self> {
-        let members = parsed(text)?;
-        Ok(Self::Merge(members))
+        Ok(Self { kind: Arc::new(Kind::Merge(parsed(text)?)), is_large: text.len() >= LARGE_BYTES })
+    }
+
+    /// A merge patch with these members.
+    pub fn of(members: Map<String, Value>) -> Self {
+        let is_large = members.values().map(length).sum::<usize>() >= LARGE_BYTES;
+        Self { kind: Arc::new(Kind::Merge(members)), is_large }
     }
 
     /// Takes a JSON Patch as it came.
@@ -42,23 +62,48 @@ impl Patch {
         if operations.0.len() > MAX_OPERATIONS {
             return Err(Error::invalid("", format!("a patch has at most {MAX_OPERATIONS} operations")));
         }
-        Ok(Self::Operations(operations))
+        Ok(Self { kind: Arc::new(Kind::Operations(operations)), is_large: text.len() >= LARGE_BYTES })
     }
 
-    /// What becomes of the part `changeable` of a document.
+    /// Whether it says the same of any version of a document: it has no tests and copies nothing.
+    pub(in crate::datasvc) fn is_merge(&self) -> bool {
+        matches!(&*self.kind, Kind::Merge(_))
+    }
+
+    /// What becomes of the part `changeable` of a document. What may take long is done beside the threads that answer
+    /// requests.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it touches anything else, or does not fit; [`Error::Conflict`] if a test fails.
-    pub(in crate::datasvc) fn apply<C: Serialize + DeserializeOwned>(
+    pub(in crate::datasvc) async fn apply<C: Serialize + DeserializeOwned + Send + 'static>(
         &self,
         document: &impl Serialize,
         changeable: &C,
     ) -> Result<C> {
-        let before = object(document)?;
+        let (before, can_change) = (object(document)?, object(changeable)?);
+        if !self.is_large {
+            return self.applied(before, &can_change);
+        }
+        let patch = self.clone();
+        aside_at_once(move || patch.applied(before, &can_change)).await?
+    }
+
+    /// The same, here and now.
+    ///
+    /// # Errors
+    /// Those of [`Patch::apply`].
+    pub(in crate::datasvc) fn apply_here<C: Serialize + DeserializeOwned>(
+        &self,
+        document: &impl Serialize,
+        changeable: &C,
+    ) -> Result<C> {
+        self.applied(object(document)?, &object(changeable)?)
+    }
+
+    fn applied<C: DeserializeOwned>(&self, before: Map<String, Value>, can_change: &Map<String, Value>) -> Result<C> {
         let mut after = self.changed(before.clone())?;
-        let can_change = object(changeable)?;
         // To take away what nothing has changes nothing, and is a mistake.
-        if let Self::Merge(members) = self
+        if let Kind::Merge(members) = &*self.kind
             && let Some(name) =
                 members.keys().find(|name| !before.contains_key(*name) && !can_change.contains_key(*name))
         {
@@ -91,10 +136,12 @@ impl Patch {
 
     fn changed(&self, document: Map<String, Value>) -> Result<Map<String, Value>> {
         let mut document = Value::Object(document);
-        match self {
-            Self::Merge(members) => json_patch::merge(&mut document, &Value::Object(members.clone())),
-            Self::Operations(operations) => {
+        match &*self.kind {
+            Kind::Merge(members) => json_patch::merge(&mut document, &Value::Object(members.clone())),
+            Kind::Operations(operations) => {
+                let mut room = Room { copied: MAX_COPIED_BYTES, added: MAX_ADDED_BYTES };
                 for (number, operation) in operations.0.iter().enumerate() {
+                    room.take(&document, number, operation)?;
                     operate(&mut document, number, operation)?;
                 }
             }
@@ -106,20 +153,66 @@ impl Patch {
     }
 }
 
-/// Does one operation. A document that copies itself into itself is stopped before it has grown.
-fn operate(document: &mut Value, number: usize, operation: &json_patch::PatchOperation) -> Result<()> {
-    json_patch::patch(document, std::slice::from_ref(operation)).map_err(|error| match error.kind {
-        json_patch::PatchErrorKind::TestFailed => {
-            Error::conflict(format!("operation {number} of the patch: the test failed"))
+/// By how much the operations to come may make a document longer, in bytes. A document that copies itself into itself is
+/// stopped before it has grown.
+struct Room {
+    copied: usize,
+    added: usize,
+}
+
+impl Room {
+    fn take(&mut self, document: &Value, number: usize, operation: &PatchOperation) -> Result<()> {
+        let (path, value) = match operation {
+            PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+            PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+            PatchOperation::Copy(copy) => (&copy.path, document.pointer(copy.from.as_str())),
+            PatchOperation::Move(moved) => (&moved.path, document.pointer(moved.from.as_str())),
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+        };
+        // What is not there is found out by doing it.
+        let Some(value) = value else { return Ok(()) };
+        let refuse = |reason: String| Err(Error::invalid(number.to_string(), reason));
+        if path.as_str().matches('/').count() + depth(value) > MAX_NESTING {
+            return refuse(format!("the document gets nested deeper than {MAX_NESTING} levels"));
         }
-        kind => Error::invalid(number.to_string(), kind.to_string()),
-    })?;
-    let length = serde_json::to_vec(document).map_err(Error::internal)?.len();
-    if length > MAX_DOCUMENT_BYTES {
-        let reason = format!("the document grows beyond {MAX_DOCUMENT_BYTES} bytes");
-        return Err(Error::invalid(number.to_string(), reason));
+        let (room, most, what) = match operation {
+            PatchOperation::Move(_) => return Ok(()),
+            PatchOperation::Copy(_) => (&mut self.copied, MAX_COPIED_BYTES, "copies"),
+            _ => (&mut self.added, MAX_ADDED_BYTES, "puts in"),
+        };
+        match room.checked_sub(length(value)) {
+            Some(left) => *room = left,
+            None => return refuse(format!("what the patch {what} is longer than {most} bytes together")),
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// How long a value is as JSON, but for characters that are escaped.
+fn length(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len() + 3,
+        Value::Array(items) => items.iter().map(length).sum::<usize>() + 3,
+        Value::Object(members) => members.iter().map(|(name, value)| name.len() + 4 + length(value)).sum::<usize>() + 3,
+    }
+}
+
+/// How deep a value is nested.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// Does one operation. After one that fails the document is given up.
+fn operate(document: &mut Value, number: usize, operation: &PatchOperation) -> Result<()> {
+    json_patch::patch_unsafe(document, std::slice::from_ref(operation)).map_err(|error| match error.kind {
+        PatchErrorKind::TestFailed => Error::conflict(format!("operation {number} of the patch: the test failed")),
+        kind => Error::invalid(number.to_string(), kind.to_string()),
+    })
 }
 
 fn parsed<T: DeserializeOwned>(text: &str) -> Result<T> {

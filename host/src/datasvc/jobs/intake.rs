@@ -96,18 +96,18 @@ async fn insert_rows(connections: &Connections, rows: &[NewRow]) -> Result<Vec<(
     // The row lock on the application keeps it from being deleted under the new job.
     let inserting = sqlx::query!(
         r#"insert into jobs (id, job_type, name, application, username, data, plugin, component_digest, idempotent,
-                             timeout_ms, idempotency_key, idempotency_fingerprint, parent, depth, root,
+                             timeout_ms, idempotency_key, idempotency_fingerprint, parent, depth, rerun_of, root,
                              status, worker, fence, attempt, started_at)
            select new.id, $1, new.name, applications.name, username, data::json, plugin, digest, idempotent,
-                  timeout_ms, key, fingerprint, parent, depth, root,
+                  timeout_ms, key, fingerprint, parent, depth, rerun_of, root,
                   case when worker is null then 'queued' else 'running' end, worker, (worker is not null)::int,
                   starts::int, case when starts then now() end
            from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[],
                        $9::boolean[], $10::bigint[], $11::text[], $12::bytea[], $13::uuid[], $14::boolean[],
-                       $15::uuid[], $16::int[], $17::uuid[], $18::bigint[])
+                       $15::uuid[], $16::int[], $17::uuid[], $18::bigint[], $19::uuid[])
                     as new (id, name, application, username, data, plugin, digest,
                             idempotent, timeout_ms, key, fingerprint, worker, starts, parent, depth,
-                            root, room)
+                            root, room, rerun_of)
                join applications on applications.name = new.application
            where new.root is null
                or (select count(*) from (select from jobs where jobs.root = new.root limit greatest(room, 0)) as family)
@@ -133,6 +133,7 @@ async fn insert_rows(connections: &Connections, rows: &[NewRow]) -> Result<Vec<(
         &rows.iter().map(|row| row.job.parent.map_or(0, |parent| parent.depth + 1)).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.job.parent.map(|parent| parent.root)).collect::<Vec<_>>() as _,
         &(0..rows.len()).map(|at| room(rows, at)).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.job.rerun_of).collect::<Vec<_>>() as _,
     );
     let inserted = connections.run(async |connection| Ok(inserting.fetch_all(connection).await?)).await?;
     Ok(inserted.into_iter().map(|row| (row.id, row.created_at)).collect())

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::lookup::{JobError, JobStatus, Json, may_read};
+use super::progress::Reached;
 use super::queue::{Claim, Outcome, no_longer_held};
 use super::recorder::{EndRecord, EntryRecord, Recorder};
 use super::steps::{StepChange, StepRecord};
@@ -56,6 +57,36 @@ pub struct JobEntries {
     pub next: Option<i64>,
     /// Where the job stood when they were read: once it has ended and `next` is null, there is no more to come.
     pub status: JobStatus,
+    /// The number of the log's last entry then; 0 if there is none.
+    #[serde(skip)]
+    pub last_seq: i64,
+}
+
+impl JobEntries {
+    /// Makes sure that the log has the entry after which it was to be read.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the entry is not there: the reader has seen another log.
+    pub fn check_reaches(&self, part: LogPart) -> Result<()> {
+        match part {
+            LogPart::After(seq) if seq > self.last_seq => {
+                let reason = format!("the log has no entry {seq}; its last one so far is {}", self.last_seq);
+                Err(Error::invalid("after", reason))
+            }
+            LogPart::After(_) | LogPart::Before(_) | LogPart::Last(_) => Ok(()),
+        }
+    }
+}
+
+/// Which part of a job's log to read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogPart {
+    /// What comes after the entry with this number; 0: from the beginning.
+    After(i64),
+    /// The last ones before the entry with this number.
+    Before(i64),
+    /// From so many before the end on.
+    Last(u32),
 }
 
 /// What a plugin may add to the log of one job.
@@ -102,6 +133,7 @@ struct State {
 struct Entry<'a> {
     source: &'a str,
     data: Json,
+    progress: Option<Reached>,
     room: Option<OwnedSemaphorePermit>,
     step: Option<StepRecord>,
 }
@@ -122,6 +154,7 @@ impl JobLog {
         if length > MAX_ENTRY_BYTES {
             return Err(Error::TooLarge { what: "the entry", actual: length, limit: MAX_ENTRY_BYTES });
         }
+        let progress = Reached::of(data.get());
         // While the database is away, this is where a plugin that writes much waits.
         let room = self.0.recorder.room_for(length).await?;
         let LogLimits { entries, bytes } = self.0.limits;
@@ -133,7 +166,7 @@ impl JobLog {
         }
         state.entries += 1;
         state.bytes += length;
-        self.push(&mut state, plugin.as_str(), data, Some(room))
+        self.push(&mut state, plugin.as_str(), (data, progress), Some(room))
     }
 
     /// Adds an entry of the host and returns its number.
@@ -142,7 +175,8 @@ impl JobLog {
     /// [`Error::Conflict`] if the job was taken away from this run.
     pub fn note(&self, data: &impl Serialize) -> Result<i64> {
         let data = to_raw_value(data).map_err(Error::internal)?;
-        self.push(&mut self.lock(), SOURCE_HOST, data, None)
+        let progress = Reached::of(data.get());
+        self.push(&mut self.lock(), SOURCE_HOST, (data, progress), None)
     }
 
     /// Adds an entry of the host that tells of a durable step, and changes the step's row with it. Both are durable when
@@ -155,7 +189,10 @@ impl JobLog {
         let data = to_raw_value(data).map_err(Error::internal)?;
         let (answer, answered) = oneshot::channel();
         let step = StepRecord { change, answer };
-        self.push_with(&mut self.lock(), Entry { source: SOURCE_HOST, data, room: None, step: Some(step) })?;
+        self.push_with(
+            &mut self.lock(),
+            Entry { source: SOURCE_HOST, data, progress: None, room: None, step: Some(step) },
+        )?;
         answered.await.map_err(Error::internal)?
     }
 
@@ -218,8 +255,14 @@ impl JobLog {
         serde_json::to_string(error).map_err(Error::internal)
     }
 
-    fn push(&self, state: &mut State, source: &str, data: Json, room: Option<OwnedSemaphorePermit>) -> Result<i64> {
-        self.push_with(state, Entry { source, data, room, step: None })
+    fn push(
+        &self,
+        state: &mut State,
+        source: &str,
+        (data, progress): (Json, Option<Reached>),
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<i64> {
+        self.push_with(state, Entry { source, data, progress, room, step: None })
     }
 
     fn push_with(&self, state: &mut State, entry: Entry<'_>) -> Result<i64> {
@@ -227,7 +270,7 @@ impl JobLog {
         if log.lost.load(Ordering::Relaxed) {
             return Err(no_longer_held(log.job_id));
         }
-        let (seq, Entry { source, data, room, step }) = (state.last + 1, entry);
+        let (seq, Entry { source, data, progress, room, step }) = (state.last + 1, entry);
         log.recorder.entry(EntryRecord {
             job_id: log.job_id,
             fence: log.fence,
@@ -236,6 +279,7 @@ impl JobLog {
             source: source.to_owned(),
             data,
             step,
+            progress,
             lost: log.lost.clone(),
             _room: room,
         })?;
@@ -277,8 +321,8 @@ impl DataSvc {
         }))
     }
 
-    /// Entries of a job's log with a number above `after`, in order: at most `limit`, and fewer where they are more
-    /// than `max_bytes` long together, but at least one.
+    /// A part of a job's log, in order: at most `limit` entries, and fewer where they are more than `max_bytes` long
+    /// together, but at least one. What is left out then is at the end, and of [`LogPart::Before`] at the beginning.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such job or the caller may not see it; [`Error::Invalid`] if `limit` is
@@ -287,7 +331,7 @@ impl DataSvc {
         &self,
         caller: &Caller,
         id: JobId,
-        after: i64,
+        part: LogPart,
         limit: u32,
         max_bytes: i64,
     ) -> Result<JobEntries> {
@@ -297,30 +341,46 @@ impl DataSvc {
                 format!("1 to {MAX_ENTRIES_PAGE} entries are read at a time, not {limit}"),
             ));
         }
+        // Numbers have no gaps, so that they say where a part begins.
+        let (after, before, last) = match part {
+            LogPart::After(seq) => (Some(seq), i64::MAX, 0),
+            LogPart::Before(seq) => (None, seq, limit),
+            LogPart::Last(last) => (None, i64::MAX, last),
+        };
         // One statement, so that the entries are all there are if the status says that the job has ended.
         let reading = sqlx::query!(
-            r#"select application as "application: AppName", status as "status: JobStatus",
+            r#"with newest as (select coalesce(max(seq), 0) as seq from job_entries where job_id = $1)
+               select application as "application: AppName", status as "status: JobStatus",
                    page.seq as "seq?", page.at as "at?", page.source as "source?", page.data as "data?: SqlJson<Json>",
-                   (select max(seq) from job_entries where job_id = $1) as newest
+                   (select seq from newest) as "newest!"
                from jobs left join lateral (
                    select * from (
-                       select *, sum(octet_length(data::text)) over (order by seq) - octet_length(data::text) as before
-                       from (select * from job_entries where job_id = $1 and seq > $2 order by seq limit $3) as wanted
-                   ) as counted where before < $4
+                       select *, sum(octet_length(data::text)) over (order by case when $7 then -seq else seq end)
+                           - octet_length(data::text) as passed
+                       from (
+                           select * from job_entries
+                           where job_id = $1 and seq > coalesce($2, least((select seq from newest), $5::bigint - 1) - $6::bigint) and seq < $5
+                           order by seq limit $3
+                       ) as wanted
+                   ) as counted where passed < $4
                ) as page on true
                where jobs.id = $1 order by page.seq"#,
             id as _,
             after,
             i64::from(limit),
-            max_bytes
+            max_bytes,
+            before,
+            i64::from(last),
+            matches!(part, LogPart::Before(_))
         );
         let rows = self.reads.run(async |connection| Ok(reading.fetch_all(connection).await?)).await?;
         let job = rows.first().filter(|job| may_read(caller, job.application.as_ref()));
-        let status = job.ok_or_else(|| Error::not_found(Kind::Job, id))?.status;
-        let next = rows.last().and_then(|last| last.seq.filter(|seq| Some(*seq) < last.newest));
+        let (status, newest) =
+            job.map(|job| (job.status, job.newest)).ok_or_else(|| Error::not_found(Kind::Job, id))?;
+        let next = rows.last().and_then(|last| last.seq.filter(|seq| *seq < newest));
         let entries = rows
             .into_iter()
             .filter_map(|row| Some(JobEntry { seq: row.seq?, at: row.at?, source: row.source?, data: row.data?.0 }));
-        Ok(JobEntries { items: entries.collect(), next, status })
+        Ok(JobEntries { items: entries.collect(), next, status, last_seq: newest })
     }
 }

@@ -1,6 +1,5 @@
 //! Jobs as their users see them: asked for, looked at, listed. What runs them is in `queue`.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -15,12 +14,12 @@ use tracing::error;
 use super::cancel::JobLane;
 use super::intake::{NewRow, Taker};
 use super::log::SOURCE_HOST;
+use super::progress::JobProgress;
 use super::queue::{Claim, TAKEN};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
-use crate::datasvc::ground::ids::{ActionName, AppName, Digest, JobId, PluginName};
-use crate::datasvc::ground::page::{Listed, Page};
+use crate::datasvc::ground::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName};
 use crate::datasvc::ground::sql::OnConstraint;
 
 /// A JSON text, kept as it came: with its order, its repeats and its numbers. It goes to the database as text, because
@@ -55,6 +54,12 @@ impl JobType {
 impl fmt::Display for JobType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl From<String> for JobType {
+    fn from(name: String) -> Self {
+        Self(name)
     }
 }
 
@@ -155,7 +160,8 @@ pub struct Job {
     pub job_id: JobId,
     /// What runs, such as the action's name.
     pub name: String,
-    /// What it does.
+    /// What it does: `action`, `upload`, or what a newer server knows of.
+    #[schema(value_type = String, example = "action")]
     pub job_type: JobType,
     /// Where it stands.
     pub status: JobStatus,
@@ -163,16 +169,32 @@ pub struct Job {
     pub application: Option<AppName>,
     /// Who asked for it.
     pub username: Option<String>,
-    /// What was asked.
-    #[schema(value_type = Object)]
-    pub data: Json,
+    /// The job that has started it.
+    pub parent: Option<JobId>,
+    /// The job that it runs again.
+    pub rerun_of: Option<JobId>,
+    /// What was asked; not in lists, unless they are to have details.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, required = false)]
+    pub data: Option<Json>,
     /// How often it was started.
     pub attempt: i32,
+    /// Whether it may be run again when its host dies.
+    pub idempotent: bool,
+    /// The wall-clock limit of a run, in seconds.
+    pub timeout_seconds: i64,
     /// What it runs.
     pub plugin: Option<JobPlugin>,
-    /// What it returned: any JSON, once it has succeeded.
-    #[schema(value_type = Option<Object>)]
-    pub result: Option<Json>,
+    /// The host that runs it, or ran it last.
+    pub host: Option<HostId>,
+    /// How far it is, if its log says so.
+    pub progress: Option<JobProgress>,
+    /// The number of its log's last entry; 0 while there is none.
+    pub last_seq: i64,
+    /// What it returned: any JSON, once it has succeeded. Not in lists, unless they are to have details.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, required = false)]
+    pub result: Option<Option<Json>>,
     /// Why it ended otherwise.
     pub error: Option<JobError>,
     /// When it was asked for.
@@ -217,6 +239,8 @@ pub struct NewActionJob {
     pub taker: Option<Taker>,
     /// The job that asks for it, if it is one.
     pub parent: Option<Parent>,
+    /// The job that it runs again.
+    pub rerun_of: Option<JobId>,
 }
 
 /// A job that has started another one.
@@ -259,21 +283,6 @@ pub struct Enqueued {
     pub claim: Option<Claim>,
 }
 
-/// Which jobs to list. What is `None` filters nothing.
-#[derive(Clone, Debug, Default)]
-pub struct JobFilter {
-    /// Queued and running ones, or those that have ended.
-    pub active: Option<bool>,
-    /// Those in this state.
-    pub status: Option<JobStatus>,
-    /// Those of this application.
-    pub application: Option<AppName>,
-    /// Those of this name.
-    pub name: Option<String>,
-    /// Those created at this time or later.
-    pub since: Option<OffsetDateTime>,
-}
-
 impl DataSvc {
     /// Makes a job for an action durable. It runs once a worker claims it, or at once where it has a taker.
     ///
@@ -282,6 +291,9 @@ impl DataSvc {
     /// another request; [`Error::Denied`] without execute permission.
     pub async fn enqueue_action(&self, caller: &Caller, job: NewActionJob) -> Result<Enqueued> {
         caller.require_execute(&job.application, &job.action)?;
+        if let Some(earlier) = job.rerun_of {
+            self.check_rerun(caller, earlier, &job).await?;
+        }
         let (id, username) = (JobId::new(), caller.username().map(|name| name.as_str().to_owned()));
         let asked_at = Instant::now();
         let added = self.intake.add(NewRow { id, username: username.clone(), job: job.clone() }).await?;
@@ -295,6 +307,7 @@ impl DataSvc {
             idempotency,
             taker,
             parent,
+            rerun_of: _,
             idempotent: _,
         } = job;
         if added.is_none() {
@@ -432,47 +445,25 @@ impl DataSvc {
     /// # Errors
     /// [`Error::NotFound`], also for a job of an application that the caller may not read.
     pub async fn job(&self, caller: &Caller, id: JobId) -> Result<Job> {
-        let reading = sqlx::query_as!(
-            JobRow,
-            r#"select id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
-                   application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
-                   nullif(plugin, '') as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
-                   error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
-                   cancel_requested_at, 1::bigint as "found!"
-               from jobs where id = $1"#,
-            id as _
-        );
-        let row = self.reads.run(async |connection| Ok(reading.fetch_optional(connection).await?)).await?;
-        match row {
-            Some(row) if may_read(caller, row.application.as_ref()) => row.try_into(),
-            _ => Err(Error::not_found(Kind::Job, id)),
-        }
+        let found = self.reads.run(async |connection| documents(connection, &[id], true).await).await?.pop();
+        found.filter(|job| may_read(caller, job.application.as_ref())).ok_or_else(|| Error::not_found(Kind::Job, id))
     }
 
-    /// The jobs that the caller may read, newest first.
+    /// Makes sure that a job can be said to run that one again.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the page begins after something that is no job id.
-    pub async fn jobs(&self, caller: &Caller, filter: &JobFilter, page: &Page) -> Result<Listed<Job>> {
-        let after = page.after_as(JobId::parse)?;
-        let applications = match (&filter.application, self.readable_applications(caller).await?) {
-            (Some(wanted), None) => Some(vec![wanted.to_string()]),
-            (Some(wanted), Some(readable)) => {
-                Some(readable.into_iter().filter(|name| name == wanted.as_str()).collect())
-            }
-            (None, readable) => readable,
-        };
-        let mut transaction = self.pool.begin().await?;
-        // A plan for these filters, and not one that fits all: each has an index of its own.
-        sqlx::query!("set local plan_cache_mode = force_custom_plan").execute(&mut *transaction).await?;
-        let rows = match applications {
-            None => self.jobs_of_all(&mut transaction, filter, after, page).await?,
-            Some(applications) => self.jobs_of(&mut transaction, &applications, filter, after, page).await?,
-        };
-        transaction.commit().await?;
-        let found = rows.first().map_or(0, |row| row.found);
-        let jobs = rows.into_iter().map(Job::try_from).collect::<Result<Vec<_>>>()?;
-        Ok(page.cut_from(found, jobs, |job| job.job_id.to_string()))
+    /// [`Error::NotFound`] without the job; [`Error::Invalid`] if it ran another action.
+    async fn check_rerun(&self, caller: &Caller, earlier: JobId, job: &NewActionJob) -> Result<()> {
+        let found = self.job(caller, earlier).await?;
+        let same = found.job_type.as_str() == ACTION
+            && found.application.as_ref() == Some(&job.application)
+            && found.name == job.action.as_str();
+        if same {
+            return Ok(());
+        }
+        let reason =
+            format!("job `{earlier}` did not run action `{}` of application `{}`", job.action, job.application);
+        Err(Error::invalid("rerun_of", reason))
     }
 
     /// How far these jobs are: the numbers of their last entries, and whether they have ended.
@@ -489,116 +480,45 @@ impl DataSvc {
         let rows = self.reads.run(async |connection| Ok(positions.fetch_all(connection).await?)).await?;
         Ok(rows.into_iter().map(|row| (row.id, (row.last, row.ended))).collect())
     }
+}
 
-    async fn jobs_of_all(
-        &self,
-        transaction: &mut PgConnection,
-        filter: &JobFilter,
-        after: Option<JobId>,
-        page: &Page,
-    ) -> Result<Vec<JobRow>> {
-        let rows = sqlx::query_as!(
-            JobRow,
-            r#"select id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
-                   application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
-                   nullif(plugin, '') as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
-                   error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
-                   cancel_requested_at, found as "found!"
-               from (
-                   select *, count(*) over () as found,
-                       coalesce(sum(octet_length(data::text) + coalesce(octet_length(result::text), 0)
-                                    + coalesce(octet_length(error::text), 0))
-                                over (order by id desc rows between unbounded preceding and 1 preceding), 0) as before
-                   from (
-                       select * from jobs
-                       where ($1::uuid is null or id < $1)
-                           and ($2::text is null or name = $2)
-                           and ($3::text is null or status = $3)
-                           and (not coalesce($4::boolean, false) or status in ('queued', 'running'))
-                           and (coalesce($4::boolean, true) or status not in ('queued', 'running'))
-                           and ($5::timestamptz is null or created_at >= $5)
-                           and ($6::uuid is null or id >= $6)
-                       order by id desc limit $7
-                   ) as wanted
-               ) as counted where before < $8 order by id desc"#,
-            after as _,
-            filter.name,
-            filter.status as _,
-            filter.active,
-            filter.since,
-            filter.since.map(JobId::before) as _,
-            page.fetch(),
-            MAX_PAGE_BYTES
-        )
-        .fetch_all(transaction)
-        .await?;
-        Ok(rows)
-    }
-
-    /// The newest of each application are merged, so that few jobs among many of others are found as fast.
-    async fn jobs_of(
-        &self,
-        transaction: &mut PgConnection,
-        applications: &[String],
-        filter: &JobFilter,
-        after: Option<JobId>,
-        page: &Page,
-    ) -> Result<Vec<JobRow>> {
-        let rows = sqlx::query_as!(
-            JobRow,
-            r#"select id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
-                   application as "application: AppName", username, data as "data: SqlJson<Json>", attempt,
-                   nullif(plugin, '') as "plugin: PluginName", component_digest, result as "result: SqlJson<Json>",
-                   error as "error: SqlJson<JobError>", created_at, updated_at, started_at, completed_at,
-                   cancel_requested_at, found as "found!"
-               from (
-                   select *, count(*) over () as found,
-                       coalesce(sum(octet_length(data::text) + coalesce(octet_length(result::text), 0)
-                                    + coalesce(octet_length(error::text), 0))
-                                over (order by id desc rows between unbounded preceding and 1 preceding), 0) as before
-                   from (
-                       select newest.* from unnest($9::text[]) as readable (app) cross join lateral (
-                           select * from jobs
-                           where application = app and ($1::uuid is null or id < $1)
-                           and ($2::text is null or name = $2)
-                           and ($3::text is null or status = $3)
-                           and (not coalesce($4::boolean, false) or status in ('queued', 'running'))
-                           and (coalesce($4::boolean, true) or status not in ('queued', 'running'))
-                           and ($5::timestamptz is null or created_at >= $5)
-                           and ($6::uuid is null or id >= $6)
-                           order by id desc limit $7
-                       ) as newest
-                       order by id desc limit $7
-                   ) as wanted
-               ) as counted where before < $8 order by id desc"#,
-            after as _,
-            filter.name,
-            filter.status as _,
-            filter.active,
-            filter.since,
-            filter.since.map(JobId::before) as _,
-            page.fetch(),
-            MAX_PAGE_BYTES,
-            applications
-        )
-        .fetch_all(transaction)
-        .await?;
-        Ok(rows)
-    }
-
-    /// The applications whose jobs the caller may see; `None` means all jobs.
-    async fn readable_applications(&self, caller: &Caller) -> Result<Option<Vec<String>>> {
-        if caller.may_globally(Permission::Read) {
-            return Ok(None);
-        }
-        let names: BTreeSet<AppName> = sqlx::query_scalar!(r#"select name as "name: AppName" from applications"#)
-            .fetch_all(&self.pool)
-            .await?
-            .into_iter()
-            .collect();
-        let readable = names.into_iter().filter(|name| caller.may(Permission::Read, name));
-        Ok(Some(readable.map(|name| name.to_string()).collect()))
-    }
+/// These jobs as documents, newest first: those that are still there, and of all together no more than some MiB.
+pub(in crate::datasvc) async fn documents(
+    connection: &mut PgConnection,
+    ids: &[JobId],
+    details: bool,
+) -> Result<Vec<Job>> {
+    let rows = sqlx::query_as!(
+        JobRow,
+        r#"select jobs.id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
+               application as "application: AppName", username, parent as "parent: JobId",
+               rerun_of as "rerun_of: JobId", case when $3 then data end as "data: SqlJson<Json>", attempt, idempotent,
+               timeout_ms, nullif(plugin, '') as "plugin: PluginName", component_digest,
+               coalesce(workers.host_id, jobs.host_id) as "host: HostId",
+               progress.percent as "percent?", progress.step, progress.seq as "progress_seq?",
+               progress.at as "progress_at?",
+               (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) as "last_seq!",
+               case when $3 then result end as "result: SqlJson<Json>", error as "error: SqlJson<JobError>",
+               created_at, updated_at, jobs.started_at, completed_at, cancel_requested_at
+           from (
+               select *, sum(coalesce(octet_length(error::text), 0) + case when $3
+                       then octet_length(data::text) + coalesce(octet_length(result::text), 0) else 0 end)
+                   over (order by id desc rows between unbounded preceding and 1 preceding) as passed
+               from jobs where id = any($1)
+           ) as jobs
+               left join workers on workers.id = jobs.worker
+               left join lateral (
+                   select percent, step, seq, at from job_entries
+                   where job_id = jobs.id and percent is not null order by seq desc limit 1
+               ) as progress on true
+           where coalesce(passed, 0) < $2 order by jobs.id desc"#,
+        ids as _,
+        MAX_PAGE_BYTES,
+        details
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(|row| row.into_job(details)).collect()
 }
 
 /// Who the caller is, for a sentence.
@@ -623,10 +543,20 @@ struct JobRow {
     status: JobStatus,
     application: Option<AppName>,
     username: Option<String>,
-    data: SqlJson<Json>,
+    parent: Option<JobId>,
+    rerun_of: Option<JobId>,
+    data: Option<SqlJson<Json>>,
     attempt: i32,
+    idempotent: bool,
+    timeout_ms: i64,
     plugin: Option<PluginName>,
     component_digest: Option<Vec<u8>>,
+    host: Option<HostId>,
+    percent: Option<i16>,
+    step: Option<String>,
+    progress_seq: Option<i64>,
+    progress_at: Option<OffsetDateTime>,
+    last_seq: i64,
     result: Option<SqlJson<Json>>,
     error: Option<SqlJson<JobError>>,
     created_at: OffsetDateTime,
@@ -634,34 +564,43 @@ struct JobRow {
     started_at: Option<OffsetDateTime>,
     completed_at: Option<OffsetDateTime>,
     cancel_requested_at: Option<OffsetDateTime>,
-    /// How many there are for the page, of which those at its end may be left out for their length.
-    found: i64,
 }
 
-impl TryFrom<JobRow> for Job {
-    type Error = Error;
-
-    fn try_from(row: JobRow) -> Result<Self> {
-        let plugin = JobPlugin::from_row(row.plugin, row.component_digest)?;
-        let until = row.completed_at.unwrap_or_else(OffsetDateTime::now_utc);
-        let duration = row.started_at.map(|from| (until - from).as_seconds_f64().max(0.0));
-        Ok(Self {
-            job_id: row.id,
-            name: row.name,
-            job_type: row.job_type,
-            status: row.status,
-            application: row.application,
-            username: row.username,
-            data: row.data.0,
-            attempt: row.attempt,
+impl JobRow {
+    fn into_job(self, details: bool) -> Result<Job> {
+        let progress = match (self.percent, self.progress_seq, self.progress_at) {
+            (Some(percent), Some(seq), Some(at)) => Some(JobProgress { percent, status: self.step, seq, at }),
+            _ => None,
+        };
+        let plugin = JobPlugin::from_row(self.plugin, self.component_digest)?;
+        let error = self.error.map(|SqlJson(error)| if details { error } else { JobError { trace: None, ..error } });
+        let until = self.completed_at.unwrap_or_else(OffsetDateTime::now_utc);
+        let duration = self.started_at.map(|from| (until - from).as_seconds_f64().max(0.0));
+        Ok(Job {
+            job_id: self.id,
+            name: self.name,
+            job_type: self.job_type,
+            status: self.status,
+            application: self.application,
+            username: self.username,
+            parent: self.parent,
+            rerun_of: self.rerun_of,
+            data: self.data.map(|data| data.0),
+            attempt: self.attempt,
+            idempotent: self.idempotent,
+            // A run is not stopped earlier than this says.
+            timeout_seconds: self.timeout_ms.unsigned_abs().div_ceil(1000).cast_signed(),
             plugin,
-            result: row.result.map(|result| result.0),
-            error: row.error.map(|error| error.0),
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            started_at: row.started_at,
-            completed_at: row.completed_at,
-            cancel_requested_at: row.cancel_requested_at,
+            host: self.host,
+            progress,
+            last_seq: self.last_seq,
+            result: details.then(|| self.result.map(|result| result.0)),
+            error,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            started_at: self.started_at,
+            completed_at: self.completed_at,
+            cancel_requested_at: self.cancel_requested_at,
             duration_in_seconds: duration,
         })
     }

@@ -5,8 +5,10 @@
 pub(super) mod cancel;
 pub(super) mod intake;
 pub(super) mod lease;
+pub(super) mod list;
 pub(super) mod log;
 pub(super) mod lookup;
+pub(super) mod progress;
 pub(super) mod queue;
 pub(super) mod recorder;
 pub(super) mod retention;

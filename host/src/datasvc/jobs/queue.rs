@@ -98,6 +98,8 @@ pub struct Room {
     pub running: Vec<RunningLane>,
     /// The components whose guests can start at once.
     pub ready: Vec<Digest>,
+    /// The kinds of work that this server knows. Null: all.
+    pub kinds: Option<Vec<String>>,
 }
 
 /// What an application has had of a worker.
@@ -225,8 +227,8 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn claim_jobs(&self, worker: WorkerId, room: &Room) -> Result<Vec<Claim>> {
-        let Room { jobs, own, own_per_application, own_running, per_plugin, per_action, applications, running, ready } =
-            room;
+        let Room { jobs, own, own_per_application, own_running, per_plugin, per_action, applications, .. } = room;
+        let Room { running, ready, kinds, .. } = room;
         let asked_at = Instant::now();
         let count = |count: &usize| i64::try_from(*count).map_err(Error::internal);
         let claimed = sqlx::query!(
@@ -250,8 +252,8 @@ impl DataSvc {
                            as of_plugin,
                        $5 - coalesce((select sum(count) from running where running.application = lanes.application
                                           and running.name = lanes.name), 0) as of_action,
-                       case when lanes.plugin = '' then $16::bigint
-                           - coalesce((select sum(count) from unnest($17::text[], $18::int[]) as own (application, count)
+                       case when lanes.plugin = '' then $17::bigint
+                           - coalesce((select sum(count) from unnest($18::text[], $19::int[]) as own (application, count)
                                        where own.application = lanes.application), 0) end as of_own
                    from lanes
                ), heads as (
@@ -262,8 +264,9 @@ impl DataSvc {
                        row_number() over (partition by rooms.application order by head.id) as turn
                    from rooms cross join lateral (
                        -- In the order of the lanes' index and of no other: it must not be looked for among all jobs.
+                       -- Jobs of a kind that a newer server has made are left to it.
                        select id, fence, application, plugin, name from jobs
-                       where status = 'queued'
+                       where status = 'queued' and ($16::text[] is null or job_type = any($16))
                            and (application, plugin, name) >= (rooms.application, rooms.plugin, rooms.name)
                        order by application, plugin, name, id
                        limit greatest(least(1 + 2 * $3::bigint / (select count(*) from lanes), of_action), 0)
@@ -312,6 +315,7 @@ impl DataSvc {
             &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
             SOURCE_HOST,
             count(own)?,
+            kinds.as_deref() as _,
             count(own_per_application)?,
             &own_running.iter().map(|(application, _)| application.to_string()).collect::<Vec<_>>(),
             &own_running.iter().map(|(_, count)| *count).collect::<Vec<_>>()
@@ -452,7 +456,8 @@ impl DataSvc {
                                            and seen_at > now() - make_interval(secs => $7 / 2))))
                    limit $8 for update skip locked
                ), moved as (
-                   update jobs set worker = null, fence = fence + 1, updated_at = now(), attempt = attempt - not_begun,
+                   update jobs set host_id = (select host_id from workers where workers.id = jobs.worker),
+                       worker = null, fence = fence + 1, updated_at = now(), attempt = attempt - not_begun,
                        status = case when again and cancelled then 'cancelled' when again then 'queued' else 'lost' end,
                        started_at = case when again and not cancelled then null else started_at end,
                        error = case when again and cancelled

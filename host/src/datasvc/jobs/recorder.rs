@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use super::log::SOURCE_HOST;
 use super::lookup::{JobStatus, Json};
+use super::progress::Reached;
 use super::queue::{TAKEN, no_longer_held};
 use super::steps::StepRecord;
 use crate::datasvc::ground::connections::Connections;
@@ -46,6 +47,8 @@ pub(in crate::datasvc) struct EntryRecord {
     pub(in crate::datasvc) data: Json,
     /// The durable step that it tells of, whose row changes with it.
     pub(in crate::datasvc) step: Option<StepRecord>,
+    /// What it says of the job's progress.
+    pub(in crate::datasvc) progress: Option<Reached>,
     /// Set when the claim turns out to have been given away.
     pub(in crate::datasvc) lost: Arc<AtomicBool>,
     /// Room for it among what waits, which is free again when this is dropped.
@@ -256,13 +259,15 @@ impl Batch {
         let steps: Vec<_> = entries.iter().filter_map(|entry| Some((entry, &entry.step.as_ref()?.change))).collect();
         let writing = sqlx::query!(
             r#"with entries as (
-                   select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[])
-                       as entry (job_id, fence, seq, at, source, data)
+                   select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[],
+                                        $23::smallint[], $24::text[])
+                       as entry (job_id, fence, seq, at, source, data, percent, step)
                ), ends as (
                    select * from unnest($7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::int[])
                        as ending (job_id, fence, status, result, error, trace, untraced)
                ), ended as (
                    update jobs set status = ends.status, result = ends.result::json, error = ends.error::json,
+                       host_id = (select host_id from workers where workers.id = jobs.worker),
                        worker = null, completed_at = now(), updated_at = now()
                    from ends where jobs.id = ends.job_id and jobs.fence = ends.fence and jobs.status = 'running'
                    returning jobs.id, jobs.fence
@@ -280,8 +285,9 @@ impl Batch {
                    where jobs.status = 'running' and not exists (select from ends where ends.job_id = jobs.id and ends.fence = jobs.fence)
                    for share of jobs
                ), written as (
-                   insert into job_entries (job_id, seq, at, source, data)
-                   select entries.job_id, entries.seq, entries.at, entries.source, entries.data::json
+                   insert into job_entries (job_id, seq, at, source, data, percent, step)
+                   select entries.job_id, entries.seq, entries.at, entries.source, entries.data::json,
+                       entries.percent, entries.step
                    from entries join (select * from ended union all select * from held) as owned
                        on owned.id = entries.job_id and owned.fence = entries.fence
                ), stepped as (
@@ -325,6 +331,8 @@ impl Batch {
             &steps.iter().map(|(_, step)| text(step.identity.as_ref())).collect::<Vec<_>>() as _,
             &steps.iter().map(|(_, step)| text(step.outcome.as_ref())).collect::<Vec<_>>() as _,
             &steps.iter().map(|(_, step)| step.pause.map(|pause| pause.as_secs_f64())).collect::<Vec<_>>() as _,
+            &entries.iter().map(|entry| entry.progress.as_ref().map(|it| it.percent)).collect::<Vec<_>>() as _,
+            &entries.iter().map(|entry| entry.progress.as_ref()?.step.clone()).collect::<Vec<_>>() as _,
         );
         let held = connections
             .run(async |connection| {
@@ -353,6 +361,7 @@ async fn record_entry_alone(connections: &Connections, entry: EntryRecord) {
             let _ = step.answer.send(Err(Error::internal("the database refused a step")));
         }
         entry.source = SOURCE_HOST.into();
+        entry.progress = None;
         entry.data = to_raw_value("an entry could not be recorded; the server's log says why").expect("a text is JSON");
     }
     match batch.persist(connections).await {

@@ -4,7 +4,7 @@ use wasmtime::component::Resource;
 
 use super::packages::Package;
 use super::{HostError, attributes, change, names, page};
-use crate::datasvc::{AppName, BuildName, Expected};
+use crate::datasvc::{AppName, BuildFilter, BuildName, Expected};
 use crate::plugin::bindings::elita::plugin::builds;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
 use crate::plugin::sandbox::instance::GuestState;
@@ -20,8 +20,21 @@ impl builds::Host for GuestState {
     async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
         let call = self.call("builds.list", &[&application])?;
         let (application, part) = (AppName::parse(application)?, page(part)?);
-        let listed = call.timed(call.svc.builds(&call.caller, &application, &part)).await?;
+        let listed = call.timed(call.svc.builds(&call.caller, &application, BuildFilter::default(), &part)).await?;
         Ok(names(listed, |build| build.build_name.to_string()))
+    }
+
+    async fn files(
+        &mut self,
+        application: String,
+        build: String,
+        glob: Option<String>,
+        part: Page,
+    ) -> Result<Names, HostError> {
+        let call = self.call("builds.files", &[&application, &build])?;
+        let (application, build, part) = (AppName::parse(application)?, BuildName::parse(build)?, page(part)?);
+        let files = call.svc.build_files(&call.caller, &application, &build, glob.as_deref(), &part);
+        Ok(names(call.timed(files).await?, String::clone))
     }
 
     async fn create(&mut self, application: String, build: String, kept: String) -> Result<builds::Build, HostError> {

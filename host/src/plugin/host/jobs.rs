@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Call, HostError};
-use crate::datasvc::{Error, JobId, Json, MAX_ENTRIES_PAGE_BYTES};
+use crate::datasvc::{Error, JobId, Json, LogPart, MAX_ENTRIES_PAGE_BYTES};
 use crate::plugin::bindings::elita::plugin::jobs;
 use crate::plugin::json;
 use crate::plugin::sandbox::instance::GuestState;
@@ -54,17 +54,45 @@ impl jobs::Host for GuestState {
     async fn entries(&mut self, id: String, after: u64, limit: u32) -> Result<Vec<jobs::Entry>, HostError> {
         let call = self.call("jobs.entries", &[&id])?;
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let id = JobId::parse(&id)?;
-        let entries = async {
-            // A plugin finds what it has just recorded.
-            if id == call.log.job_id() {
-                call.log.written().await?;
-            }
-            call.svc.job_entries(&call.caller, id, after, limit, MAX_ENTRIES_PAGE_BYTES).await
-        };
-        let entries = call.timed(entries).await?;
-        Ok(entries.items.into_iter().map(jobs::Entry::try_from).collect::<Result<_, _>>()?)
+        entries(&call, &id, LogPart::After(after), limit).await
     }
+
+    async fn tail(&mut self, id: String, limit: u32) -> Result<Vec<jobs::Entry>, HostError> {
+        let call = self.call("jobs.tail", &[&id])?;
+        entries(&call, &id, LogPart::Before(i64::MAX), limit).await
+    }
+
+    async fn before(&mut self, id: String, seq: u64, limit: u32) -> Result<Vec<jobs::Entry>, HostError> {
+        let call = self.call("jobs.before", &[&id])?;
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        entries(&call, &id, LogPart::Before(seq), limit).await
+    }
+
+    async fn standing(&mut self, id: String) -> Result<jobs::JobStanding, HostError> {
+        let call = self.call("jobs.standing", &[&id])?;
+        let id = JobId::parse(&id)?;
+        let job = async {
+            written(&call, id).await?;
+            call.svc.job(&call.caller, id).await
+        };
+        Ok(call.timed(job).await?.try_into()?)
+    }
+}
+
+/// A part of a job's log.
+async fn entries(call: &Call<'_>, id: &str, part: LogPart, limit: u32) -> Result<Vec<jobs::Entry>, HostError> {
+    let id = JobId::parse(id)?;
+    let entries = async {
+        written(call, id).await?;
+        call.svc.job_entries(&call.caller, id, part, limit, MAX_ENTRIES_PAGE_BYTES).await
+    };
+    let entries = call.timed(entries).await?;
+    Ok(entries.items.into_iter().map(jobs::Entry::try_from).collect::<Result<_, _>>()?)
+}
+
+/// A plugin finds what it has just recorded.
+async fn written(call: &Call<'_>, id: JobId) -> Result<(), Error> {
+    if id == call.log.job_id() { call.log.written().await } else { Ok(()) }
 }
 
 async fn append(call: &Call<'_>, data: Json) -> Result<u64, HostError> {

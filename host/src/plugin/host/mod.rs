@@ -139,7 +139,7 @@ fn attributes(text: String) -> Result<Attributes, Error> {
 
 /// A merge patch.
 fn change(text: String) -> Result<Patch, Error> {
-    from_json("change", text).map(Patch::Merge)
+    from_json("change", text).map(Patch::of)
 }
 
 impl GuestState {

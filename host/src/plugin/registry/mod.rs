@@ -5,6 +5,7 @@
 //! reads, by way of `registered`. Runs, and what they may do, are not known here.
 
 mod catalog;
+mod check;
 mod compiler;
 mod components;
 mod inspect;
@@ -34,6 +35,7 @@ use crate::datasvc::{
 use crate::storage::Storage;
 
 pub use self::catalog::FoundAction;
+pub use self::check::{Looked, look_at};
 pub use self::compiler::compile_if_told;
 pub use self::loader::Loader;
 pub(crate) use self::registered::Registered;

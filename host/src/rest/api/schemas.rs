@@ -50,6 +50,7 @@ pub(super) fn complete(document: &mut Value) {
     relate(&mut schemas, "NewServer", of_servers);
     relate(&mut schemas, "NewGitProvider", of_git_providers);
     relate(&mut schemas, "NewKeypair", of_keypairs);
+    relate(&mut schemas, "LogIn", of_logins);
     document["components"]["schemas"] = schemas.into();
 }
 
@@ -178,6 +179,15 @@ fn of_keypairs(_schemas: &Schemas) -> Value {
     });
     let given = json!({ "generate": { "const": false } });
     json!([{ "required": ["generate"], "properties": made }, { "required": ["private_key"], "properties": given }])
+}
+
+/// Whoever has no token says who they are.
+fn of_logins(_schemas: &Schemas) -> Value {
+    let by_password = json!({ "username": { "type": "string" }, "password": { "type": "string" } });
+    json!([
+        { "required": ["username", "password"], "properties": by_password },
+        { "properties": { "username": false, "password": false } },
+    ])
 }
 
 fn reference(component: &str) -> Value {

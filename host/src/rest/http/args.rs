@@ -75,7 +75,7 @@ impl<T: DeserializeOwned> FromRequest<Rest> for Args<T> {
     async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let query = of_query(&parts.uri)?;
-        let body = rest.bodies.read(&parts.headers, body).await?;
+        let body = rest.bodies.read(&parts, body).await?;
         let body = of_body(Content::parse_any(&parts.headers, &body).await?);
         read(&merged(query, body)?, Source::Body).map(Self)
     }
@@ -90,7 +90,7 @@ impl<T: DeserializeOwned> FromRequest<Rest> for JsonBody<T> {
             let detail = "this takes its arguments in a JSON body only: a URL is kept in logs and histories";
             return Err(Problem::malformed(detail).with([Fault::in_parameter(&stray.name, "belongs in the body")]));
         }
-        let body = rest.strangers_bodies.read(&parts.headers, body).await?;
+        let body = rest.strangers_bodies.read(&parts, body).await?;
         let body = of_object(Content::parse_json(&parts.headers, &body)?);
         read(&body, Source::Body).map(Self)
     }
@@ -185,6 +185,7 @@ impl Value {
 
 /// Fills a struct. What is missing is reported as if it belonged to `home`.
 fn read<T: DeserializeOwned>(arguments: &[Argument], home: Source) -> Result<T, Problem> {
+    check_count(arguments)?;
     let fault_below = |name: &str, below: &str, detail: &str| {
         let given = arguments.iter().find(|argument| argument.name == name);
         match given.map_or(home, |argument| argument.source) {

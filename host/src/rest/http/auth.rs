@@ -29,11 +29,29 @@ impl FromRequestParts<Rest> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, rest: &Rest) -> Result<Self, Response> {
-        let token = token(&parts.headers).map_err(Problem::into_response)?;
-        let caller = rest.tokens.caller_of(&rest.svc, token).await.map_err(Problem::into_response)?;
-        let client = ClientAddress::from_request_parts(parts, rest).await.map_err(Problem::into_response)?;
-        Ok(caller.at(client.ip()))
+        rest.asking(parts).await.map_err(Problem::into_response)
     }
+}
+
+impl Rest {
+    /// Who asks, by now.
+    ///
+    /// # Errors
+    /// 401 without a token that is valid.
+    pub(in crate::rest) async fn asking(&self, parts: &Parts) -> Result<Caller, Problem> {
+        let caller = self.tokens.caller_of(&self.svc, token(&parts.headers)?).await?;
+        Ok(caller.at(ClientAddress::of_request(parts)?.ip()))
+    }
+}
+
+/// Who holds the token in these headers.
+pub(in crate::rest) async fn caller(rest: &Rest, headers: &HeaderMap) -> Result<Caller, Problem> {
+    rest.tokens.caller_of(&rest.svc, token(headers)?).await
+}
+
+/// Whether there is anything in these headers that is meant as a token.
+pub(in crate::rest) fn has_token(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::AUTHORIZATION) || headers.contains_key(AUTH_TOKEN)
 }
 
 /// The one token in these headers.

@@ -3,18 +3,23 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{poll_fn, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Notify;
 
+use super::client::ClientAddress;
 use super::form;
 use super::json::{self, Members};
 use super::problem::Problem;
 use crate::datasvc::Patch;
+use crate::shares::{Place, Shares};
 
 /// The longest body that is not an upload, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -31,10 +36,10 @@ pub(in crate::rest) struct Bodies {
     max_bytes: usize,
     /// How long a client may take to send one.
     deadline: Duration,
-    /// A permit is a byte.
-    room: Semaphore,
-    /// A permit is a body.
-    places: Semaphore,
+    /// Its units are bytes.
+    room: Arc<Shares<IpAddr>>,
+    /// Its units are bodies.
+    places: Arc<Shares<IpAddr>>,
 }
 
 /// A body of one of the two types that arguments and parameters come in.
@@ -50,7 +55,7 @@ pub(in crate::rest) enum Content {
 impl Bodies {
     /// For those with a token.
     pub(in crate::rest) fn of_users(deadline: Duration) -> Self {
-        Self::new(MAX_BYTES, deadline, Semaphore::MAX_PERMITS)
+        Self::new(MAX_BYTES, deadline, usize::MAX)
     }
 
     /// For operations that need no token, so that who has none is in nobody else's way.
@@ -59,53 +64,59 @@ impl Bodies {
     }
 
     fn new(max_bytes: usize, deadline: Duration, places: usize) -> Self {
-        Self { max_bytes, deadline, room: Semaphore::new(MAX_BYTES_OF_ALL), places: Semaphore::new(places) }
+        Self { max_bytes, deadline, room: Shares::new(MAX_BYTES_OF_ALL), places: Shares::new(places) }
     }
 
-    /// Reads a whole body.
+    /// Reads the whole body of a request.
     ///
     /// # Errors
     /// 413 if it is or says to be too long, without reading on; 408 if it does not arrive in time; 400 if it breaks off;
-    /// 503 while too much comes in at once.
-    pub(in crate::rest) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
-        if declared_length(headers).is_some_and(|length| length > self.max_bytes as u64) {
+    /// 503 while too much comes in at once, for those who send the most of it.
+    pub(in crate::rest) async fn read(&self, request: &Parts, body: Body) -> Result<Vec<u8>, Problem> {
+        if declared_length(&request.headers).is_some_and(|length| length > self.max_bytes as u64) {
             return Err(self.too_long());
         }
-        let _place = self.places.try_acquire().map_err(|_| Problem::busy("too many bodies come in at this moment"))?;
-        match tokio::time::timeout(self.deadline, self.collect(body)).await {
-            Ok(read) => read,
-            Err(_) => {
-                let detail = format!("the body did not arrive within {} seconds", self.deadline.as_secs());
-                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timed-out", detail))
-            }
-        }
+        let whose = ClientAddress::of_request(request)?.network();
+        let ousted = Arc::new(Notify::new());
+        let place = |shares: &Arc<Shares<IpAddr>>, units| {
+            let ousted = Arc::clone(&ousted);
+            shares.take(whose, units, move || ousted.notify_one()).ok_or_else(too_much)
+        };
+        let (_place, room) = (place(&self.places, 1)?, place(&self.room, 0)?);
+        let read = tokio::select! {
+            read = tokio::time::timeout(self.deadline, self.collect(body, &room)) => read,
+            () = ousted.notified() => return Err(too_much()),
+        };
+        read.unwrap_or_else(|_| {
+            let detail = format!("the body did not arrive within {} seconds", self.deadline.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timed-out", detail))
+        })
     }
 
-    async fn collect(&self, mut body: Body) -> Result<Vec<u8>, Problem> {
+    async fn collect(&self, mut body: Body, room: &Place<IpAddr>) -> Result<Vec<u8>, Problem> {
         let mut bytes = Vec::new();
-        let mut held = self.held(0)?;
         while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
             let frame = frame.map_err(|_| Problem::malformed("the body breaks off"))?;
             let data = frame.into_data().unwrap_or_default();
             if bytes.len() + data.len() > self.max_bytes {
                 return Err(self.too_long());
             }
-            held.merge(self.held(data.len())?);
+            if !room.grow(data.len()) {
+                return Err(too_much());
+            }
             bytes.extend_from_slice(&data);
         }
         Ok(bytes)
-    }
-
-    /// Room for so many bytes more.
-    fn held(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Problem> {
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.room.try_acquire_many(permits).map_err(|_| Problem::busy("too many long bodies come in at this moment"))
     }
 
     fn too_long(&self) -> Problem {
         let detail = format!("at most {} bytes are taken as a body here", self.max_bytes);
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
     }
+}
+
+fn too_much() -> Problem {
+    Problem::busy("too many bodies come in at this moment")
 }
 
 pub(in crate::rest) fn declared_length(headers: &HeaderMap) -> Option<u64> {

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::problem::Problem;
 use crate::rest::Rest;
+use crate::shares::network;
 
 const FORWARDED_FOR: &str = "X-Forwarded-For";
 
@@ -24,8 +25,22 @@ impl ClientAddress {
         Self(peer.ip().to_canonical())
     }
 
+    /// That of the client that sent a request.
+    ///
+    /// # Errors
+    /// 500 if it is not known.
+    pub(in crate::rest) fn of_request(parts: &Parts) -> Result<Self, Problem> {
+        let missing = std::io::Error::other("a request came in by another way than the server");
+        parts.extensions.get().copied().ok_or_else(|| Problem::internal(&missing))
+    }
+
     pub(in crate::rest) fn ip(self) -> IpAddr {
         self.0
+    }
+
+    /// Whom it counts for where many share something.
+    pub(in crate::rest) fn network(self) -> IpAddr {
+        network(self.0)
     }
 }
 
@@ -45,13 +60,18 @@ impl TrustedProxies {
         Self(networks)
     }
 
+    /// Whether this is one of them.
+    pub(in crate::rest) fn trusts(&self, peer: ClientAddress) -> bool {
+        self.0.iter().any(|network| network.contains(&peer.0))
+    }
+
     /// Who sent a request that came in from `peer`: the last address that a trusted proxy saw, which is no trusted
     /// proxy's. What stands before it in `X-Forwarded-For` may have been made up.
     pub(in crate::rest) fn client(&self, peer: ClientAddress, headers: &HeaderMap) -> ClientAddress {
         let mut client = peer;
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         let mut before = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
-        while self.0.iter().any(|network| network.contains(&client.0)) {
+        while self.trusts(client) {
             match before.next().and_then(|text| address(text.trim())) {
                 Some(address) => client = ClientAddress(address.to_canonical()),
                 None => break,
@@ -70,8 +90,7 @@ impl FromRequestParts<Rest> for ClientAddress {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _rest: &Rest) -> Result<Self, Problem> {
-        let missing = std::io::Error::other("a request came in by another way than the server");
-        parts.extensions.get().copied().ok_or_else(|| Problem::internal(&missing))
+        Self::of_request(parts)
     }
 }
 

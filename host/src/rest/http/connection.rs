@@ -5,30 +5,33 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
+use axum::http::{HeaderValue, header};
+use axum::response::Response as Reply;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::client::{ClientAddress, TrustedProxies};
+use super::delivery::{Delivery, LARGE_BYTES, Read};
 use super::front;
 use super::problem::Problem;
 use super::server::{ServerSettings, stopped};
+use crate::shares::{Place, Shares};
 
 /// How many header fields HTTP/1 reads before it gives up with a bare 431. It has room for more than `front` takes,
 /// whose 431 says what is wrong.
@@ -52,7 +55,9 @@ pub(in crate::rest) struct Connections {
     router: Router,
     http: Builder<TokioExecutor>,
     proxies: TrustedProxies,
-    requests: Arc<Semaphore>,
+    requests: Arc<Shares<IpAddr>>,
+    /// Its units are bytes of replies that have not been taken.
+    replies: Arc<Shares<IpAddr>>,
     head_within: Duration,
     idle_within: Duration,
 }
@@ -63,22 +68,25 @@ impl Connections {
             router,
             http: http(settings.head_within),
             proxies: settings.trusted_proxies.clone(),
-            requests: Arc::new(Semaphore::new(settings.requests)),
+            requests: Shares::new(settings.requests),
+            replies: Shares::new(settings.reply_bytes),
             head_within: settings.head_within,
             idle_within: settings.idle_within,
         }
     }
 
-    /// Serves a connection until it ends, or until it is idle once the server stops.
+    /// Serves a connection until it ends, or until it is idle once the server stops. It is `condemned` where a reply that
+    /// has begun has to go.
     pub(in crate::rest) async fn serve<S>(
         self: Arc<Self>,
         stream: S,
         peer: ClientAddress,
+        condemned: Arc<Notify>,
         mut stop: watch::Receiver<bool>,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(condemned));
         let service = service_fn(|request: Request<Incoming>| {
             let (connections, in_flight) = (Arc::clone(&self), InFlight::begin(&activity));
             async move { Ok::<_, Infallible>(connections.answer(request, peer, in_flight).await) }
@@ -115,23 +123,60 @@ impl Connections {
 
     async fn answer(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         peer: ClientAddress,
         mut in_flight: InFlight,
     ) -> Response<Delivery> {
-        let reply = match Arc::clone(&self.requests).try_acquire_owned() {
-            Ok(permit) => {
-                in_flight.permit = Some(permit);
-                let client = self.proxies.client(peer, request.headers());
-                request.extensions_mut().insert(client);
-                let reply = self.router.clone().oneshot(request.map(Body::new)).await;
-                reply.unwrap_or_else(|never| match never {})
-            }
-            Err(_) => {
-                front::refuse(request.headers(), Problem::busy("too many requests are answered at this moment")).await
+        let client = self.proxies.client(peer, request.headers());
+        let closes = request.version() < Version::HTTP_2;
+        let (body, read) = Read::of(request.body());
+        let mut reply = self.replied(request.map(|incoming| body.new(incoming)), client, &mut in_flight).await;
+        // The rest of a body stands where the next request would, so that there is none.
+        if closes && !read.to_its_end() {
+            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply.map(|body| Delivery::new(body, in_flight))
+    }
+
+    /// The reply to a request that has got a place among all requests, and a place for its reply.
+    async fn replied(&self, mut request: Request<Body>, client: ClientAddress, in_flight: &mut InFlight) -> Reply {
+        let id = front::id_of(request.headers());
+        let busy = || front::refuse(&id, Problem::busy("too many requests are answered at this moment"));
+        let (ousted, mut told) = oneshot::channel();
+        let condemned = Arc::clone(&in_flight.activity.condemned);
+        // Once a reply has begun, it can only be broken off.
+        let oust = move || {
+            if ousted.send(()).is_err() {
+                condemned.notify_one();
             }
         };
-        reply.map(|body| Delivery { body, offer: None, in_flight })
+        let Some(place) = self.requests.take(client.network(), 1, oust) else { return busy().await };
+        in_flight.places.push(place);
+        request.extensions_mut().insert(client);
+        request.extensions_mut().insert(id.clone());
+        let reply = tokio::select! {
+            biased;
+            Ok(()) = &mut told => return busy().await,
+            reply = self.router.clone().oneshot(request) => reply.unwrap_or_else(|never| match never {}),
+        };
+        told.close();
+        match (told.try_recv(), self.room_for(&reply, client, in_flight)) {
+            (Err(_), true) => reply,
+            _ => busy().await,
+        }
+    }
+
+    /// Whether there is room to keep a reply until it is taken.
+    fn room_for(&self, reply: &Reply, client: ClientAddress, in_flight: &mut InFlight) -> bool {
+        let bytes = usize::try_from(reply.body().size_hint().lower()).unwrap_or(usize::MAX);
+        if bytes <= LARGE_BYTES {
+            return true;
+        }
+        let condemned = Arc::clone(&in_flight.activity.condemned);
+        let place = self.replies.take(client.network(), bytes, move || condemned.notify_one());
+        let has_room = place.is_some();
+        in_flight.places.extend(place);
+        has_room
     }
 }
 
@@ -156,7 +201,9 @@ fn http(head_within: Duration) -> Builder<TokioExecutor> {
 }
 
 /// What goes on on a connection.
-struct Activity {
+pub(in crate::rest) struct Activity {
+    /// The connection is to be closed at once.
+    condemned: Arc<Notify>,
     began: Instant,
     /// When a request last came or was done with, in milliseconds from the beginning; 0: never.
     last_ms: AtomicU64,
@@ -177,8 +224,9 @@ enum Verdict {
 }
 
 impl Activity {
-    fn new() -> Self {
+    fn new(condemned: Arc<Notify>) -> Self {
         Self {
+            condemned,
             began: Instant::now(),
             last_ms: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
@@ -209,11 +257,16 @@ impl Activity {
     }
 
     /// Notes that a part of a reply waits to be taken, under the key that is returned.
-    fn offer(&self) -> u64 {
+    pub(in crate::rest) fn offer(&self) -> u64 {
         let mut offers = self.offers();
         let key = offers.last_key_value().map_or(0, |(last, _)| last + 1);
         offers.insert(key, Instant::now());
         key
+    }
+
+    /// Notes that it was taken.
+    pub(in crate::rest) fn taken(&self, offer: u64) {
+        self.offers().remove(&offer);
     }
 
     fn offers(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
@@ -222,17 +275,17 @@ impl Activity {
 }
 
 /// A request, until its reply was handed over or is given up.
-struct InFlight {
-    activity: Arc<Activity>,
-    /// Its part of all requests at a time.
-    permit: Option<OwnedSemaphorePermit>,
+pub(in crate::rest) struct InFlight {
+    pub(in crate::rest) activity: Arc<Activity>,
+    /// Its part of all requests at a time, and of what is kept of their replies.
+    places: Vec<Place<IpAddr>>,
 }
 
 impl InFlight {
     fn begin(activity: &Arc<Activity>) -> Self {
         activity.requests.fetch_add(1, Ordering::Relaxed);
         activity.note();
-        Self { activity: Arc::clone(activity), permit: None }
+        Self { activity: Arc::clone(activity), places: Vec::new() }
     }
 }
 
@@ -240,52 +293,5 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.activity.requests.fetch_sub(1, Ordering::Relaxed);
         self.activity.note();
-    }
-}
-
-/// The body of a reply on its way to the client: who asks for the next part has taken the one before.
-struct Delivery {
-    body: Body,
-    /// The part that waits to be taken.
-    offer: Option<u64>,
-    in_flight: InFlight,
-}
-
-impl Delivery {
-    fn taken(&mut self) {
-        if let Some(offer) = self.offer.take() {
-            self.in_flight.activity.offers().remove(&offer);
-        }
-    }
-}
-
-impl HttpBody for Delivery {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.taken();
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
-            self.offer = Some(self.in_flight.activity.offer());
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        self.taken();
     }
 }

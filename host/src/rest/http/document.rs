@@ -39,7 +39,7 @@ impl<T: Serialize> IntoResponse for Document<T> {
 #[derive(IntoParams)]
 #[into_params(names("If-Match"), parameter_in = Header)]
 pub(in crate::rest) struct IfMatch(
-    /// The `ETag` of the version that is meant; `*` and none at all mean any.
+    /// The `ETag` of the version that is meant; `*`, or no such header, means any.
     #[param(value_type = Option<String>, example = "\"17\"")]
     pub(in crate::rest) Expected,
 );
@@ -55,8 +55,11 @@ impl FromRequestParts<Rest> for IfMatch {
 fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
     let sent: Result<Vec<&str>, _> = headers.get_all(header::IF_MATCH).iter().map(HeaderValue::to_str).collect();
     let sent = sent.map_err(|_| Problem::malformed("`If-Match` is ASCII"))?.join(",");
-    if matches!(sent.trim(), "" | "*") {
+    if sent.trim() == "*" || !headers.contains_key(header::IF_MATCH) {
         return Ok(Expected::Any);
+    }
+    if sent.trim().is_empty() {
+        return Err(Problem::malformed("`If-Match` is empty: leave it out, or send the `ETag` that is meant"));
     }
     let mut revisions = Vec::new();
     let mut rest = sent.trim();
@@ -89,7 +92,7 @@ impl FromRequest<Rest> for Change {
     async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let Query(NoQuery {}) = Query::from_request_parts(&mut parts, rest).await?;
-        let body = rest.bodies.read(&parts.headers, body).await?;
+        let body = rest.bodies.read(&parts, body).await?;
         body::patch(&parts.headers, &body).map(Self)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::client::ClientAddress;
 use super::form;
 use super::json;
+use super::pretty::Indented;
 use super::problem::{Fault, PROBLEM_JSON, Problem};
 use crate::datasvc::holds_token;
 use crate::rest::api::Api;
@@ -34,6 +35,9 @@ const HAVE_DEADLINES: [&str; 3] = ["jobs.entries", "builds.upload", "builds.uplo
 const MAX_HEADERS: usize = 100;
 /// The longest a request's header fields may be together, in bytes.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// The longest reply that is indented as a whole, in bytes, so that its length is known; a longer one is indented while
+/// it is sent.
+const MAX_INDENTED_BYTES: u64 = 16 * 1024;
 /// Parameters that are meant to put a token into a URL, and so into logs and histories, whatever their value is.
 const TOKEN_PARAMETERS: [&str; 4] = ["token", "auth_token", "auth-token", "access_token"];
 
@@ -42,19 +46,20 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What the middleware works with.
 pub(in crate::rest) struct Front {
     api: Arc<Api>,
-    answered_within: Duration,
+    /// How long the body of a request may take.
+    body_within: Duration,
 }
 
 impl Front {
     /// For requests whose bodies take no longer than that.
     pub(in crate::rest) fn new(api: Arc<Api>, body_within: Duration) -> Self {
-        Self { api, answered_within: body_within + ANSWERED_WITHIN }
+        Self { api, body_within }
     }
 }
 
 /// The middleware around all routes and both fallbacks.
 pub(in crate::rest) async fn front(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
-    let id = RequestId::of(request.headers());
+    let id = request.extensions().get().cloned().unwrap_or_else(|| RequestId::of(request.headers()));
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let op = route.and_then(|route| front.api.operation_id(request.method(), route)).unwrap_or("none");
     let spells_token = spells_token(request.uri());
@@ -72,8 +77,9 @@ pub(in crate::rest) async fn front(State(front): State<Arc<Front>>, request: Req
     async {
         let started = Instant::now();
         let uri = request.uri().clone();
+        let within = if request.body().is_end_stream() { ANSWERED_WITHIN } else { front.body_within + ANSWERED_WITHIN };
         let reply = match admitted {
-            Ok(()) => front.answered(op, next.run(request)).await,
+            Ok(()) => answered(op, within, next.run(request)).await,
             Err(problem) => problem.into_response(),
         };
         let reply = finished(reply, &id, &uri).await;
@@ -85,23 +91,25 @@ pub(in crate::rest) async fn front(State(front): State<Arc<Front>>, request: Req
     .await
 }
 
-/// The reply to a request that is not looked at any further.
-pub(in crate::rest) async fn refuse(headers: &HeaderMap, problem: Problem) -> Response {
-    finished(problem.into_response(), &RequestId::of(headers), &Uri::default()).await
+/// The reply to a request with this id that is not looked at any further.
+pub(in crate::rest) async fn refuse(id: &RequestId, problem: Problem) -> Response {
+    finished(problem.into_response(), id, &Uri::default()).await
 }
 
-impl Front {
-    /// The reply, or a problem where it takes so long that the database must be hanging.
-    async fn answered(&self, op: &str, reply: impl Future<Output = Response>) -> Response {
-        if HAVE_DEADLINES.contains(&op) {
-            return reply.await;
-        }
-        timeout(self.answered_within, reply).await.unwrap_or_else(|_| {
-            let within = self.answered_within;
-            let detail = format!("there was no answer within {within:?}; what was asked may still be done");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
-        })
+/// The id of a request with these headers.
+pub(in crate::rest) fn id_of(headers: &HeaderMap) -> RequestId {
+    RequestId::of(headers)
+}
+
+/// The reply, or a problem where it takes so long that the database must be hanging.
+async fn answered(op: &str, within: Duration, reply: impl Future<Output = Response>) -> Response {
+    if HAVE_DEADLINES.contains(&op) {
+        return reply.await;
     }
+    timeout(within, reply).await.unwrap_or_else(|_| {
+        let detail = format!("there was no answer within {within:?}; what was asked may still be done");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
+    })
 }
 
 /// The reply to a path that no route has.
@@ -179,6 +187,9 @@ async fn indented(reply: Response) -> Response {
     }
     let (mut parts, body) = reply.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
+    if body.size_hint().upper().is_none_or(|bytes| bytes > MAX_INDENTED_BYTES) {
+        return Response::from_parts(parts, Body::new(Indented::new(body)));
+    }
     match to_bytes(body, usize::MAX).await {
         Ok(json) => Response::from_parts(parts, Body::from(json::indented(&json))),
         Err(error) => Problem::internal(&error).into_response(),
@@ -186,7 +197,8 @@ async fn indented(reply: Response) -> Response {
 }
 
 /// The client's `X-Request-Id`, or one of our own.
-struct RequestId(HeaderValue);
+#[derive(Clone)]
+pub(in crate::rest) struct RequestId(HeaderValue);
 
 impl RequestId {
     /// Takes the client's id if it is 1 to 128 of `A-Z a-z 0-9 . _ -`, which are safe in any log.

@@ -97,51 +97,56 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// The same JSON on several lines. Works on the text, so that numbers and the order of members stay as they are.
+/// Writes JSON on several lines. Works on the text, so that numbers and the order of members stay as they are, and on a
+/// piece of it at a time.
+#[derive(Default)]
+pub(in crate::rest) struct Indenter {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    /// An array or object has just begun, which may end at once.
+    opened: bool,
+}
+
+/// The same JSON on several lines.
 pub(in crate::rest) fn indented(json: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(2 * json.len());
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for (at, &byte) in json.iter().enumerate() {
-        if in_string {
-            out.push(byte);
-            in_string = escaped || byte != b'"';
-            escaped = byte == b'\\' && !escaped;
-            continue;
-        }
-        match byte {
-            b'{' | b'[' => {
-                depth += 1;
-                out.push(byte);
-                if !closes(&json[at + 1..]) {
-                    break_line(&mut out, depth);
-                }
-            }
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if !matches!(out.last(), Some(b'{' | b'[')) {
-                    break_line(&mut out, depth);
-                }
-                out.push(byte);
-            }
-            b',' => {
-                out.push(byte);
-                break_line(&mut out, depth);
-            }
-            b':' => out.extend(b": "),
-            b' ' | b'\t' | b'\n' | b'\r' => {}
-            _ => {
-                in_string = byte == b'"';
-                out.push(byte);
-            }
-        }
-    }
+    let mut indenter = Indenter::default();
+    json.iter().for_each(|byte| indenter.push(*byte, &mut out));
     out.push(b'\n');
     out
 }
 
-/// Whether the array or object that has just begun ends at once.
-fn closes(rest: &[u8]) -> bool {
-    matches!(rest.trim_ascii_start().first(), Some(b'}' | b']'))
+impl Indenter {
+    /// Takes the next byte, and writes what comes of it.
+    pub(in crate::rest) fn push(&mut self, byte: u8, out: &mut Vec<u8>) {
+        if self.in_string {
+            out.push(byte);
+            self.in_string = self.escaped || byte != b'"';
+            self.escaped = byte == b'\\' && !self.escaped;
+            return;
+        }
+        if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            return;
+        }
+        let closes = matches!(byte, b'}' | b']');
+        if closes {
+            self.depth = self.depth.saturating_sub(1);
+        }
+        if std::mem::take(&mut self.opened) != closes {
+            break_line(out, self.depth);
+        }
+        out.push(byte);
+        match byte {
+            b'{' | b'[' => {
+                self.depth += 1;
+                self.opened = true;
+            }
+            b',' => break_line(out, self.depth),
+            b':' => out.push(b' '),
+            _ => self.in_string = byte == b'"',
+        }
+    }
 }
 
 fn break_line(out: &mut Vec<u8>, depth: usize) {

@@ -26,7 +26,7 @@ impl FromRequest<Rest> for Parameters {
     async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
-        let body = rest.bodies.read(&parts.headers, body).await?;
+        let body = rest.bodies.read(&parts, body).await?;
         let values = collected(query, &parts.headers, &body)?;
         Ok(Self { values, fingerprint: fingerprint(&parts.method, parts.uri.path(), query, [&body[..]]) })
     }

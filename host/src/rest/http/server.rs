@@ -2,12 +2,13 @@
 //! `connection`.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
@@ -15,9 +16,12 @@ use tracing::{debug, info, warn};
 use super::client::{ClientAddress, TrustedProxies};
 use super::connection::Connections;
 use super::tls::Tls;
+use crate::shares::{Place, Shares};
 
 /// How long requests that have begun may go on once the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How many connections may wait for a place, beside those in the listener's queue.
+const MAX_WAITING: usize = 256;
 /// How long to wait before accepting again when the process cannot, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -27,6 +31,8 @@ pub struct ServerSettings {
     pub connections: usize,
     /// Requests at a time.
     pub requests: usize,
+    /// How long all replies may be together that are kept until their clients take them, in bytes.
+    pub reply_bytes: usize,
     /// How long a TLS handshake may take, and how long a request's head.
     pub head_within: Duration,
     /// How long a connection may do nothing.
@@ -63,28 +69,71 @@ async fn accept_all(
     stop: &watch::Receiver<bool>,
     connections: &mut JoinSet<()>,
 ) {
-    let slots = Arc::new(Semaphore::new(settings.connections));
+    let (slots, waiting) = (Shares::new(settings.connections), Shares::new(MAX_WAITING));
     let shared = Arc::new(Connections::new(router, settings));
-    // The semaphore is never closed, so that this ends with the task.
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+    for number in 0.. {
         let (stream, peer) = accepted(listener).await;
+        let whose = match settings.trusted_proxies.trusts(peer) {
+            true => Whose::Proxied(number),
+            false => Whose::Network(peer.network()),
+        };
         // Without it small replies wait for the client's acknowledgement of the one before; a socket that cannot do it
         // is only slower.
         let _ = stream.set_nodelay(true);
-        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        let (shared, mut stop) = (Arc::clone(&shared), stop.clone());
+        let (slots, waiting, condemned) = (Arc::clone(&slots), Arc::clone(&waiting), Arc::new(Notify::new()));
         let (tls, head_within) = (settings.tls.as_ref().map(Tls::acceptor), settings.head_within);
         connections.spawn(async move {
-            let _slot = slot;
-            match tls {
-                None => shared.serve(stream, peer, stop).await,
-                Some(tls) => match timeout(head_within, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => shared.serve(stream, peer, stop).await,
-                    Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
-                    Err(_) => debug!("a TLS handshake took too long"),
-                },
+            let slot = tokio::select! {
+                slot = slot(&slots, &waiting, whose, &condemned) => slot,
+                () = stopped(&mut stop) => None,
+            };
+            let Some(_slot) = slot else { return debug!("a connection was closed: too many wait for a place") };
+            let told = Arc::clone(&condemned);
+            let serving = async {
+                match tls {
+                    None => shared.serve(stream, peer, condemned, stop).await,
+                    Some(tls) => match timeout(head_within, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => shared.serve(stream, peer, condemned, stop).await,
+                        Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
+                        Err(_) => debug!("a TLS handshake took too long"),
+                    },
+                }
+            };
+            tokio::select! {
+                () = serving => {}
+                () = told.notified() => debug!("a connection was closed: its address has more than its share"),
             }
         });
         reap(connections);
+    }
+}
+
+/// Whom a connection counts for.
+#[derive(Clone, Eq, Hash, PartialEq)]
+enum Whose {
+    Network(IpAddr),
+    /// That of a proxy has clients of many addresses, and counts for itself.
+    Proxied(u64),
+}
+
+/// A place among the connections that are served, if need be after some time among those that wait. None: too many wait,
+/// and those of this address most. A place that is taken away condemns its connection.
+async fn slot(
+    slots: &Arc<Shares<Whose>>,
+    waiting: &Arc<Shares<Whose>>,
+    whose: Whose,
+    condemned: &Arc<Notify>,
+) -> Option<Place<Whose>> {
+    let told = Arc::clone(condemned);
+    let oust = move || told.notify_one();
+    if let Some(slot) = slots.take(whose.clone(), 1, oust.clone()) {
+        return Some(slot);
+    }
+    let _waits = waiting.take(whose.clone(), 1, oust.clone())?;
+    tokio::select! {
+        slot = slots.wait(whose, 1, oust) => Some(slot),
+        () = condemned.notified() => None,
     }
 }
 

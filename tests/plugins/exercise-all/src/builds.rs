@@ -14,6 +14,7 @@ pub(crate) fn all() -> Answers {
         ("builds.update", answer(update)),
         ("builds.delete", answer(builds::delete(APPLICATION, "gone"))),
         ("builds.get", answer(builds::get(APPLICATION, "exercised"))),
+        ("builds.files", listed(builds::files_matching(APPLICATION, "exercised", "**/*.html"))),
         ("builds.list", listed(builds::list(APPLICATION))),
     ]
 }

@@ -47,6 +47,9 @@ fn everything(_: &ActionCall) -> Result<Value> {
         ("jobs.cancel-requested", json!(jobs::cancel_requested())),
         ("jobs.get", answer(jobs::get(&job))),
         ("jobs.entries", answer(jobs::entries(&job, 0, 100))),
+        ("jobs.tail", answer(jobs::tail(&job, 1))),
+        ("jobs.before", answer(jobs::before(&job, 2, 100))),
+        ("jobs.standing", answer(jobs::standing(&job))),
         ("log.write", json!(log::write(Level::Info, "exercising"))),
     ];
     let all = [

@@ -6,9 +6,9 @@ use elita_plugin::servers::{self, Driver, NewServer};
 use crate::{Answers, answer, listed};
 
 pub(crate) fn all() -> Answers {
-    let new = NewServer::new("testing", Driver::Ssh).connection(json!({ "host": "192.0.2.1", "port": 2222 }));
+    let new = NewServer::new("testing", Driver::Ssh);
     let create = answer(servers::create("exercise-exercised", &new, &json!({ "by": "plugin" })));
-    let change = json!({ "environment": "staging", "connection": { "port": null }, "attributes": { "more": true } });
+    let change = json!({ "environment": "staging", "attributes": { "more": true } });
     let update = servers::update("exercise-exercised", &change);
     let _ = servers::create("exercise-gone", &NewServer::new("testing", Driver::Salt), &json!({}));
     vec![

@@ -7,13 +7,6 @@ mod packages;
 use elita_plugin::prelude::*;
 
 elita_plugin::plugin! {
-    actions: {
-        "hostile": [
-            action("AddPackage", packages::from_an_action)
-                .description("Adds a package where no hook runs")
-                .parameter("build", "text", "the build to add it to"),
-        ],
-    },
     hooks: {
         "hostile": { "BUILD_UPLOAD_SUCCESS": misuse },
     },

@@ -95,7 +95,7 @@ pub(crate) fn many(build: &BuildUploadSuccess) -> Result<Value> {
     Ok(json!({ "at once": outcomes, "afterwards": outcome(begin(6).map(drop)) }))
 }
 
-/// Goes on with a package that is finished, or has failed; and starts an action that adds one.
+/// Goes on with a package that is finished, or has failed; and starts an action of `misbehave` that adds one.
 pub(crate) fn again(build: &BuildUploadSuccess) -> Result<Value> {
     use elita_plugin::bindings::elita::plugin::builds as wit;
     let begin = |name| wit::add_package(APPLICATION, &build.build_name, name, "zip");
@@ -113,13 +113,6 @@ pub(crate) fn again(build: &BuildUploadSuccess) -> Result<Value> {
         "write after that": outcome(failed.write(b"more").map_err(Error::from)),
         "started": started,
     }))
-}
-
-/// Adds a package outside a hook.
-pub(crate) fn from_an_action(call: &ActionCall) -> Result<Value> {
-    let build: String = call.parameter("build")?;
-    let added = builds::add_package(&call.application, &build, "late", "zip");
-    Ok(json!({ "add": outcome(added.map(drop)), "read": outcome(read(&call.application, &build)) }))
 }
 
 fn content(build: &BuildUploadSuccess) -> Result<Vec<u8>> {

@@ -20,8 +20,8 @@ elita_plugin::plugin! {
             action("StdoutFlood", flood::stdout),
             action("StderrFlood", flood::stderr),
             action("EntryFlood", flood::entries),
-            action("Entries", flood::so_many_entries).parameter("count", "integer", "how many"),
             action("CallFlood", flood::calls),
+            action("Entries", flood::so_many_entries).parameter("count", "integer", "how many"),
             action("Breed", flood::jobs).parameter("children", "integer", "how many jobs each starts"),
             action("BreedLate", flood::a_job_when_it_is_told_to_stop),
             action("HandleFlood", flood::handles),
@@ -40,6 +40,7 @@ elita_plugin::plugin! {
             action("Fail", crash::fail),
 
             action("Environment", outside::environment),
+            action("AddPackage", outside::add_package).parameter("build", "text", "the build to add it to"),
 
             action("Echo", behave::echo).description("Returns what it was called with").idempotent(),
             action("Noop", behave::noop).description("Does nothing"),

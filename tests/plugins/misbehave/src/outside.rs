@@ -24,3 +24,12 @@ pub(crate) fn environment(_: &ActionCall) -> Result<Value> {
 fn why_not<T>(attempt: io::Result<T>) -> Option<String> {
     attempt.err().map(|error| error.to_string())
 }
+
+/// Adds a package to a build where no hook runs, and reads one.
+pub(crate) fn add_package(call: &ActionCall) -> Result<Value> {
+    let build: String = call.parameter("build")?;
+    let added = builds::add_package(&call.application, &build, "late", "zip");
+    let mut master = builds::read_package(&call.application, &build, "master");
+    let read = std::io::copy(&mut master, &mut std::io::sink())?;
+    Ok(json!({ "add": added.err().and_then(|error| error.code()).map(|code| code.as_str()), "read": read }))
+}

@@ -77,7 +77,7 @@ fn permissions_cover_what_they_grant_for_every_name() {
             ["read", "write"].iter().all(|word| mine.on_application(word, name) || !theirs.on_application(word, name))
         });
         // These names are of all kinds that these patterns can tell apart, but for a few.
-        if mine.cover(&theirs) {
+        if mine.cover(&theirs).unwrap() {
             covered += 1;
             assert!(seen, "{mine:?} do not cover {theirs:?}");
         } else if seen {
@@ -91,4 +91,34 @@ fn permissions_cover_what_they_grant_for_every_name() {
         }
     }
     assert!(covered > 100, "{covered}");
+}
+
+/// The pattern of `stars` and what makes a walk over all kinds of names take for ever.
+#[test]
+fn patterns_that_overlap_without_end_are_refused_soon() {
+    let long: Vec<String> = (3..23).map(|length| format!("*a{}", "?".repeat(length))).collect();
+    let stars: Vec<String> = (0..236).map(|number| format!("{}{number}*", "*".repeat(120))).collect();
+    // All that `web*` does is there, which only a look at every name tells.
+    let all = [String::from("w*")];
+    let servers: Vec<&String> = long.iter().chain(&stars).chain(&all).collect();
+    let narrow = permissions(&serde_json::json!({ "servers": servers }).to_string());
+    let other = permissions(r#"{"servers": ["web*"]}"#);
+    let began = std::time::Instant::now();
+    assert!(matches!(narrow.cover(&other), Err(Error::Invalid { .. })));
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+    // What holds everything, the same, or nothing needs no look at them.
+    assert!(Permissions::administrator().cover(&narrow).unwrap());
+    assert!(narrow.cover(&narrow).unwrap());
+    assert!(narrow.cover(&Permissions::default()).unwrap());
+}
+
+#[test]
+fn runs_of_wildcards_are_one_pattern_however_they_are_written() {
+    for (mine, theirs, expected) in [
+        (r#"{"servers": ["a??*"]}"#, r#"{"servers": ["a*?**?"]}"#, true),
+        (r#"{"servers": ["a*??"]}"#, r#"{"servers": ["a?*"]}"#, false),
+        (r#"{"apps": {"*?": "read"}}"#, r#"{"apps": {"?*": "read"}}"#, true),
+    ] {
+        assert_eq!(permissions(mine).cover(&permissions(theirs)).unwrap(), expected, "{mine} and {theirs}");
+    }
 }

@@ -20,6 +20,11 @@ fn what_is_no_such_url_is_refused_with_the_reason() {
         ("https://example.org/a b", "no spaces"),
         ("https://example.org/\u{e4}", "beyond ASCII"),
         ("https://example.org/a.zip#b", "before a `#`"),
+        ("http:127.0.0.1", "`https://host/path`"),
+        ("http:/127.0.0.1/a.zip", "`https://host/path`"),
+        ("http:///127.0.0.1/a.zip", "`https://host/path`"),
+        ("https:example.org/a.zip", "`https://host/path`"),
+        ("http://example.org:0/a.zip", "port"),
         (&format!("https://example.org/{}", "a".repeat(5000)), "at most 4096"),
     ] {
         let refused = FileUrl::parse(url).expect_err(url);

@@ -21,6 +21,24 @@ fn what_git_can_clone_from_is_taken_as_it_is() {
 }
 
 #[test]
+fn the_server_is_known_however_it_is_written() {
+    for (uri, server) in [
+        ("https://Git.example.com/site.git", Some(("git.example.com", 443))),
+        ("http://localhost:3000/shop/site", Some(("localhost", 3000))),
+        ("ssh://git@git.example.com/site.git", Some(("git.example.com", 22))),
+        ("ssh://git@[::1]:2222/site.git", Some(("[::1]", 2222))),
+        ("git://git.example.com/site.git", Some(("git.example.com", 9418))),
+        ("git@Git.example.com:shop/site.git", Some(("git.example.com", 22))),
+        ("git@[fe80::1]:/srv/site.git", Some(("[fe80::1]", 22))),
+        ("file:///srv/git/site.git", None),
+        ("/srv/git/a@b:c.git", None),
+    ] {
+        let found = GitUri::parse(uri).unwrap().server();
+        assert_eq!(found.as_ref().map(|(host, port)| (host.as_str(), *port)), server, "{uri}");
+    }
+}
+
+#[test]
 fn what_holds_a_secret_is_refused() {
     for uri in [
         "https://me:secret@git.example.com/site.git",

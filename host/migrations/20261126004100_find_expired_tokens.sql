@@ -1,0 +1,1 @@
+create index tokens_expires_at on tokens (expires_at);

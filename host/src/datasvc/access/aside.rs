@@ -1,0 +1,43 @@
+//! Work whose length a client chooses, such as comparing patterns: beside the threads that answer requests, a little of it
+//! at a time, and never for long.
+
+use std::sync::{Arc, LazyLock};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::caller::Caller;
+use crate::datasvc::ground::aside::aside_at_once;
+use crate::datasvc::ground::error::{Error, Result};
+use crate::shares::Shares;
+
+/// How much is done at a time, so that a core is left for everybody else.
+const AT_A_TIME: usize = 1;
+/// How many may wait for their turn.
+const MAX_WAITING: usize = 64;
+
+static TURNS: Semaphore = Semaphore::const_new(AT_A_TIME);
+/// By user: where too many wait, those of whoever has the most of them go.
+static WAITING: LazyLock<Arc<Shares<String>>> = LazyLock::new(|| Shares::new(MAX_WAITING));
+
+/// Does this work for a caller, when its turn has come. No lock and no connection is to be held meanwhile.
+///
+/// # Errors
+/// [`Error::Throttled`] if too many wait already.
+pub(in crate::datasvc) async fn aside<T: Send + 'static>(
+    caller: &Caller,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let who = caller.username().map(ToString::to_string).unwrap_or_default();
+    let (ousted, told) = oneshot::channel();
+    let place = WAITING.take(who, 1, move || ousted.send(()).unwrap_or_default()).ok_or_else(Error::too_busy)?;
+    let turn = tokio::select! {
+        turn = TURNS.acquire() => turn.map_err(Error::internal)?,
+        Ok(()) = told => return Err(Error::too_busy()),
+    };
+    drop(place);
+    aside_at_once(move || {
+        let _turn = turn;
+        work()
+    })
+    .await
+}
