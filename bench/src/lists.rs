@@ -199,7 +199,7 @@ async fn claims(svc: &DataSvc, connection: &mut PgConnection, looker: &mut Looke
     claim(svc, worker, "and 20 of each of 1000 others: 100 claims on", 100, looker).await?;
     let (held, took) = timed(svc.held_jobs(worker)).await?;
     looker.see("what a worker holds", took, held.len()).await?;
-    let (_, took) = timed(svc.take_over(worker)).await?;
+    let (_, took) = timed(svc.take_over(worker, &[])).await?;
     looker.see("what dead workers hold", took, 0).await?;
     let caller = svc.caller_of("elita_global").await?;
     let filter = JobFilter { active: Some(true), ..JobFilter::default() };

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{HttpSettings, Role, Settings, UploadSettings};
 use crate::data_dir::{self, Announcement, DataDir};
@@ -36,6 +36,8 @@ pub struct Server {
     made_password: Option<String>,
     ready: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
+    /// Why it cannot go on, once that is so.
+    failure: watch::Receiver<Option<String>>,
     tasks: Vec<JoinHandle<()>>,
     /// How long to wait for them when the server stops.
     patience: Duration,
@@ -53,7 +55,8 @@ impl Server {
     /// # Errors
     /// If a part cannot be started. What was started before it is stopped again.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let data_dir = DataDir::open(&settings.data_dir)?;
+        let data_dir =
+            if settings.adopt { DataDir::adopt(&settings.data_dir)? } else { DataDir::open(&settings.data_dir)? };
         let (postgres, url) = match settings.database_url.clone() {
             Some(url) => (None, url),
             None => {
@@ -103,6 +106,16 @@ impl Server {
         self.made_password.as_deref()
     }
 
+    /// Waits until it cannot go on, and says why. It is to be stopped then.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
+            Ok(Some(failure)) => failure,
+            // It stops because it was told to.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Stops accepting, lets running jobs end for a bounded time, hands the rest back.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
@@ -131,6 +144,7 @@ struct Started {
     made_password: Option<String>,
     ready: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
+    failure: watch::Receiver<Option<String>>,
     tasks: Vec<JoinHandle<()>>,
     svc: DataSvc,
 }
@@ -143,13 +157,14 @@ impl Started {
         announcement: Option<Announcement>,
         data_dir: DataDir,
     ) -> Server {
-        let Self { address, scheme, made_password, ready, stop, tasks, svc } = self;
+        let Self { address, scheme, made_password, ready, stop, failure, tasks, svc } = self;
         Server {
             address,
             scheme,
             made_password,
             ready,
             stop,
+            failure,
             tasks,
             patience,
             svc,
@@ -174,7 +189,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         SecretKeys::parse(&data_dir::secret_key(&secret_key_file, SecretKeys::generate)?).with_context(unusable)?;
     let svc = svc.use_secret_keys(keys).await.with_context(unusable)?;
 
-    let host = data_dir.host_id().into();
+    let host = HostId::from(data_dir.host_id());
     let storage = match &settings.storage_url {
         Some(url) => Storage::at(url)?,
         None => Storage::in_directory(&data_dir.path().join("storage"))?,
@@ -188,7 +203,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;
     let (stop, stopped) = shutdown::channel();
     let files = Files { id: storage.id().await?, shared: settings.storage_shared };
-    let (engine, worker) = Engine::new(svc.clone(), engine_settings(settings, host), stopped.clone());
+    let (engine, worker) = Engine::new(svc.clone(), engine_settings(settings, data_dir), stopped.clone());
     let body_within = Duration::from_secs(settings.http.body_seconds);
     let uploads = upload_limits(&settings.uploads, body_within);
     let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), uploads);
@@ -205,15 +220,21 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         Role::All | Role::Api => rest::router(rest),
         Role::Worker => rest::health_router(rest),
     };
+    let (fail, failure) = watch::channel(None);
     let tasks = vec![
         tokio::spawn(rest::serve(listener, router, server, stopped.clone())),
-        tokio::spawn(worker.run()),
+        tokio::spawn(async move {
+            if let Err(problem) = worker.run().await {
+                error!("this server cannot go on: {problem}");
+                let _ = fail.send(Some(problem.to_string()));
+            }
+        }),
         tokio::spawn(work::sweep(work, stopped.clone())),
         tokio::spawn(tell_when_ready(started, loader.settled(), settings.limits.start())),
         tokio::spawn(loader.run(stopped)),
     ];
     info!("listening on {address} for {scheme}");
-    Ok(Started { address, scheme, made_password, ready, stop, tasks, svc })
+    Ok(Started { address, scheme, made_password, ready, stop, failure, tasks, svc })
 }
 
 /// Says that the server is ready, once its plugins are settled or have taken this long. Until it is stopped before.
@@ -244,12 +265,13 @@ async fn server_settings(settings: &HttpSettings) -> anyhow::Result<ServerSettin
 }
 
 /// How jobs are handled on this host.
-fn engine_settings(settings: &Settings, host: HostId) -> EngineSettings {
+fn engine_settings(settings: &Settings, data_dir: &DataDir) -> EngineSettings {
     let runs = settings.limits.runs as usize;
     let at_most = |limit: Option<u32>| limit.map_or(runs, |limit| limit as usize);
     let kept = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
     EngineSettings {
-        host,
+        host: data_dir.host_id().into(),
+        place: data_dir.place().to_owned(),
         runs_jobs: settings.role != Role::Api,
         runs,
         runs_per_plugin: at_most(settings.limits.runs_per_plugin),

@@ -58,6 +58,10 @@ pub struct Settings {
     /// Directory for everything that this host keeps.
     #[arg(long, env = "ELITA_DATA_DIR", default_value = "./elita-data", value_name = "DIRECTORY")]
     pub data_dir: PathBuf,
+    /// Makes a data directory that was copied or moved here, as a restored backup was, that of a new host. Elsewhere it
+    /// does nothing.
+    #[arg(long, env = "ELITA_ADOPT")]
+    pub adopt: bool,
     /// Postgres to use; without one the server runs its own under the data directory.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,

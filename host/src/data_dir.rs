@@ -4,6 +4,7 @@
 //! modules that make them.
 
 mod announcement;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +20,12 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 use uuid::Uuid;
 
+use self::place::Place;
+
 const LOCK_FILE: &str = "elita.lock";
 const HOST_ID_FILE: &str = "host-id";
+const HOST_PLACE_FILE: &str = "host-place";
+const FORMER_HOST_ID_FILE: &str = "host-id.former";
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A data directory that belongs to this process for as long as the value lives.
@@ -28,6 +33,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 pub struct DataDir {
     path: PathBuf,
     host_id: Uuid,
+    former_host_id: Option<Uuid>,
+    place: String,
     _lock: DirLock,
 }
 
@@ -35,15 +42,30 @@ impl DataDir {
     /// Makes the directory if need be, with access for its owner only, and locks it. Blocks for some file accesses.
     ///
     /// # Errors
-    /// [`Error::Exposed`] if others can get at it, and that cannot be changed; [`Error::InUse`] while another process holds it; [`Error::BadHostId`] if the file with the host's id holds
+    /// [`Error::Exposed`] if others can get at it, and that cannot be changed; [`Error::InUse`] while another process
+    /// holds it; [`Error::Copied`] if it is not where it was; [`Error::BadHostId`] if the file with the host's id holds
     /// something else; [`Error::Io`] if the directory cannot be made, read or written.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_or_adopt(path, false)
+    }
+
+    /// The same; but a directory that is not where it was becomes that of a new host.
+    ///
+    /// # Errors
+    /// Those of [`DataDir::open`] without [`Error::Copied`].
+    pub fn adopt(path: &Path) -> Result<Self, Error> {
+        Self::open_or_adopt(path, true)
+    }
+
+    fn open_or_adopt(path: &Path, adopt: bool) -> Result<Self, Error> {
         make_private(path).map_err(Error::io("make the data directory", path))?;
         let path = path.canonicalize().map_err(Error::io("find the data directory", path))?;
         keep_private(&path)?;
         let lock = DirLock::take(&path)?;
-        let host_id = host_id(&path)?;
-        Ok(Self { path, host_id, _lock: lock })
+        let here = Place::of(&path).map_err(Error::io("look at", &path))?;
+        let host_id = settle(&path, &here, adopt)?;
+        let former_host_id = read_uuid(&path.join(FORMER_HOST_ID_FILE))?;
+        Ok(Self { path, host_id, former_host_id, place: here.while_up(), _lock: lock })
     }
 
     /// Its canonical path.
@@ -54,6 +76,16 @@ impl DataDir {
     /// Names this host among all that share a database. Random, and kept in the directory.
     pub fn host_id(&self) -> Uuid {
         self.host_id
+    }
+
+    /// The host that the directory was copied from, if it was.
+    pub(crate) fn former_host_id(&self) -> Option<Uuid> {
+        self.former_host_id
+    }
+
+    /// Where it is, while this machine is up; empty if that cannot be told.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 }
 
@@ -138,6 +170,12 @@ pub enum Error {
         path.display()
     )]
     Exposed { path: PathBuf, mode: u32 },
+    #[error(
+        "{} was copied or moved here, and still has the id of the host that it comes from ({host}): use the original, \
+         which may be running, or start once with --adopt to make this one a new host",
+        dir.display()
+    )]
+    Copied { dir: PathBuf, host: Uuid },
     #[error("cannot {doing} {}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
 }
@@ -211,18 +249,49 @@ fn holder(lock_file: &mut File) -> String {
     }
 }
 
-/// Reads the host's id, or makes one. Under the lock, so that nobody makes another at the same time.
-fn host_id(data_dir: &Path) -> Result<Uuid, Error> {
-    let path = data_dir.join(HOST_ID_FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => Uuid::try_parse(text.trim()).map_err(|_| Error::BadHostId { path }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let id = Uuid::new_v4();
-            write_whole(&path, &format!("{id}\n")).map_err(Error::io("write", &path))?;
-            Ok(id)
+/// The host's id, which is made if there is none. Under the lock, so that nobody makes another at the same time.
+fn settle(data_dir: &Path, here: &Place, adopt: bool) -> Result<Uuid, Error> {
+    let host = match read_uuid(&data_dir.join(HOST_ID_FILE))? {
+        Some(host) => host,
+        None => write_uuid(data_dir.join(HOST_ID_FILE), Uuid::new_v4())?,
+    };
+    let place = data_dir.join(HOST_PLACE_FILE);
+    let recorded = match fs::read_to_string(&place) {
+        Ok(text) => Place::parse(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => return Err(Error::io("read", &place)(source)),
+    };
+    let host = match recorded {
+        Some(recorded) if !recorded.differs_from(here) => return Ok(host),
+        Some(_) if !adopt => return Err(Error::Copied { dir: data_dir.into(), host }),
+        // It broke off here the last time.
+        Some(_)
+            if read_uuid(&data_dir.join(FORMER_HOST_ID_FILE))?.is_some_and(|former| here.host_id(former) == host) =>
+        {
+            host
         }
-        Err(source) => Err(Error::io("read", &path)(source)),
+        Some(_) => {
+            let new = here.host_id(host);
+            write_uuid(data_dir.join(FORMER_HOST_ID_FILE), host)?;
+            write_uuid(data_dir.join(HOST_ID_FILE), new)?
+        }
+        None => host,
+    };
+    write_whole(&place, &here.text()).map_err(Error::io("write", &place))?;
+    Ok(host)
+}
+
+fn read_uuid(path: &Path) -> Result<Option<Uuid>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => Uuid::try_parse(text.trim()).map(Some).map_err(|_| Error::BadHostId { path: path.into() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::io("read", path)(source)),
     }
+}
+
+fn write_uuid(path: PathBuf, id: Uuid) -> Result<Uuid, Error> {
+    write_whole(&path, &format!("{id}\n")).map_err(Error::io("write", &path))?;
+    Ok(id)
 }
 
 /// Writes a new file so that it is seen, even after a crash, with all of its text or not at all.

@@ -77,7 +77,13 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     }
     println!("Elita {} is ready at {}", env!("CARGO_PKG_VERSION"), server.url());
-    stop_requested.await?;
+    let failure = tokio::select! {
+        stop = &mut stop_requested => stop.map(|()| None)?,
+        failure = server.failed() => Some(failure),
+    };
     server.stop().await;
-    Ok(())
+    match failure {
+        Some(failure) => anyhow::bail!(failure),
+        None => Ok(()),
+    }
 }

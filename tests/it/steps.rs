@@ -243,7 +243,7 @@ impl Server {
             let (engine, worker) = Engine::new(svc, settings(), stopped);
             engine.register(Kinds::default().with(kind));
             worker.join(Files { id: Uuid::nil(), shared: true }).await.unwrap();
-            worker.run().await;
+            worker.run().await.unwrap();
             drop(stop);
         });
         Self(runtime)
@@ -258,6 +258,7 @@ impl Server {
 fn settings() -> EngineSettings {
     EngineSettings {
         host: HostId::new(),
+        place: String::new(),
         runs_jobs: true,
         runs: 4,
         runs_per_plugin: 4,

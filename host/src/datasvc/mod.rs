@@ -70,6 +70,7 @@ pub use jobs::log::{
     SOURCE_HOST,
 };
 pub use jobs::lookup::{ACTION, Enqueued, Job, JobError, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
+pub use jobs::peers::{Peer, Pulse, Silent};
 pub use jobs::progress::JobProgress;
 pub use jobs::queue::{Claim, HandedOn, Held, Outcome, Room, RunningLane, Served, TIME_TO_LIVE};
 pub use jobs::recorder::Changed;
@@ -97,4 +98,7 @@ pub struct DataSvc {
     git_hosts: std::sync::Arc<[crate::outbound::Destination]>,
     intake: jobs::intake::Intake,
     recorder: jobs::recorder::Recorder,
+    clock: ground::clock::Clock,
+    /// The storage that this server works with, and the host that has it for itself, once that is settled.
+    bound: std::sync::Arc<std::sync::OnceLock<(uuid::Uuid, Option<HostId>)>>,
 }

@@ -8,10 +8,11 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _};
 
+use super::ground::clock::Clock;
 use super::ground::connections::{Connections, TRUSTED_IDLE};
 use super::jobs::intake::Intake;
 use super::jobs::recorder::Recorder;
-use super::{DataSvc, access::passwords::PasswordHasher};
+use super::{DataSvc, access::passwords::PasswordHasher, ground::pooler};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -44,6 +45,16 @@ pub enum SchemaError {
     /// The database cannot be reached.
     #[error("the database does not answer")]
     Connect(#[source] sqlx::Error),
+    /// A pooler is in between that gives a session no connection of its own.
+    #[error(
+        "the database URL leads to a pooler that spreads a session over several connections, as pgbouncer does with \
+         `pool_mode = transaction`: set `pool_mode = session` for this database, with a `pool_size` of at least \
+         {connections} for each server, or give the URL of Postgres itself"
+    )]
+    Pooler {
+        /// How many this server uses.
+        connections: u32,
+    },
     /// A newer Elita has been here.
     #[error(
         "the database has schema version {database}, and this elita {program} knows versions up to {known}; \
@@ -57,6 +68,9 @@ pub enum SchemaError {
         /// This program's version.
         program: &'static str,
     },
+    /// It was there, and did not say what time it is.
+    #[error("the database's clock could not be read")]
+    Time(#[source] super::Error),
     /// A migration failed. It was rolled back.
     #[error("the database's schema could not be brought up to date")]
     Migrate(#[source] MigrateError),
@@ -72,6 +86,11 @@ impl DataSvc {
         // Lists have a share of the connections, and can take no others.
         let share = (max_connections / LISTS_SHARE).max(1);
         let max_connections = max_connections.saturating_sub(share).max(1);
+        // Poolers refuse the setting, which changes nothing for us.
+        let options = options.extra_float_digits(None);
+        if pooler::mixes_sessions(&options).await.map_err(SchemaError::Connect)? {
+            return Err(SchemaError::Pooler { connections: max_connections + ENGINE_CONNECTIONS });
+        }
         let pool = Self::pool(max_connections).connect_with(options.clone()).await.map_err(SchemaError::Connect)?;
         let lists = Self::pool(share)
             .after_connect(|connection, _| Box::pin(async move { connection.execute(LIST_PLANS).await.map(drop) }))
@@ -81,21 +100,26 @@ impl DataSvc {
             .connect_lazy_with(options);
         let engine = Connections::of(engine, ENGINE_AT_HAND);
         match MIGRATOR.run(&pool).await {
-            Ok(()) => Ok(Self {
-                recorder: Recorder::start(engine.clone()),
-                intake: Intake::open(engine.clone()),
-                passwords: Arc::new(PasswordHasher::new()),
-                secrets: None,
-                quotas: Arc::default(),
-                git_hosts: Arc::from([]),
-                reads: Connections::of(pool.clone(), max_connections / 4),
-                lists: Connections::of(lists, share),
-                pool,
-                engine,
-            }),
-            Err(MigrateError::VersionMissing(version)) => Err(newer(version)),
-            Err(error) => Err(SchemaError::Migrate(error)),
+            Ok(()) => {}
+            Err(MigrateError::VersionMissing(version)) => return Err(newer(version)),
+            Err(error) => return Err(SchemaError::Migrate(error)),
         }
+        let svc = Self {
+            recorder: Recorder::start(engine.clone()),
+            intake: Intake::open(engine.clone()),
+            passwords: Arc::new(PasswordHasher::new()),
+            secrets: None,
+            quotas: Arc::default(),
+            git_hosts: Arc::from([]),
+            reads: Connections::of(pool.clone(), max_connections / 4),
+            lists: Connections::of(lists, share),
+            pool,
+            engine,
+            clock: Clock::new(),
+            bound: Arc::default(),
+        };
+        svc.learn_time().await.map_err(SchemaError::Time)?;
+        Ok(svc)
     }
 
     fn pool(max_connections: u32) -> PgPoolOptions {

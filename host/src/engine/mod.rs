@@ -1,14 +1,17 @@
 //! Turns rows into runs, of whatever kind.
 //!
 //! Knows the data services and no kind of work: those are registered, each as a [`Kind`]. `worker` claims jobs, as many
-//! as `slots` has room for, and `run` brings each to its end; `steps` is the journal that lets work go on where a dead
-//! server has left it. `beat` says that this server lives, and takes over from those that don't; `wakes` tells other
-//! servers what happens here; `follow` is for clients that watch a job; `retention` removes what is old.
+//! as `slots` has room for, and `run` brings each to its end; `steps` is the journal that lets work go on
+//! where a dead server has left it. A server comes among the others by `join`; `beat` says that it lives, and takes over
+//! from those that don't, as `peers` tells them apart; `wakes` tells other servers what happens here; `follow` is for
+//! clients that watch a job; `retention` removes what is old.
 
 mod beat;
 mod follow;
 mod held;
+mod join;
 mod kind;
+mod peers;
 mod retention;
 mod run;
 mod slots;
@@ -29,8 +32,8 @@ use self::kind::AnyKind;
 use self::slots::{Lane, SlotLimits, Slots};
 use self::wakes::Signals;
 use crate::datasvc::{
-    Caller, CancelFilter, CancelledJobs, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane, JobStatus,
-    JobType, Lease, LogLimits, NewActionJob, Permission, Result, Taker, WorkerId,
+    AppName, Caller, CancelFilter, CancelledJobs, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane,
+    JobStatus, JobType, Lease, LogLimits, NewActionJob, Permission, PluginName, Result, Taker, WorkerId,
 };
 
 pub use self::follow::{Follower, News};
@@ -53,6 +56,8 @@ pub struct Engine(Arc<Inner>);
 pub struct EngineSettings {
     /// This host.
     pub host: HostId,
+    /// Where it is while its machine is up; empty if that cannot be told.
+    pub place: String,
     /// Whether it runs jobs, or leaves them to others.
     pub runs_jobs: bool,
     /// How many jobs may run at a time.

@@ -21,7 +21,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    fn of(claim: &Claim) -> Self {
+    pub(super) fn of(claim: &Claim) -> Self {
         let plugin = claim.plugin.as_ref().map(|plugin| plugin.name.clone());
         Self { plugin, application: claim.application.clone(), name: claim.name.clone() }
     }

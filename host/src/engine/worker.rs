@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::beat::Heart;
-use super::{Engine, Kinds, RETRY, beat, retention, wakes};
+use super::{Engine, Kinds, RETRY, beat, join, retention, wakes};
 use crate::datasvc::{Error, Files, LeaseKeeper, Outage};
 
 /// How often the queue is looked at when nobody wakes the worker, give or take a half.
@@ -29,13 +29,13 @@ impl Worker {
     /// Joins the other hosts on this database, and settles what earlier runs of this one left behind.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if this host does not have the files that the others have.
+    /// [`Error::Conflict`] if this host does not have the files that the others have, or is a copy of one that lives.
     pub async fn join(&self, files: Files) -> Result<(), Error> {
         let engine = &self.engine.0;
         let host = engine.settings.host;
         // First, so that of two hosts which start at once one sees the other.
-        engine.svc.beat(engine.worker, host, engine.settings.runs_jobs).await?;
-        if let Err(problem) = engine.svc.bind_storage(host, files).await {
+        engine.svc.enter(engine.worker, host, engine.settings.runs_jobs, &engine.settings.place).await?;
+        if let Err(problem) = join::be_let_in(engine, files).await {
             engine.svc.remove_worker(engine.worker).await?;
             return Err(problem);
         }
@@ -50,28 +50,33 @@ impl Worker {
     }
 
     /// Works until the server stops, then lets what runs end for a bounded time and hands the rest back.
-    pub async fn run(mut self) {
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if it has ended unasked, because another server has taken the place of this one.
+    pub async fn run(mut self) -> Result<(), Error> {
         let jobs = self.engine.clone();
         let engine = jobs.0.clone();
-        let Some(keeper) = self.keeper.take() else { return };
+        let Some(keeper) = self.keeper.take() else { return Ok(()) };
+        let (outcast, told) = oneshot::channel();
         let background = [
-            tokio::spawn(beat::keep_alive(engine.clone(), Heart::new(keeper))),
+            tokio::spawn(beat::keep_alive(engine.clone(), Heart::new(keeper), outcast)),
             tokio::spawn(wakes::tell(engine.clone())),
             tokio::spawn(wakes::listen(engine.clone())),
             tokio::spawn(engine.follow.clone().keep_looking()),
             tokio::spawn(retention::remove_old(engine.clone())),
         ];
-        if engine.settings.runs_jobs {
-            jobs.work(engine.stop.clone()).await;
-        } else {
-            let _ = engine.stop.clone().wait_for(|stop| *stop).await;
-        }
-        jobs.drain().await;
+        let ended = tokio::select! {
+            () = jobs.work_until_stopped() => Ok(()),
+            Ok(problem) = told => Err(problem),
+        };
+        // What runs on a server that has been replaced waits for a lease that does not come.
+        jobs.drain(if ended.is_ok() { engine.settings.drain } else { Duration::ZERO }).await;
         // First, so that the heartbeat does not enter this server again.
         for task in background {
             task.abort();
         }
         jobs.hand_back().await;
+        ended
     }
 }
 
@@ -82,6 +87,15 @@ impl Drop for Worker {
 }
 
 impl Engine {
+    async fn work_until_stopped(&self) {
+        let mut stop = self.0.stop.clone();
+        if self.0.settings.runs_jobs {
+            self.work(stop).await;
+        } else {
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
     async fn work(&self, mut stop: watch::Receiver<bool>) {
         let engine = &self.0;
         let mut outage = Outage::default();
@@ -125,15 +139,15 @@ impl Engine {
         Ok(())
     }
 
-    async fn drain(&self) {
+    async fn drain(&self, patience: Duration) {
         let engine = &self.0;
         engine.slots.close();
         engine.runs.close();
         let running = engine.held.fences().len();
         if running > 0 {
-            info!("waiting up to {:?} for {running} jobs to end", engine.settings.drain);
+            info!("waiting up to {patience:?} for {running} jobs to end");
         }
-        if tokio::time::timeout(engine.settings.drain, engine.runs.wait()).await.is_err() {
+        if tokio::time::timeout(patience, engine.runs.wait()).await.is_err() {
             engine.held.drop_all();
             engine.runs.wait().await;
         }

@@ -64,8 +64,8 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Finds the cluster of a data directory, or makes it. Blocks, for seconds when it is made.
-    pub(super) fn prepare(data_dir: &Path, host_id: Uuid) -> Result<Self, Error> {
-        let home = Home::find(data_dir, host_id)?;
+    pub(super) fn prepare(data_dir: &Path, host_id: Uuid, former_host_id: Option<Uuid>) -> Result<Self, Error> {
+        let home = Home::find(data_dir, host_id, former_host_id)?;
         let cluster = home.cluster();
         let made_by = version(&cluster)?;
         let binaries = Binaries::find(&cluster, made_by)?;

@@ -50,6 +50,13 @@ pub enum Error {
     )]
     PathTooLong { path: PathBuf, longest_bytes: usize },
     #[error(
+        "the database of this data directory is in {}, under the id of the host that the directory was copied from: \
+         copy it to {}, or move it there if the other one is no longer used (as root, preserving owners and \
+         permissions)",
+        former.display(), own.display()
+    )]
+    OfFormerHost { former: PathBuf, own: PathBuf },
+    #[error(
         "{} should be a directory of Elita's own for Postgres' socket, but {reason}: remove it if you know where it \
          comes from",
         path.display()

@@ -34,13 +34,17 @@ impl Home {
     ///
     /// # Errors
     /// [`Error::NotOurs`] and [`Error::OutOfReach`] for an existing database, [`Error::NoAccount`] for a new one,
+    /// [`Error::OfFormerHost`] if there is only that of the host which the data directory was copied from,
     /// [`Error::PathTooLong`] for either, [`Error::InUse`] if a copy of this data directory is in use and shares its home outside.
-    pub(super) fn find(data_dir: &Path, host_id: Uuid) -> Result<Self, Error> {
+    pub(super) fn find(data_dir: &Path, host_id: Uuid, former_host_id: Option<Uuid>) -> Result<Self, Error> {
         let inside = data_dir.join("postgres");
-        let outside = Path::new(OUTSIDE).join(format!("postgres-{host_id}"));
+        let outside = outside_of(host_id);
         let (dir, account) = match existing(data_dir, [&inside, &outside])? {
             Some(home) => home,
-            None => new(data_dir, inside, outside)?,
+            None => match former_host_id.map(outside_of).filter(|former| cluster_in(former).exists()) {
+                Some(former) => return Err(Error::OfFormerHost { former, own: outside }),
+                None => new(data_dir, inside, outside)?,
+            },
         };
         if cluster_in(&dir).as_os_str().len() > LONGEST_PATH_BYTES {
             return Err(Error::PathTooLong { path: cluster_in(&dir), longest_bytes: LONGEST_PATH_BYTES });
@@ -56,6 +60,10 @@ impl Home {
     pub(super) fn log(&self) -> PathBuf {
         self.dir.join("postgres.log")
     }
+}
+
+fn outside_of(host_id: Uuid) -> PathBuf {
+    Path::new(OUTSIDE).join(format!("postgres-{host_id}"))
 }
 
 fn cluster_in(home: &Path) -> PathBuf {

@@ -50,8 +50,8 @@ impl Embedded {
     /// # Errors
     /// Each [`Error`] says what an operator can do about it.
     pub async fn start(data_dir: &DataDir) -> Result<Self, Error> {
-        let (path, host_id) = (data_dir.path().to_owned(), data_dir.host_id());
-        let prepared = spawn_blocking(move || Cluster::prepare(&path, host_id)).await;
+        let (path, host_id, former) = (data_dir.path().to_owned(), data_dir.host_id(), data_dir.former_host_id());
+        let prepared = spawn_blocking(move || Cluster::prepare(&path, host_id, former)).await;
         let cluster = prepared.expect("preparing a cluster does not panic")?;
         let postmaster = first_postmaster(&cluster).await?;
         let url = cluster.runtime_dir.url(NAME, NAME);

@@ -5,7 +5,7 @@ use std::fs::{DirEntry, File};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -145,12 +145,12 @@ impl Storage {
         removed.await?.map_err(StorageError::Remove)
     }
 
-    /// The uploads whose files have not changed for so long.
+    /// The uploads whose files have not changed since then.
     ///
     /// # Errors
     /// [`StorageError::Look`].
-    pub async fn old_build_folders(&self, age: Duration) -> Result<Vec<Uuid>, StorageError> {
-        let (builds, before) = (self.directory.join(BUILDS), SystemTime::now() - age);
+    pub async fn old_build_folders(&self, before: SystemTime) -> Result<Vec<Uuid>, StorageError> {
+        let builds = self.directory.join(BUILDS);
         let looked = tokio::task::spawn_blocking(move || old_folders(&builds, before)).await?;
         looked.map_err(StorageError::Look)
     }

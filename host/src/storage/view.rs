@@ -5,7 +5,7 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustix::io::Errno;
 use uuid::Uuid;
@@ -41,12 +41,12 @@ impl Storage {
         .map_err(StorageError::of_view)
     }
 
-    /// Removes the views that are as old as this: those of runs that ended with their server.
+    /// Removes the views that have not changed since then: those of runs that ended with their server.
     ///
     /// # Errors
     /// [`StorageError::Look`].
-    pub async fn remove_old_views(&self, age: Duration) -> Result<(), StorageError> {
-        let (views, before) = (self.directory.join(VIEWS), SystemTime::now() - age);
+    pub async fn remove_old_views(&self, before: SystemTime) -> Result<(), StorageError> {
+        let views = self.directory.join(VIEWS);
         let removed = tokio::task::spawn_blocking(move || {
             for view in entries(&views)? {
                 if changed(&view)?.is_some_and(|change| change < before) {

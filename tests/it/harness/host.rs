@@ -1,7 +1,7 @@
 //! A server in this process: the library's, on a free port, with a database and a data directory of its own.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -151,9 +151,14 @@ impl StoppedHost {
 
     /// Starts the real program on it, in a process of its own.
     pub(crate) fn start_program(&self) -> Program {
+        let flags = self.all_flags();
+        Program::serve(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Its flags, with those that say where it works.
+    pub(crate) fn all_flags(&self) -> Vec<String> {
         let fixed = ["--data-dir", self.data_dir.path().to_str().unwrap(), "--database-url", &self.database.url];
-        let flags: Vec<_> = fixed.into_iter().chain(self.flags.iter().map(String::as_str)).collect();
-        Program::serve(&flags)
+        fixed.into_iter().map(String::from).chain(self.flags.iter().cloned()).collect()
     }
 
     /// Where its files are stored.
@@ -209,6 +214,11 @@ impl TestHost {
     pub(crate) async fn stop(self) -> StoppedHost {
         self.server.stop().await;
         StoppedHost { database: self.database, data_dir: self.data_dir, flags: self.flags }
+    }
+
+    /// Its data directory.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data_dir.path()
     }
 
     /// The directory that plugins are loaded from.

@@ -7,6 +7,8 @@ mod components;
 mod elita;
 mod host;
 mod outside;
+mod own_postgres;
+mod pgbouncer;
 mod postgres;
 mod program;
 
@@ -17,6 +19,8 @@ pub(crate) use self::components::{component, core_module, plugin_file};
 pub(crate) use self::elita::{Elita, Said};
 pub(crate) use self::host::{Setup, StoppedHost, TestHost, settled_plugin};
 pub(crate) use self::outside::{Answer, Authority, Outside};
+pub(crate) use self::own_postgres::OwnPostgres;
+pub(crate) use self::pgbouncer::PgBouncer;
 pub(crate) use self::postgres::{Database, PASSWORD};
 pub(crate) use self::program::{Program, elita, project_root};
 

@@ -48,6 +48,12 @@ impl Database {
         Self { url: shared.create("").await, token: String::new() }
     }
 
+    /// A copy of a template on another server.
+    pub(crate) async fn on(url: &str) -> Self {
+        let shared = Shared::on(url.to_owned()).await;
+        Self { url: shared.create(&format!("template {}", shared.template)).await, token: shared.token }
+    }
+
     /// A connection of the test's own, to look at what no door shows.
     pub(crate) async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.unwrap()
@@ -64,11 +70,15 @@ impl Shared {
                 url
             }
         };
+        Self::on(url).await
+    }
+
+    async fn on(url: String) -> Self {
         let mut shared = Self { url, template: String::new(), token: String::new() };
         let template = shared.create("").await;
         let svc = DataSvc::connect(&template, 2).await.unwrap();
         svc.ensure_administrator(PASSWORD).await.unwrap();
-        let terms = TokenTerms { expires_in: Some(Duration::from_secs(3600)), ..TokenTerms::default() };
+        let terms = TokenTerms { expires_in: Some(Duration::from_secs(30 * 24 * 3600)), ..TokenTerms::default() };
         shared.token = svc.log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), terms).await.unwrap().token;
         svc.close().await;
         shared.template = PgConnectOptions::from_str(&template).unwrap().get_database().unwrap().to_owned();

@@ -7,7 +7,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
+use super::PATIENCE;
 use super::client::Client;
+use super::own_postgres::faked;
 
 /// The checkout.
 pub(crate) fn project_root() -> PathBuf {
@@ -32,6 +34,15 @@ impl Program {
     pub(crate) fn serve_with(variables: &[(&str, &str)], flags: &[&str]) -> Self {
         let mut command = command(flags);
         command.envs(variables.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// The same with a wall clock that is off by this, such as `+2d`.
+    pub(crate) fn serve_off_by(offset: &str, flags: &[&str]) -> Self {
+        let mut command = command(flags);
+        command.env("FAKETIME", offset);
+        let faked = faked(Path::new("")).into_iter().filter(|(name, _)| *name != "FAKETIME_TIMESTAMP_FILE");
+        command.envs(faked);
         Self::spawn(command)
     }
 
@@ -84,7 +95,8 @@ impl Program {
 
     /// Waits for its end: its exit code, if it had one, and what it wrote to stderr.
     pub(crate) async fn ended(&mut self) -> (Option<i32>, String) {
-        let code = self.child.wait().await.unwrap().code();
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let code = ended.expect("the program ends within a minute").unwrap().code();
         (code, (&mut self.stderr).await.unwrap())
     }
 }

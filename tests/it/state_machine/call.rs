@@ -4,12 +4,14 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use elita::datasvc::{
     Caller, Claim, DataSvc, Enqueued, Error, HandedOn, Held, HostId, Job, JobId, JobLog, NewActionJob, Outcome,
     PluginName, Room, WorkerId,
 };
 use serde_json::value::to_raw_value;
+use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::journal::Token;
@@ -153,7 +155,14 @@ impl Call {
             Self::HandBackUnbegun(jobs) => {
                 Answer::HandedOn(svc.hand_back_strays(worker, &jobs, false, "its claim went astray").await?)
             }
-            Self::TakeOver => Answer::HandedOn(svc.take_over(worker).await?),
+            Self::TakeOver => {
+                // Here whoever is to be dead has a beat of long ago.
+                let long_ago = OffsetDateTime::now_utc() - Duration::from_secs(30);
+                let dead = svc.peers(worker).await?.into_iter().filter(|peer| peer.beat < long_ago);
+                let mut silent = svc.forgotten_holders().await?;
+                silent.extend(dead.map(|peer| (peer.worker, peer.beat)));
+                Answer::HandedOn(svc.take_over(worker, &silent).await?)
+            }
             Self::Recover => Answer::HandedOn(svc.recover_jobs(host, worker).await?),
         })
     }

@@ -356,8 +356,11 @@ impl DataSvc {
     /// [`Error::Unavailable`].
     pub async fn remove_old_audit(&self, age: Duration) -> Result<u64> {
         let removed = sqlx::query!(
-            "delete from audit where id in (select id from audit where at < $1 order by at limit $2)",
-            OffsetDateTime::now_utc() - age,
+            // Nothing goes that came after what stays: its time may be one to which the database's clock was put back.
+            "with oldest as (select id, at from audit order by id limit $2)
+             delete from audit where id in (select id from oldest)
+                 and id < all (select id from oldest where at >= $1)",
+            self.settled_time() - age,
             REMOVED_AT_ONCE
         );
         Ok(removed.execute(&self.pool).await?.rows_affected())

@@ -268,6 +268,14 @@ impl DataSvc {
             .collect()
     }
 
+    /// The names of all plugins, whatever became of their files.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn plugin_names(&self) -> Result<Vec<PluginName>> {
+        Ok(sqlx::query_scalar!(r#"select name as "name: PluginName" from plugins"#).fetch_all(&self.pool).await?)
+    }
+
     /// Records that a file for this plugin was found. An active version stays active meanwhile.
     ///
     /// # Errors

@@ -1,16 +1,12 @@
 //! Which object store belongs to this installation, and who may use it.
 
-use std::time::Duration;
-
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::HostId;
-use crate::datasvc::jobs::queue::TIME_TO_LIVE;
-
-/// How often a store's owner is looked at, while it may be gone.
-const LOOK: Duration = Duration::from_millis(500);
+use crate::datasvc::jobs::peers::Silent;
 
 /// The object store that a server was started with.
 #[derive(Clone, Copy, Debug)]
@@ -23,44 +19,57 @@ pub struct Files {
 
 impl DataSvc {
     /// Makes a store the one of this installation, or checks that it is. A store that only one host has belongs to
-    /// that host for as long as it lives; after that another host may start with its own.
+    /// that host while it lives; after that another host may come with the same files, or with others where no build
+    /// has any. Servers that are `silent` live no longer.
     ///
     /// # Errors
     /// [`Error::Conflict`] saying why this host cannot work with the others, and what to do.
-    pub async fn bind_storage(&self, host: HostId, files: Files) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + TIME_TO_LIVE + LOOK;
-        loop {
-            match self.try_to_bind_storage(host, files).await {
-                // Its owner may have just died.
-                Err(Error::Conflict { .. }) if tokio::time::Instant::now() < deadline => tokio::time::sleep(LOOK).await,
-                other => return other,
-            }
-        }
-    }
-
-    async fn try_to_bind_storage(&self, host: HostId, files: Files) -> Result<()> {
+    pub async fn bind_storage(&self, host: HostId, files: Files, silent: &[Silent]) -> Result<()> {
         let own = (!files.shared).then_some(host);
+        let (workers, beats): (Vec<_>, Vec<_>) = silent.iter().copied().unzip();
         let bound = sqlx::query!(
             r#"insert into storage (id, host_id) values ($1, $2)
                on conflict (only_row) do update set id = $1, host_id = $2
                    where (storage.id = $1 and storage.host_id is not distinct from $2)
-                       or not exists (select from workers where seen_at > now() - make_interval(secs => $4)
-                                          and host_id <> $3 and host_id = coalesce(storage.host_id, host_id))"#,
+                       or (not exists (select from workers
+                                       where host_id <> $3 and host_id = coalesce(storage.host_id, host_id)
+                                           and (id, seen_at) not in (select * from unnest($4::uuid[], $5::timestamptz[])))
+                           and (storage.id = $1 or not exists (select from builds where upload is not null)))"#,
             files.id,
             own as _,
             host as _,
-            TIME_TO_LIVE.as_secs_f64()
+            workers as _,
+            &beats
         )
         .execute(&self.pool)
         .await?;
-        if bound.rows_affected() == 1 {
-            return Ok(());
+        if bound.rows_affected() == 0 {
+            return Err(self.why_unbound(files, silent.is_empty()).await?);
         }
-        let present =
-            sqlx::query!(r#"select id, host_id as "host: HostId" from storage"#).fetch_one(&self.pool).await?;
-        let why = match (present.host, files.shared) {
-            (Some(other), _) => format!(
-                "host {other} uses this database with a storage directory that it has for itself, so files of one \
+        let _ = self.bound.set((files.id, own));
+        Ok(())
+    }
+
+    /// `lives`: whether none of the others is known to be dead.
+    async fn why_unbound(&self, files: Files, lives: bool) -> Result<Error> {
+        let present = sqlx::query!(
+            r#"select storage.id, storage.host_id as "host: HostId",
+                   exists (select from workers where workers.host_id = storage.host_id) as "entered!",
+                   exists (select from builds where upload is not null) as "needed!"
+               from storage"#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let is_gone = present.host.is_some() && (!present.entered || !lives);
+        Ok(Error::conflict(match (present.host, files.shared) {
+            (Some(owner), _) if is_gone && present.needed && present.id != files.id => format!(
+                "the builds of this database are in the storage directory of host {owner}, which is not this one: start \
+                 with that directory as --storage-url, or with a copy of it. If it is lost for good, write its id, \
+                 {}, into the file `storage-id` of the new one",
+                present.id
+            ),
+            (Some(owner), _) => format!(
+                "host {owner} uses this database with a storage directory that it has for itself, so files of one \
                  host would be missing on the other; give all hosts the same --storage-url, and --storage-shared if \
                  it is a directory"
             ),
@@ -72,7 +81,23 @@ impl DataSvc {
                  same --storage-url",
                 files.id, present.id
             ),
-        };
-        Err(Error::conflict(why))
+        }))
+    }
+
+    /// Makes sure that this server's storage is that of the installation until the transaction ends.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`].
+    pub(super) async fn hold_storage(&self, connection: &mut PgConnection) -> Result<()> {
+        let Some((id, owner)) = self.bound.get() else { return Ok(()) };
+        let held = sqlx::query!(
+            "select from storage where id = $1 and host_id is not distinct from $2 for share",
+            id,
+            *owner as _
+        );
+        let held = held.fetch_optional(connection).await?;
+        held.map(|_| ()).ok_or_else(|| {
+            Error::conflict("this server's storage is no longer that of its database; send the file to another server")
+        })
     }
 }

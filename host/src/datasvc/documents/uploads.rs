@@ -213,7 +213,7 @@ impl DataSvc {
     ) -> Result<Enqueued> {
         caller.require(Permission::Write, application)?;
         let new = NewUpload { caller, application, job_id, upload, timeout, idempotency: idempotency.as_ref() };
-        if self.reads.run(async |connection| new.insert(connection).await).await? {
+        if self.reads.run(async |connection| new.insert(self, connection).await).await? {
             return Ok(Enqueued { job_id, status: JobStatus::Queued, claim: None });
         }
         let found = match idempotency {
@@ -317,7 +317,7 @@ impl Place {
 
 impl NewUpload<'_> {
     /// Says whether it was made: otherwise its application does not exist, or its idempotency key does.
-    async fn insert(&self, connection: &mut PgConnection) -> Result<bool> {
+    async fn insert(&self, svc: &DataSvc, connection: &mut PgConnection) -> Result<bool> {
         let Self { caller, application, job_id, upload, timeout, idempotency } = self;
         let data = to_raw_value(upload).map_err(Error::internal)?;
         let (key, fingerprint) = idempotency.map(|(key, print)| (key.as_str(), print.as_bytes())).unzip();
@@ -345,6 +345,7 @@ impl NewUpload<'_> {
             transaction.rollback().await?;
             return Ok(false);
         }
+        svc.hold_storage(&mut transaction).await?;
         self.be_awaited(&mut transaction).await?;
         transaction.commit().await?;
         Ok(true)

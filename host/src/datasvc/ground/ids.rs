@@ -1,6 +1,7 @@
 //! Names and ids as types: whoever holds one need not check it again.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -170,6 +171,18 @@ impl JobId {
     /// An id that is greater than those of all jobs created before this time, whichever host made them.
     pub(in crate::datasvc) fn after(time: OffsetDateTime) -> Self {
         Self::first_at(time.unix_timestamp().saturating_add(CLOCKS_APART))
+    }
+
+    /// An id that is no greater than those of the jobs that are made from this time on.
+    pub(in crate::datasvc) fn at(time: OffsetDateTime) -> Self {
+        Self::first_at(time.unix_timestamp())
+    }
+
+    /// When it was made, by the clock of the database as its maker knew it.
+    pub fn made_at(self) -> Option<OffsetDateTime> {
+        let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
+        let seconds = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
+        Some(seconds + Duration::from_nanos(nanoseconds.into()))
     }
 
     /// No job's id is smaller.

@@ -4,6 +4,7 @@
 
 pub(super) mod aside;
 pub(super) mod attributes;
+pub(super) mod clock;
 pub(super) mod connections;
 pub(super) mod error;
 pub(super) mod ids;
@@ -11,5 +12,6 @@ pub(super) mod outage;
 pub(super) mod page;
 pub(super) mod patch;
 pub(super) mod pointer;
+pub(super) mod pooler;
 pub(super) mod revision;
 pub(super) mod sql;

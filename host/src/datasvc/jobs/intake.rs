@@ -97,17 +97,18 @@ async fn insert_rows(connections: &Connections, rows: &[NewRow]) -> Result<Vec<(
     let inserting = sqlx::query!(
         r#"insert into jobs (id, job_type, name, application, username, data, plugin, component_digest, idempotent,
                              timeout_ms, idempotency_key, idempotency_fingerprint, parent, depth, rerun_of, root,
-                             status, worker, fence, attempt, started_at)
+                             status, worker, fence, attempt, started_at, created_at)
            select new.id, $1, new.name, applications.name, username, data::json, plugin, digest, idempotent,
                   timeout_ms, key, fingerprint, parent, depth, rerun_of, root,
                   case when worker is null then 'queued' else 'running' end, worker, (worker is not null)::int,
-                  starts::int, case when starts then now() end
+                  starts::int, case when starts then now() end, coalesce(made_at, now())
            from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[],
                        $9::boolean[], $10::bigint[], $11::text[], $12::bytea[], $13::uuid[], $14::boolean[],
-                       $15::uuid[], $16::int[], $17::uuid[], $18::bigint[], $19::uuid[])
+                       $15::uuid[], $16::int[], $17::uuid[], $18::bigint[], $19::uuid[],
+                       $20::timestamptz[])
                     as new (id, name, application, username, data, plugin, digest,
                             idempotent, timeout_ms, key, fingerprint, worker, starts, parent, depth,
-                            root, room, rerun_of)
+                            root, room, rerun_of, made_at)
                join applications on applications.name = new.application
            where new.root is null
                or (select count(*) from (select from jobs where jobs.root = new.root limit greatest(room, 0)) as family)
@@ -134,6 +135,8 @@ async fn insert_rows(connections: &Connections, rows: &[NewRow]) -> Result<Vec<(
         &rows.iter().map(|row| row.job.parent.map(|parent| parent.root)).collect::<Vec<_>>() as _,
         &(0..rows.len()).map(|at| room(rows, at)).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.job.rerun_of).collect::<Vec<_>>() as _,
+        // The same time as in the id, so that what is listed by one is in the order of the other.
+        &rows.iter().map(|row| row.id.made_at()).collect::<Vec<_>>() as _,
     );
     let inserted = connections.run(async |connection| Ok(inserting.fetch_all(connection).await?)).await?;
     Ok(inserted.into_iter().map(|row| (row.id, row.created_at)).collect())

@@ -40,6 +40,11 @@ impl Lease {
 }
 
 impl LeaseKeeper {
+    /// The database did not answer a heartbeat: until it does, nobody begins what others see.
+    pub fn doubt(&self) {
+        let _ = self.0.send(Instant::now());
+    }
+
     /// The database has confirmed the claims, in answer to a heartbeat that was sent then.
     pub fn confirm(&self, sent: Instant) {
         let _ = self.0.send(sent + TIME_TO_LIVE - MARGIN);

@@ -21,6 +21,7 @@ use super::steps::{StepChange, StepRecord};
 use super::trace::Tracer;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::Caller;
+use crate::datasvc::ground::clock::Clock;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, JobId, PluginName};
 
@@ -107,6 +108,7 @@ pub struct JobLog(Arc<Log>);
 #[derive(Debug)]
 struct Log {
     recorder: Recorder,
+    clock: Clock,
     job_id: JobId,
     fence: i64,
     limits: LogLimits,
@@ -205,12 +207,12 @@ impl JobLog {
         outcome: impl Into<Cow<'static, str>>,
         took: Duration,
     ) {
-        self.0.trace.call(plugin, call.into(), target, outcome.into(), took);
+        self.0.trace.call(plugin, self.0.clock.now(), call.into(), target, outcome.into(), took);
     }
 
     /// Adds a line of a plugin's output to the job's trace.
     pub fn trace_output(&self, plugin: &PluginName, stream: &'static str, level: &'static str, text: &str) {
-        self.0.trace.output(plugin, stream, level, text);
+        self.0.trace.output(plugin, self.0.clock.now(), stream, level, text);
     }
 
     /// Waits until all entries so far can be read.
@@ -275,7 +277,7 @@ impl JobLog {
             job_id: log.job_id,
             fence: log.fence,
             seq,
-            at: OffsetDateTime::now_utc(),
+            at: log.clock.now(),
             source: source.to_owned(),
             data,
             step,
@@ -312,6 +314,7 @@ impl DataSvc {
         };
         JobLog(Arc::new(Log {
             recorder: self.recorder.clone(),
+            clock: self.clock.clone(),
             job_id: claim.job_id,
             fence: claim.fence,
             limits,

@@ -294,7 +294,7 @@ impl DataSvc {
         if let Some(earlier) = job.rerun_of {
             self.check_rerun(caller, earlier, &job).await?;
         }
-        let (id, username) = (JobId::new(), caller.username().map(|name| name.as_str().to_owned()));
+        let (id, username) = (self.new_job_id(), caller.username().map(|name| name.as_str().to_owned()));
         let asked_at = Instant::now();
         let added = self.intake.add(NewRow { id, username: username.clone(), job: job.clone() }).await?;
         let NewActionJob {

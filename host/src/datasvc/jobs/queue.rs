@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::types::Json as SqlJson;
+use time::OffsetDateTime;
 
 use super::log::SOURCE_HOST;
 use super::lookup::{JobError, JobPlugin, JobStatus, JobType, Json};
+use super::peers::Silent;
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{AppName, Digest, HostId, JobId, PluginName, WorkerId};
@@ -163,37 +165,11 @@ enum From<'a> {
     Worker(WorkerId),
     /// These claims, by their fencing numbers, since the worker may claim a job again as soon as it is queued.
     Some { worker: WorkerId, claims: &'a [(JobId, i64)], begun: bool },
-    /// Those whose workers have given no sign of life, in the eyes of this one.
-    Dead { seen_by: WorkerId },
+    /// Those whose workers have given no sign of life after these, in the eyes of this one.
+    Dead { seen_by: WorkerId, silent: &'a [Silent] },
 }
 
 impl DataSvc {
-    /// Says that a server lives, whether it runs jobs or not; the first time enters it. Returns how many others do.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn beat(&self, worker: WorkerId, host: HostId, runs_jobs: bool) -> Result<i64> {
-        self.engine
-            .run(async |connection| {
-                let others = sqlx::query_scalar!(
-                    r#"with beat as (
-                       insert into workers (id, host_id, runs_jobs) values ($1, $2, $3)
-                       on conflict (id) do update set seen_at = now()
-                   )
-                   select count(*) as "others!" from workers
-                   where id <> $1 and seen_at > now() - make_interval(secs => $4)"#,
-                    worker as _,
-                    host as _,
-                    runs_jobs,
-                    TIME_TO_LIVE.as_secs_f64()
-                )
-                .fetch_one(connection)
-                .await?;
-                Ok(others)
-            })
-            .await
-    }
-
     /// What a worker holds.
     ///
     /// # Errors
@@ -405,13 +381,16 @@ impl DataSvc {
         self.hand_on(From::Some { worker, claims, begun }, why).await
     }
 
-    /// Takes from all workers that have given no sign of life what they hold. A worker that has given none itself
-    /// takes nothing: after the database has stood still nobody has.
+    /// Takes from workers that have been silent what they hold, unless they have said meanwhile that they live. A worker
+    /// that has been silent itself takes nothing: after the database has stood still everybody has.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn take_over(&self, seen_by: WorkerId) -> Result<HandedOn> {
-        self.hand_on(From::Dead { seen_by }, "the server that ran the job gave no sign of life").await
+    pub async fn take_over(&self, seen_by: WorkerId, silent: &[Silent]) -> Result<HandedOn> {
+        if silent.is_empty() {
+            return Ok(HandedOn::default());
+        }
+        self.hand_on(From::Dead { seen_by, silent }, "the server that ran the job gave no sign of life").await
     }
 
     async fn hand_on(&self, from: From<'_>, why: &str) -> Result<HandedOn> {
@@ -428,14 +407,15 @@ impl DataSvc {
     }
 
     async fn hand_some_on(&self, from: &From<'_>, why: &str) -> Result<HandedOn> {
-        let (worker, claims, unbegun, seen_by) = match from {
-            From::Worker(worker) => (Some(*worker), None, false, None),
+        let (workers, claims, unbegun, seen_by) = match from {
+            From::Worker(worker) => (vec![(*worker, OffsetDateTime::UNIX_EPOCH)], None, false, None),
             From::Some { worker, claims, begun } => {
                 let (jobs, fences): (Vec<JobId>, Vec<i64>) = claims.iter().copied().unzip();
-                (Some(*worker), Some((jobs, fences)), !begun, None)
+                (vec![(*worker, OffsetDateTime::UNIX_EPOCH)], Some((jobs, fences)), !begun, None)
             }
-            From::Dead { seen_by } => (None, None, false, Some(*seen_by)),
+            From::Dead { seen_by, silent } => (silent.to_vec(), None, false, Some(*seen_by)),
         };
+        let (workers, beats): (Vec<WorkerId>, Vec<OffsetDateTime>) = workers.into_iter().unzip();
         let (jobs, fences) = claims.unzip();
         let error = json!({
             "code": "lost",
@@ -447,13 +427,13 @@ impl DataSvc {
                        cancel_requested_at is not null as cancelled,
                        ($10 and started_at is not null)::int as not_begun
                    from jobs
-                   where status = 'running' and ($1::uuid is null or worker = $1)
+                   where status = 'running' and worker = any($1)
                        and ($6::uuid[] is null or (id, fence) in (select * from unnest($6, $9::bigint[])))
-                       and ($1 is not null or (
-                           not exists (select from workers where workers.id = jobs.worker
-                                           and seen_at > now() - make_interval(secs => $7))
+                       and ($11::uuid is null or (
+                           (worker, coalesce((select seen_at from workers where workers.id = jobs.worker), to_timestamp(0)))
+                               in (select * from unnest($1, $12::timestamptz[]))
                            and exists (select from workers where workers.id = $11
-                                           and seen_at > now() - make_interval(secs => $7 / 2))))
+                                           and seen_at > now() - make_interval(secs => $7))))
                    limit $8 for update skip locked
                ), moved as (
                    update jobs set host_id = (select host_id from workers where workers.id = jobs.worker),
@@ -471,17 +451,18 @@ impl DataSvc {
                        json_build_object('status', status, 'attempt', attempt, 'message', $5::text) from moved
                )
                select id as "id: JobId", status as "status: JobStatus" from moved"#,
-            worker as _,
+            workers as _,
             MAX_ATTEMPTS,
             error,
             SOURCE_HOST,
             why,
             jobs as _,
-            TIME_TO_LIVE.as_secs_f64(),
+            (TIME_TO_LIVE / 2).as_secs_f64(),
             MAX_HANDED_ON,
             fences as _,
             unbegun,
-            seen_by as _
+            seen_by as _,
+            &beats
         );
         let moved = self
             .engine
@@ -501,19 +482,6 @@ impl DataSvc {
     /// [`Error::Unavailable`].
     pub async fn remove_worker(&self, worker: WorkerId) -> Result<()> {
         sqlx::query!("delete from workers where id = $1", worker as _).execute(self.engine.pool()).await?;
-        Ok(())
-    }
-
-    /// Forgets the workers that have given no sign of life for an hour.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn forget_dead_workers(&self) -> Result<()> {
-        let dead = sqlx::query!(
-            "delete from workers where seen_at < now() - interval '1 hour'
-                 and not exists (select from jobs where jobs.worker = workers.id and jobs.status = 'running')"
-        );
-        self.engine.run(async |connection| Ok(dead.execute(connection).await?)).await?;
         Ok(())
     }
 }

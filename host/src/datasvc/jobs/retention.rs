@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
-
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::Result;
 use crate::datasvc::ground::ids::JobId;
@@ -20,12 +18,13 @@ impl DataSvc {
     /// # Errors
     /// [`crate::datasvc::Error::Unavailable`].
     pub async fn remove_old_jobs(&self, age: Duration) -> Result<u64> {
-        // Ids are in the order of creation: the oldest are found without an index of their own.
-        let ended_before = OffsetDateTime::now_utc() - age;
+        // Ids are in the order of creation: the oldest are found without an index of their own. And they do not go back
+        // with the database's clock, as the time of an end may have done.
+        let ended_before = self.settled_time() - age;
         let old = sqlx::query_scalar!(
             r#"select id as "id: JobId" from jobs
                where id < $1 and status not in ('queued', 'running') and completed_at < $2 order by id limit $3"#,
-            JobId::after(ended_before) as _,
+            JobId::at(ended_before) as _,
             ended_before,
             JOBS
         )

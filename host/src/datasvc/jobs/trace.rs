@@ -117,10 +117,11 @@ struct Kind {
 }
 
 impl Tracer {
-    /// Adds a call that has taken this long.
+    /// Adds a call that has taken this long by now.
     pub(in crate::datasvc) fn call(
         &self,
         plugin: &PluginName,
+        now: OffsetDateTime,
         call: Cow<'static, str>,
         target: &str,
         outcome: Cow<'static, str>,
@@ -130,7 +131,7 @@ impl Tracer {
         let kind = if call.starts_with("http.") { "http".into() } else { call.clone() };
         let bytes = call.len() + target.len();
         self.lock().add(kind, bytes, || {
-            let at = OffsetDateTime::now_utc() - took;
+            let at = now - took;
             let duration_ms = took.as_micros() as f64 / 1000.0;
             let event = TraceEvent::Call { call, target: cut(target), outcome, duration_ms };
             TraceLine { at, plugin: Some(plugin.clone()), event }
@@ -141,12 +142,12 @@ impl Tracer {
     pub(in crate::datasvc) fn output(
         &self,
         plugin: &PluginName,
+        at: OffsetDateTime,
         stream: &'static str,
         level: &'static str,
         text: &str,
     ) {
         self.lock().add(stream.into(), text.len(), || {
-            let at = OffsetDateTime::now_utc();
             let (stream, level) = (stream.into(), level.into());
             let event = TraceEvent::Output { stream, level, text: cut(text) };
             TraceLine { at, plugin: Some(plugin.clone()), event }

@@ -202,8 +202,8 @@ impl Sender {
         let send = async move {
             let place = place.map_err(|_| ("limit-exceeded", WasiError::ConnectionLimitReached))?;
             let place = Place::new(plugin.as_str(), place);
-            let held = tokio::time::timeout(limits.total, lease.confirmed()).await;
-            held.map_err(|_| ("unavailable", WasiError::ConnectionTimeout))?;
+            // Before the request's own time begins.
+            lease.confirmed().await;
             let sent = outbound.send(request, Reach::Granted(caller.http_destinations()), limits, &place).await;
             let response = sent.map_err(|error| (trace::case(&error), for_guest(&error)))?;
             // The place is taken until the body is no longer held.

@@ -96,6 +96,6 @@ async fn written(call: &Call<'_>, id: JobId) -> Result<(), Error> {
 }
 
 async fn append(call: &Call<'_>, data: Json) -> Result<u64, HostError> {
-    let seq = call.timed(call.log.append(&call.plugin, data)).await?;
+    let seq = call.lasting(call.log.append(&call.plugin, data)).await?;
     Ok(seq.cast_unsigned())
 }

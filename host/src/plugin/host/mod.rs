@@ -15,6 +15,7 @@ pub(crate) mod packages;
 mod servers;
 
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,14 +40,6 @@ pub(crate) enum HostError {
         /// The call.
         op: &'static str,
         /// How long it was given.
-        limit: Duration,
-    },
-    /// The database was away for so long that the job may have been given to another host.
-    #[error("{op} waited {limit:?} for the database, which does not answer")]
-    Unconfirmed {
-        /// The call.
-        op: &'static str,
-        /// How long it waited.
         limit: Duration,
     },
     /// The guest has no such handle, or too many.
@@ -76,7 +69,6 @@ impl HostError {
     fn case(&self) -> Case {
         match self {
             Self::TimedOut { .. } => ("timed-out", types::Error::TimedOut),
-            Self::Unconfirmed { .. } => UNAVAILABLE,
             Self::Exceeded(_) | Self::Handle(_) => LIMIT_EXCEEDED,
             Self::WhileRegistering { .. } => DENIED,
             Self::Refused(error) => match error {
@@ -109,7 +101,7 @@ impl types::Host for GuestState {
             HostError::Refused(Error::Internal(cause)) => {
                 tracing::error!("a plugin's call failed by a fault of the host: {cause}");
             }
-            HostError::Refused(_) | HostError::TimedOut { .. } | HostError::Unconfirmed { .. } => {}
+            HostError::Refused(_) | HostError::TimedOut { .. } => {}
         }
         let (_, of_message) = error.case();
         Ok(of_message(error.to_string()))
@@ -210,18 +202,24 @@ impl Call<'_> {
 }
 
 impl Run {
-    /// Does the call's work within the time that a host call may take; not before it is certain that the job is
-    /// still this run's.
+    /// Does the call's work within the time that a host call may take. While the database is away that time stands
+    /// still: a call begins only when it is certain that the job is still this run's, and one that is under way goes on
+    /// as long as that is not known again.
     async fn timed<T>(&self, op: &'static str, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
         let limit = self.host_call_limit;
-        match tokio::time::timeout(limit, self.lasting(work)).await {
-            Ok(done) => Ok(done?),
-            Err(_) if !self.lease.holds() => Err(HostError::Unconfirmed { op, limit }),
-            Err(_) => Err(HostError::TimedOut { op, limit }),
+        let mut work = pin!(work);
+        self.lease.confirmed().await;
+        loop {
+            match tokio::time::timeout(limit, &mut work).await {
+                Ok(done) => return Ok(done?),
+                Err(_) if self.lease.holds() => return Err(HostError::TimedOut { op, limit }),
+                Err(_) => self.lease.confirmed().await,
+            }
         }
     }
 
-    /// Does work that may take as long as the run; not before it is certain that the job is still this run's.
+    /// Does work that may take as long as the run, such as waiting for the database to take what was recorded before; not
+    /// before it is certain that the job is still this run's.
     async fn lasting<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.lease.confirmed().await;
         work.await

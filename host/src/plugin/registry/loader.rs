@@ -143,6 +143,7 @@ impl Loader {
         let revision = self.plugins.refresh().await?;
         if revision != self.revision {
             self.retry_blocked();
+            self.offer_again_what_others_withdrew().await?;
             self.revision = revision;
             self.warm_up();
         }
@@ -221,7 +222,7 @@ impl Loader {
         let gone = self.files.extract_if(|name, _| !found.iter().any(|(there, ..)| there == name));
         for (_, file) in gone.collect::<Vec<_>>() {
             self.is_behind = true;
-            give_up(file).await;
+            give_up(file.progress).await;
         }
     }
 
@@ -242,6 +243,17 @@ impl Loader {
                 file.progress = Progress::Settling;
             }
         }
+    }
+
+    /// A plugin that is no longer known, and whose file is here, was withdrawn by another host that had a file of this
+    /// name and has lost it.
+    async fn offer_again_what_others_withdrew(&mut self) -> Result<(), OfferError> {
+        let known = self.svc.plugin_names().await?;
+        let withdrawn = self.files.iter_mut().filter(|(name, _)| !known.contains(name));
+        for (_, file) in withdrawn {
+            give_up(std::mem::replace(&mut file.progress, Progress::Settling)).await;
+        }
+        Ok(())
     }
 
     /// Whether the file is to be taken in now: new or changed, and no longer being written to.
@@ -299,8 +311,8 @@ impl Loader {
 }
 
 /// Ends the task that takes a file in, if there is one.
-async fn give_up(file: File) {
-    if let Progress::UnderWay { task, .. } = file.progress {
+async fn give_up(progress: Progress) {
+    if let Progress::UnderWay { task, .. } = progress {
         task.abort();
         // Whatever it came to, it is over.
         let _ = task.await;

@@ -139,7 +139,7 @@ impl Work {
         let UploadRequest { application, build, file_type, package_map } = &request;
         let work = self.0.clone();
         work.svc.check_upload(caller, application, build, package_map.as_ref(), key).await?;
-        let (job_id, filename) = (JobId::new(), Upload::filename(build, *file_type));
+        let (job_id, filename) = (work.svc.new_job_id(), Upload::filename(build, *file_type));
         let file = work.storage.receive_build_file(job_id.into(), &filename).await?;
         Ok(IncomingUpload { draft: Draft { work, request, job_id }, file, beginning: Vec::new() })
     }
@@ -155,7 +155,8 @@ impl Work {
         url: FileUrl,
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued, UploadError> {
-        let draft = Draft { work: self.0.clone(), request, job_id: JobId::new() };
+        let (work, job_id) = (self.0.clone(), self.0.svc.new_job_id());
+        let draft = Draft { work, request, job_id };
         draft.submit(caller, UploadSource::Fetched { indirect_url: url }, idempotency).await
     }
 }

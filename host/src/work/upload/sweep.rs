@@ -30,12 +30,16 @@ async fn sweep_on(work: &Inner) {
     let mut pause = FIRST;
     loop {
         tokio::time::sleep(jittered(pause)).await;
-        if let Err(problem) = work.storage.remove_old_views(AGE).await {
+        // By every clock that is known, for one that is wrong must not make an upload old that is under way; and old is
+        // what was begun as long ago, whatever the store says of its files.
+        let before = work.svc.settled_time() - AGE;
+        if let Err(problem) = work.storage.remove_old_views(before.into()).await {
             warn!("what runs were shown of the store could not be removed: {problem}");
         }
-        match work.storage.old_build_folders(AGE).await {
+        match work.storage.old_build_folders(before.into()).await {
             Ok(old) => {
-                let old: Vec<JobId> = old.into_iter().map(JobId::from).collect();
+                let old = old.into_iter().map(JobId::from);
+                let old: Vec<_> = old.filter(|upload| upload.made_at().is_none_or(|began| began < before)).collect();
                 for some in old.chunks(BATCH) {
                     if let Err(problem) = remove_orphans(work, some).await.and(remove_strays(work, some).await) {
                         warn!("it could not be told which files are orphaned: {problem}");

@@ -26,12 +26,7 @@ pub(crate) fn ask(_: &ActionCall) -> Result<bool> {
 /// Goes on until it is stopped. When it is run again it ends at once.
 pub(crate) fn ticks(call: &ActionCall) -> Result<Value> {
     for tick in 1.. {
-        // A host that is away for a while does not matter; that it says so does.
-        while let Err(error) = jobs::append(&json!({ "attempt": call.attempt, "tick": tick })) {
-            if error.code() != Some(elita_plugin::Code::Unavailable) {
-                return Err(error);
-            }
-        }
+        jobs::append(&json!({ "attempt": call.attempt, "tick": tick }))?;
         if call.attempt > 1 {
             break;
         }

@@ -77,6 +77,15 @@ pub(crate) fn so_many_entries(call: &ActionCall) -> Result<()> {
     Ok(())
 }
 
+/// Each of nearly the length that is taken.
+pub(crate) fn so_many_large_entries(call: &ActionCall) -> Result<()> {
+    let entry = "x".repeat(60 << 10);
+    for _ in 0..call.parameter("count")? {
+        jobs::append(&entry)?;
+    }
+    Ok(())
+}
+
 /// Keeps every timer it gets from the host.
 pub(crate) fn handles(_: &ActionCall) -> Result<()> {
     let mut timers = Vec::new();

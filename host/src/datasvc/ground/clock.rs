@@ -1,0 +1,102 @@
+//! What time it is.
+//!
+//! Times of rows are the database's. Between two heartbeats this server reckons them by its own monotonic clock, so a
+//! wrong wall clock of its own does not show. Ids of jobs, which are the order of the queue, never go back: neither with
+//! the database's clock, nor from one server to the next.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use time::OffsetDateTime;
+use uuid::{ContextV7, Timestamp, Uuid};
+
+use super::ids::JobId;
+use crate::datasvc::DataSvc;
+
+/// The time, as far as this server knows it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(in crate::datasvc) struct Clock(Arc<Mutex<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    database: Reckoned,
+    /// What was the earlier one of the database's clock and this machine's when they were first compared.
+    steady: Option<Reckoned>,
+    /// No id is made before it: the time of the newest job that there is.
+    newest: OffsetDateTime,
+    ids: ContextV7,
+}
+
+/// A time that was known then.
+#[derive(Clone, Copy, Debug)]
+struct Reckoned {
+    at: OffsetDateTime,
+    then: Instant,
+}
+
+impl Reckoned {
+    fn now(self) -> OffsetDateTime {
+        self.at + self.then.elapsed()
+    }
+}
+
+impl Clock {
+    /// One that goes by this machine's until the database has been asked.
+    pub(in crate::datasvc) fn new() -> Self {
+        let database = Reckoned { at: OffsetDateTime::now_utc(), then: Instant::now() };
+        let newest = OffsetDateTime::UNIX_EPOCH;
+        Self(Arc::new(Mutex::new(Known { database, steady: None, newest, ids: ContextV7::new() })))
+    }
+
+    /// The database has just said what time it is, and which job is the newest. What it says is a little old when it
+    /// arrives: so what is reckoned from it is never ahead of the database.
+    pub(in crate::datasvc) fn learn(&self, at: OffsetDateTime, newest: Option<JobId>) {
+        let mut known = self.lock();
+        let then = Instant::now();
+        known.database = Reckoned { at, then };
+        known.steady.get_or_insert(Reckoned { at: at.min(OffsetDateTime::now_utc()), then });
+        known.newest = newest.and_then(JobId::made_at).map_or(known.newest, |newest| newest.max(known.newest));
+    }
+
+    /// The database's time.
+    pub(in crate::datasvc) fn now(&self) -> OffsetDateTime {
+        self.lock().database.now()
+    }
+
+    /// The time that has come by every clock that is known here: the database's, this machine's, and the monotonic one
+    /// since the others were first looked at. What is removed for its age is old by this one, so that no step of one
+    /// of them removes what is young.
+    pub(in crate::datasvc) fn settled(&self) -> OffsetDateTime {
+        let known = self.lock();
+        let earlier = known.database.now().min(OffsetDateTime::now_utc());
+        known.steady.map_or(earlier, |steady| earlier.min(steady.now()))
+    }
+
+    /// An id after all that this server has made or seen.
+    pub(in crate::datasvc) fn job_id(&self) -> JobId {
+        let known = self.lock();
+        let time = known.database.now().max(known.newest);
+        let seconds = u64::try_from(time.unix_timestamp()).unwrap_or(0);
+        Uuid::new_v7(Timestamp::from_unix(&known.ids, seconds, time.nanosecond())).into()
+    }
+
+    /// Nothing that holds the lock can leave a half-made change behind: a panic elsewhere does not matter.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DataSvc {
+    /// An id for a new job: after those of all jobs that this server knows of.
+    pub fn new_job_id(&self) -> JobId {
+        self.clock.job_id()
+    }
+
+    /// The time by which things are old enough to be removed.
+    pub fn settled_time(&self) -> OffsetDateTime {
+        self.clock.settled()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::Clock;
+
+const DAYS: Duration = Duration::from_secs(2 * 24 * 3600);
+
+#[test]
+fn ids_follow_the_databases_clock_and_never_go_back_with_it() {
+    let (clock, now) = (Clock::new(), OffsetDateTime::now_utc());
+    let mut ids = vec![clock.job_id()];
+    for at in [now + DAYS, now, now - DAYS, now + Duration::from_secs(1)] {
+        clock.learn(at, None);
+        ids.extend([clock.job_id(), clock.job_id()]);
+    }
+    assert!(ids.is_sorted() && ids.windows(2).all(|two| two[0] != two[1]), "{ids:?}");
+    let ahead = ids[1].made_at().expect("a time") - now;
+    assert!((DAYS..DAYS + Duration::from_secs(5)).contains(&ahead.unsigned_abs()), "{ahead}");
+}
+
+#[test]
+fn ids_are_made_after_those_of_other_servers() {
+    let (one, other, now) = (Clock::new(), Clock::new(), OffsetDateTime::now_utc());
+    one.learn(now + DAYS, None);
+    let newest = one.job_id();
+    other.learn(now, Some(newest));
+    assert!(other.job_id() > newest);
+}
+
+#[test]
+fn what_is_removed_is_old_by_every_clock() {
+    let (clock, now) = (Clock::new(), OffsetDateTime::now_utc());
+    clock.learn(now, None);
+    clock.learn(now + DAYS, None);
+    assert!(clock.now() > now + DAYS - Duration::from_secs(1));
+    assert!(clock.settled() < now + Duration::from_secs(60), "the database's clock is ahead");
+    clock.learn(now - DAYS, None);
+    assert!(clock.settled() < now - DAYS + Duration::from_secs(60), "the database's clock is behind");
+}
