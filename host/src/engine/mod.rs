@@ -32,8 +32,8 @@ use self::kind::AnyKind;
 use self::slots::{Lane, SlotLimits, Slots};
 use self::wakes::Signals;
 use crate::datasvc::{
-    AppName, Caller, CancelFilter, CancelledJobs, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane,
-    JobStatus, JobType, Lease, LogLimits, NewActionJob, Permission, PluginName, Result, Taker, WorkerId,
+    Caller, CancelFilter, CancelledJobs, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane, JobStatus,
+    JobType, Lease, LogLimits, NewActionJob, Permission, Result, Taker, WorkerId,
 };
 
 pub use self::follow::{Follower, News};
