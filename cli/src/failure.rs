@@ -18,7 +18,7 @@ pub(crate) struct Failure {
     /// What to do, if that is known.
     pub(crate) hint: Option<String>,
     /// The server's document, where the server refused.
-    pub(crate) problem: Option<Value>,
+    pub(crate) problem: Option<Box<Value>>,
     /// Whether an earlier try of the same request may have been carried out.
     pub(crate) may_have_arrived: bool,
 }
@@ -61,7 +61,7 @@ impl Failure {
     /// For programs: the server's document, or one like it.
     pub(crate) fn document(&self) -> Value {
         match &self.problem {
-            Some(problem) => problem.clone(),
+            Some(problem) => Value::clone(problem),
             None => json!({ "type": "about:blank", "title": "elita", "detail": self.what, "code": self.code_name() }),
         }
     }

@@ -131,7 +131,8 @@ pub fn delete(application: &str, build: &str) -> Result<()> {
 }
 
 /// Begins a package of the build whose upload fires the hook `BUILD_UPLOAD_SUCCESS` that this runs in: an archive,
-/// `zip`, `tar.gz` or `tar.bz2`. It is written like a file, and added by [`PackageWriter::finish`].
+/// `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`. It is written like a file, and added by
+/// [`PackageWriter::finish`].
 ///
 /// ```no_run
 /// use std::io::Write as _;

@@ -47,7 +47,7 @@ pub struct Upload {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Package {
-    /// `zip`, `tar.gz` or `tar.bz2`.
+    /// `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
     pub file_type: String,
     /// The file's content.
     pub bytes: Vec<u8>,

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use self::send::{Sent, send};
-use self::source::Source;
+use self::source::{Source, TYPES};
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
 use crate::follow::{Following, Lines, Patience, outcome_line};
@@ -29,7 +29,7 @@ pub(crate) struct Upload {
     #[arg(required = true, value_name = "[APP] BUILD FILE", num_args = 1..=3, value_hint = clap::ValueHint::FilePath)]
     words: Vec<String>,
     /// What the file is, if its name does not say so
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["zip", "tar.gz", "tar.bz2"])]
+    #[arg(long = "type", value_name = "TYPE", value_parser = TYPES)]
     file_type: Option<String>,
     /// The package map that makes packages of it
     #[arg(long, value_name = "NAME")]

@@ -70,7 +70,7 @@ impl Reply {
             _ => (detail.to_owned(), None),
         };
         let errors = problem["errors"].as_array().into_iter().flatten().map(fault).collect::<Vec<_>>();
-        let failure = Failure { problem: Some(problem), ..Failure::new(Code::of_reply(status), what) };
+        let failure = Failure { problem: Some(Box::new(problem)), ..Failure::new(Code::of_reply(status), what) };
         let failure = failure.details(errors);
         match hint {
             Some(hint) => failure.hint(hint),

@@ -175,7 +175,7 @@ pub(crate) mod builds {
             if (&*host.application, &*host.build) != (application, build) {
                 return Err(Error::Conflict(format!("no hook of build `{build}` runs")));
             }
-            if name == "master" || !["zip", "tar.gz", "tar.bz2"].contains(&file_type) {
+            if name == "master" || !["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"].contains(&file_type) {
                 return Err(Error::Invalid(format!("package `{name}` cannot be added as `{file_type}`")));
             }
             if host.package(name).is_some() {

@@ -49,7 +49,7 @@ pub use documents::servers::{
     SshConnection,
 };
 pub use documents::storage::Files;
-pub use documents::uploads::{FileType, StoredBuild, UPLOAD, Upload, UploadSource};
+pub use documents::uploads::{BuildAsStored, FileType, StoredBuild, UPLOAD, Upload, UploadSource};
 pub use ground::attributes::Attributes;
 pub use ground::error::{Error, Kind, Result};
 pub use ground::ids::{

@@ -42,6 +42,11 @@ impl Run {
     pub fn lend_slot(&self) -> Lent {
         self.slots.lend(&self.claim)
     }
+
+    /// Waits until there is room for a guest of this job, which may have lent its slot meanwhile.
+    pub async fn room_for_guest(&self) {
+        self.slots.fit(&self.claim).await;
+    }
 }
 
 /// Whether someone has asked for a job to stop. Cheap to clone.

@@ -46,6 +46,8 @@ pub(super) struct Slots {
     state: Arc<Mutex<State>>,
     /// Told when a slot is free for which a job waits.
     freed: Arc<Notify>,
+    /// Told whenever a job leaves its slot, or a claim has ended.
+    changed: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -54,6 +56,8 @@ struct State {
     running: HashMap<Lane, usize>,
     /// The jobs of each application that have lent their slot, because they wait for something else.
     lent: HashMap<AppName, usize>,
+    /// How many of those wait to have it back before they go on.
+    coming_back: usize,
     /// When each application's last job was taken; grows with every job.
     served: HashMap<AppName, i64>,
     clock: i64,
@@ -70,6 +74,7 @@ struct State {
 pub struct Lent {
     slots: Slots,
     lane: Lane,
+    is_back: bool,
 }
 
 /// The place of a running job; free again when this is dropped.
@@ -80,7 +85,7 @@ pub(super) struct Slot {
 
 impl Slots {
     pub(super) fn new(limits: SlotLimits) -> Self {
-        Self { limits, state: Arc::default(), freed: Arc::new(Notify::new()) }
+        Self { limits, state: Arc::default(), freed: Arc::default(), changed: Arc::default() }
     }
 
     /// For a new job that would run at once. There is none while others wait in the queue.
@@ -96,7 +101,7 @@ impl Slots {
     /// What can be claimed now, if anything can. A claim is then under way until [`Slots::claimed`].
     pub(super) fn room(&self, ready: Vec<Digest>, kinds: Vec<String>) -> Option<Room> {
         let mut state = self.lock();
-        if state.closed || state.taken >= self.limits.all {
+        if state.closed || self.free(&state) == 0 {
             // Whoever asks has reason to: it is to be told when there is room.
             state.backlog = true;
             return None;
@@ -126,7 +131,7 @@ impl Slots {
             count: small(*count),
         });
         Some(Room {
-            jobs: self.limits.all.saturating_sub(state.taken),
+            jobs: self.free(&state),
             own: self.limits.own,
             own_per_application: self.limits.own_per_application,
             own_running: own_in.into_iter().map(|(application, count)| (application.clone(), count)).collect(),
@@ -143,6 +148,7 @@ impl Slots {
     pub(super) fn claimed(&self, claims: Vec<Claim>) -> Vec<(Claim, Slot)> {
         let mut state = self.lock();
         state.claiming = false;
+        self.changed.notify_waiters();
         let slots = claims.into_iter().map(|claim| {
             let slot = self.occupy(&mut state, Lane::of(&claim));
             (claim, slot)
@@ -160,7 +166,28 @@ impl Slots {
         *state.lent.entry(lane.application.clone()).or_default() += 1;
         state.leave(&lane);
         self.tell_freed(&state);
-        Lent { slots: self.clone(), lane }
+        Lent { slots: self.clone(), lane, is_back: false }
+    }
+
+    /// Waits until a job that lent its slot, and came back to one too many, has one of its own. It comes before those in
+    /// the queue. As many guests fit in memory as there are slots.
+    pub(super) async fn fit(&self, claim: &Claim) {
+        {
+            let state = self.lock();
+            if !state.claiming && state.taken <= self.limits.all {
+                return;
+            }
+        }
+        let mut lent = self.lend(claim);
+        let _waiting = Waiting::new(self);
+        loop {
+            // First, so that no change is missed.
+            let changed = self.changed.notified();
+            if lent.come_back() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Takes no more jobs.
@@ -178,7 +205,7 @@ impl Slots {
             state.running.iter().filter(|(other, _)| other.plugin == lane.plugin).map(|(_, count)| count).sum();
         let of_action = state.running.get(lane).copied().unwrap_or(0);
         let per_plugin = if lane.plugin.is_some() { self.limits.per_plugin } else { self.limits.own };
-        state.taken < self.limits.all && of_plugin < per_plugin && of_action < self.limits.per_action
+        self.free(state) > 0 && of_plugin < per_plugin && of_action < self.limits.per_action
     }
 
     fn occupy(&self, state: &mut State, lane: Lane) -> Slot {
@@ -193,7 +220,12 @@ impl Slots {
         Slot { slots: self.clone(), lane }
     }
 
+    fn free(&self, state: &State) -> usize {
+        self.limits.all.saturating_sub(state.taken + state.coming_back)
+    }
+
     fn tell_freed(&self, state: &State) {
+        self.changed.notify_waiters();
         if state.backlog || state.claiming {
             self.freed.notify_one();
         }
@@ -212,21 +244,58 @@ impl Drop for Slot {
     }
 }
 
+impl Lent {
+    /// Takes the slot back, if one is free. While a claim is under way, nobody knows.
+    fn come_back(&mut self) -> bool {
+        let mut state = self.slots.lock();
+        if state.claiming || state.taken >= self.slots.limits.all {
+            return false;
+        }
+        state.take_back(&self.lane);
+        self.is_back = true;
+        true
+    }
+}
+
 impl Drop for Lent {
     fn drop(&mut self) {
-        let mut state = self.slots.lock();
-        if let Some(count) = state.lent.get_mut(&self.lane.application) {
-            *count -= 1;
-            if *count == 0 {
-                state.lent.remove(&self.lane.application);
-            }
+        if !self.is_back {
+            self.slots.lock().take_back(&self.lane);
         }
-        state.taken += 1;
-        *state.running.entry(self.lane.clone()).or_default() += 1;
+    }
+}
+
+/// A job that waits to have its slot back, for as long as it does.
+struct Waiting<'s>(&'s Slots);
+
+impl<'s> Waiting<'s> {
+    fn new(slots: &'s Slots) -> Self {
+        slots.lock().coming_back += 1;
+        Self(slots)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.coming_back -= 1;
+        self.0.tell_freed(&state);
     }
 }
 
 impl State {
+    /// A job has its slot again that it has lent.
+    fn take_back(&mut self, lane: &Lane) {
+        if let Some(count) = self.lent.get_mut(&lane.application) {
+            *count -= 1;
+            if *count == 0 {
+                self.lent.remove(&lane.application);
+            }
+        }
+        self.taken += 1;
+        *self.running.entry(lane.clone()).or_default() += 1;
+    }
+
     /// A job no longer has a slot.
     fn leave(&mut self, lane: &Lane) {
         self.taken -= 1;

@@ -89,6 +89,9 @@ impl Hooks {
     ) -> Vec<Fired> {
         let hook = &planned.hook;
         let mut fired = Vec::new();
+        if !planned.plugins.is_empty() {
+            run.room_for_guest().await;
+        }
         for PlannedPlugin { plugin, digest } in &planned.plugins {
             let firing = async {
                 let cancel = run.cancel.clone();

@@ -54,7 +54,7 @@ async fn standard_input_is_uploaded_when_it_is_said_what_it_is() {
     let (_host, elita) = with_shop().await;
     archive(&elita, "shop.tar.gz", b"one");
     let unknown = elita.run(&["upload", "shop", "1", "-"]).await;
-    assert_eq!((unknown.code, unknown.stderr.contains("--type zip, tar.gz or tar.bz2")), (2, true), "{unknown}");
+    assert_eq!((unknown.code, unknown.stderr.contains("--type zip, tar or tar.gz, say")), (2, true), "{unknown}");
     let mut child = elita.start(&["--json", "upload", "shop", "1", "-", "--type", "tar.gz"]);
     let mut stdin = child.stdin.take().unwrap();
     let bytes = std::fs::read(elita.home().join("shop.tar.gz")).unwrap();

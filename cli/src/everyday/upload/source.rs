@@ -36,7 +36,7 @@ impl Source {
     pub(crate) fn open(file: &str, file_type: Option<&str>) -> Result<Self> {
         if file == "-" {
             let file_type = file_type.ok_or_else(|| {
-                Failure::usage("what comes from standard input?").hint("--type zip, tar.gz or tar.bz2")
+                Failure::usage("what comes from standard input?").hint("--type zip, tar or tar.gz, say")
             })?;
             return Ok(Self::Input { file_type: file_type.to_owned() });
         }
@@ -72,13 +72,29 @@ impl Source {
     }
 }
 
+/// What a file may be.
+pub(crate) const TYPES: [&str; 8] = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "jar", "war"];
+/// How names of files end, and what those are.
+const ENDINGS: [(&str, &str); 12] = [
+    (".zip", "zip"),
+    (".jar", "zip"),
+    (".war", "zip"),
+    (".tar", "tar"),
+    (".tar.gz", "tar.gz"),
+    (".tgz", "tar.gz"),
+    (".tar.bz2", "tar.bz2"),
+    (".tbz2", "tar.bz2"),
+    (".tar.xz", "tar.xz"),
+    (".txz", "tar.xz"),
+    (".tar.zst", "tar.zst"),
+    (".tzst", "tar.zst"),
+];
+
 /// What a name says that a file is.
 pub(crate) fn type_of(name: &str) -> Result<&'static str> {
     let name = name.to_ascii_lowercase();
-    let endings =
-        [(".zip", "zip"), (".tar.gz", "tar.gz"), (".tgz", "tar.gz"), (".tar.bz2", "tar.bz2"), (".tbz2", "tar.bz2")];
-    endings.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, file_type)| *file_type).ok_or_else(|| {
-        Failure::usage(format!("{name} does not say by its name what it is")).hint("--type zip, tar.gz or tar.bz2")
+    ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, file_type)| *file_type).ok_or_else(|| {
+        Failure::usage(format!("{name} does not say by its name what it is")).hint("--type zip, tar or tar.gz, say")
     })
 }
 

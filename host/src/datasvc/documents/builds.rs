@@ -96,6 +96,7 @@ impl KeptPackages {
 pub struct Files(pub Vec<String>);
 
 json_column!(Packages);
+json_column!(KeptPackages);
 
 /// Which builds to list, and in which order.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,8 +106,6 @@ pub struct BuildFilter {
     /// Which come first.
     pub order: Order,
 }
-
-json_column!(KeptPackages);
 
 /// What can be changed of a build.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]

@@ -131,6 +131,17 @@ pub struct StoredBuild {
     pub files: Files,
 }
 
+/// What an upload has given its build, without the paths.
+#[derive(Clone, Debug)]
+pub struct BuildAsStored {
+    /// The name of the uploaded file.
+    pub master_file: String,
+    /// Its packages; `master` is the uploaded file.
+    pub packages: KeptPackages,
+    /// How many paths are in `master`.
+    pub file_count: u32,
+}
+
 /// An upload on its way into the queue.
 struct NewUpload<'a> {
     caller: &'a Caller,
@@ -245,7 +256,7 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn stored_build(&self, claim: &Claim) -> Result<Option<(String, KeptPackages, usize)>> {
+    pub async fn stored_build(&self, claim: &Claim) -> Result<Option<BuildAsStored>> {
         let found = sqlx::query!(
             r#"select master_file as "master_file!", packages as "packages: KeptPackages", file_count
                from builds where application = $1 and name = $2 and upload = $3 and stored"#,
@@ -254,9 +265,11 @@ impl DataSvc {
             claim.job_id as _
         );
         let found = found.fetch_optional(&self.pool).await?;
-        found
-            .map(|row| Ok((row.master_file, row.packages, row.file_count.try_into().map_err(Error::internal)?)))
-            .transpose()
+        Ok(found.map(|row| BuildAsStored {
+            master_file: row.master_file,
+            packages: row.packages,
+            file_count: row.file_count.unsigned_abs(),
+        }))
     }
 
     /// Of these uploads those whose files are nobody's: no build has them, and no job works on them.

@@ -203,18 +203,8 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn claim_jobs(&self, worker: WorkerId, room: &Room) -> Result<Vec<Claim>> {
-        let Room {
-            jobs,
-            own,
-            own_per_application,
-            own_running,
-            per_plugin,
-            per_action,
-            applications,
-            running,
-            ready,
-            kinds,
-        } = room;
+        let Room { jobs, own, own_per_application, own_running, per_plugin, per_action, applications, .. } = room;
+        let Room { running, ready, kinds, .. } = room;
         let asked_at = Instant::now();
         let count = |count: &usize| i64::try_from(*count).map_err(Error::internal);
         let claimed = sqlx::query!(
@@ -238,8 +228,8 @@ impl DataSvc {
                            as of_plugin,
                        $5 - coalesce((select sum(count) from running where running.application = lanes.application
                                           and running.name = lanes.name), 0) as of_action,
-                       case when lanes.plugin = '' then $16::bigint
-                           - coalesce((select sum(count) from unnest($17::text[], $18::int[]) as own (application, count)
+                       case when lanes.plugin = '' then $17::bigint
+                           - coalesce((select sum(count) from unnest($18::text[], $19::int[]) as own (application, count)
                                        where own.application = lanes.application), 0) end as of_own
                    from lanes
                ), heads as (
@@ -252,7 +242,7 @@ impl DataSvc {
                        -- In the order of the lanes' index and of no other: it must not be looked for among all jobs.
                        -- Jobs of a kind that a newer server has made are left to it.
                        select id, fence, application, plugin, name from jobs
-                       where status = 'queued' and ($19::text[] is null or job_type = any($19))
+                       where status = 'queued' and ($16::text[] is null or job_type = any($16))
                            and (application, plugin, name) >= (rooms.application, rooms.plugin, rooms.name)
                        order by application, plugin, name, id
                        limit greatest(least(1 + 2 * $3::bigint / (select count(*) from lanes), of_action), 0)
@@ -301,10 +291,10 @@ impl DataSvc {
             &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
             SOURCE_HOST,
             count(own)?,
+            kinds.as_deref() as _,
             count(own_per_application)?,
             &own_running.iter().map(|(application, _)| application.to_string()).collect::<Vec<_>>(),
-            &own_running.iter().map(|(_, count)| *count).collect::<Vec<_>>(),
-            kinds.as_deref() as _
+            &own_running.iter().map(|(_, count)| *count).collect::<Vec<_>>()
         );
         let rows = self.engine.run(async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
         rows.into_iter()

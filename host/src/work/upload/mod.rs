@@ -21,9 +21,9 @@ use super::hooks::{Hooks, ShownFiles};
 use super::turns::{Turn, Turns};
 use super::{Inner, Work};
 use crate::datasvc::{
-    AppName, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError, JobId, Json,
-    KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName, PackageName, Permission, Result,
-    StoredBuild, UPLOAD, Upload, UploadSource, patiently,
+    AppName, BuildAsStored, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError,
+    JobId, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName, PackageName, Permission,
+    Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
 use crate::outbound::Destination;
@@ -377,7 +377,10 @@ impl Job<'_> {
     async fn stored(&self) -> StepResult<Option<Stored>> {
         let stored = patiently(|| self.work.svc.stored_build(&self.run.claim)).await;
         let stored = stored.map_err(|error| internal(&error))?;
-        Ok(stored.map(|(master_file, packages, files)| Stored { master_file, packages, files }))
+        Ok(stored.map(|BuildAsStored { master_file, packages, file_count }| {
+            let files = usize::try_from(file_count).unwrap_or(usize::MAX);
+            Stored { master_file, packages, files }
+        }))
     }
 
     /// What the build has, where an upload failed after it was stored: that undoes nothing of it. Otherwise the build waits
