@@ -33,7 +33,7 @@ impl Manual {
 
 fn page(command: &Command) -> Result<Vec<u8>> {
     let mut page = Vec::new();
-    let written = Man::new(command.clone()).render(&mut page).and_then(|()| {
+    let written = Man::new(command.clone()).render(&mut page).map(|()| {
         let mut roff = clap_mangen::roff::Roff::new();
         roff.control("SH", ["EXIT CODES"]).control("nf", []).text([clap_mangen::roff::roman(TABLE)]).control("fi", []);
         roff.control("SH", ["ENVIRONMENT"])
@@ -41,7 +41,6 @@ fn page(command: &Command) -> Result<Vec<u8>> {
             .text([clap_mangen::roff::roman(topics::ENVIRONMENT)])
             .control("fi", []);
         page.extend(roff.to_roff().into_bytes());
-        Ok(())
     });
     written.map_err(|error| Failure::usage(format!("the page cannot be made: {error}")))?;
     Ok(page)

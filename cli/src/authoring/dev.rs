@@ -197,7 +197,7 @@ async fn follow_one(session: &Session, job: Value) -> Result<()> {
     let prefix = short(&id);
     session.output.note(format!("{prefix}  {} of {}", text(&job, "name"), text(&job, "application")));
     let lines = Lines { are_answer: true, prefix: Some(prefix.clone()), ..Lines::default() };
-    let (job, _) = Following { session, id, after: 0, lines }.to_the_end(&Patience::default()).await?;
+    let (job, _) = Following { session, id, after: 0, lines }.until_the_end(&Patience::default()).await?;
     describe(&session.output, &job, Some(&prefix));
     Ok(())
 }

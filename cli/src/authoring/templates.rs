@@ -43,6 +43,7 @@ const SDK: &[File] = files![
     "guest-sdk/src/gitdeploys.rs",
     "guest-sdk/src/groups.rs",
     "guest-sdk/src/hooks.rs",
+    "guest-sdk/src/host.rs",
     "guest-sdk/src/http.rs",
     "guest-sdk/src/jobs.rs",
     "guest-sdk/src/lib.rs",
@@ -52,6 +53,8 @@ const SDK: &[File] = files![
     "guest-sdk/src/parameters.rs",
     "guest-sdk/src/plugin.rs",
     "guest-sdk/src/servers.rs",
+    "guest-sdk/src/testing.rs",
+    "guest-sdk/src/testing/host.rs",
 ];
 
 const RUST: &[File] = files![

@@ -56,7 +56,7 @@ impl Follow {
         };
         let output = &session.output;
         let lines = Lines { are_answer: true, are_silent: output.quiet, prefix: prefix.clone(), ..Lines::default() };
-        let (job, code) = Following { session, id, after, lines }.to_the_end(&self.patience).await?;
+        let (job, code) = Following { session, id, after, lines }.until_the_end(&self.patience).await?;
         describe(output, &job, prefix.as_deref());
         Ok(code)
     }

@@ -71,7 +71,7 @@ impl Log {
             ..Lines::default()
         };
         match self.follow {
-            true => Following { session, id, after, lines }.to_the_end(&Patience::default()).await.map(drop)?,
+            true => Following { session, id, after, lines }.until_the_end(&Patience::default()).await.map(drop)?,
             false => print(session, &id, after, self.to, &lines).await?,
         }
         Ok(Code::Done)

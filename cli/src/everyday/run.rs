@@ -112,7 +112,7 @@ pub(crate) async fn follow_started(
     }
     let lines = Lines { are_silent: output.quiet && !output.json, ..Lines::default() };
     let following = Following { session, id: id.to_owned(), after: 0, lines };
-    let (job, code) = following.to_the_end(patience).await?;
+    let (job, code) = following.until_the_end(patience).await?;
     describe(output, &job, None);
     Ok(code)
 }

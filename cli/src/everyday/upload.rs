@@ -130,7 +130,7 @@ impl Upload {
         // The answer is the build: the log says how it comes about.
         let lines = Lines { are_silent: output.json || output.quiet, ..Lines::default() };
         let following = Following { session, id: id.to_owned(), after: 0, lines };
-        let (job, code) = following.to_the_end(&self.patience).await?;
+        let (job, code) = following.until_the_end(&self.patience).await?;
         if code != Code::Done {
             crate::follow::describe(output, &job, None);
             return Ok(code);

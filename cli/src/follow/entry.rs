@@ -29,7 +29,10 @@ impl Lines {
             return;
         }
         if output.json {
-            return if self.is_wanted(entry, "") { output.line(entry.to_string()) } else { () };
+            if self.is_wanted(entry, "") {
+                output.line(entry.to_string());
+            }
+            return;
         }
         let text = if self.raw { entry.to_string() } else { self.text(output, entry) };
         if !self.is_wanted(entry, &text) {

@@ -61,7 +61,7 @@ impl Following<'_> {
     ///
     /// # Errors
     /// If it cannot be followed, not if the job ends badly.
-    pub(crate) async fn to_the_end(self, patience: &Patience) -> Result<(Value, Code)> {
+    pub(crate) async fn until_the_end(self, patience: &Patience) -> Result<(Value, Code)> {
         let (session, id) = (self.session, self.id.clone());
         let mut interrupts = signal(SignalKind::interrupt())
             .map_err(|error| Failure::usage(format!("Ctrl-C cannot be listened for: {error}")))?;

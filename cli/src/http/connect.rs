@@ -25,8 +25,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Connections to one server, kept while they are in use.
 pub(super) enum Http {
-    Direct(Client<HttpsConnector<HttpConnector>, Body>),
-    Proxied { proxy: String, client: Client<HttpsConnector<Tunnel<HttpConnector>>, Body> },
+    Direct(Box<Client<HttpsConnector<HttpConnector>, Body>>),
+    Proxied { proxy: String, client: Box<Client<HttpsConnector<Tunnel<HttpConnector>>, Body>> },
 }
 
 impl Http {
@@ -40,14 +40,16 @@ impl Http {
         let clients = Client::builder(TokioExecutor::new());
         let uri: Option<Uri> = base.as_str().parse().ok();
         let proxy = uri.filter(|_| !is_loopback(base)).and_then(|uri| Matcher::from_env().intercept(&uri));
-        let Some(proxy) = proxy else { return Ok(Self::Direct(clients.build(tls.wrap_connector(connector)))) };
+        let Some(proxy) = proxy else {
+            return Ok(Self::Direct(Box::new(clients.build(tls.wrap_connector(connector)))));
+        };
         let mut tunnel = Tunnel::new(proxy.uri().clone(), connector);
         if let Some(auth) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(auth.clone());
         }
         let name = proxy.uri().authority().map_or_else(String::new, ToString::to_string);
         let name = name.rsplit('@').next().unwrap_or_default().to_owned();
-        Ok(Self::Proxied { proxy: name, client: clients.build(tls.wrap_connector(tunnel)) })
+        Ok(Self::Proxied { proxy: name, client: Box::new(clients.build(tls.wrap_connector(tunnel))) })
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> std::result::Result<Response<Incoming>, Error> {

@@ -93,7 +93,7 @@ async fn wait(session: &Session, ids: &[String], patience: &Patience) -> Result<
     let waited = ids.iter().map(|id| async move {
         let lines = Lines { are_silent: true, ..Lines::default() };
         let after = session.client.get(format!("/job/{id}")).await?["last_seq"].as_i64().unwrap_or_default();
-        let (job, code) = Following { session, id: id.clone(), after, lines }.to_the_end(patience).await?;
+        let (job, code) = Following { session, id: id.clone(), after, lines }.until_the_end(patience).await?;
         match session.output.json {
             true => session.output.line(job.to_string()),
             false => session.output.line(format!("{}  {}  {}", short(id), text(&job, "name"), outcome_line(&job))),

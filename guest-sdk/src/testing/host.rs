@@ -65,7 +65,7 @@ pub(crate) mod jobs {
     use crate::bindings::elita::plugin::jobs as wit;
     use crate::bindings::elita::plugin::types::Error;
 
-    pub(crate) use wit::{Entry, Job, Status, entries, get};
+    pub(crate) use wit::{Entry, Job, JobStanding, ProgressMark, Status, before, entries, get, standing, tail};
 
     /// The longest entry, as on a server.
     const MAX_ENTRY_BYTES: usize = 64 * 1024;
@@ -120,7 +120,7 @@ pub(crate) mod builds {
     use crate::bindings::elita::plugin::builds as wit;
     use crate::bindings::elita::plugin::types::Error;
 
-    pub(crate) use wit::{Build, PackageFile, create, delete, get, list, update};
+    pub(crate) use wit::{Build, PackageFile, create, delete, files, get, list, update};
 
     /// A package that a hook writes.
     #[derive(Debug)]

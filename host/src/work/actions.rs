@@ -175,5 +175,5 @@ fn without_plugin() -> JobError {
 
 pub(super) fn failed(error: RunError) -> JobError {
     let RunError { code, message, details, trace } = error;
-    JobError { code: code.into(), message, details: details.map(|details| *details), trace }
+    JobError { code: code.into(), message, details, trace }
 }

@@ -82,9 +82,10 @@ const COMMANDS: [(&str, &str); 73] = [
 ];
 
 /// What has none, with the reason.
-const WITHOUT: [(&str, &str); 4] = [
+const WITHOUT: [(&str, &str); 5] = [
     ("about.root", "the same as about.get"),
     ("health.live", "for what watches processes"),
+    ("jobs.cancel-matching", "`elita job list … -q | xargs elita job cancel`, which shows what it stops"),
     ("metrics.get", "for Prometheus"),
     ("openapi.get", "`elita api GET /openapi.json`"),
 ];

@@ -100,8 +100,8 @@ async fn what_is_no_archive_fails_with_the_reason() {
     let (_host, elita) = with_shop().await;
     std::fs::write(elita.home().join("shop.zip"), b"this is no zip").unwrap();
     let said = elita.run(&["upload", "shop", "1", "shop.zip"]).await;
-    assert_eq!(said.code, 1, "{said}");
-    assert!(said.stderr.contains("✗ failed"), "{said}");
+    assert_eq!(said.code, 5, "{said}");
+    assert!(said.stderr.contains("it was sent as `zip`, and does not begin like one"), "{said}");
     let said = elita.run(&["upload", "shop", "1", "missing.zip"]).await;
     assert_eq!((said.code, said.stderr.starts_with("elita: cannot read missing.zip: ")), (2, true), "{said}");
 }

@@ -237,7 +237,7 @@ impl Wanted {
         let applications = || self.applications.iter().flatten();
         let without = |others: &[JobStatus]| {
             let other = |status: &&str| others.iter().any(|other| other.as_str() == *status);
-            self.statuses.as_ref().filter(|all| !all.iter().any(|status| other(&status)))
+            self.statuses.as_ref().filter(|all| !all.iter().any(other))
         };
         let rare = without(&[JobStatus::Succeeded]);
         let troubled = without(&[JobStatus::Succeeded, JobStatus::Queued, JobStatus::Running]);

@@ -114,7 +114,7 @@ pub struct JobError {
     /// What the plugin gave with its failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub details: Option<serde_json::Value>,
+    pub details: Option<Box<serde_json::Value>>,
     /// Where in the plugin it happened, line by line: the traceback of its language, or wasm's, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<Vec<String>>,

@@ -56,7 +56,7 @@ impl builds::Host for GuestState {
     async fn delete(&mut self, application: String, build: String) -> Result<(), HostError> {
         let call = self.call("builds.delete", &[&application, &build])?;
         let (application, build) = (AppName::parse(application)?, BuildName::parse(build)?);
-        Ok(call.timed(call.effects.delete_build(&call.caller, application, build)).await?)
+        call.timed(call.effects.delete_build(&call.caller, application, build)).await
     }
 
     async fn add_package(

@@ -23,7 +23,7 @@ pub struct Package {
     /// Its application, its build and its name.
     target: [String; 3],
     /// None: it is finished, or has failed.
-    open: Arc<Mutex<Option<OpenPackage>>>,
+    open: Shared,
 }
 
 impl Package {
@@ -66,13 +66,12 @@ impl builds::HostPackageWriter for GuestState {
     }
 }
 
+/// A package that several calls may be about; null once it is finished.
+type Shared = Arc<Mutex<Option<OpenPackage>>>;
+
 impl GuestState {
     /// A call about an open package.
-    fn call_package(
-        &self,
-        op: &'static str,
-        package: &Resource<Package>,
-    ) -> Result<(Call<'_>, Arc<Mutex<Option<OpenPackage>>>), HostError> {
+    fn call_package(&self, op: &'static str, package: &Resource<Package>) -> Result<(Call<'_>, Shared), HostError> {
         let Package { target, open } = self.table.get(package)?;
         let [application, build, name] = target;
         Ok((self.call(op, &[application, build, name])?, open.clone()))

@@ -130,7 +130,7 @@ impl Connections {
         let client = self.proxies.client(peer, request.headers());
         let closes = request.version() < Version::HTTP_2;
         let (body, read) = Read::of(request.body());
-        let mut reply = self.replied(request.map(|incoming| body.new(incoming)), client, &mut in_flight).await;
+        let mut reply = self.replied(request.map(|incoming| body.watch(incoming)), client, &mut in_flight).await;
         // The rest of a body stands where the next request would, so that there is none.
         if closes && !read.to_its_end() {
             reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -32,7 +32,7 @@ impl Read {
     }
 
     /// The body as handlers get it.
-    pub(in crate::rest) fn new(self, incoming: Incoming) -> Body {
+    pub(in crate::rest) fn watch(self, incoming: Incoming) -> Body {
         if self.to_its_end() { Body::new(incoming) } else { Body::new(Watched { incoming, read: self }) }
     }
 
