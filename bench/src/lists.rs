@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use elita::datasvc::{
-    AppName, Caller, DataSvc, HostId, JobFilter, JobId, JobStatus, JobType, LogPart, Page, Room, WorkerId,
+    AppName, Caller, DataSvc, HostId, JobFilter, JobId, JobStatus, JobType, LogPart, Page, Room, UPLOAD, WorkerId,
 };
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use time::OffsetDateTime;
@@ -165,7 +165,7 @@ fn filters(user: &str) -> anyhow::Result<Vec<(String, JobFilter)>> {
         ("username=nobody".into(), JobFilter { username: Some("nobody".into()), ..none() }),
         ("plugin=widgets".into(), JobFilter { plugin: Some("widgets".into()), ..none() }),
         ("plugin=rare".into(), JobFilter { plugin: Some("rare".into()), ..none() }),
-        ("type=upload".into(), JobFilter { types: vec![JobType::Upload], ..none() }),
+        ("type=upload".into(), JobFilter { types: vec![JobType::new(UPLOAD)], ..none() }),
         ("id_suffix".into(), JobFilter { id_suffix: Some("e668b057".into()), ..none() }),
         ("parent=some".into(), JobFilter { parent: Some(JobId::new()), ..none() }),
         ("active=false&status=failed".into(), JobFilter { active: Some(false), ..status(Failed) }),

@@ -135,7 +135,10 @@ pub(crate) mod builds {
     impl PackageWriter {
         pub(crate) fn write(&self, more: &[u8]) -> Result<(), Error> {
             match &mut *self.bytes.borrow_mut() {
-                Some(bytes) => Ok(bytes.extend_from_slice(more)),
+                Some(bytes) => {
+                    bytes.extend_from_slice(more);
+                    Ok(())
+                }
                 None => Err(finished()),
             }
         }

@@ -13,7 +13,7 @@ use super::postgres::Database;
 /// Where it leads.
 #[derive(Clone)]
 enum End {
-    Postgres(PgConnectOptions),
+    Postgres(Box<PgConnectOptions>),
     Server(SocketAddr),
 }
 
@@ -32,7 +32,7 @@ impl Cable {
         let options = PgConnectOptions::from_str(&database.url).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap();
-        let end = End::Postgres(options);
+        let end = End::Postgres(Box::new(options));
         let forwarding = tokio::spawn(forward(listener, end.clone()));
         Self { url: through(&database.url, port), end, port, forwarding }
     }

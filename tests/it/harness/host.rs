@@ -110,7 +110,8 @@ async fn turns_to_compile(plugins: &[(String, PathBuf)]) -> Vec<OwnedMutexGuard<
     let files: BTreeSet<_> = plugins.iter().map(|(_, file)| file).collect();
     let mut turns = Vec::new();
     for file in files {
-        let turn = FILES.lock().unwrap().entry(file.clone()).or_default().clone().lock_owned().await;
+        let turn = FILES.lock().unwrap().entry(file.clone()).or_default().clone();
+        let turn = turn.lock_owned().await;
         if !*turn {
             turns.push(turn);
         }
