@@ -5,7 +5,8 @@ use serde_json::json;
 use crate::harness::{Api, TestHost, filled_in};
 
 /// What needs no token.
-const OPEN: [&str; 5] = ["GET /", "GET /about", "POST /global/tokens", "GET /health/live", "GET /health/ready"];
+const OPEN: [&str; 6] =
+    ["GET /", "GET /about", "POST /global/tokens", "GET /health/live", "GET /health/ready", "GET /openapi.json"];
 
 #[tokio::test]
 async fn anyone_may_ask_what_the_server_is() {

@@ -20,7 +20,6 @@ elita_plugin::plugin! {
             action("StdoutFlood", flood::stdout),
             action("StderrFlood", flood::stderr),
             action("EntryFlood", flood::entries),
-            action("Entries", flood::so_many_entries).parameter("count", "integer", "how many"),
             action("LargeEntries", flood::so_many_large_entries).parameter("count", "integer", "how many"),
             action("CallFlood", flood::calls),
             action("Entries", flood::so_many_entries).parameter("count", "integer", "how many"),
