@@ -83,14 +83,14 @@ impl DataSvc {
     /// [`SchemaError`]: nothing was changed, or the database has seen some of the missing migrations.
     pub async fn connect(url: &str, max_connections: u32) -> std::result::Result<Self, SchemaError> {
         let options = PgConnectOptions::from_str(url).map_err(SchemaError::Url)?.application_name("elita");
-        // Lists have a share of the connections, and can take no others.
-        let share = (max_connections / LISTS_SHARE).max(1);
-        let max_connections = max_connections.saturating_sub(share).max(1);
         // Poolers refuse the setting, which changes nothing for us.
         let options = options.extra_float_digits(None);
         if pooler::mixes_sessions(&options).await.map_err(SchemaError::Connect)? {
             return Err(SchemaError::Pooler { connections: max_connections + ENGINE_CONNECTIONS });
         }
+        // Lists have a share of the connections, and can take no others.
+        let share = (max_connections / LISTS_SHARE).max(1);
+        let max_connections = max_connections.saturating_sub(share).max(1);
         let pool = Self::pool(max_connections).connect_with(options.clone()).await.map_err(SchemaError::Connect)?;
         let lists = Self::pool(share)
             .after_connect(|connection, _| Box::pin(async move { connection.execute(LIST_PLANS).await.map(drop) }))

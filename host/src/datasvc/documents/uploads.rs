@@ -326,8 +326,8 @@ impl NewUpload<'_> {
         // The row lock on the application keeps it from being deleted under the new job.
         let inserted = sqlx::query!(
             r#"insert into jobs (id, job_type, name, application, username, data, idempotent, timeout_ms,
-                                 idempotency_key, idempotency_fingerprint)
-               select $1, $2, $3, applications.name, $5, $6::text::json, true, $7, $8, $9
+                                 idempotency_key, idempotency_fingerprint, created_at)
+               select $1, $2, $3, applications.name, $5, $6::text::json, true, $7, $8, $9, coalesce($10, now())
                from applications where applications.name = $4 for key share of applications
                on conflict (username, idempotency_key) where idempotency_key is not null do nothing"#,
             job_id as _,
@@ -338,7 +338,9 @@ impl NewUpload<'_> {
             data.get(),
             i64::try_from(timeout.as_millis()).map_err(Error::internal)?,
             key,
-            fingerprint
+            fingerprint,
+            // As in the id, so that what is listed by one is in the order of the other.
+            job_id.made_at()
         )
         .execute(&mut *transaction)
         .await?;

@@ -38,7 +38,7 @@ impl DataSvc {
     pub(in crate::datasvc) async fn learn_time(&self) -> Result<()> {
         let known = sqlx::query!(
             r#"select clock_timestamp() as "now!",
-                   (select id from jobs where id < job_id_at(now() + interval '3 days') order by id desc limit 1)
+                   (select id from jobs where id < job_id_at(now() + interval '7 days') order by id desc limit 1)
                        as "newest: JobId""#
         )
         .fetch_one(&self.pool)
@@ -74,7 +74,7 @@ impl DataSvc {
                    on conflict (id) do update set seen_at = now()
                )
                select clock_timestamp() as "now!", storage.id as "storage?", storage.host_id as "owner?: HostId",
-                   (select id from jobs where id < job_id_at(now() + interval '3 days') order by id desc limit 1)
+                   (select id from jobs where id < job_id_at(now() + interval '7 days') order by id desc limit 1)
                        as "newest: JobId"
                from (select) as always left join storage on true"#,
             worker as _,

@@ -71,28 +71,22 @@ impl jobs::Host for GuestState {
     async fn standing(&mut self, id: String) -> Result<jobs::JobStanding, HostError> {
         let call = self.call("jobs.standing", &[&id])?;
         let id = JobId::parse(&id)?;
-        let job = async {
-            written(&call, id).await?;
-            call.svc.job(&call.caller, id).await
-        };
-        Ok(call.timed(job).await?.try_into()?)
+        written(&call, id).await?;
+        Ok(call.timed(call.svc.job(&call.caller, id)).await?.try_into()?)
     }
 }
 
 /// A part of a job's log.
 async fn entries(call: &Call<'_>, id: &str, part: LogPart, limit: u32) -> Result<Vec<jobs::Entry>, HostError> {
     let id = JobId::parse(id)?;
-    let entries = async {
-        written(call, id).await?;
-        call.svc.job_entries(&call.caller, id, part, limit, MAX_ENTRIES_PAGE_BYTES).await
-    };
-    let entries = call.timed(entries).await?;
+    written(call, id).await?;
+    let entries = call.timed(call.svc.job_entries(&call.caller, id, part, limit, MAX_ENTRIES_PAGE_BYTES)).await?;
     Ok(entries.items.into_iter().map(jobs::Entry::try_from).collect::<Result<_, _>>()?)
 }
 
 /// A plugin finds what it has just recorded.
-async fn written(call: &Call<'_>, id: JobId) -> Result<(), Error> {
-    if id == call.log.job_id() { call.log.written().await } else { Ok(()) }
+async fn written(call: &Call<'_>, id: JobId) -> Result<(), HostError> {
+    if id == call.log.job_id() { call.lasting(call.log.written()).await } else { Ok(()) }
 }
 
 async fn append(call: &Call<'_>, data: Json) -> Result<u64, HostError> {
