@@ -2,11 +2,13 @@
 
 use serde_json::json;
 
-use crate::harness::{Database, PgBouncer, Program, Setup};
+use crate::harness::{Database, OwnPostgres, PgBouncer, Program, Setup};
 
 #[tokio::test]
 async fn behind_a_pgbouncer_in_session_mode_everything_works() {
-    let database = Database::new().await;
+    // The tests' own lets in nobody but the user who runs it, and pgbouncer is another one.
+    let postgres = OwnPostgres::start();
+    let database = postgres.database().await;
     let pooler = PgBouncer::to(&database, "session").await;
     let through = Database { url: pooler.url(), ..database };
     let host = Setup::default().plugins(&["widgets"]).start_on(through).await;
@@ -20,9 +22,10 @@ async fn behind_a_pgbouncer_in_session_mode_everything_works() {
 
 #[tokio::test]
 async fn a_pgbouncer_in_transaction_or_statement_mode_is_refused_in_words() {
+    let postgres = OwnPostgres::start();
     for mode in ["transaction", "statement"] {
         // A new one, so that not even a table is made.
-        let database = Database::empty().await;
+        let database = postgres.empty_database().await;
         let pooler = PgBouncer::to(&database, mode).await;
         let data_dir = tempfile::tempdir().unwrap();
         let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &pooler.url()];

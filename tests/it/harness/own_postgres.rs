@@ -47,6 +47,11 @@ impl OwnPostgres {
         Database::on(&self.url).await
     }
 
+    /// One in which nothing has been yet.
+    pub(crate) async fn empty_database(&self) -> Database {
+        Database::empty_on(&self.url).await
+    }
+
     /// Puts its clock ahead of the real one, or back: `+2d`, `-10s`.
     pub(crate) fn set_clock(&self, offset: &str) {
         // In one step, because it is read all the time.

@@ -54,6 +54,12 @@ impl Database {
         Self { url: shared.create(&format!("template {}", shared.template)).await, token: shared.token }
     }
 
+    /// One on another server in which nothing has been yet.
+    pub(crate) async fn empty_on(url: &str) -> Self {
+        let server = Shared { url: url.to_owned(), template: String::new(), token: String::new() };
+        Self { url: server.create("").await, token: String::new() }
+    }
+
     /// A connection of the test's own, to look at what no door shows.
     pub(crate) async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.unwrap()
