@@ -5,13 +5,16 @@
 //! the database's clock, nor from one server to the next.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::ids::JobId;
 use crate::datasvc::DataSvc;
+
+/// By how much a clock has to be put back for that to be noticed. Less is what two clocks differ by anyway.
+const PUT_BACK: Duration = Duration::from_secs(1);
 
 /// The time, as far as this server knows it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,8 +25,9 @@ struct Known {
     database: Reckoned,
     /// What was the earlier one of the database's clock and this machine's when they were first compared.
     steady: Option<Reckoned>,
-    /// No id is made before it: the time of the newest job that there is.
-    newest: OffsetDateTime,
+    /// The time that ids are made of. The database's; but where that was put back, it goes on as if nothing had happened,
+    /// on every server alike.
+    ids_time: Option<Reckoned>,
     ids: ContextV7,
 }
 
@@ -44,8 +48,7 @@ impl Clock {
     /// One that goes by this machine's until the database has been asked.
     pub(in crate::datasvc) fn new() -> Self {
         let database = Reckoned { at: OffsetDateTime::now_utc(), then: Instant::now() };
-        let newest = OffsetDateTime::UNIX_EPOCH;
-        Self(Arc::new(Mutex::new(Known { database, steady: None, newest, ids: ContextV7::new() })))
+        Self(Arc::new(Mutex::new(Known { database, steady: None, ids_time: None, ids: ContextV7::new() })))
     }
 
     /// The database has just said what time it is, and which job is the newest. What it says is a little old when it
@@ -55,7 +58,9 @@ impl Clock {
         let then = Instant::now();
         known.database = Reckoned { at, then };
         known.steady.get_or_insert(Reckoned { at: at.min(OffsetDateTime::now_utc()), then });
-        known.newest = newest.and_then(JobId::made_at).map_or(known.newest, |newest| newest.max(known.newest));
+        let kept = known.ids_time.map(Reckoned::now).filter(|time| *time - at > PUT_BACK);
+        let newest = newest.and_then(JobId::made_at);
+        known.ids_time = Some(Reckoned { at: at.max(kept.unwrap_or(at)).max(newest.unwrap_or(at)), then });
     }
 
     /// The database's time.
@@ -75,7 +80,7 @@ impl Clock {
     /// An id after all that this server has made or seen.
     pub(in crate::datasvc) fn job_id(&self) -> JobId {
         let known = self.lock();
-        let time = known.database.now().max(known.newest);
+        let time = known.ids_time.unwrap_or(known.database).now();
         let seconds = u64::try_from(time.unix_timestamp()).unwrap_or(0);
         Uuid::new_v7(Timestamp::from_unix(&known.ids, seconds, time.nanosecond())).into()
     }
