@@ -137,7 +137,7 @@ impl Server {
     }
 }
 
-/// A server, but for what was there before it.
+/// A running server, without the parts that were there before it.
 struct Started {
     address: SocketAddr,
     scheme: &'static str,
@@ -305,7 +305,7 @@ fn upload_limits(settings: &UploadSettings, patience: Duration) -> UploadLimits 
     }
 }
 
-/// Makes the first user, if there is none: with the given password, or with a random one that is returned.
+/// Makes the first user, if there are no users: with the given password, or with a random one that is returned.
 async fn first_password(svc: &DataSvc, given: Option<&str>) -> anyhow::Result<Option<String>> {
     if svc.has_users().await? {
         return Ok(None);

@@ -249,7 +249,7 @@ fn holder(lock_file: &mut File) -> String {
     }
 }
 
-/// The host's id, which is made if there is none. Under the lock, so that nobody makes another at the same time.
+/// The host's id, which is made if it does not exist. Under the lock, so that nobody makes another at the same time.
 fn settle(data_dir: &Path, here: &Place, adopt: bool) -> Result<Uuid, Error> {
     let host = match read_uuid(&data_dir.join(HOST_ID_FILE))? {
         Some(host) => host,

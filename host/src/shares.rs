@@ -60,7 +60,7 @@ impl<K: Clone + Eq + Hash> Shares<K> {
     }
 
     /// Takes a place of so many units. Where there is no room it is taken from whoever holds the most, of several places
-    /// the largest, or the newest; its `ousted` is called. None: nobody holds more than this one would.
+    /// the largest, or the newest; its `ousted` is called. `None`: nobody holds more than this one would.
     pub fn take(self: &Arc<Self>, key: K, units: usize, ousted: impl FnOnce() + Send + 'static) -> Option<Place<K>> {
         let (id, out) = {
             let mut held = self.lock();
@@ -77,7 +77,7 @@ impl<K: Clone + Eq + Hash> Shares<K> {
         Some(Place { shares: Arc::clone(self), key, id })
     }
 
-    /// The same, and waits for room if there is none.
+    /// The same, and waits for capacity if all of it is in use.
     pub async fn wait(self: &Arc<Self>, key: K, units: usize, ousted: impl Fn() + Clone + Send + 'static) -> Place<K> {
         loop {
             let freed = self.freed.notified();

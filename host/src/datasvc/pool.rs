@@ -39,7 +39,7 @@ const LIST_PLANS: &str = "
 /// Why the server cannot use this database.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// The URL is none that Postgres understands.
+    /// The URL is not a valid Postgres URL.
     #[error("the database URL is not valid; it looks like postgres://user:password@host:5432/name")]
     Url(#[source] sqlx::Error),
     /// The database cannot be reached.

@@ -14,7 +14,7 @@ const MAX_SERVED: usize = 1000;
 /// Which action, or which of the host's own jobs, runs in a slot.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Lane {
-    /// None: the host does the work itself.
+    /// `None`: the host does the work itself.
     pub(super) plugin: Option<PluginName>,
     pub(super) application: AppName,
     pub(super) name: String,
@@ -61,7 +61,7 @@ struct State {
     /// When each application's last job was taken; grows with every job.
     served: HashMap<AppName, i64>,
     clock: i64,
-    /// While a claim is under way, nobody else takes a slot.
+    /// While a claim is in progress, no other task takes a slot.
     claiming: bool,
     /// Whether jobs may be waiting in the queue, which come before new ones.
     backlog: bool,
@@ -88,7 +88,7 @@ impl Slots {
         Self { limits, state: Arc::default(), freed: Arc::default(), changed: Arc::default() }
     }
 
-    /// For a new job that would run at once. There is none while others wait in the queue.
+    /// A slot for a new job that would run at once. `None` while others wait in the queue.
     pub(super) fn take(&self, lane: Lane) -> Option<Slot> {
         let mut state = self.lock();
         if state.closed || state.claiming || state.backlog || !self.has_room(&state, &lane) {

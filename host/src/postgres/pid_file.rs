@@ -16,7 +16,7 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
-    /// Reads a cluster's file. There is none while no server runs, and one that is being written counts as none.
+    /// Reads a cluster's file. `None` while no server runs, or while the file is being written.
     pub(super) fn read(cluster: &Path) -> io::Result<Option<Self>> {
         match fs::read(cluster.join("postmaster.pid")) {
             Ok(text) => Ok(Self::parse(&String::from_utf8_lossy(&text))),

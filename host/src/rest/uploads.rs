@@ -78,7 +78,7 @@ enum Source {
 }
 
 impl Source {
-    /// What comes next; none: it was the whole.
+    /// The next piece. `None`: the file is complete.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         match self {
             Self::Body(body) => body.next().await,

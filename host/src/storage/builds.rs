@@ -127,7 +127,7 @@ impl Storage {
         removed.await?.map_err(StorageError::Remove)
     }
 
-    /// Removes what runs of an upload have stored, but for the files of these runs.
+    /// Removes what runs of an upload have stored, except the files of these runs.
     ///
     /// # Errors
     /// [`StorageError::Remove`].
@@ -160,7 +160,7 @@ impl Storage {
     }
 }
 
-/// Folders that go meanwhile are none.
+/// Folders that are removed meanwhile are left out.
 fn old_folders(builds: &Path, before: SystemTime) -> io::Result<Vec<Uuid>> {
     let mut old = Vec::new();
     for entry in entries(builds)? {
@@ -203,7 +203,7 @@ fn remove_others(folder: &Path, run: Option<i64>, kept: &[(Option<i64>, String)]
     Ok(count)
 }
 
-/// The run that a folder is of; null: it is none of a run.
+/// The run that a folder belongs to. `None`: it is not the folder of a run.
 fn run_of(folder: &DirEntry) -> Option<i64> {
     folder.file_name().to_str()?.parse().ok()
 }

@@ -98,7 +98,7 @@ pub(in crate::datasvc) enum Author<'c> {
         name: &'c UserName,
         token: TokenId,
         address: Option<IpAddr>,
-        /// What the user was found to be allowed to do; none: that does not matter.
+        /// What the user was found to be allowed to do. `None`: that does not matter.
         permissions: Option<&'c Permissions>,
     },
     Plugin {
@@ -350,7 +350,7 @@ impl DataSvc {
     }
 
     /// Removes changes that were made longer than `age` ago from the record, at most some hundred. Returns how many:
-    /// with 0 there are none left for now.
+    /// with 0 no more are left for now.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

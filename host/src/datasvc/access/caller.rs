@@ -211,7 +211,7 @@ impl Caller {
         Err(denied(format!("this needs the permission `execute` on action `{action}` of application `{application}`")))
     }
 
-    /// Where the caller's own code may send HTTP requests; a user has none here.
+    /// Where the caller's own code may send HTTP requests; for a user the list is empty.
     pub fn http_destinations(&self) -> &[Destination] {
         match self {
             Self::User { .. } => &[],

@@ -45,7 +45,7 @@ impl Patience {
     }
 }
 
-/// Somebody who wants to log in. The name may be nobody's.
+/// Somebody who wants to log in. There may be no user of this name.
 pub(in crate::datasvc) struct Attempt {
     /// Empty if it cannot be a name at all.
     username: String,

@@ -189,7 +189,7 @@ impl DataSvc {
     /// The keys in use.
     ///
     /// # Errors
-    /// [`Error::Internal`] if there are none.
+    /// [`Error::Internal`] if there are no keys.
     pub(in crate::datasvc) fn secrets(&self) -> Result<&SecretKeys> {
         self.secrets.as_deref().ok_or_else(|| Error::internal("no secret keys were taken into use"))
     }

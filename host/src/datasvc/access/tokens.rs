@@ -344,7 +344,7 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::Token, id))
     }
 
-    /// Removes tokens that expired longer than `age` ago, at most some hundred. Returns how many: with 0 there are none
+    /// Removes tokens that expired longer than `age` ago, at most some hundred. Returns how many: with 0 no more are left
     /// left for now.
     ///
     /// # Errors

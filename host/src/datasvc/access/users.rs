@@ -420,7 +420,7 @@ async fn found(executor: impl PgExecutor<'_>, name: &UserName) -> Result<User> {
 }
 
 /// # Errors
-/// [`Error::Conflict`] if nobody else may manage users.
+/// [`Error::Conflict`] if no other user may manage users.
 async fn another_administrator(connection: &mut PgConnection, name: &UserName) -> Result<()> {
     let others = sqlx::query_scalar!(
         r#"select exists (

@@ -20,7 +20,7 @@ use crate::datasvc::ground::ids::{AppName, BuildName, Digest, JobId, PackageMapN
 use crate::datasvc::jobs::lookup::{Enqueued, JobStatus};
 use crate::datasvc::jobs::queue::{Claim, no_longer_held};
 
-/// The kind of work of jobs that take in the file that was uploaded for a build.
+/// The kind of work of jobs that process the file that was uploaded for a build.
 pub const UPLOAD: &str = "upload";
 
 /// What kind of archive a file is.
@@ -50,7 +50,7 @@ impl FileType {
     /// As it is called in the documents.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is none of them.
+    /// [`Error::Invalid`] if it is not one of them.
     pub fn parse(name: &str) -> Result<Self> {
         let known = [Self::Zip, Self::TarGz, Self::TarBz2].into_iter().find(|known| known.as_str() == name);
         known.ok_or_else(|| {
@@ -272,7 +272,7 @@ impl DataSvc {
         }))
     }
 
-    /// Of these uploads those whose files are nobody's: no build has them, and no job works on them.
+    /// Those of these uploads whose files are orphaned: no build has them, and no job works on them.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -286,8 +286,8 @@ impl DataSvc {
         Ok(orphaned.fetch_all(&self.pool).await?)
     }
 
-    /// Has a build wait no longer for an upload that comes to nothing. Says whether its files are nobody's then: a
-    /// build that has them keeps them.
+    /// Makes a build stop waiting for an upload that has failed. Returns whether the upload's files are orphaned then:
+    /// a build that has them keeps them.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the claim is no longer held: then they are for another run of the job.

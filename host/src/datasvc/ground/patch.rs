@@ -188,7 +188,7 @@ impl Room {
     }
 }
 
-/// How long a value is as JSON, but for characters that are escaped.
+/// How long a value is as JSON, not counting the escaping of characters.
 fn length(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 8,

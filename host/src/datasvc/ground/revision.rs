@@ -10,7 +10,7 @@ use super::error::{Error, Kind, Result};
 pub struct Revision(i64);
 
 impl Revision {
-    /// Takes a version as [`fmt::Display`] wrote it. None: it never did.
+    /// Takes a version as [`fmt::Display`] wrote it. `None`: it never did.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse().ok().map(Self)
     }

@@ -134,7 +134,7 @@ impl DataSvc {
     /// and what came of it. A page may be short, and even empty, though more come after it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the page begins after something that is no job id, or for an `id_suffix` that is none.
+    /// [`Error::Invalid`] if the page begins after something that is not a job id, or if `id_suffix` is not valid.
     pub async fn jobs(&self, caller: &Caller, filter: &JobFilter, details: bool, page: &Page) -> Result<Listed<Job>> {
         let after = page.after_as(JobId::parse)?;
         let wanted = self.wanted(caller, filter).await?;

@@ -58,7 +58,7 @@ pub struct JobEntries {
     pub next: Option<i64>,
     /// Where the job stood when they were read: once it has ended and `next` is null, there is no more to come.
     pub status: JobStatus,
-    /// The number of the log's last entry then; 0 if there is none.
+    /// The number of the log's last entry then; 0 if the log is empty.
     #[serde(skip)]
     pub last_seq: i64,
 }

@@ -42,7 +42,7 @@ struct Entry {
 impl Reached {
     /// What the entry says, if its `progress` is a number from 0 to 100.
     pub(in crate::datasvc) fn of(entry: &str) -> Option<Self> {
-        // Most entries have none, and are not read.
+        // Most entries have no progress, and are not read.
         if !entry.contains("\"progress\"") {
             return None;
         }

@@ -118,7 +118,7 @@ pub struct Served {
 /// How much of an action, or of the host's own jobs of a name, runs on a worker.
 #[derive(Clone, Debug)]
 pub struct RunningLane {
-    /// The plugin that runs; none: the host does.
+    /// The plugin that runs. `None`: the host does the work itself.
     pub plugin: Option<PluginName>,
     /// The application it was called for.
     pub application: AppName,

@@ -13,7 +13,7 @@ const ENTRIES: i64 = 5_000;
 
 impl DataSvc {
     /// Removes jobs that ended longer than `age` ago, with their logs; at most some hundred. Returns how many: with 0
-    /// there are none left for now.
+    /// no more are left for now.
     ///
     /// # Errors
     /// [`crate::datasvc::Error::Unavailable`].

@@ -154,7 +154,7 @@ impl Tracer {
         });
     }
 
-    /// The lines as JSON, and how many more there were. None: there are none.
+    /// The lines as JSON, and how many were left out. `None`: there are no lines.
     pub(in crate::datasvc) fn take(&self) -> Result<Option<(String, i32)>> {
         let Traced { lines, dropped, .. } = std::mem::take(&mut *self.lock());
         let lines: Vec<_> = lines.into_values().collect();

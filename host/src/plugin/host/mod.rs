@@ -138,7 +138,7 @@ impl GuestState {
     /// The run that this call belongs to.
     ///
     /// # Errors
-    /// [`HostError::WhileRegistering`] if there is none.
+    /// [`HostError::WhileRegistering`] if there is no run.
     fn run(&self, op: &'static str) -> Result<&Run, HostError> {
         self.run.as_ref().ok_or(HostError::WhileRegistering { op })
     }

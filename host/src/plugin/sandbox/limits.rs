@@ -77,7 +77,7 @@ pub struct Limits {
     /// Processor time of a run in milliseconds.
     #[arg(long = "plugin-cpu-ms", env = "ELITA_PLUGIN_CPU_MS", default_value_t = 10_000, value_name = "MS")]
     pub cpu_ms: u64,
-    /// Wall-clock time of a run in seconds, for actions that declare none.
+    /// Wall-clock time of a run in seconds, for actions that do not declare a time.
     #[arg(
         long = "plugin-timeout-seconds",
         env = "ELITA_PLUGIN_TIMEOUT_SECONDS",

@@ -44,7 +44,7 @@ pub(in crate::rest) struct Bodies {
 
 /// A body of one of the two types that arguments and parameters come in.
 pub(in crate::rest) enum Content {
-    /// There is none.
+    /// There is no body.
     Empty,
     /// `application/x-www-form-urlencoded`.
     Form(Vec<(String, String)>),
@@ -58,7 +58,7 @@ impl Bodies {
         Self::new(MAX_BYTES, deadline, usize::MAX)
     }
 
-    /// For operations that need no token, so that who has none is in nobody else's way.
+    /// For operations that need no token, so that clients without a token do not block other clients.
     pub(in crate::rest) fn of_strangers(deadline: Duration) -> Self {
         Self::new(MAX_STRANGERS_BYTES, deadline, MAX_STRANGERS)
     }

@@ -23,7 +23,7 @@ impl Paced {
         Self { body, session, pace: Pace::new(patience) }
     }
 
-    /// What comes next; none: it was the whole.
+    /// The next piece. `None`: the body is complete.
     ///
     /// # Errors
     /// 408 if it comes too slowly; 400 if it breaks off; 401 if the token is no longer valid.

@@ -39,7 +39,7 @@ pub struct ServerSettings {
     pub idle_within: Duration,
     /// Whose word is taken for where requests come from.
     pub trusted_proxies: TrustedProxies,
-    /// None: plain HTTP.
+    /// `None`: plain HTTP.
     pub tls: Option<Tls>,
 }
 
