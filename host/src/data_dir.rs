@@ -125,7 +125,7 @@ pub(crate) struct DirLock {
 }
 
 impl DirLock {
-    /// Locks a directory through a file in it, which also tells the holder's process id to whoever comes second.
+    /// Locks a directory through a file in it, which also tells the holder's process id to a second process.
     pub(crate) fn take(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(LOCK_FILE);
         let mut file = OpenOptions::new()
@@ -200,7 +200,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes from others what access they have to a directory that was there before. Who runs Postgres may pass through it.
+/// Removes the access of other users to a directory that existed before. The user that runs Postgres may pass through.
 fn keep_private(path: &Path) -> Result<(), Error> {
     let mode = mode(path)?;
     if mode & 0o067 == 0 {

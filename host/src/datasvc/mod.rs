@@ -1,4 +1,4 @@
-//! Every rule and every query, once, for both doors.
+//! Every rule and every query, once, for both REST and plugins.
 //!
 //! Knows neither HTTP nor wasm: REST handlers and host functions parse, call and convert. Each noun has a file
 //! with its types and its `impl DataSvc`. What a door may call takes the [`Caller`] and asks it first; what only

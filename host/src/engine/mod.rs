@@ -176,7 +176,7 @@ impl Engine {
         self.0.runs.spawn(work).await.map_err(Error::internal)?
     }
 
-    /// There are new jobs in the queue, for whichever server has room.
+    /// There are new jobs in the queue, for any server with free capacity.
     pub fn tell_queued(&self) {
         self.0.signals.tell_queued();
     }

@@ -1,4 +1,4 @@
-//! The room that this server has for running jobs: all in all, for each plugin and for each action. And which
+//! The capacity that this server has for running jobs: all in all, for each plugin and for each action. And which
 //! applications had their turn, so that the next claim is fair.
 
 use std::collections::HashMap;

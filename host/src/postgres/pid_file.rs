@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, RawPid};
 
-/// What the file says. It outlives a server that is killed.
+/// The content of the file. The file stays if the server is killed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct PidFile {
     pub(super) pid: Pid,

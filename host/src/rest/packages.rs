@@ -71,7 +71,7 @@ async fn package(
     Ok(([(header::ETAG, etag), (header::ACCEPT_RANGES, "bytes".into())], reply).into_response())
 }
 
-/// What the file is, for whom keeps it.
+/// The headers that describe the file, for clients that save it.
 fn described(file: &PackageFile) -> [(HeaderName, String); 2] {
     let media_type = match file.file_type {
         FileType::Zip => "application/zip",

@@ -211,8 +211,8 @@ async fn upload(
     Ok(Accepted::job(enqueued, name))
 }
 
-/// A place among the uploads that come in at a time. It is given to another address where all are taken and this one
-/// has more of them.
+/// A place among the uploads that are received at a time. If all places are taken, it is given to another address when
+/// this address has more of them.
 struct UploadPlace {
     _place: Place<IpAddr>,
     ousted: Arc<Notify>,
@@ -268,7 +268,7 @@ impl Rest {
     }
 }
 
-/// What makes a request the same as another one: of a form what it says, for its text is never the same.
+/// What makes a request the same as another one. For a form these are its values, because its bytes always differ.
 fn printed(parts: &Parts, asked: &UploadRequest, file: &[u8]) -> Digest {
     let package_map = asked.package_map.as_ref().map_or("", PackageMapName::as_str);
     let body = [asked.file_type.as_str().as_bytes(), package_map.as_bytes(), file];

@@ -1,4 +1,4 @@
-//! Who changed what. It is written in the transaction of the change, so that neither is there without the other.
+//! Who changed what. It is written in the transaction of the change, so that each change has an audit entry.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ use crate::datasvc::ground::sql::json_column;
 /// How many entries are removed by one statement.
 const REMOVED_AT_ONCE: i64 = 1_000;
 
-/// A change that was made through either door.
+/// A change that was made through REST or by a plugin.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AuditEntry {
     /// Ascends with every change; some numbers are never given.
@@ -31,7 +31,7 @@ pub struct AuditEntry {
     /// When the change was made.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// What was done, as the operation is called at both doors.
+    /// What was done: the name of the operation in REST and in WIT.
     #[schema(example = "builds.update")]
     pub operation: String,
     /// The application that it was done to, or in; null for what belongs to none.

@@ -143,7 +143,7 @@ async fn insert_rows(connections: &Connections, rows: &[NewRow]) -> Result<Vec<(
 }
 
 /// How many jobs may come of the root of this row's job before it is one too many. Those that come with it and before it
-/// take room, too.
+/// use space, too.
 fn room(rows: &[NewRow], at: usize) -> i64 {
     let Some(parent) = rows[at].job.parent else { return 0 };
     let of_same_root = |row: &&NewRow| row.job.parent.is_some_and(|other| other.root == parent.root);

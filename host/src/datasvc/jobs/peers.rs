@@ -16,7 +16,7 @@ pub struct Peer {
     pub host: HostId,
     /// Where that is; empty: it does not say.
     pub place: String,
-    /// What changes whenever it says that it lives.
+    /// Changes with every heartbeat.
     pub beat: OffsetDateTime,
 }
 

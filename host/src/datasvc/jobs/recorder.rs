@@ -91,7 +91,7 @@ impl Recorder {
         Self { records, room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)), changes }
     }
 
-    /// Waits for room for an entry of so many bytes.
+    /// Waits for capacity for an entry of so many bytes.
     pub(in crate::datasvc) async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).map_err(Error::internal)?;
         self.room.clone().acquire_many_owned(bytes).await.map_err(Error::internal)

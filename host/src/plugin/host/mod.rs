@@ -1,4 +1,4 @@
-//! The wasm door: one file for each imported interface, each function of which parses, calls and converts.
+//! The functions that plugins import: one file for each interface. Each function parses, calls and converts.
 
 mod actions;
 mod applications;

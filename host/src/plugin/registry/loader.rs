@@ -32,7 +32,7 @@ pub struct Loader {
     directory: PathBuf,
     host: HostId,
     files: HashMap<PluginName, File>,
-    /// The files whose names are no plugin's, which are told of once.
+    /// The files whose names are not valid for plugins, which are logged once.
     passed_over: HashSet<PathBuf>,
     /// The revision of the catalog at the last look.
     revision: i64,

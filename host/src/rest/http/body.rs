@@ -23,7 +23,7 @@ use crate::shares::{Place, Shares};
 
 /// The longest body that is not an upload, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
-/// The same for who has no token.
+/// The same for clients without a token.
 const MAX_STRANGERS_BYTES: usize = 64 * 1024;
 /// How many bytes of bodies are held while they are read, of all requests together.
 const MAX_BYTES_OF_ALL: usize = 64 * MAX_BYTES;

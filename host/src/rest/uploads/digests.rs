@@ -87,7 +87,7 @@ impl Declared {
     /// Compares them with what has come in.
     ///
     /// # Errors
-    /// 400 if one is another.
+    /// 400 if a digest differs.
     pub(super) fn check(&self, sha256: &[u8; 32]) -> Result<(), Problem> {
         match self.0.iter().find(|(_, declared)| declared != sha256) {
             None => Ok(()),
@@ -111,7 +111,7 @@ impl Form {
         }
     }
 
-    /// The outer null: it is malformed; the inner: it says nothing of SHA-256. Of several values the last one holds.
+    /// The outer `None`: it is malformed; the inner: it has no SHA-256. Of several values the last one is used.
     fn read(self, value: &HeaderValue) -> Option<Option<[u8; 32]>> {
         let value = value.to_str().ok()?;
         match self {
