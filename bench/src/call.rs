@@ -1,5 +1,5 @@
-//! A plugin call: instantiate, run an action that does nothing, drop. In every language, beside bare wasmtime on the same
-//! component; and beside extism on the same work.
+//! A plugin call: instantiate, run an action that does nothing, drop. In every language, beside bare wasmtime on the
+//! same component; and beside extism on the same work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The only place where the parts are put together, and taken apart again in the other order.
+//! The only place where the parts are started and connected, and stopped again in reverse order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,7 +50,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts everything; when this returns, requests are answered. When it is [`ready`](Self::ready), plugins are there.
+    /// Starts everything; when this returns, requests are answered. When it is [`ready`](Self::ready), plugins are
+    /// there.
     ///
     /// # Errors
     /// If a part cannot be started. What was started before it is stopped again.

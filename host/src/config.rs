@@ -1,5 +1,5 @@
-//! Every setting: a flag of `elita serve`, a variable, and a key in an optional TOML file; in this order the first
-//! one given holds.
+//! Every setting: a flag of `elita serve`, a variable, and a key in an optional TOML file; the first
+//! one that is given, in this order, is used.
 
 mod http;
 mod uploads;

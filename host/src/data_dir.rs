@@ -1,7 +1,7 @@
 //! The data directory: one per host, used by one Elita process at a time.
 //!
-//! Here it is made, locked and given the id of its host. What lives in its subdirectories is the business of the
-//! modules that make them.
+//! Here it is made, locked and given the id of its host. The modules that make its subdirectories are responsible for
+//! what is in them.
 
 mod announcement;
 mod place;

@@ -1,5 +1,5 @@
-//! Room that many share, such as the connections of a server: whoever needs it may have all of it, until others need
-//! some. Then it is taken from those that hold the most, so that who takes much only hurts itself.
+//! Capacity that many share, such as the connections of a server. One of them may use all of it until others need some.
+//! Then it is taken from those that hold the most, so that heavy use affects only the one who causes it.
 
 #[cfg(test)]
 mod tests;
@@ -59,8 +59,8 @@ impl<K: Clone + Eq + Hash> Shares<K> {
         Arc::new(Self { capacity, held: Mutex::new(held), freed: Notify::new() })
     }
 
-    /// Takes a place of so many units. Where there is no room it is taken from whoever holds the most, of several places
-    /// the largest, or the newest; its `ousted` is called. `None`: nobody holds more than this one would.
+    /// Takes a place of so many units. Where there is no room it is taken from whoever holds the most, of several
+    /// places the largest, or the newest; its `ousted` is called. `None`: nobody holds more than this one would.
     pub fn take(self: &Arc<Self>, key: K, units: usize, ousted: impl FnOnce() + Send + 'static) -> Option<Place<K>> {
         let (id, out) = {
             let mut held = self.lock();

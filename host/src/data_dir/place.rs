@@ -1,5 +1,5 @@
-//! Where a data directory is. A copy of it is somewhere else, and would otherwise pass for the host that it was copied
-//! from.
+//! Where a data directory is. This tells a copy from the original: without it, a copy would act as the host that it was
+//! copied from.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! Removes what is kept no longer.
+//! Removes what is too old.
 
 use std::sync::Arc;
 use std::time::Duration;

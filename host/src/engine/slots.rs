@@ -169,8 +169,8 @@ impl Slots {
         Lent { slots: self.clone(), lane, is_back: false }
     }
 
-    /// Waits until a job that lent its slot, and came back to one too many, has one of its own. It comes before those in
-    /// the queue. As many guests fit in memory as there are slots.
+    /// Waits until a job that lent its slot, and came back to one too many, has one of its own. It comes before those
+    /// in the queue. As many guests fit in memory as there are slots.
     pub(super) async fn fit(&self, claim: &Claim) {
         {
             let state = self.lock();

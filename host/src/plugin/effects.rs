@@ -1,4 +1,4 @@
-//! What a guest may set going that needs more than the database. The operations are the same that clients ask for, and
+//! What a guest may start that needs more than the database. The operations are the same that clients ask for, and
 //! are written once, in a layer above this one.
 
 use bytes::Bytes;

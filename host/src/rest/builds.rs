@@ -135,7 +135,8 @@ async fn get(
 
 /// Lists the paths in a build's file, in order
 ///
-/// A page may be short, and even empty, while `next` says that there is more: no request looks at more than 20,000 paths.
+/// A page may be short, and even empty, while `next` says that there is more: no request looks at more than 20,000
+/// paths.
 #[utoipa::path(get, path = "/app/{app}/builds/{build}/files", operation_id = "builds.files", tag = "builds",
     params(
         ("app" = AppName, Path, description = "The application"),

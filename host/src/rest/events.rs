@@ -1,5 +1,5 @@
-//! A job as server-sent events: its entries as they come, and its end. What is sent is read from rows when the client
-//! has taken what was sent before, so that a slow one costs nothing, and one that comes back misses nothing.
+//! A job as server-sent events: its entries as they come, and its end. Rows are read only when the client has
+//! received what was sent before. So a slow client needs no memory, and a client that reconnects misses nothing.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -191,8 +191,8 @@ struct JobsDocument {
 
 /// Lists the jobs that you may read, newest first
 ///
-/// Without `details` they lack `data`, `result` and `error.trace`. A page may be short, and even empty, while `next` says
-/// that there is more: no request looks at more than some thousand jobs, even if few of them match.
+/// Without `details` they lack `data`, `result` and `error.trace`. A page may be short, and even empty, while `next`
+/// says that there is more: no request looks at more than some thousand jobs, even if few of them match.
 #[utoipa::path(get, path = "/job", operation_id = "jobs.list", tag = "jobs",
     params(JobsQuery), responses((status = 200, body = JobsDocument)))]
 async fn list(

@@ -1,4 +1,4 @@
-//! The REST door: HTTP in, calls of `datasvc`, `engine` and `work`, documents out.
+//! The REST API: HTTP in, calls of `datasvc`, `engine` and `work`, documents out.
 //!
 //! Knows no rule and no query. Each noun has a file with its handlers, which have four steps: who asks, what for, do
 //! it, reply. [`http`] is what they have in common, and [`api`] is the OpenAPI document.

@@ -42,8 +42,8 @@ struct LogIn {
 
 /// Logs in: makes a token
 ///
-/// The token is in this reply only. With a token in a header, and without name and password, it makes one that may do no
-/// more than that one, lasts no longer, and ends with it.
+/// The token is in this reply only. With a token in a header, and without name and password, it makes one that may do
+/// no more than that one, lasts no longer, and ends with it.
 #[utoipa::path(post, path = "/global/tokens", operation_id = "tokens.create", tag = "tokens",
     security((), ("bearer" = []), ("auth_token" = [])),
     request_body = LogIn,

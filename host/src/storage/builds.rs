@@ -1,5 +1,5 @@
-//! Builds' files: each upload has a folder of its own, named by an id that nobody uses twice. In it is the file that a
-//! client sent, and a folder for each run of the upload's job with what that has stored: nothing is written twice.
+//! Builds' files: each upload has its own folder, named by an id that is never used again. In it is the file that a
+//! client sent, and a folder for each run of the upload's job with the files of that run: no file is overwritten.
 
 use std::fs::{DirEntry, File};
 use std::io::{self, ErrorKind};
@@ -185,7 +185,8 @@ fn changes_below(folder: &Path, changes: &mut Vec<Option<SystemTime>>) -> io::Re
     Ok(())
 }
 
-/// Removes what is in the folder of an upload, or of a run of it, and is not to be kept; and folders that are empty then.
+/// Removes what is in the folder of an upload, or of a run of it, and is not to be kept; and folders that are empty
+/// then.
 fn remove_others(folder: &Path, run: Option<i64>, kept: &[(Option<i64>, String)]) -> io::Result<usize> {
     let mut count = 0;
     for entry in entries(folder)? {

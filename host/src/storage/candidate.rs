@@ -1,5 +1,5 @@
-//! A file of a run of an upload that is written and not yet accepted: it has a name that nobody looks for, and goes unless it
-//! gets another one.
+//! A file of a run of an upload that is written and not yet accepted. It has a temporary name, and is removed unless it
+//! gets its final one.
 
 use std::fs::File;
 

@@ -1,7 +1,7 @@
 //! The object store: files too big for rows, by name. Knows neither the data services nor plugins.
 //!
-//! Components are kept by their digests; `builds` keeps what is uploaded, which comes in through `incoming`; a `view` is
-//! what a run gets to see of it.
+//! Components are kept by their digests; `builds` keeps what is uploaded, which comes in through `incoming`; a `view`
+//! is what a run gets to see of it.
 
 pub mod archive;
 mod builds;

@@ -1,7 +1,7 @@
 //! Views: some files of an upload in a directory of their own, under their names, for one run to read.
 //!
-//! A view costs no room: its files are other names of those in the store, and copies only where the file system cannot
-//! give a file a second name. So whoever gets a view must not be able to write to it.
+//! A view needs no disk space: its files are hard links to those in the store, and copies only if the file system has
+//! no hard links. So a run must not be able to write to its view.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

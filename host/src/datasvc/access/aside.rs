@@ -1,5 +1,5 @@
-//! Work whose length a client chooses, such as comparing patterns: beside the threads that answer requests, a little of it
-//! at a time, and never for long.
+//! Work whose length depends on the client, such as comparing patterns. It runs on other threads than those that answer
+//! requests, a little of it at a time, and never for long.
 
 use std::sync::{Arc, LazyLock};
 

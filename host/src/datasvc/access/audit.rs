@@ -127,8 +127,8 @@ impl Author<'_> {
         }
     }
 
-    /// Compares what may be done with the user's token now, if it is valid, with what was found when the change was asked
-    /// for.
+    /// Compares what may be done with the user's token now, if it is valid, with what was found when the change was
+    /// asked for.
     ///
     /// # Errors
     /// [`Error::InvalidToken`] if it is not valid; [`Error::Conflict`] if the user's permissions are others.

@@ -1,7 +1,8 @@
 //! Uploads: how the file of a build becomes a job, and how that job gives the build its files.
 //!
-//! What is uploaded is stored under the id of the job that takes it in, before that job is there. A build knows the id
-//! of its upload; while that job is queued or running no other one can begin, and what is stored is never replaced.
+//! An uploaded file is stored under the id of the job that will process it, before that job is created. A build knows
+//! the id of its upload. While that job is queued or running, no other upload can begin. A stored file is never
+//! replaced.
 
 use std::fmt;
 use std::time::Duration;
@@ -251,8 +252,8 @@ impl DataSvc {
         Ok(transaction.commit().await?)
     }
 
-    /// What the build of an upload has, if an earlier run of the upload has stored it: the name of the uploaded file, the
-    /// packages, and how many paths there are in it.
+    /// What the build of an upload has, if an earlier run of the upload has stored it: the name of the uploaded file,
+    /// the packages, and how many paths there are in it.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

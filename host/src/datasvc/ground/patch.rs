@@ -153,8 +153,8 @@ impl Patch {
     }
 }
 
-/// By how much the operations to come may make a document longer, in bytes. A document that copies itself into itself is
-/// stopped before it has grown.
+/// By how much the operations to come may make a document longer, in bytes. A document that copies itself into itself
+/// is stopped before it has grown.
 struct Room {
     copied: usize,
     added: usize,

@@ -1,4 +1,4 @@
-//! Versions of documents, so that nobody overwrites what they have not seen.
+//! Versions of documents, so that a client cannot overwrite a version that it has not seen.
 
 use std::fmt;
 

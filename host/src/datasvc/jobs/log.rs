@@ -181,8 +181,8 @@ impl JobLog {
         self.push(&mut self.lock(), SOURCE_HOST, (data, progress), None)
     }
 
-    /// Adds an entry of the host that tells of a durable step, and changes the step's row with it. Both are durable when
-    /// this returns, however long the database is away.
+    /// Adds an entry of the host that tells of a durable step, and changes the step's row with it. Both are durable
+    /// when this returns, however long the database is away.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the job was taken away from this run; [`Error::Internal`] if the database refuses the

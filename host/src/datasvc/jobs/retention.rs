@@ -1,4 +1,4 @@
-//! What is kept no longer: finished jobs and their logs, a few at a time, so that nobody waits for it.
+//! Removes finished jobs and their logs when they are old, a few at a time, so that nothing waits for it.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The trace of a job: which calls its plugin made, and what it wrote for operators. It is kept while the run lasts,
-//! bounded, and written with the job's end. What there is room for is shared by the kinds of lines.
+//! bounded, and written with the job's end. The kinds of lines share its capacity.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -186,8 +186,8 @@ impl Traced {
         kind.numbers.push((self.last_number, bytes));
     }
 
-    /// Makes room for a line of this kind, where it is full at the cost of the last lines of the kind that has the most:
-    /// so that no kind pushes all others out, whichever comes first.
+    /// Makes room for a line of this kind, where it is full at the cost of the last lines of the kind that has the
+    /// most: so that no kind pushes all others out, whichever comes first.
     fn make_room(&mut self, kind: &str, bytes: usize) -> bool {
         let own = self.kinds.get(kind).map(|kind| kind.kept).unwrap_or_default();
         while self.kept.lines >= MAX_LINES {

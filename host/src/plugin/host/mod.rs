@@ -218,8 +218,8 @@ impl Run {
         }
     }
 
-    /// Does work that may take as long as the run, such as waiting for the database to take what was recorded before; not
-    /// before it is certain that the job is still this run's.
+    /// Does work that may take as long as the run, such as waiting for the database to take what was recorded before;
+    /// not before it is certain that the job is still this run's.
     async fn lasting<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.lease.confirmed().await;
         work.await

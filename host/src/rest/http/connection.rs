@@ -1,7 +1,7 @@
-//! One connection: its requests are answered, and it goes when it does nothing.
+//! One connection: its requests are answered, and it is closed when it is idle.
 //!
-//! A connection may stay while the server works for it, for as long as that takes. Without a request, or with a reply
-//! that the client does not take, it is closed after a while, whatever else the client sends.
+//! A connection may stay open while the server works for it, for as long as that takes. Without a request, or with a
+//! reply that the client does not read, it is closed after a while, whatever else the client sends.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -75,8 +75,8 @@ impl Connections {
         }
     }
 
-    /// Serves a connection until it ends, or until it is idle once the server stops. It is `condemned` where a reply that
-    /// has begun has to go.
+    /// Serves a connection until it ends, or until it is idle once the server stops. It is `condemned` where a reply
+    /// that has begun has to go.
     pub(in crate::rest) async fn serve<S>(
         self: Arc<Self>,
         stream: S,

@@ -1,4 +1,4 @@
-//! A body that may be long, read at its client's pace: it may take its time, as long as it goes on.
+//! A body that may be long, read as fast as its client sends it. It may be slow, but must not stop.
 
 use std::future::poll_fn;
 use std::time::{Duration, Instant};

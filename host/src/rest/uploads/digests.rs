@@ -1,5 +1,5 @@
-//! What a client says that its file's digest is. What can be checked is; what cannot is refused, so that nobody takes a
-//! file for checked that is not.
+//! The digest that a client declares for its file. If it can be checked, it is; if not, it is refused, so that nobody
+//! believes that the file was checked.
 
 use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;

@@ -1,5 +1,5 @@
-//! The directory of a zip archive, read record by record: what each member is called, and what of it cannot be taken.
-//! Comments and extensions are passed over, and not held.
+//! The directory of a zip archive, read record by record: what each member is called, and why it is refused, if it
+//! is. Comments and extensions are skipped, and not kept in memory.
 
 use std::collections::HashMap;
 use std::fs::File;
