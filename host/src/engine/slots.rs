@@ -31,7 +31,7 @@ impl Lane {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SlotLimits {
     pub(super) all: usize,
-    /// Of the host's own jobs, so that those which wait for somebody else leave room for plugins.
+    /// Of the host's own jobs, so that those which wait for something else leave capacity for plugins.
     pub(super) own: usize,
     /// How many of those are one application's.
     pub(super) own_per_application: usize,

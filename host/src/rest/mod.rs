@@ -70,8 +70,8 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// A door to these services, for clients that send the body of a request within this time, and for so many uploads
-    /// at a time. `started` becomes true once plugins are there.
+    /// The REST API of these services, for clients that send the body of a request within this time, and for so many
+    /// uploads at a time. `started` becomes true once plugins are there.
     pub fn new(
         svc: DataSvc,
         engine: Engine,

@@ -152,8 +152,8 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(folder) = self.folder.take() {
-            // What is still being written goes to a file without a name. What cannot be removed is found when the store
-            // is swept.
+            // What is still being written goes to a file without a name. What cannot be removed is orphaned,
+            // and removed later.
             let removed = move || drop(std::fs::remove_dir_all(folder));
             match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => drop(runtime.spawn_blocking(removed)),

@@ -42,7 +42,7 @@ pub enum StorageError {
     /// The store's id is not valid.
     #[error("the store's id, in the file `{ID}`, is damaged")]
     Id,
-    /// There is no room for it.
+    /// The store is full.
     #[error("the object store is full: {0}")]
     Full(#[source] Box<dyn StdError + Send + Sync>),
     /// The store said no.

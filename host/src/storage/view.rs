@@ -69,7 +69,7 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         let view = std::mem::take(&mut self.0);
-        // What cannot be removed is found when the store is swept.
+        // What cannot be removed is orphaned, and removed later.
         let removed = move || drop(std::fs::remove_dir_all(view));
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(removed)),

@@ -264,8 +264,8 @@ fn document(document: &impl Serialize) -> Result<AuditedDocument> {
 }
 
 impl DataSvc {
-    /// Begins a change by this caller; `operation` is its name at both doors. It is not committed if the caller is no
-    /// longer who it was.
+    /// Begins a change by this caller; `operation` is its name in REST and in WIT. It is not committed if the caller's
+    /// permissions have changed meanwhile.
     ///
     /// # Errors
     /// [`Error::Throttled`] if the caller has changed too much.

@@ -11,7 +11,7 @@ use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{ActionName, AppName, JobId, PluginName, ServerName, TokenId, UserName};
 use crate::outbound::Destination;
 
-/// Who asks for an operation. Every operation that a door offers takes one and asks it first.
+/// Who asks for an operation. Every operation for REST or plugins takes a caller and checks its permissions first.
 #[derive(Clone, Debug)]
 pub enum Caller {
     /// Someone with a token.

@@ -394,7 +394,7 @@ struct Held {
 impl Held {
     fn into_caller(self) -> Caller {
         let Self { id, name, permissions, scope, unnoted: _ } = self;
-        // Where a request comes from is for the door to add.
+        // REST adds where a request comes from.
         let permissions = Arc::new(permissions.narrowed_by(scope));
         Caller::User { name, token: id, address: None, permissions }
     }

@@ -186,8 +186,8 @@ impl Traced {
         kind.numbers.push((self.last_number, bytes));
     }
 
-    /// Makes room for a line of this kind, where it is full at the cost of the last lines of the kind that has the
-    /// most: so that no kind pushes all others out, whichever comes first.
+    /// Makes room for a line of this kind. If the trace is full, the kind with the most lines loses its last ones: so
+    /// no kind pushes all others out, whichever comes first.
     fn make_room(&mut self, kind: &str, bytes: usize) -> bool {
         let own = self.kinds.get(kind).map(|kind| kind.kept).unwrap_or_default();
         while self.kept.lines >= MAX_LINES {

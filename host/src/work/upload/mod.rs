@@ -80,7 +80,7 @@ pub enum UploadError {
     /// It does not begin as its type does.
     #[error(transparent)]
     NoArchive(#[from] ArchiveError),
-    /// There is no room for it.
+    /// The store is full.
     #[error("the server has no room for the file")]
     Full(#[source] StorageError),
     /// The store failed. Not for users' eyes.
@@ -237,7 +237,7 @@ impl Draft {
         let enqueued = work.svc.enqueue_upload(caller, &application, job_id, &upload, time, idempotency).await;
         match &enqueued {
             Ok(enqueued) if enqueued.job_id == job_id => work.engine.tell_queued(),
-            // The job may be there, if only the answer was lost. If it is not, the file is found when the store is swept.
+            // The job may be there, if only the answer was lost. If it is not, the file is orphaned, and removed later.
             Err(Error::Unavailable(_)) => {}
             Ok(_) | Err(_) => work.remove_build_files(job_id.into()).await,
         }
