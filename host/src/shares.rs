@@ -96,7 +96,7 @@ impl<K: Clone + Eq + Hash> Shares<K> {
 }
 
 impl<K: Clone + Eq + Hash> Held<K> {
-    /// Makes so many more units available for this place. Returns the functions that tell those who lose theirs.
+    /// Makes so many more units available for this key. Returns the functions that tell those who lose theirs.
     fn make_room(&mut self, capacity: usize, key: &K, units: usize) -> Option<Vec<Box<dyn FnOnce() + Send>>> {
         let mut out = Vec::new();
         let mine = self.by.get(key).map_or(0, |share| share.units);

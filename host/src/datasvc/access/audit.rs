@@ -265,7 +265,7 @@ fn document(document: &impl Serialize) -> Result<AuditedDocument> {
 
 impl DataSvc {
     /// Begins a change by this caller; `operation` is its name in REST and in WIT. It is not committed if the caller's
-    /// permissions have changed meanwhile.
+    /// token has ended or the permissions have changed meanwhile.
     ///
     /// # Errors
     /// [`Error::Throttled`] if the caller has changed too much.
