@@ -44,7 +44,7 @@ impl Bare {
         self.run(action).await.map(drop)
     }
 
-    /// What a run has taken of memory that is nobody else's, when it has ended and is not dropped yet.
+    /// The private memory that a run uses, when it has ended and is not dropped yet.
     pub(crate) async fn memory_of(&self, action: &str) -> wasmtime::Result<u64> {
         let before = memory::private_bytes();
         let _store = self.run(action).await?;

@@ -1,5 +1,5 @@
-//! A plugin call: instantiate, run an action that does nothing, drop. In every language, beside bare wasmtime on the same
-//! component; and beside extism on the same work.
+//! A plugin call: instantiate, run an action that does nothing, drop. In every language, beside bare wasmtime on the
+//! same component; and beside extism on the same work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -139,7 +139,7 @@ async fn elita_calls(svc: &DataSvc, sandbox: &Sandbox, digest: Digest, calls: us
     Ok(began.elapsed())
 }
 
-/// What a run has taken of memory that is nobody else's, when it asks whether to stop.
+/// The private memory that a run uses, when it asks whether to stop.
 async fn elita_memory_of_a_run(svc: &DataSvc, sandbox: &Sandbox, digest: Digest) -> anyhow::Result<u64> {
     let during = Arc::new(AtomicU64::new(0));
     let seen = during.clone();

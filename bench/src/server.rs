@@ -23,7 +23,7 @@ const GLANCE: Duration = Duration::from_millis(2);
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) database: Database,
-    /// To look at what no door shows.
+    /// To read what the REST API does not show.
     pub(crate) connection: PgConnection,
     /// It is killed when this is dropped.
     process: Child,

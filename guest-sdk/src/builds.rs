@@ -193,8 +193,8 @@ impl PackageWriter {
     /// # Errors
     /// [`Invalid`](crate::Code::Invalid) for what would be refused as an upload;
     /// [`AlreadyExists`](crate::Code::AlreadyExists); [`Conflict`](crate::Code::Conflict) if the job was taken away
-    /// from this run, or the server has no room; [`LimitExceeded`](crate::Code::LimitExceeded) if the packages of this
-    /// run are larger together than the server allows.
+    /// from this run, or the store of the server is full; [`LimitExceeded`](crate::Code::LimitExceeded) if the packages
+    /// of this run are larger together than the server allows.
     pub fn finish(self) -> Result<PackageFile> {
         self.end(None)
     }

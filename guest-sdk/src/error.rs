@@ -54,7 +54,7 @@ impl Error {
         self
     }
 
-    /// Why the host did not do what it was asked. None: the failure is not an answer of the host.
+    /// Why the host did not do what it was asked. `None`: the failure is not an answer of the host.
     ///
     /// ```no_run
     /// use elita_plugin::prelude::*;

@@ -129,9 +129,9 @@ pub struct Change {
     pub path: String,
     /// What happened to it.
     pub status: String,
-    /// Lines added. None: not a text.
+    /// Lines added. `None`: it is not a text file.
     pub insertions: Option<u64>,
-    /// Lines removed. None: not a text.
+    /// Lines removed. `None`: it is not a text file.
     pub deletions: Option<u64>,
 }
 

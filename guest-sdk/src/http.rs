@@ -81,7 +81,7 @@ impl Request {
     /// Sets the body to a value as JSON, with its `content-type`.
     ///
     /// # Errors
-    /// If the value is none that JSON can express.
+    /// If the value cannot be expressed as JSON.
     pub fn json(self, value: &impl Serialize) -> Result<Self> {
         let body = serde_json::to_vec(value)?;
         Ok(self.header("content-type", "application/json").body(body))

@@ -1,4 +1,4 @@
-//! The only place where the parts are put together, and taken apart again in the other order.
+//! The only place where the parts are started and connected, and stopped again in reverse order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,7 +50,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts everything; when this returns, requests are answered. When it is [`ready`](Self::ready), plugins are there.
+    /// Starts everything; when this returns, requests are answered. When it is [`ready`](Self::ready), plugins are
+    /// there.
     ///
     /// # Errors
     /// If a part cannot be started. What was started before it is stopped again.
@@ -137,7 +138,7 @@ impl Server {
     }
 }
 
-/// A server, but for what was there before it.
+/// A running server, without the parts that were there before it.
 struct Started {
     address: SocketAddr,
     scheme: &'static str,
@@ -305,7 +306,7 @@ fn upload_limits(settings: &UploadSettings, patience: Duration) -> UploadLimits 
     }
 }
 
-/// Makes the first user, if there is none: with the given password, or with a random one that is returned.
+/// Makes the first user, if there are no users: with the given password, or with a random one that is returned.
 async fn first_password(svc: &DataSvc, given: Option<&str>) -> anyhow::Result<Option<String>> {
     if svc.has_users().await? {
         return Ok(None);

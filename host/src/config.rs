@@ -1,5 +1,5 @@
-//! Every setting: a flag of `elita serve`, a variable, and a key in an optional TOML file; in this order the first
-//! one given holds.
+//! Every setting: a flag of `elita serve`, a variable, and a key in an optional TOML file; the first
+//! one that is given, in this order, is used.
 
 mod http;
 mod uploads;
@@ -42,7 +42,7 @@ pub enum Role {
     All,
     /// Answers requests, and leaves jobs to others.
     Api,
-    /// Runs jobs; of requests it answers only those for its health.
+    /// Runs jobs, and answers only requests for its version and health.
     Worker,
 }
 
@@ -58,14 +58,14 @@ pub struct Settings {
     /// Directory for everything that this host keeps.
     #[arg(long, env = "ELITA_DATA_DIR", default_value = "./elita-data", value_name = "DIRECTORY")]
     pub data_dir: PathBuf,
-    /// Makes a data directory that was copied or moved here, as a restored backup was, that of a new host. Elsewhere it
-    /// does nothing.
+    /// Turns a data directory that was copied or moved, such as a restored backup, into the one of a new host. Has no
+    /// effect on other data directories.
     #[arg(long, env = "ELITA_ADOPT")]
     pub adopt: bool,
     /// Postgres to use; without one the server runs its own under the data directory.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Connections to Postgres for requests and plugins, at most. Jobs have up to five more.
+    /// Maximum number of connections to Postgres for requests and plugins. Jobs use up to five more.
     #[arg(long, env = "ELITA_DATABASE_CONNECTIONS", default_value_t = 16, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub database_connections: u32,
@@ -75,48 +75,48 @@ pub struct Settings {
     /// What this server does.
     #[arg(long, env = "ELITA_ROLE", default_value = "all", value_name = "ROLE")]
     pub role: Role,
-    /// Where files are kept that all hosts need, such as plugins: `file:///path` [default: <data-dir>/storage].
+    /// Where files that all hosts need are stored, such as plugins: `file:///path` [default: <data-dir>/storage].
     #[arg(long, env = "ELITA_STORAGE_URL", value_name = "URL")]
     pub storage_url: Option<String>,
-    /// File with the key that private keys and credentials are sealed with in the database; made on the first start.
-    /// Servers on one database need the same [default: <data-dir>/secret.key].
+    /// File with the key that encrypts private keys and credentials in the database; made on the first start. All
+    /// servers on one database need the same key [default: <data-dir>/secret.key].
     #[arg(long, env = "ELITA_SECRET_KEY_FILE", value_name = "FILE")]
     pub secret_key_file: Option<PathBuf>,
-    /// Declares that the directory of --storage-url is the same for all hosts, so that several may run.
+    /// Declares that all hosts share the directory of --storage-url, so that several servers may run.
     #[arg(long, env = "ELITA_STORAGE_SHARED")]
     pub storage_shared: bool,
-    /// Wakes no other server and is woken by none: all look for themselves, every second. For connection poolers that
-    /// pass on no LISTEN.
+    /// Does not use NOTIFY and LISTEN: each server polls the database every second instead. For connection poolers that
+    /// do not support LISTEN.
     #[arg(long, env = "ELITA_NO_NOTIFY")]
     pub no_notify: bool,
-    /// How long a job may go on when it is asked to stop, in seconds; then it is stopped.
+    /// How long a job may continue after it was asked to stop, in seconds; then it is stopped.
     #[arg(long, env = "ELITA_CANCEL_GRACE_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub cancel_grace_seconds: u64,
     /// How long finished jobs and their logs are kept, in seconds; 0 keeps them for ever.
     #[arg(long, env = "ELITA_JOB_RETENTION_SECONDS", default_value_t = 90 * 24 * 3600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(..=100 * 366 * 24 * 3600))]
     pub job_retention_seconds: u64,
-    /// How long the record of who changed what is kept, in seconds; 0 keeps it for ever.
+    /// How long audit entries (who changed what) are kept, in seconds; 0 keeps them for ever.
     #[arg(long, env = "ELITA_AUDIT_RETENTION_SECONDS", default_value_t = 0, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(..=100 * 366 * 24 * 3600))]
     pub audit_retention_seconds: u64,
-    /// Password of the user `admin`, for the first start only; without one a random one is made and printed.
+    /// Password of the user `admin`, for the first start only; without it a random password is made and printed.
     #[arg(long, env = "ELITA_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     pub admin_password: Option<String>,
-    /// How long running jobs may go on when the server is told to stop, in seconds.
+    /// How long running jobs may continue when the server is told to stop, in seconds.
     #[arg(long, env = "ELITA_DRAIN_SECONDS", default_value_t = 20, value_name = "SECONDS")]
     pub drain_seconds: u64,
-    /// PEM file with certificate authorities that servers outside are trusted by, beside those of this machine.
+    /// PEM file with certificate authorities to trust for outgoing requests, in addition to those of this machine.
     #[arg(long, env = "ELITA_OUTBOUND_CA_FILE", value_name = "FILE")]
     pub outbound_ca_file: Option<PathBuf>,
-    /// Hosts that git may be sent to although they have no public address, separated by commas, such as
+    /// Git hosts without a public address that are allowed, separated by commas, such as
     /// `git.internal:22,10.0.0.5:3000`.
     #[arg(long, env = "ELITA_GIT_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
     pub git_hosts: Vec<Destination>,
     /// What to log, such as `info,elita::jobs=debug`.
     #[arg(long, env = "ELITA_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
     pub log: String,
-    /// For trying things out: the log is for people, not for machines.
+    /// For trying things out: writes the log for people, not for machines.
     #[arg(long, env = "ELITA_DEV")]
     pub dev: bool,
     /// What the HTTP server takes, and for how long.

@@ -1,7 +1,7 @@
 //! The data directory: one per host, used by one Elita process at a time.
 //!
-//! Here it is made, locked and given the id of its host. What lives in its subdirectories is the business of the
-//! modules that make them.
+//! Here it is made, locked and given the id of its host. The modules that make its subdirectories are responsible for
+//! what is in them.
 
 mod announcement;
 mod place;
@@ -125,7 +125,7 @@ pub(crate) struct DirLock {
 }
 
 impl DirLock {
-    /// Locks a directory through a file in it, which also tells the holder's process id to whoever comes second.
+    /// Locks a directory through a file in it, which also tells the holder's process id to a second process.
     pub(crate) fn take(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(LOCK_FILE);
         let mut file = OpenOptions::new()
@@ -200,7 +200,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes from others what access they have to a directory that was there before. Who runs Postgres may pass through it.
+/// Removes the access of other users to a directory that existed before. The user that runs Postgres may pass through.
 fn keep_private(path: &Path) -> Result<(), Error> {
     let mode = mode(path)?;
     if mode & 0o067 == 0 {
@@ -249,7 +249,7 @@ fn holder(lock_file: &mut File) -> String {
     }
 }
 
-/// The host's id, which is made if there is none. Under the lock, so that nobody makes another at the same time.
+/// The host's id, which is made if it does not exist. Under the lock, so that nobody makes another at the same time.
 fn settle(data_dir: &Path, here: &Place, adopt: bool) -> Result<Uuid, Error> {
     let host = match read_uuid(&data_dir.join(HOST_ID_FILE))? {
         Some(host) => host,

@@ -1,8 +1,8 @@
 //! Elita: a WebAssembly plugin host for deployment automation.
 //!
-//! Calls go down, results travel through Postgres: [`boot`] puts the parts together, [`rest`] is the HTTP door,
-//! [`engine`] turns rows into runs, [`work`] is what they do, [`plugin`] is the wasm door and its sandbox, [`datasvc`]
-//! holds every rule and query, [`outbound`] is the way out, and [`postgres`] and [`storage`] are what it all stands on.
+//! Calls go down, results travel through Postgres: [`boot`] puts the parts together, [`rest`] is the HTTP API,
+//! [`engine`] turns rows into runs, [`work`] is what they do, [`plugin`] runs plugins in a sandbox, [`datasvc`] holds
+//! every rule and query, [`outbound`] sends requests to other servers, and [`postgres`] and [`storage`] keep the data.
 //! Start reading in `boot`.
 
 pub mod boot;

@@ -1,5 +1,5 @@
-//! Room that many share, such as the connections of a server: whoever needs it may have all of it, until others need
-//! some. Then it is taken from those that hold the most, so that who takes much only hurts itself.
+//! Capacity that many share, such as the connections of a server. One of them may use all of it until others need some.
+//! Then it is taken from those that hold the most, so that heavy use affects only the one who causes it.
 
 #[cfg(test)]
 mod tests;
@@ -59,8 +59,9 @@ impl<K: Clone + Eq + Hash> Shares<K> {
         Arc::new(Self { capacity, held: Mutex::new(held), freed: Notify::new() })
     }
 
-    /// Takes a place of so many units. Where there is no room it is taken from whoever holds the most, of several places
-    /// the largest, or the newest; its `ousted` is called. None: nobody holds more than this one would.
+    /// Takes a place of so many units. If there is no capacity left, it is taken from the key that holds the most: from
+    /// its largest place, or the newest of these. The `ousted` of that place is called. `None`: nobody holds more than
+    /// this one would.
     pub fn take(self: &Arc<Self>, key: K, units: usize, ousted: impl FnOnce() + Send + 'static) -> Option<Place<K>> {
         let (id, out) = {
             let mut held = self.lock();
@@ -77,7 +78,7 @@ impl<K: Clone + Eq + Hash> Shares<K> {
         Some(Place { shares: Arc::clone(self), key, id })
     }
 
-    /// The same, and waits for room if there is none.
+    /// The same, and waits for capacity if all of it is in use.
     pub async fn wait(self: &Arc<Self>, key: K, units: usize, ousted: impl Fn() + Clone + Send + 'static) -> Place<K> {
         loop {
             let freed = self.freed.notified();
@@ -95,7 +96,7 @@ impl<K: Clone + Eq + Hash> Shares<K> {
 }
 
 impl<K: Clone + Eq + Hash> Held<K> {
-    /// Makes room for so many units more of this one. Returns what tells those who had it.
+    /// Makes so many more units available for this key. Returns the functions that tell those who lose theirs.
     fn make_room(&mut self, capacity: usize, key: &K, units: usize) -> Option<Vec<Box<dyn FnOnce() + Send>>> {
         let mut out = Vec::new();
         let mine = self.by.get(key).map_or(0, |share| share.units);
@@ -125,7 +126,7 @@ impl<K: Clone + Eq + Hash> Held<K> {
 }
 
 impl<K: Clone + Eq + Hash> Place<K> {
-    /// Takes so many units more. False: there is no room, or the place was taken away.
+    /// Takes so many units more. False: there is no capacity left, or the place was taken away.
     #[must_use]
     pub fn grow(&self, units: usize) -> bool {
         let out = {

@@ -128,7 +128,7 @@ pub(crate) mod builds {
         build: String,
         name: String,
         file_type: String,
-        /// None: it is finished.
+        /// `None`: it is finished.
         bytes: RefCell<Option<Vec<u8>>>,
     }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpSettings {
-    /// File with the server's certificate and those between it and the root, in PEM: turns on TLS. It is read again
+    /// File with the server's certificate and the intermediate certificates, in PEM: turns on TLS. It is read again
     /// when it changes.
     #[arg(long, env = "ELITA_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
@@ -21,15 +21,15 @@ pub struct HttpSettings {
     /// `127.0.0.1,10.0.0.0/8`.
     #[arg(long, env = "ELITA_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
-    /// Connections of clients at a time; further ones wait.
+    /// Client connections at the same time; further ones wait.
     #[arg(long = "http-connections", env = "ELITA_HTTP_CONNECTIONS", default_value_t = 2_000, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections: u32,
-    /// Requests at a time, event streams among them; further ones are refused.
+    /// Requests at the same time, including event streams; further ones are refused.
     #[arg(long = "http-requests", env = "ELITA_HTTP_REQUESTS", default_value_t = 4_000, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub requests: u32,
-    /// How much of all replies together is kept until their clients take it, in MiB; further long ones are refused.
+    /// Memory for all replies that clients have not read yet, in MiB; further long replies are refused.
     #[arg(long = "http-reply-mib", env = "ELITA_HTTP_REPLY_MIB", default_value_t = 256, value_name = "MIB",
           value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
     pub reply_mib: u32,
@@ -41,7 +41,7 @@ pub struct HttpSettings {
     #[arg(long = "http-body-seconds", env = "ELITA_HTTP_BODY_SECONDS", default_value_t = 30, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub body_seconds: u64,
-    /// How long a connection may be without a request, or have a reply that its client does not take, in seconds.
+    /// How long a connection may have no request, or a reply that its client does not read, in seconds.
     #[arg(long = "http-idle-seconds", env = "ELITA_HTTP_IDLE_SECONDS", default_value_t = 60, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub idle_seconds: u64,

@@ -1,5 +1,5 @@
-//! Where a data directory is. A copy of it is somewhere else, and would otherwise pass for the host that it was copied
-//! from.
+//! Where a data directory is. This tells a copy from the original: without it, a copy would act as the host that it was
+//! copied from.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Where a data directory is, as it is recorded in the directory itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Place {
-    /// Stands for the machine's id, which is nobody else's business. None: the machine has none.
+    /// A hash of the machine's id, because the id itself is confidential. `None`: the machine has no id.
     machine: Option<String>,
     /// The directory's, which stays when it is renamed and changes when it is copied.
     inode: u64,

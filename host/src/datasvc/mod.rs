@@ -1,8 +1,8 @@
-//! Every rule and every query, once, for both doors.
+//! Every rule and every query, once, for both REST and plugins.
 //!
 //! Knows neither HTTP nor wasm: REST handlers and host functions parse, call and convert. Each noun has a file
-//! with its types and its `impl DataSvc`. What a door may call takes the [`Caller`] and asks it first; what only
-//! the job engine and the plugin loader call takes the claim or the host it acts for.
+//! with its types and its `impl DataSvc`. Functions for REST and plugins take the [`Caller`] and check its
+//! permissions first; functions for the job engine and the plugin loader take the claim or the host that they act for.
 //!
 //! The files are grouped: `documents` may name `jobs`, `access` and `ground`; `jobs` may name `access` and `ground`;
 //! `access` may name `ground`, which names none of them.

@@ -22,8 +22,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const ENGINE_CONNECTIONS: u32 = 5;
 /// How many of them stay out between two statements: those of the first three.
 const ENGINE_AT_HAND: u32 = 3;
-/// The engine's statements look up a handful of rows by an index. A plan that was made while the table was small, and is
-/// kept while it grows, has to do the same.
+/// The engine's statements look up a handful of rows by an index. A plan that was made while the table was small, and
+/// is kept while it grows, has to do the same.
 const ENGINE_PLANS: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
 
 /// The part of a server's connections that is for long lists, and how many of them stay out.
@@ -39,7 +39,7 @@ const LIST_PLANS: &str = "
 /// Why the server cannot use this database.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// The URL is none that Postgres understands.
+    /// The URL is not a valid Postgres URL.
     #[error("the database URL is not valid; it looks like postgres://user:password@host:5432/name")]
     Url(#[source] sqlx::Error),
     /// The database cannot be reached.

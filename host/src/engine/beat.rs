@@ -1,4 +1,4 @@
-//! The heartbeat: says that this server lives, learns what it still holds and what is to stop, and takes over from
+//! The heartbeat: says that this server is alive, learns what it still holds and what is to stop, and takes over from
 //! servers that have died.
 
 use std::collections::HashMap;

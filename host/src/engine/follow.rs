@@ -1,5 +1,5 @@
-//! For clients that watch a job: waits until there is something new to read. What they read are rows; here is only
-//! when to look, so that a slow reader holds nothing.
+//! For clients that watch a job: waits until there is something new to read. They read rows; this module only says
+//! when to read, so that a slow reader blocks nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

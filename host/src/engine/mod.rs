@@ -1,9 +1,9 @@
-//! Turns rows into runs, of whatever kind.
+//! Runs jobs, of every kind.
 //!
 //! Knows the data services and no kind of work: those are registered, each as a [`Kind`]. `worker` claims jobs, as many
-//! as `slots` has room for, and `run` brings each to its end; `steps` is the journal that lets work go on
-//! where a dead server has left it. A server comes among the others by `join`; `beat` says that it lives, and takes over
-//! from those that don't, as `peers` tells them apart; `wakes` tells other servers what happens here; `follow` is for
+//! as `slots` has capacity for, and `run` brings each to its end; `steps` is the journal that lets another server
+//! continue the work of a dead one. `join` adds a server to the others; `beat` sends its heartbeat, and takes over jobs
+//! of dead servers, which `peers` detects; `wakes` tells other servers what happens here; `follow` is for
 //! clients that watch a job; `retention` removes what is old.
 
 mod beat;
@@ -163,8 +163,8 @@ impl Engine {
         .await
     }
 
-    /// Does something in a task of its own: a client that hangs up must leave nothing half done. The server waits for it
-    /// when it stops.
+    /// Does something in a task of its own: a client that hangs up must leave nothing half done. The server waits for
+    /// it when it stops.
     ///
     /// # Errors
     /// [`Error::Internal`] if it panics, and its own.
@@ -176,7 +176,7 @@ impl Engine {
         self.0.runs.spawn(work).await.map_err(Error::internal)?
     }
 
-    /// There are new jobs in the queue, for whichever server has room.
+    /// There are new jobs in the queue, for any server with free capacity.
     pub fn tell_queued(&self) {
         self.0.signals.tell_queued();
     }

@@ -1,6 +1,6 @@
-//! Which of the other servers live. A server says so every two seconds; one whose row does not change for as long as
-//! claims last, by this server's own monotonic clock, is dead. The database's clock and those of other machines have no
-//! say in it: each of them may be wrong, and may be put right.
+//! Which of the other servers are alive. A server writes a heartbeat every two seconds. If its row does not change for
+//! as long as claims last, by this server's own monotonic clock, it is dead. The clocks of the database and of other
+//! machines are not used for this: each of them may be wrong, and may be corrected.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Removes what is kept no longer.
+//! Removes what is too old.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long tokens are kept once they have expired; those of a user who logs in go at once.
 const EXPIRED_TOKENS: Duration = Duration::from_secs(3600);
 
-/// How long things are kept; none: for ever.
+/// How long things are kept. `None`: for ever.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Finished jobs with their logs, from their end.
@@ -44,7 +44,7 @@ impl Kept {
         }
     }
 
-    /// Removes some that are older; 0: there are none for now.
+    /// Removes some that are older. 0: no more are left for now.
     async fn remove(self, svc: &DataSvc, age: Duration) -> Result<u64> {
         match self {
             Self::Jobs => svc.remove_old_jobs(age).await,

@@ -43,7 +43,7 @@ impl Run {
         self.slots.lend(&self.claim)
     }
 
-    /// Waits until there is room for a guest of this job, which may have lent its slot meanwhile.
+    /// Waits until there is capacity for a guest of this job, which may have lent its slot meanwhile.
     pub async fn room_for_guest(&self) {
         self.slots.fit(&self.claim).await;
     }

@@ -1,4 +1,4 @@
-//! The room that this server has for running jobs: all in all, for each plugin and for each action. And which
+//! The capacity that this server has for running jobs: all in all, for each plugin and for each action. And which
 //! applications had their turn, so that the next claim is fair.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ const MAX_SERVED: usize = 1000;
 /// Which action, or which of the host's own jobs, runs in a slot.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Lane {
-    /// None: the host does the work itself.
+    /// `None`: the host does the work itself.
     pub(super) plugin: Option<PluginName>,
     pub(super) application: AppName,
     pub(super) name: String,
@@ -31,7 +31,7 @@ impl Lane {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SlotLimits {
     pub(super) all: usize,
-    /// Of the host's own jobs, so that those which wait for somebody else leave room for plugins.
+    /// Of the host's own jobs, so that those which wait for something else leave capacity for plugins.
     pub(super) own: usize,
     /// How many of those are one application's.
     pub(super) own_per_application: usize,
@@ -61,7 +61,7 @@ struct State {
     /// When each application's last job was taken; grows with every job.
     served: HashMap<AppName, i64>,
     clock: i64,
-    /// While a claim is under way, nobody else takes a slot.
+    /// While a claim is in progress, no other task takes a slot.
     claiming: bool,
     /// Whether jobs may be waiting in the queue, which come before new ones.
     backlog: bool,
@@ -88,7 +88,7 @@ impl Slots {
         Self { limits, state: Arc::default(), freed: Arc::default(), changed: Arc::default() }
     }
 
-    /// For a new job that would run at once. There is none while others wait in the queue.
+    /// A slot for a new job that would run at once. `None` while others wait in the queue.
     pub(super) fn take(&self, lane: Lane) -> Option<Slot> {
         let mut state = self.lock();
         if state.closed || state.claiming || state.backlog || !self.has_room(&state, &lane) {
@@ -169,8 +169,8 @@ impl Slots {
         Lent { slots: self.clone(), lane, is_back: false }
     }
 
-    /// Waits until a job that lent its slot, and came back to one too many, has one of its own. It comes before those in
-    /// the queue. As many guests fit in memory as there are slots.
+    /// Waits until a job that lent its slot, and came back to one too many, has one of its own. It comes before those
+    /// in the queue. As many guests fit in memory as there are slots.
     pub(super) async fn fit(&self, claim: &Claim) {
         {
             let state = self.lock();

@@ -1,8 +1,8 @@
-//! The journal: lets the host's own work go on where a dead server has left it.
+//! The journal: lets another server continue the host's own work when a server has died.
 //!
-//! Such work is a function over steps. A step has a name that is unique in its job, and one outcome: what it returned, or
-//! why it failed. When a server dies, another one calls the function again; steps that have an outcome return it at once.
-//! What happens to the one that was in flight is the step's kind:
+//! Such work is a function over steps. A step has a name that is unique in its job, and one outcome: what it returned,
+//! or why it failed. When a server dies, another one calls the function again; steps that have an outcome return it at
+//! once. What happens to the one that was in flight is the step's kind:
 //!
 //! | kind | its start is recorded before | where it was interrupted |
 //! | --- | --- | --- |
@@ -115,8 +115,8 @@ impl Journal<'_> {
         step.end(work.await).await
     }
 
-    /// A step of which the world can tell whether it was done: `identity` is made and recorded before `work` begins, and
-    /// where it was interrupted, `look` is asked before it runs again. `look` waits where the work still goes on.
+    /// A step of which the world can tell whether it was done: `identity` is made and recorded before `work` begins,
+    /// and where it was interrupted, `look` is asked before it runs again. `look` waits where the work still goes on.
     ///
     /// # Errors
     /// Why it failed, this time or when it ran.
@@ -144,8 +144,8 @@ impl Journal<'_> {
         step.end(work(&identity).await).await
     }
 
-    /// Waits, from the first time that it is reached, also over the deaths of servers. Ends at once where someone asks for
-    /// the job to stop.
+    /// Waits, from the first time that it is reached, also over the deaths of servers. Ends at once where someone asks
+    /// for the job to stop.
     ///
     /// # Errors
     /// `cancelled` where someone does.

@@ -37,7 +37,7 @@ impl Signals {
         self.cancelled.notified().await;
     }
 
-    /// There are new jobs in the queue, for whoever has room.
+    /// There are new jobs in the queue, for any server with free capacity.
     pub(super) fn tell_queued(&self) {
         self.queued.notify_one();
         self.tell_others(|wake| wake.queued = true);

@@ -1,4 +1,4 @@
-//! Takes jobs from the queue, as many as there is room for, until the server stops.
+//! Takes jobs from the queue, as many as there is capacity for, until the server stops.
 
 use std::time::Duration;
 

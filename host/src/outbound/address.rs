@@ -1,6 +1,6 @@
-//! Which addresses are public: those at which nobody but the Internet answers.
+//! Which addresses are public, that is, reachable on the Internet.
 //!
-//! What is not known to be public is not, so that a spelling nobody thought of leads nowhere.
+//! An address that is not known to be public counts as private, so that an unusual notation is refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -65,7 +65,7 @@ impl Connector {
     /// Connects to one of the target's addresses that the reach includes.
     ///
     /// # Errors
-    /// [`Error`] if there is none, or none answers until `deadline`.
+    /// [`Error`] if there is no such address, or no address answers until `deadline`.
     pub(super) async fn connect(
         &self,
         target: &Target,

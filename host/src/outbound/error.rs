@@ -10,13 +10,13 @@ use tokio_rustls::rustls;
 /// Why there is no response, or no more of it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URL is none that can be asked.
+    /// The URL cannot be requested.
     #[error("the URL cannot be used: {0}")]
     BadUrl(&'static str),
     /// CONNECT would make a tunnel to anywhere.
     #[error("the method CONNECT is not offered")]
     Tunnel,
-    /// The host and port are none of those that may be asked.
+    /// The host and port are not granted.
     #[error("{to} is not granted")]
     NotGranted {
         /// Host and port.

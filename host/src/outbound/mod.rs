@@ -1,10 +1,10 @@
-//! Requests to servers outside: the one way out for every URL that somebody else names.
+//! Requests to outside servers: every URL that comes from a user or a plugin is requested here.
 //!
 //! Knows neither plugins nor the data services: a caller says what to send, how far it may go ([`Reach`]) and what it
 //! may cost ([`RequestLimits`]). A name is looked up once, and the address that is connected to is one that was
-//! checked: a private one is reached only where a [`Destination`] says so. Redirects are answers like any other:
-//! who follows one makes a new request, which is checked again. TLS is always verified. Proxies of the environment
-//! are not used, because they would look up names themselves. Each request has a connection of its own.
+//! checked: a private one is reached only where a [`Destination`] says so. Redirects are answers like any other: a
+//! caller that follows one makes a new request, which is checked again. TLS is always verified. Proxies of the
+//! environment are not used, because they would look up names themselves. Each request has a connection of its own.
 
 mod address;
 mod body;

@@ -1,5 +1,5 @@
-//! What a guest may set going that needs more than the database. The operations are the same that clients ask for, and
-//! are written once, in a room above this one.
+//! What a guest may start that needs more than the database. The operations are the same that clients ask for, and
+//! are written once, in a layer above this one.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;

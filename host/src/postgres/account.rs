@@ -25,7 +25,7 @@ impl Account {
     /// Who is to run a new cluster.
     ///
     /// # Errors
-    /// [`Error::NoAccount`] if we are root and there is nobody else.
+    /// [`Error::NoAccount`] if we are root and there is no other account.
     pub(super) fn choose() -> Result<Self, Error> {
         let us = rustix::process::geteuid();
         if !us.is_root() {

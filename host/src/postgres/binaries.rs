@@ -34,7 +34,7 @@ impl Binaries {
     /// A cluster that exists takes none but its own version.
     ///
     /// # Errors
-    /// [`Error::NoBinaries`], [`Error::TooOld`] or [`Error::OtherVersion`] if there is none.
+    /// [`Error::NoBinaries`], [`Error::TooOld`] or [`Error::OtherVersion`] if no usable Postgres is found.
     pub(super) fn find(cluster: &Path, made_by: Option<Major>) -> Result<Self, Error> {
         Self::choose(installed(), cluster, made_by)
     }

@@ -22,8 +22,8 @@ pub(super) const NAME: &str = "elita";
 /// A log that is larger when Elita starts is set aside, in place of the one set aside before.
 const LOG_LIMIT_BYTES: u64 = 10 << 20;
 
-/// `initdb`'s options. Whoever can reach the socket is trusted: where Postgres runs as the user that we are, nobody else
-/// can, and where it runs as another one, [`Cluster::admit_only_us`] has the last word. The C locale sorts by code
+/// `initdb`'s options. Whoever can reach the socket is trusted: if Postgres runs as our own user, only we can reach
+/// it; if it runs as another user, [`Cluster::admit_only_us`] decides. The C locale sorts by code
 /// point and is the same on every machine and after every upgrade of it, so indexes stay valid.
 const INITDB_OPTIONS: [&str; 7] = [
     "--auth=trust",

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, RawPid};
 
-/// What the file says. It outlives a server that is killed.
+/// The content of the file. The file stays if the server is killed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct PidFile {
     pub(super) pid: Pid,
@@ -16,7 +16,7 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
-    /// Reads a cluster's file. There is none while no server runs, and one that is being written counts as none.
+    /// Reads a cluster's file. `None` while no server runs, or while the file is being written.
     pub(super) fn read(cluster: &Path) -> io::Result<Option<Self>> {
         match fs::read(cluster.join("postmaster.pid")) {
             Ok(text) => Ok(Self::parse(&String::from_utf8_lossy(&text))),

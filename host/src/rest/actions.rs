@@ -51,13 +51,14 @@ async fn get(
 
 /// Runs an action, as a job
 ///
-/// Its parameters are those of the query string and of the body, a form or a JSON object, in which a value that is
-/// no string is passed as its JSON text. A name in both keeps both values, the query's first.
+/// Its parameters come from the query string and from the body, which is a form or a JSON object. A JSON value that is
+/// not a string is passed as its JSON text. A name that is in both keeps both values, the query string's first.
 #[utoipa::path(post, path = "/app/{app}/actions/{action}", operation_id = "actions.run", tag = "actions",
     params(
         ("app" = AppName, Path, description = "The application"),
         ("action" = ActionName, Path, description = "The action"),
-        ("Rerun-Of" = Option<JobId>, Header, description = "The job that this one runs again, for its document"),
+        ("Rerun-Of" = Option<JobId>, Header,
+            description = "The job that this one repeats; the new job shows it as `rerun_of`"),
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
             description = "Visible ASCII; the same request with the same key answers with the same job"),
     ),

@@ -96,7 +96,7 @@ async fn list(
     responses(
         (status = 201, body = ApplicationDocument, headers(("Location" = String, description = "Where it is"))),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none"),
+        (status = 422, description = "The name is not valid"),
     ))]
 async fn create(
     State(rest): State<Rest>,
@@ -114,7 +114,7 @@ async fn create(
     responses(
         (status = 201, body = ApplicationDocument, headers(("Location" = String, description = "Where it is"))),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none"),
+        (status = 422, description = "The name is not valid"),
     ))]
 async fn put(
     rest: State<Rest>,
@@ -145,8 +145,8 @@ async fn get(
     responses(
         (status = 200, body = ApplicationDocument),
         (status = 404, description = "No such application"),
-        (status = 412, description = "It has changed since"),
-        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
+        (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
 async fn update(
     State(rest): State<Rest>,
@@ -163,10 +163,10 @@ async fn update(
 #[utoipa::path(delete, path = "/app/{app}", operation_id = "applications.delete", tag = "applications",
     params(("app" = AppName, Path, description = "The application"), IfMatch),
     responses(
-        (status = 204, description = "It is gone; its finished jobs stay on record"),
+        (status = 204, description = "It is removed; its finished jobs stay on record"),
         (status = 404, description = "No such application"),
         (status = 409, description = "Jobs of it are queued or running"),
-        (status = 412, description = "It has changed since"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
     ))]
 async fn delete(
     State(rest): State<Rest>,

@@ -34,7 +34,7 @@ struct NewBuild {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct BuildsQuery {
-    /// Those that have a file, or those that have none.
+    /// `true`: builds that have a file; `false`: builds that do not have one.
     stored: Option<bool>,
     /// `name`, or `-created`: the newest first.
     #[serde(default)]
@@ -85,7 +85,7 @@ async fn list(
         (status = 201, body = Build, headers(("Location" = String, description = "Where it is"))),
         (status = 404, description = "No such application"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none"),
+        (status = 422, description = "The name is not valid"),
     ))]
 async fn create(
     State(rest): State<Rest>,
@@ -105,7 +105,7 @@ async fn create(
         (status = 201, body = Build, headers(("Location" = String, description = "Where it is"))),
         (status = 404, description = "No such application"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none"),
+        (status = 422, description = "The name is not valid"),
     ))]
 async fn put(
     rest: State<Rest>,
@@ -135,7 +135,8 @@ async fn get(
 
 /// Lists the paths in a build's file, in order
 ///
-/// A page may be short, and even empty, while `next` says that there is more: no request looks at more than 20,000 paths.
+/// A page may be short, and even empty, while `next` says that there is more: no request looks at more than 20,000
+/// paths.
 #[utoipa::path(get, path = "/app/{app}/builds/{build}/files", operation_id = "builds.files", tag = "builds",
     params(
         ("app" = AppName, Path, description = "The application"),
@@ -166,8 +167,8 @@ async fn files(
     responses(
         (status = 200, body = Build),
         (status = 404, description = "No such build"),
-        (status = 412, description = "It has changed since"),
-        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
+        (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
 async fn update(
     State(rest): State<Rest>,
@@ -188,10 +189,10 @@ async fn update(
         IfMatch,
     ),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "It is removed"),
         (status = 404, description = "No such build"),
-        (status = 409, description = "An upload of it goes on"),
-        (status = 412, description = "It has changed since"),
+        (status = 409, description = "An upload of this build is in progress"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
     ))]
 async fn delete(
     State(rest): State<Rest>,

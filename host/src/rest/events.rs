@@ -1,5 +1,5 @@
-//! A job as server-sent events: its entries as they come, and its end. What is sent is read from rows when the client
-//! has taken what was sent before, so that a slow one costs nothing, and one that comes back misses nothing.
+//! A job as server-sent events: its entries as they come, and its end. Rows are read only when the client has
+//! received what was sent before. So a slow client needs no memory, and a client that reconnects misses nothing.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -60,7 +60,7 @@ impl FromRequestParts<Rest> for Wants {
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such job or the caller may not see it; [`Error::Invalid`] if the log does not
-/// reach to where it is to go on, or there is no going on from there.
+/// have the entry after which it is to continue, or cannot continue after it.
 pub(super) async fn stream(
     rest: Rest,
     caller: Caller,
@@ -99,7 +99,7 @@ enum Found {
 }
 
 impl Events {
-    /// The next event; none after the end, when the server stops, or when the token is no longer valid.
+    /// The next event. `None`: after the end, when the server stops, or when the token is no longer valid.
     async fn next(&mut self) -> Option<Event> {
         loop {
             let caller = self.session.caller().ok()?;

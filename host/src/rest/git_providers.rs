@@ -27,12 +27,12 @@ use crate::datasvc::{
 struct NewGitProvider {
     /// Its name, unique in this installation.
     name: GitProviderName,
-    /// What kind of service it is. It stays what it is.
+    /// What kind of service it is. It cannot be changed.
     r#type: GitProviderType,
-    /// Where the service is, an `http` or `https` URL: `gitea` and `other` need it, `local` has none, and for the
-    /// others it stands for an instance that is not the public one.
+    /// Where the service is, an `http` or `https` URL. `gitea` and `other` need it, `local` must not have it. For the
+    /// others it is needed only if the instance is not the public one.
     base_url: Option<BaseUrl>,
-    /// With what credentials Elita works there. They are kept sealed and never shown, and taken in a body only.
+    /// The credentials that Elita uses there. They are stored encrypted, never shown, and accepted in a body only.
     #[param(ignore)]
     #[schema(value_type = Option<GitProviderAuth>)]
     auth: Option<Value>,
@@ -43,13 +43,13 @@ struct NewGitProvider {
     attributes: Attributes,
 }
 
-/// What a new git provider takes in the body only, where the rest is in the query string.
+/// What is accepted in the body only, when the other arguments are in the query string.
 #[expect(dead_code, reason = "it describes the body; the handler reads a `NewGitProvider`")]
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewGitProviderCredentials)]
 struct Credentials {
-    /// With what credentials Elita works there.
+    /// The credentials that Elita uses there.
     auth: Option<GitProviderAuth>,
 }
 
@@ -72,7 +72,7 @@ async fn list(
     responses(
         (status = 201, body = GitProvider, headers(("Location" = String, description = "Where it is"))),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none, or the URL does not fit the type"),
+        (status = 422, description = "The name is not valid, or the URL does not fit the type"),
     ))]
 async fn create(
     State(rest): State<Rest>,
@@ -93,7 +93,7 @@ async fn create(
     responses(
         (status = 201, body = GitProvider, headers(("Location" = String, description = "Where it is"))),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none, or the URL does not fit the type"),
+        (status = 422, description = "The name is not valid, or the URL does not fit the type"),
     ))]
 async fn put(
     rest: State<Rest>,
@@ -121,7 +121,7 @@ async fn get(
 
 /// Changes the base URL, the credentials and the attributes of a git provider
 ///
-/// With another base URL the credentials have to be given anew: they are not for whoever answers there.
+/// If the base URL changes, the credentials have to be sent again, so that they do not reach another server by mistake.
 #[utoipa::path(patch, path = "/global/gitproviders/{provider}", operation_id = "git-providers.update",
     tag = "git-providers",
     params(("provider" = GitProviderName, Path, description = "The git provider"), IfMatch),
@@ -129,8 +129,8 @@ async fn get(
     responses(
         (status = 200, body = GitProvider),
         (status = 404, description = "No such git provider"),
-        (status = 412, description = "It has changed since"),
-        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
+        (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
 async fn update(
     State(rest): State<Rest>,
@@ -148,10 +148,10 @@ async fn update(
     tag = "git-providers",
     params(("provider" = GitProviderName, Path, description = "The git provider"), IfMatch),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "It is removed"),
         (status = 404, description = "No such git provider"),
         (status = 409, description = "Git repositories use it"),
-        (status = 412, description = "It has changed since"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
     ))]
 async fn delete(
     State(rest): State<Rest>,

@@ -37,7 +37,7 @@ struct NewGitRepo {
     #[schema(value_type = True)]
     existing: bool,
     /// Where git clones it from: an `https`, `http`, `ssh`, `git` or `file` URL, `user@host:path`, or an absolute
-    /// path; without a password. One that exists needs it.
+    /// path; without a password. A repository that exists needs it.
     #[param(value_type = GitUri)]
     #[schema(value_type = GitUri)]
     uri: Option<GitUri>,
@@ -81,7 +81,8 @@ async fn list(
         (status = 201, body = GitRepo, headers(("Location" = String, description = "Where it is"))),
         (status = 404, description = "No such application"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "It does not exist, or its URI or its git provider is none"),
+        (status = 422,
+            description = "The repository, its git provider or its keypair does not exist, or it has no valid URI"),
     ))]
 async fn create(
     State(rest): State<Rest>,
@@ -102,7 +103,8 @@ async fn create(
         (status = 201, body = GitRepo, headers(("Location" = String, description = "Where it is"))),
         (status = 404, description = "No such application"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "It does not exist, or its URI or its git provider is none"),
+        (status = 422,
+            description = "The repository, its git provider or its keypair does not exist, or it has no valid URI"),
     ))]
 async fn put(
     rest: State<Rest>,
@@ -141,8 +143,8 @@ async fn get(
     responses(
         (status = 200, body = GitRepo),
         (status = 404, description = "No such git repository"),
-        (status = 412, description = "It has changed since"),
-        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
+        (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
 async fn update(
     State(rest): State<Rest>,
@@ -164,10 +166,10 @@ async fn update(
         IfMatch,
     ),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "It is removed"),
         (status = 404, description = "No such git repository"),
         (status = 409, description = "Gitdeploys use it, which the detail names"),
-        (status = 412, description = "It has changed since"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
         (status = 422, description = "It cannot be removed at its provider yet"),
     ))]
 async fn delete(

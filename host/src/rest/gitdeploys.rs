@@ -70,7 +70,7 @@ async fn list(
         (status = 201, body = Gitdeploy, headers(("Location" = String, description = "Where it is"))),
         (status = 404, description = "No such application"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "Something in it cannot be, such as a git repository that does not exist"),
+        (status = 422, description = "A value is not valid, such as a git repository that does not exist"),
     ))]
 async fn create(
     State(rest): State<Rest>,
@@ -91,7 +91,7 @@ async fn create(
         (status = 201, body = Gitdeploy, headers(("Location" = String, description = "Where it is"))),
         (status = 404, description = "No such application"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "Something in it cannot be, such as a git repository that does not exist"),
+        (status = 422, description = "A value is not valid, such as a git repository that does not exist"),
     ))]
 async fn put(
     rest: State<Rest>,
@@ -131,9 +131,9 @@ async fn get(
     responses(
         (status = 200, body = Gitdeploy),
         (status = 404, description = "No such gitdeploy"),
-        (status = 409, description = "It is initialized on servers, and its path or its git repository was to change"),
-        (status = 412, description = "It has changed since"),
-        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+        (status = 409, description = "It is initialized on servers, so its path and its git repository cannot change"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
+        (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
 async fn update(
     State(rest): State<Rest>,
@@ -155,10 +155,10 @@ async fn update(
         IfMatch,
     ),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "It is removed"),
         (status = 404, description = "No such gitdeploy"),
         (status = 409, description = "Groups use it, or it is initialized on servers, which the detail names"),
-        (status = 412, description = "It has changed since"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
     ))]
 async fn delete(
     State(rest): State<Rest>,

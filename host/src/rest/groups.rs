@@ -109,7 +109,7 @@ async fn list(
         (status = 201, body = Group, headers(("Location" = String, description = "Where it is"))),
         (status = 404, description = "No such application"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none, or a gitdeploy does not exist"),
+        (status = 422, description = "The name is not valid, or a gitdeploy does not exist"),
     ))]
 async fn create(
     State(rest): State<Rest>,
@@ -130,7 +130,7 @@ async fn create(
         (status = 201, body = Group, headers(("Location" = String, description = "Where it is"))),
         (status = 404, description = "No such application"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none, or a gitdeploy does not exist"),
+        (status = 422, description = "The name is not valid, or a gitdeploy does not exist"),
     ))]
 async fn put(
     rest: State<Rest>,
@@ -170,8 +170,8 @@ async fn get(
     responses(
         (status = 200, body = Group),
         (status = 404, description = "No such group"),
-        (status = 412, description = "It has changed since"),
-        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
+        (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
 async fn update(
     State(rest): State<Rest>,
@@ -192,9 +192,9 @@ async fn update(
         IfMatch,
     ),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "It is removed"),
         (status = 404, description = "No such group"),
-        (status = 412, description = "It has changed since"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
     ))]
 async fn delete(
     State(rest): State<Rest>,

@@ -111,13 +111,13 @@ struct EntriesQuery {
     /// The `seq` of the first entry that is known.
     #[param(minimum = 1)]
     before: Option<i64>,
-    /// How many entries before the end to begin; with 0 only those are read that come from now on.
+    /// How many entries before the end to begin; with 0 only new entries are read.
     #[param(minimum = 0, maximum = 1000)]
     tail: Option<u32>,
     /// How many entries to read, 1 to 1000; 100 unless it is given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// How long to wait for an entry or the job's end, if there is none yet, in seconds: up to 60.
+    /// How long to wait for the next entry or the end of the job, in seconds: up to 60.
     #[serde(default)]
     #[param(maximum = 60)]
     wait: u32,
@@ -132,7 +132,7 @@ struct ChangeQuery {
     cancel: bool,
 }
 
-/// Which jobs to stop. At least one of them says so.
+/// Which jobs to stop. At least one filter is needed.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct CancelQuery {
@@ -191,8 +191,8 @@ struct JobsDocument {
 
 /// Lists the jobs that you may read, newest first
 ///
-/// Without `details` they lack `data`, `result` and `error.trace`. A page may be short, and even empty, while `next` says
-/// that there is more: where few of many jobs are wanted, no request looks at more than some thousand.
+/// Without `details` they lack `data`, `result` and `error.trace`. A page may be short, and even empty, while `next`
+/// says that there is more: no request looks at more than some thousand jobs, even if few of them match.
 #[utoipa::path(get, path = "/job", operation_id = "jobs.list", tag = "jobs",
     params(JobsQuery), responses((status = 200, body = JobsDocument)))]
 async fn list(
@@ -254,14 +254,15 @@ impl EntriesQuery {
 
 /// Stops all jobs that match
 ///
-/// Of those that you may stop, a thousand at a time: `more` says that there may be others, for the same request. Those
-/// that are queued end at once; those that run are told, and stopped after a while if they do not end by themselves.
+/// It stops only jobs that you may stop, at most a thousand per request. If `more` is true, there may be others: send
+/// the same request again. Queued jobs end at once. Running jobs are asked to stop, and are stopped after a while if
+/// they do not end by themselves.
 #[utoipa::path(post, path = "/job", operation_id = "jobs.cancel-matching", tag = "jobs",
     params(CancelQuery),
     responses(
         (status = 202, body = CancelledJobs),
-        (status = 403, description = "There are such jobs, and none of them is yours to stop"),
-        (status = 422, description = "The filter leaves everything open"),
+        (status = 403, description = "Jobs match, but you may not stop any of them"),
+        (status = 422, description = "There is no filter, or `status` is neither `queued` nor `running`"),
     ))]
 async fn cancel_matching(
     State(rest): State<Rest>,
@@ -282,7 +283,7 @@ async fn cancel_matching(
     params(("id" = JobId, Path, description = "The job"), JobQuery),
     responses(
         (status = 200, body = JobDocument),
-        (status = 403, description = "The trace is not for you"),
+        (status = 403, description = "You may not see the trace"),
         (status = 404, description = "No such job"),
     ))]
 async fn get(
@@ -314,7 +315,8 @@ async fn get(
 
 /// Stops a job
 ///
-/// One that is queued ends at once; one that runs is told, and stopped after a while if it does not end by itself.
+/// A queued job ends at once. A running job is asked to stop, and is stopped after a while if it does not end by
+/// itself.
 #[utoipa::path(post, path = "/job/{id}", operation_id = "jobs.cancel", tag = "jobs",
     params(("id" = JobId, Path, description = "The job"), ChangeQuery),
     responses(
@@ -336,14 +338,14 @@ async fn cancel(
 
 /// Reads the log of a job, or follows it
 ///
-/// With `Accept: text/event-stream` as server-sent events, each with an entry and its `seq` as `id`, until an event
-/// `end` with the final job; `Last-Event-ID` goes on after the entry that it names. An entry that the log has not is
-/// refused, in either form: it is of another log.
+/// With `Accept: text/event-stream` the entries come as server-sent events, with their `seq` as `id`. The last event is
+/// `end`, with the final job. `Last-Event-ID` continues after the entry that it names. In both forms an entry that is
+/// not in the log is refused, because it belongs to another log.
 #[utoipa::path(get, path = "/job/{id}/data", operation_id = "jobs.entries", tag = "jobs",
     params(
         ("id" = JobId, Path, description = "The job"),
         EntriesQuery,
-        ("Last-Event-ID" = Option<i64>, Header, description = "As `after`, for event streams"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "The same as `after`, for event streams"),
     ),
     responses(
         (status = 200, content((JobEntries = "application/json"), (String = "text/event-stream"))),

@@ -29,7 +29,7 @@ struct NewKeypair {
     /// In OpenSSH's format, without a passphrase.
     #[schema(format = "ssh-private-key", nullable = false, max_length = 32768)]
     private_key: Option<String>,
-    /// As a line of `authorized_keys`; it is that of the private key, which needs none.
+    /// As a line of `authorized_keys`. It is not needed: if it is given, it has to belong to the private key.
     #[schema(format = "ssh-public-key", nullable = false, max_length = 32768)]
     public_key: Option<String>,
     /// Makes a new ed25519 key.
@@ -135,8 +135,8 @@ async fn get(
     responses(
         (status = 200, body = Keypair),
         (status = 404, description = "No such keypair"),
-        (status = 412, description = "It has changed since"),
-        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
+        (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
 async fn update(
     State(rest): State<Rest>,
@@ -153,10 +153,10 @@ async fn update(
 #[utoipa::path(delete, path = "/global/keypairs/{keypair}", operation_id = "keypairs.delete", tag = "keypairs",
     params(("keypair" = KeypairName, Path, description = "The keypair"), IfMatch),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "It is removed"),
         (status = 404, description = "No such keypair"),
         (status = 409, description = "Git repositories use it"),
-        (status = 412, description = "It has changed since"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
     ))]
 async fn delete(
     State(rest): State<Rest>,

@@ -1,4 +1,4 @@
-//! The REST door: HTTP in, calls of `datasvc`, `engine` and `work`, documents out.
+//! The REST API: HTTP in, calls of `datasvc`, `engine` and `work`, documents out.
 //!
 //! Knows no rule and no query. Each noun has a file with its handlers, which have four steps: who asks, what for, do
 //! it, reply. [`http`] is what they have in common, and [`api`] is the OpenAPI document.
@@ -70,8 +70,8 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// A door to these services, for clients that send the body of a request within this time, and for so many uploads
-    /// at a time. `started` becomes true once plugins are there.
+    /// The REST API of these services, for clients that send the body of a request within this time, and for so many
+    /// uploads at a time. `started` becomes true once plugins are there.
     pub fn new(
         svc: DataSvc,
         engine: Engine,

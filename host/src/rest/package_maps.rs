@@ -23,8 +23,7 @@ use crate::datasvc::{AppName, Attributes, Caller, Listed, PackageMap, PackageMap
 struct NewPackageMap {
     /// Its name, unique within the application.
     name: PackageMapName,
-    /// The packages that it makes of an upload. None of them is `master`, which is the
-    /// uploaded file.
+    /// The packages that it makes of an upload. `master` is reserved for the uploaded file.
     packages: PackageRules,
     /// What to keep with it.
     #[serde(default)]
@@ -56,7 +55,7 @@ async fn list(
         (status = 201, body = PackageMap, headers(("Location" = String, description = "Where it is"))),
         (status = 404, description = "No such application"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none, or a package cannot be made like that"),
+        (status = 422, description = "The name or the rules of a package are not valid"),
     ))]
 async fn create(
     State(rest): State<Rest>,
@@ -76,7 +75,7 @@ async fn create(
         (status = 201, body = PackageMap, headers(("Location" = String, description = "Where it is"))),
         (status = 404, description = "No such application"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none, or a package cannot be made like that"),
+        (status = 422, description = "The name or the rules of a package are not valid"),
     ))]
 async fn put(
     rest: State<Rest>,
@@ -116,8 +115,8 @@ async fn get(
     responses(
         (status = 200, body = PackageMap),
         (status = 404, description = "No such package map"),
-        (status = 412, description = "It has changed since"),
-        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
+        (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
 async fn update(
     State(rest): State<Rest>,
@@ -139,9 +138,9 @@ async fn update(
         IfMatch,
     ),
     responses(
-        (status = 204, description = "It is gone; builds that were packaged by it keep their packages"),
+        (status = 204, description = "It is removed; builds that were packaged by it keep their packages"),
         (status = 404, description = "No such package map"),
-        (status = 412, description = "It has changed since"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
     ))]
 async fn delete(
     State(rest): State<Rest>,

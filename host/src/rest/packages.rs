@@ -16,7 +16,8 @@ use crate::datasvc::{AppName, BuildName, Caller, FileType, PackageFile, PackageN
 
 /// Sends a package's file
 ///
-/// `master` is the uploaded file, bit for bit. One range of it is sent alone; several get the whole file.
+/// `master` is the uploaded file, bit for bit. A request for one range gets that range; a request for several ranges
+/// gets the whole file.
 #[utoipa::path(get, path = "/app/{app}/builds/{build}/packages/{package}", operation_id = "builds.package",
     tag = "builds",
     params(
@@ -24,16 +25,17 @@ use crate::datasvc::{AppName, BuildName, Caller, FileType, PackageFile, PackageN
         ("build" = BuildName, Path, description = "The build"),
         ("package" = PackageName, Path, description = "The package"),
         ("Range" = Option<String>, Header, description = "Which bytes, such as `bytes=0-1023`"),
-        ("If-Range" = Option<String>, Header, description = "The `ETag` of the file that the range is to be of"),
+        ("If-Range" = Option<String>, Header,
+            description = "The `ETag` of the file: if it has another one now, the whole file is sent"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the file that the client has"),
     ),
     responses(
         (status = 200, content_type = "application/octet-stream", body = [u8], description = "The file",
             headers(("ETag" = String, description = "Its SHA-256"))),
-        (status = 206, content_type = "application/octet-stream", body = [u8], description = "The part asked for"),
-        (status = 304, description = "The client has it"),
+        (status = 206, content_type = "application/octet-stream", body = [u8], description = "The range"),
+        (status = 304, description = "The client has this file already"),
         (status = 404, description = "No such build or package"),
-        (status = 416, description = "It has no such bytes"),
+        (status = 416, description = "The file has no bytes in this range"),
     ))]
 async fn package(
     State(rest): State<Rest>,
@@ -69,7 +71,7 @@ async fn package(
     Ok(([(header::ETAG, etag), (header::ACCEPT_RANGES, "bytes".into())], reply).into_response())
 }
 
-/// What the file is, for whom keeps it.
+/// The headers that describe the file, for clients that save it.
 fn described(file: &PackageFile) -> [(HeaderName, String); 2] {
     let media_type = match file.file_type {
         FileType::Zip => "application/zip",

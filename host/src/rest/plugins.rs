@@ -27,8 +27,8 @@ struct PluginDocument {
 
 /// Lists the plugins, by name
 ///
-/// Without read permission on `_global` they are those that have registered something for an application that you may
-/// read, with what they have registered for these, and without what they import and are granted.
+/// Without read permission on `_global` you see only plugins that have registered something for an application that you
+/// may read, and what they have registered for it. What they import and are granted is left out.
 #[utoipa::path(get, path = "/global/plugins", operation_id = "plugins.list", tag = "plugins",
     params(PageQuery), responses((status = 200, body = Listed<Plugin>)))]
 async fn list(

@@ -25,7 +25,8 @@ use crate::datasvc::{
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct NewServer {
-    /// Its name, unique in this installation; it may be a host name. `command` and `environments` are none.
+    /// Its name, unique in this installation; it may be a host name. `command` and `environments` are
+    /// reserved.
     name: ServerName,
     /// The environment that it belongs to, such as `production`.
     environment: EnvironmentName,
@@ -63,7 +64,7 @@ async fn list(
     responses(
         (status = 201, body = Server, headers(("Location" = String, description = "Where it is"))),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none, or the connection does not fit the driver"),
+        (status = 422, description = "The name is not valid, or the connection does not fit the driver"),
     ))]
 async fn create(
     State(rest): State<Rest>,
@@ -82,7 +83,7 @@ async fn create(
     responses(
         (status = 201, body = Server, headers(("Location" = String, description = "Where it is"))),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is none, or the connection does not fit the driver"),
+        (status = 422, description = "The name is not valid, or the connection does not fit the driver"),
     ))]
 async fn put(rest: State<Rest>, caller: Caller, new: Args<NewServer>) -> Result<Created<Document<Server>>, Problem> {
     create(rest, caller, new).await
@@ -120,8 +121,8 @@ async fn get(
     responses(
         (status = 200, body = Server),
         (status = 404, description = "No such server"),
-        (status = 412, description = "It has changed since"),
-        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
+        (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
 async fn update(
     State(rest): State<Rest>,
@@ -138,10 +139,10 @@ async fn update(
 #[utoipa::path(delete, path = "/server/{server}", operation_id = "servers.delete", tag = "servers",
     params(("server" = ServerName, Path, description = "The server"), IfMatch),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "It is removed"),
         (status = 404, description = "No such server"),
         (status = 409, description = "Gitdeploys are initialized on it"),
-        (status = 412, description = "It has changed since"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
     ))]
 async fn delete(
     State(rest): State<Rest>,

@@ -23,7 +23,7 @@ use crate::datasvc::{Caller, Listed, NewToken, Permissions, Token, TokenId, Toke
 /// Stands for the token in use.
 const CURRENT: &str = "current";
 
-/// Who logs in, or with a token in a header what another one is to be like.
+/// Who logs in; with a token in a header, what the new token is to be like.
 #[derive(Deserialize, ToSchema)]
 struct LogIn {
     /// The user's name. It is left out to make a token with the one in use.
@@ -42,14 +42,14 @@ struct LogIn {
 
 /// Logs in: makes a token
 ///
-/// The token is in this reply only. With a token in a header, and without name and password, it makes one that may do no
-/// more than that one, lasts no longer, and ends with it.
+/// The token is in this reply only. With a token in a header, and without name and password, it makes one that may do
+/// no more than that one, lasts no longer, and ends with it.
 #[utoipa::path(post, path = "/global/tokens", operation_id = "tokens.create", tag = "tokens",
     security((), ("bearer" = []), ("auth_token" = [])),
     request_body = LogIn,
     responses(
         (status = 201, body = NewToken, headers(("Location" = String, description = "The token, without its secret"))),
-        (status = 401, description = "The username or the password is wrong, or the token in use"),
+        (status = 401, description = "The username or the password is wrong, or the token in use is not valid"),
         (status = 403, description = "The scope is wider than that of the token in use"),
         (status = 429, description = "Too many logins at once, or too many that failed",
             headers(("Retry-After" = u64, description = "How long to wait, in seconds"))),

@@ -42,7 +42,7 @@ use crate::work::{UploadError, UploadRequest};
 struct FileQuery {
     /// What it is: `zip` (or `jar` or `war`, which are the same), `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
     file_type: FileType,
-    /// By which package map packages are made of it.
+    /// The package map that says which packages are made of it.
     package_map: Option<PackageMapName>,
 }
 
@@ -53,7 +53,7 @@ struct FileQuery {
 struct UploadArgs {
     /// What it is: `zip` (or `jar` or `war`, which are the same), `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
     file_type: FileType,
-    /// By which package map packages are made of it.
+    /// The package map that says which packages are made of it.
     package_map: Option<PackageMapName>,
     /// Where the server fetches it from, instead of the form's file. The job shows it.
     indirect_url: Option<FileUrl>,
@@ -78,7 +78,7 @@ enum Source {
 }
 
 impl Source {
-    /// What comes next; none: it was the whole.
+    /// The next piece. `None`: the file is complete.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         match self {
             Self::Body(body) => body.next().await,
@@ -99,20 +99,20 @@ impl Source {
             description = "Visible ASCII; the same request with the same key answers with the same job"),
         ("Content-Digest" = Option<String>, Header, description = "`sha-256=:<base64>:` of the file, to be checked"),
         ("Repr-Digest" = Option<String>, Header, description = "The same"),
-        ("Digest" = Option<String>, Header, description = "The same as it was before: `SHA-256=<base64>`"),
+        ("Digest" = Option<String>, Header, description = "The same in the older form of RFC 3230: `SHA-256=<base64>`"),
         ("X-Checksum-Sha256" = Option<String>, Header, description = "The same in 64 hexadecimal digits"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
-        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job that takes it in"))),
-        (status = 400, description = "It is not what its digest says, or breaks off"),
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The upload job"))),
+        (status = 400, description = "The file does not match its digest, or the body ends too early"),
         (status = 404, description = "No such build or package map"),
-        (status = 408, description = "It comes too slowly"),
-        (status = 409, description = "The build is stored, or another upload of it goes on"),
-        (status = 413, description = "It is larger than may be"),
-        (status = 422, description = "It is no type that is known, or does not begin like one of its type"),
-        (status = 503, description = "Too many uploads come in at this moment"),
-        (status = 507, description = "There is no room for it"),
+        (status = 408, description = "The file comes too slowly"),
+        (status = 409, description = "The build has a file already, or another upload of it is in progress"),
+        (status = 413, description = "The file is too large"),
+        (status = 422, description = "The file type is unknown, or the file is not of this type"),
+        (status = 503, description = "Too many uploads are in progress"),
+        (status = 507, description = "The store is full"),
     ))]
 async fn upload_file(
     State(rest): State<Rest>,
@@ -154,15 +154,16 @@ async fn upload_file(
         (UploadArgs = "application/x-www-form-urlencoded"),
     )),
     responses(
-        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job that takes it in"))),
-        (status = 400, description = "There is neither a file nor a URL, or both, or it breaks off"),
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The upload job"))),
+        (status = 400, description = "There is neither a file nor a URL, or both, or the body ends too early"),
         (status = 404, description = "No such build or package map"),
-        (status = 408, description = "It comes too slowly"),
-        (status = 409, description = "The build is stored, or another upload of it goes on"),
-        (status = 413, description = "It is larger than may be"),
-        (status = 422, description = "It is no type that is known, or does not begin like one of its type, or there is no URL to fetch from"),
-        (status = 503, description = "Too many uploads come in at this moment"),
-        (status = 507, description = "There is no room for it"),
+        (status = 408, description = "The file comes too slowly"),
+        (status = 409, description = "The build has a file already, or another upload of it is in progress"),
+        (status = 413, description = "The file is too large"),
+        (status = 422,
+            description = "The file type is unknown, the file is not of this type, or the URL is not valid"),
+        (status = 503, description = "Too many uploads are in progress"),
+        (status = 507, description = "The store is full"),
     ))]
 async fn upload(
     State(rest): State<Rest>,
@@ -210,8 +211,8 @@ async fn upload(
     Ok(Accepted::job(enqueued, name))
 }
 
-/// A place among the uploads that come in at a time. It is given to another address where all are taken and this one
-/// has more of them.
+/// A place among the uploads that are received at a time. If all places are taken, it is given to another address when
+/// this address has more of them.
 struct UploadPlace {
     _place: Place<IpAddr>,
     ousted: Arc<Notify>,
@@ -267,7 +268,7 @@ impl Rest {
     }
 }
 
-/// What makes a request the same as another one: of a form what it says, for its text is never the same.
+/// What makes a request the same as another one. For a form these are its values, because its bytes always differ.
 fn printed(parts: &Parts, asked: &UploadRequest, file: &[u8]) -> Digest {
     let package_map = asked.package_map.as_ref().map_or("", PackageMapName::as_str);
     let body = [asked.file_type.as_str().as_bytes(), package_map.as_bytes(), file];

@@ -56,7 +56,7 @@ async fn list(
         (status = 201, body = User, headers(("Location" = String, description = "Where it is"))),
         (status = 403, description = "You may not manage users, or do not hold what you grant"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name, the password or the permissions are none"),
+        (status = 422, description = "The name, the password or the permissions are not valid"),
     ))]
 async fn create(
     State(rest): State<Rest>,
@@ -77,7 +77,7 @@ async fn create(
         (status = 201, body = User, headers(("Location" = String, description = "Where it is"))),
         (status = 403, description = "You may not manage users, or do not hold what you grant"),
         (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name, the password or the permissions are none"),
+        (status = 422, description = "The name, the password or the permissions are not valid"),
     ))]
 async fn put(
     rest: State<Rest>,
@@ -112,8 +112,8 @@ async fn get(
     responses(
         (status = 200, body = User),
         (status = 404, description = "No such user"),
-        (status = 412, description = "It has changed since"),
-        (status = 422, description = "The patch touches what cannot be changed, or does not fit"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
+        (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
 async fn update(
     State(rest): State<Rest>,
@@ -132,10 +132,10 @@ async fn update(
 #[utoipa::path(delete, path = "/global/users/{user}", operation_id = "users.delete", tag = "users",
     params(("user" = UserName, Path, description = "The user, or `current` for whoever asks"), IfMatch),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "It is removed"),
         (status = 404, description = "No such user"),
-        (status = 409, description = "Nobody would be left who may manage users"),
-        (status = 412, description = "It has changed since"),
+        (status = 409, description = "No other user may manage users"),
+        (status = 412, description = "It has changed since the version that `If-Match` names"),
     ))]
 async fn delete(
     State(rest): State<Rest>,
@@ -149,10 +149,10 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Shows what a user may do with what there is now
+/// Shows what a user may do with everything that exists now
 ///
-/// For each application, action and server, after the patterns of the user's permissions have been weighed. Of `current`
-/// it is what may be done with the token in use, whose scope counts, too.
+/// For each application, action and server: the result of all patterns in the user's permissions. For `current` it is
+/// what the token in use may do, so its scope counts, too.
 #[utoipa::path(get, path = "/global/users/{user}/permissions", operation_id = "users.permissions", tag = "users",
     params(("user" = UserName, Path, description = "The user, or `current` for whoever asks")),
     responses((status = 200, body = EffectivePermissions), (status = 404, description = "No such user")))]

@@ -1,5 +1,5 @@
-//! Builds' files: each upload has a folder of its own, named by an id that nobody uses twice. In it is the file that a
-//! client sent, and a folder for each run of the upload's job with what that has stored: nothing is written twice.
+//! Builds' files: each upload has its own folder, named by an id that is never used again. In it is the file that a
+//! client sent, and a folder for each run of the upload's job with the files of that run: no file is overwritten.
 
 use std::fs::{DirEntry, File};
 use std::io::{self, ErrorKind};
@@ -127,7 +127,7 @@ impl Storage {
         removed.await?.map_err(StorageError::Remove)
     }
 
-    /// Removes what runs of an upload have stored, but for the files of these runs.
+    /// Removes what runs of an upload have stored, except the files of these runs.
     ///
     /// # Errors
     /// [`StorageError::Remove`].
@@ -160,7 +160,7 @@ impl Storage {
     }
 }
 
-/// Folders that go meanwhile are none.
+/// Folders that are removed meanwhile are left out.
 fn old_folders(builds: &Path, before: SystemTime) -> io::Result<Vec<Uuid>> {
     let mut old = Vec::new();
     for entry in entries(builds)? {
@@ -185,7 +185,8 @@ fn changes_below(folder: &Path, changes: &mut Vec<Option<SystemTime>>) -> io::Re
     Ok(())
 }
 
-/// Removes what is in the folder of an upload, or of a run of it, and is not to be kept; and folders that are empty then.
+/// Removes what is in the folder of an upload, or of a run of it, and is not to be kept; and folders that are empty
+/// then.
 fn remove_others(folder: &Path, run: Option<i64>, kept: &[(Option<i64>, String)]) -> io::Result<usize> {
     let mut count = 0;
     for entry in entries(folder)? {
@@ -203,7 +204,7 @@ fn remove_others(folder: &Path, run: Option<i64>, kept: &[(Option<i64>, String)]
     Ok(count)
 }
 
-/// The run that a folder is of; null: it is none of a run.
+/// The run that a folder belongs to. `None`: it is not the folder of a run.
 fn run_of(folder: &DirEntry) -> Option<i64> {
     folder.file_name().to_str()?.parse().ok()
 }

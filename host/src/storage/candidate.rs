@@ -1,5 +1,5 @@
-//! A file of a run of an upload that is written and not yet accepted: it has a name that nobody looks for, and goes unless it
-//! gets another one.
+//! A file of a run of an upload that is written and not yet accepted. It has a temporary name, and is removed unless it
+//! gets its final one.
 
 use std::fs::File;
 
@@ -80,7 +80,7 @@ impl Drop for Candidate {
         if self.is_accepted {
             return;
         }
-        // What cannot be removed is found when the store is swept.
+        // What cannot be removed is orphaned, and removed later.
         let file = self.storage.build_folder(self.folder).join(self.run.to_string()).join(&self.filename);
         let removed = move || drop(std::fs::remove_file(file));
         match tokio::runtime::Handle::try_current() {

@@ -20,7 +20,7 @@ pub struct Incoming {
     file: Unfinished,
     /// What has come in of the next part.
     gathered: BytesMut,
-    /// The part that is on its way; none: there was none yet.
+    /// The part that is being written. `None`: nothing has been written yet.
     working: Option<AbortOnDropHandle<Result<Worked, StorageError>>>,
     size_bytes: u64,
 }
@@ -105,7 +105,7 @@ impl Incoming {
             });
             let (hashed, written) = tokio::join!(hashed, written);
             written?;
-            // Nobody else has it any more, but for a store that keeps it; then there is new room.
+            // Nothing else uses this buffer any more, unless the store keeps it; then a new one is allocated.
             let room = part.try_into_mut().map_or_else(|_| BytesMut::new(), emptied);
             Ok(Worked { hasher: hashed?, room })
         })));
@@ -152,8 +152,8 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(folder) = self.folder.take() {
-            // What is still being written goes to a file without a name. What cannot be removed is found when the store
-            // is swept.
+            // What is still being written goes to a file without a name. What cannot be removed is orphaned,
+            // and removed later.
             let removed = move || drop(std::fs::remove_dir_all(folder));
             match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => drop(runtime.spawn_blocking(removed)),

@@ -1,7 +1,7 @@
 //! The object store: files too big for rows, by name. Knows neither the data services nor plugins.
 //!
-//! Components are kept by their digests; `builds` keeps what is uploaded, which comes in through `incoming`; a `view` is
-//! what a run gets to see of it.
+//! Components are kept by their digests; `builds` keeps what is uploaded, which comes in through `incoming`; a `view`
+//! is what a run gets to see of it.
 
 pub mod archive;
 mod builds;
@@ -39,10 +39,10 @@ pub enum StorageError {
     /// The URL names no store that can be used.
     #[error("`{0}` is no storage URL; it looks like file:///var/lib/elita/storage")]
     Url(String),
-    /// What stands where the store's id should be is none.
+    /// The store's id is not valid.
     #[error("the store's id, in the file `{ID}`, is damaged")]
     Id,
-    /// There is no room for it.
+    /// The store is full.
     #[error("the object store is full: {0}")]
     Full(#[source] Box<dyn StdError + Send + Sync>),
     /// The store said no.
@@ -155,7 +155,7 @@ impl Storage {
         }
     }
 
-    /// The length of a component; none if there is none of this digest.
+    /// The length of a component. `None`: the store has no component with this digest.
     ///
     /// # Errors
     /// [`StorageError::Store`].
@@ -167,7 +167,7 @@ impl Storage {
         }
     }
 
-    /// Brings a component; none if there is none of this digest.
+    /// Reads a component. `None`: the store has no component with this digest.
     ///
     /// # Errors
     /// [`StorageError::Store`].

@@ -1,7 +1,7 @@
 //! Views: some files of an upload in a directory of their own, under their names, for one run to read.
 //!
-//! A view costs no room: its files are other names of those in the store, and copies only where the file system cannot
-//! give a file a second name. So whoever gets a view must not be able to write to it.
+//! A view needs no disk space: its files are hard links to those in the store, and copies only if the file system has
+//! no hard links. So a run must not be able to write to its view.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         let view = std::mem::take(&mut self.0);
-        // What cannot be removed is found when the store is swept.
+        // What cannot be removed is orphaned, and removed later.
         let removed = move || drop(std::fs::remove_dir_all(view));
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(removed)),

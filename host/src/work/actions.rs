@@ -64,7 +64,7 @@ impl Work {
         self.0.engine.submit(caller, job, ready).await
     }
 
-    /// The job of the same request, where its action has gone meanwhile; or why there is none.
+    /// The job of the same request, if its action was removed meanwhile; or why there is no such job.
     async fn submitted_before(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! Archives that are looked through and taken apart: on threads of their own, so many at a time.
+//! Archives are inspected and packaged on their own threads, a limited number at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

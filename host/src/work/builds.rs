@@ -19,7 +19,7 @@ impl Work {
         build: &BuildName,
         expected: &Expected,
     ) -> Result<()> {
-        // The row first: what is left behind without one is found when the store is swept.
+        // The row first: files that are left without a row are orphaned, and removed later.
         if let Some(upload) = self.0.svc.delete_build(caller, application, build, expected).await? {
             self.0.remove_build_files(upload.into()).await;
         }
@@ -28,7 +28,7 @@ impl Work {
 }
 
 impl Inner {
-    /// Removes a folder of builds' files. Files that cannot be removed now are found when the store is swept.
+    /// Removes a folder of builds' files. Files that cannot be removed now are orphaned, and removed later.
     pub(super) async fn remove_build_files(&self, folder: Uuid) {
         if let Err(problem) = self.storage.remove_build_files(folder).await {
             warn!("files of a build stay for now: {problem}");

@@ -1,4 +1,4 @@
-//! What plugins set going, as a client would.
+//! What plugins start, as a client would.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;

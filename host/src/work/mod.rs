@@ -1,5 +1,5 @@
 //! What the server does: a file or folder for each kind of work, and for each noun whose operations reach beyond
-//! Postgres. Both doors come here for those, so that each is written once.
+//! Postgres. REST and plugins both use these, so that each is written once.
 //!
 //! A kind of work is a [`Kind`](crate::engine::Kind); [`Work::kinds`] lists them. `docs/adding-a-kind-of-work.md` says
 //! how to add one.

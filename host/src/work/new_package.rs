@@ -109,7 +109,7 @@ impl Destination {
         }
         match self.svc.add_package(&self.caller, &self.claim, &self.new, &file, together).await {
             Ok(()) => Ok(file),
-            // It may be there, if only the answer was lost. If it is not, the file is found when the store is swept.
+            // It may be there, if only the answer was lost. If it is not, the file is orphaned, and removed later.
             Err(problem @ (Error::Unavailable(_) | Error::Internal(_))) => Err(problem),
             Err(refusal) => {
                 self.remove(&file.filename).await;

@@ -1,4 +1,5 @@
-//! Places that uploads of all applications share: whoever has the fewest comes next, and none has more than half.
+//! Places that uploads of all applications share: the application with the fewest comes next, and none has more than
+//! half.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

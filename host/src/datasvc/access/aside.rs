@@ -1,5 +1,5 @@
-//! Work whose length a client chooses, such as comparing patterns: beside the threads that answer requests, a little of it
-//! at a time, and never for long.
+//! Work whose length depends on the client, such as comparing patterns. It runs on other threads than those that answer
+//! requests, a little of it at a time, and never for long.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,7 +16,7 @@ const AT_A_TIME: usize = 1;
 const MAX_WAITING: usize = 64;
 
 static TURNS: Semaphore = Semaphore::const_new(AT_A_TIME);
-/// By user: where too many wait, those of whoever has the most of them go.
+/// By user: if too many wait, the user who has the most of them loses some.
 static WAITING: LazyLock<Arc<Shares<String>>> = LazyLock::new(|| Shares::new(MAX_WAITING));
 
 /// Does this work for a caller, when its turn has come. No lock and no connection is to be held meanwhile.

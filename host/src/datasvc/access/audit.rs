@@ -1,4 +1,4 @@
-//! Who changed what. It is written in the transaction of the change, so that neither is there without the other.
+//! Who changed what. It is written in the transaction of the change, so that each change has an audit entry.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ use crate::datasvc::ground::sql::json_column;
 /// How many entries are removed by one statement.
 const REMOVED_AT_ONCE: i64 = 1_000;
 
-/// A change that was made through either door.
+/// A change that was made through REST or by a plugin.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AuditEntry {
     /// Ascends with every change; some numbers are never given.
@@ -31,7 +31,7 @@ pub struct AuditEntry {
     /// When the change was made.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// What was done, as the operation is called at both doors.
+    /// What was done: the name of the operation in REST and in WIT.
     #[schema(example = "builds.update")]
     pub operation: String,
     /// The application that it was done to, or in; null for what belongs to none.
@@ -98,7 +98,7 @@ pub(in crate::datasvc) enum Author<'c> {
         name: &'c UserName,
         token: TokenId,
         address: Option<IpAddr>,
-        /// What the user was found to be allowed to do; none: that does not matter.
+        /// What the user was found to be allowed to do. `None`: that does not matter.
         permissions: Option<&'c Permissions>,
     },
     Plugin {
@@ -127,8 +127,8 @@ impl Author<'_> {
         }
     }
 
-    /// Compares what may be done with the user's token now, if it is valid, with what was found when the change was asked
-    /// for.
+    /// Compares what may be done with the user's token now, if it is valid, with what was found when the change was
+    /// asked for.
     ///
     /// # Errors
     /// [`Error::InvalidToken`] if it is not valid; [`Error::Conflict`] if the user's permissions are others.
@@ -264,8 +264,8 @@ fn document(document: &impl Serialize) -> Result<AuditedDocument> {
 }
 
 impl DataSvc {
-    /// Begins a change by this caller; `operation` is its name at both doors. It is not committed if the caller is no
-    /// longer who it was.
+    /// Begins a change by this caller; `operation` is its name in REST and in WIT. It is not committed if the caller's
+    /// token has ended or the permissions have changed meanwhile.
     ///
     /// # Errors
     /// [`Error::Throttled`] if the caller has changed too much.
@@ -350,7 +350,7 @@ impl DataSvc {
     }
 
     /// Removes changes that were made longer than `age` ago from the record, at most some hundred. Returns how many:
-    /// with 0 there are none left for now.
+    /// with 0 no more are left for now.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

@@ -11,7 +11,7 @@ use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{ActionName, AppName, JobId, PluginName, ServerName, TokenId, UserName};
 use crate::outbound::Destination;
 
-/// Who asks for an operation. Every operation that a door offers takes one and asks it first.
+/// Who asks for an operation. Every operation for REST or plugins takes a caller and checks its permissions first.
 #[derive(Clone, Debug)]
 pub enum Caller {
     /// Someone with a token.
@@ -211,7 +211,7 @@ impl Caller {
         Err(denied(format!("this needs the permission `execute` on action `{action}` of application `{application}`")))
     }
 
-    /// Where the caller's own code may send HTTP requests; a user has none here.
+    /// Where the caller's own code may send HTTP requests; for a user the list is empty.
     pub fn http_destinations(&self) -> &[Destination] {
         match self {
             Self::User { .. } => &[],

@@ -1,11 +1,12 @@
-//! What is remembered of logins, so that passwords cannot be guessed: after some failures the next attempt has to wait,
-//! longer and longer. What is counted is in Postgres, and so the same for all servers.
+//! Counts failed logins, so that passwords cannot be guessed: after some failures the next attempt has to wait, longer
+//! and longer. The counters are in Postgres, and so the same for all servers.
 //!
-//! Most of it is counted for a user and an address together: whoever guesses from elsewhere keeps nobody from logging
-//! in. Beside that, and with more patience, each address is counted by itself, against who tries many users, and each
-//! user, against who has many addresses; both do not concern a user at an address that this user has logged in from.
+//! The main counter is for each pair of user and address: so an attacker at another address does not keep users from
+//! logging in. Two more counters have higher limits: one for each address, against attackers who try many users, and
+//! one for each user, against attackers with many addresses. Both ignore addresses from which the user has logged in
+//! before.
 //!
-//! Attempts that have to wait are refused before the password is looked at, and do not count.
+//! Attempts that have to wait are refused before the password is checked, and do not count.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -45,7 +46,7 @@ impl Patience {
     }
 }
 
-/// Somebody who wants to log in. The name may be nobody's.
+/// Somebody who wants to log in. There may be no user of this name.
 pub(in crate::datasvc) struct Attempt {
     /// Empty if it cannot be a name at all.
     username: String,

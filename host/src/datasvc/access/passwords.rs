@@ -24,7 +24,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// argon2id, off the async threads and bounded.
 #[derive(Debug)]
 pub(in crate::datasvc) struct PasswordHasher {
-    /// By address: where too many wait, those of whoever has the most of them go.
+    /// By address: if too many wait, the address that has the most of them loses some.
     places: Arc<Shares<IpAddr>>,
     slots: Arc<Semaphore>,
     threads: mpsc::Sender<Work>,
@@ -45,7 +45,7 @@ impl PasswordHasher {
         Self { places: Shares::new(MAX_HASHING + MAX_WAITING), slots, threads: start_threads() }
     }
 
-    /// Waits until there is room, for who asks from this address.
+    /// Waits until there is capacity for this address.
     ///
     /// # Errors
     /// [`Error::Throttled`] if too many wait already.

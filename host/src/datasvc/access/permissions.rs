@@ -82,7 +82,7 @@ impl Permissions {
         self.scope.is_some()
     }
 
-    /// Refuses what nobody can mean: words that are none, and patterns without end.
+    /// Refuses permissions that are not valid: unknown words, and patterns that take too long to compare.
     ///
     /// # Errors
     /// [`Error::Invalid`], with the path to it.

@@ -1,6 +1,6 @@
-//! How much may be changed in a time: each change leaves its documents in the record of changes, so that somebody who
-//! rewrites one without end would fill the disk. It is counted for the user or the plugin who makes the change, and for
-//! the application that it is made in, on each server.
+//! How much may be changed in a given time. The audit keeps the documents of each change, so somebody who changes a
+//! document again and again would fill the disk. Changes are counted for the user or the plugin who makes them, and for
+//! the application in which they are made, by each server.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

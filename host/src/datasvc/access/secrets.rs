@@ -27,7 +27,7 @@ struct Key {
     fingerprint: Digest,
 }
 
-/// A secret that only who has the key can read.
+/// A secret that can only be read with the key.
 #[derive(Clone, Debug)]
 pub(in crate::datasvc) struct Sealed {
     pub(in crate::datasvc) version: i32,
@@ -189,13 +189,13 @@ impl DataSvc {
     /// The keys in use.
     ///
     /// # Errors
-    /// [`Error::Internal`] if there are none.
+    /// [`Error::Internal`] if there are no keys.
     pub(in crate::datasvc) fn secrets(&self) -> Result<&SecretKeys> {
         self.secrets.as_deref().ok_or_else(|| Error::internal("no secret keys were taken into use"))
     }
 }
 
-/// Why a secret cannot be kept that was sealed with a key of which no other server knows any more.
+/// Why a secret is refused that was sealed with an old key, which the other servers no longer have.
 pub(in crate::datasvc) fn outdated_key() -> Error {
     let reason = "the secret key of this server has been replaced; give it the file of --secret-key-file of the other \
                   servers, and restart it";

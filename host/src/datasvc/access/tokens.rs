@@ -262,7 +262,7 @@ impl DataSvc {
         held.map(Held::into_caller).ok_or(Error::InvalidToken)
     }
 
-    /// Writes down that these tokens are used, those of which that was not done lately. Nobody waits for it.
+    /// Records that these tokens are used, unless that was recorded a short time ago. Callers do not wait for it.
     fn note_use<'h>(&self, held: impl Iterator<Item = &'h Held>) {
         let unnoted: Vec<TokenId> = held.filter(|held| held.unnoted).map(|held| held.id).collect();
         if unnoted.is_empty() {
@@ -344,7 +344,7 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::Token, id))
     }
 
-    /// Removes tokens that expired longer than `age` ago, at most some hundred. Returns how many: with 0 there are none
+    /// Removes tokens that expired longer than `age` ago, at most some hundred. Returns how many: with 0 no more are
     /// left for now.
     ///
     /// # Errors
@@ -394,7 +394,7 @@ struct Held {
 impl Held {
     fn into_caller(self) -> Caller {
         let Self { id, name, permissions, scope, unnoted: _ } = self;
-        // Where a request comes from is for the door to add.
+        // REST adds where a request comes from.
         let permissions = Arc::new(permissions.narrowed_by(scope));
         Caller::User { name, token: id, address: None, permissions }
     }

@@ -187,7 +187,8 @@ impl DataSvc {
     }
 
     /// Changes a user. A new password ends all of the user's tokens but the one in use, and takes a token that may do
-    /// all that the user may. Without write permission on `_global` users change their own password and attributes only.
+    /// all that the user may. Without write permission on `_global` users change their own password and attributes
+    /// only.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`], also where more is granted than the caller holds, or the user holds
@@ -420,7 +421,7 @@ async fn found(executor: impl PgExecutor<'_>, name: &UserName) -> Result<User> {
 }
 
 /// # Errors
-/// [`Error::Conflict`] if nobody else may manage users.
+/// [`Error::Conflict`] if no other user may manage users.
 async fn another_administrator(connection: &mut PgConnection, name: &UserName) -> Result<()> {
     let others = sqlx::query_scalar!(
         r#"select exists (

@@ -24,7 +24,7 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::NotFound`] without the build; [`Error::Denied`] without read permission on the application;
-    /// [`Error::Invalid`] if the glob is none.
+    /// [`Error::Invalid`] if the glob is not valid.
     pub async fn build_files(
         &self,
         caller: &Caller,

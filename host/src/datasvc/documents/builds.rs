@@ -101,7 +101,7 @@ json_column!(KeptPackages);
 /// Which builds to list, and in which order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BuildFilter {
-    /// Those that have a file, or those that have none.
+    /// `true`: builds that have a file; `false`: builds that do not have one.
     pub stored: Option<bool>,
     /// Which come first.
     pub order: Order,
@@ -292,7 +292,7 @@ impl DataSvc {
         Ok(updated)
     }
 
-    /// Removes a build. Returns the upload whose files are nobody's then, if it had any.
+    /// Removes a build. Returns the upload whose files are orphaned then, if it had any.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it

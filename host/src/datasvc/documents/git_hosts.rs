@@ -1,6 +1,6 @@
 //! Which servers git may be sent to, by what of a document: a repository's URI, and the URL of its git provider.
 //!
-//! Credentials go where these say, so that whoever writes one must not lead those of somebody else elsewhere.
+//! Credentials are sent to these hosts, so a user who changes one must not redirect the credentials of somebody else.
 
 use std::sync::Arc;
 

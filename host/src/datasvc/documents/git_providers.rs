@@ -84,7 +84,7 @@ impl GitProviderType {
     }
 
     /// # Errors
-    /// [`Error::Invalid`] if a git provider of this type needs a base URL and has none, or the other way round.
+    /// [`Error::Invalid`] if a git provider of this type needs a base URL and does not have it, or must not have one.
     fn check(self, base_url: Option<&BaseUrl>) -> Result<()> {
         match (self, base_url) {
             (Self::Local, Some(_)) => {
@@ -205,7 +205,7 @@ impl DataSvc {
     /// Makes a git provider.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if its type needs a base URL and there is none, or the other way round, and with the path of
+    /// [`Error::Invalid`] if its type needs a base URL and it is missing, or must not have one, and with the path of
     /// what is wrong with its credentials; [`Error::AlreadyExists`]; [`Error::Denied`] without write permission on
     /// `_global`.
     pub async fn create_git_provider(&self, caller: &Caller, new: &NewGitProvider) -> Result<GitProvider> {

@@ -303,7 +303,7 @@ fn no_keypair(name: Option<&KeypairName>) -> Error {
     Error::invalid("keypair", format!("keypair `{name}` does not exist; create it first"))
 }
 
-/// Who may not even see keypairs has none to use.
+/// A caller who may not read keypairs may not use one either.
 ///
 /// # Errors
 /// [`Error::Denied`].

@@ -41,7 +41,7 @@ impl GitUri {
             .and_then(|text| Url::parse(text).ok())
     }
 
-    /// The host, in lower case, and the port that git asks; none: it is a path on this machine.
+    /// The host, in lower case, and the port that git asks. `None`: it is a path on this machine.
     pub(super) fn server(&self) -> Option<(String, u16)> {
         let Some(url) = self.url() else {
             let (_, rest) = self.0.split_once('@').filter(|_| !self.0.starts_with('/'))?;

@@ -273,7 +273,7 @@ impl DataSvc {
     }
 }
 
-/// One group as it is in this transaction, with its servers in these environments; in all, if there are none.
+/// One group as it is in this transaction, with its servers in these environments; in all environments, if `None`.
 async fn read(
     connection: &mut PgConnection,
     application: &AppName,
@@ -316,7 +316,7 @@ async fn locked(connection: &mut PgConnection, application: &AppName, name: &Gro
     read(connection, application, name, None).await
 }
 
-/// Writes the gitdeploys of a group, which has none yet. False: one of them does not exist.
+/// Writes the gitdeploys of a group that has no gitdeploys yet. False: one of them does not exist.
 async fn insert_gitdeploys(
     connection: &mut PgConnection,
     application: &AppName,

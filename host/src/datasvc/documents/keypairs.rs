@@ -1,5 +1,5 @@
-//! Keypairs: SSH keys by which git repositories and servers are reached. The private half is sealed, and leaves
-//! through no door.
+//! Keypairs: SSH keys by which git repositories and servers are reached. The private key is sealed, and no
+//! interface shows it.
 
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;

@@ -29,7 +29,7 @@ pub(super) struct AppReferrer {
     pub(super) count: i64,
 }
 
-/// Says which there are, such as "the groups `a`, `b` and 3 more". None: there are none.
+/// Says which there are, such as "the groups `a`, `b` and 3 more". `None`: nothing was found.
 pub(super) fn named(kind: &str, found: &[Referrer]) -> Option<String> {
     let names: Vec<_> = found.iter().map(|referrer| referrer.name.as_str()).collect();
     said(kind, &names, found.first()?.count)

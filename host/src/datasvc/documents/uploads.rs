@@ -1,7 +1,8 @@
 //! Uploads: how the file of a build becomes a job, and how that job gives the build its files.
 //!
-//! What is uploaded is stored under the id of the job that takes it in, before that job is there. A build knows the id
-//! of its upload; while that job is queued or running no other one can begin, and what is stored is never replaced.
+//! An uploaded file is stored under the id of the job that will process it, before that job is created. A build knows
+//! the id of its upload. While that job is queued or running, no other upload can begin. A stored file is never
+//! replaced.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::datasvc::ground::ids::{AppName, BuildName, Digest, JobId, PackageMapN
 use crate::datasvc::jobs::lookup::{Enqueued, JobStatus};
 use crate::datasvc::jobs::queue::{Claim, no_longer_held};
 
-/// The kind of work of jobs that take in the file that was uploaded for a build.
+/// The kind of work of jobs that process the file that was uploaded for a build.
 pub const UPLOAD: &str = "upload";
 
 /// What kind of archive a file is.
@@ -50,7 +51,7 @@ impl FileType {
     /// As it is called in the documents.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is none of them.
+    /// [`Error::Invalid`] if it is not one of them.
     pub fn parse(name: &str) -> Result<Self> {
         let known = [Self::Zip, Self::TarGz, Self::TarBz2].into_iter().find(|known| known.as_str() == name);
         known.ok_or_else(|| {
@@ -251,8 +252,8 @@ impl DataSvc {
         Ok(transaction.commit().await?)
     }
 
-    /// What the build of an upload has, if an earlier run of the upload has stored it: the name of the uploaded file, the
-    /// packages, and how many paths there are in it.
+    /// What the build of an upload has, if an earlier run of the upload has stored it: the name of the uploaded file,
+    /// the packages, and how many paths there are in it.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -272,7 +273,7 @@ impl DataSvc {
         }))
     }
 
-    /// Of these uploads those whose files are nobody's: no build has them, and no job works on them.
+    /// Those of these uploads whose files are orphaned: no build has them, and no job works on them.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -286,8 +287,8 @@ impl DataSvc {
         Ok(orphaned.fetch_all(&self.pool).await?)
     }
 
-    /// Has a build wait no longer for an upload that comes to nothing. Says whether its files are nobody's then: a
-    /// build that has them keeps them.
+    /// Makes a build stop waiting for an upload that has failed. Returns whether the upload's files are orphaned then:
+    /// a build that has them keeps them.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the claim is no longer held: then they are for another run of the job.

@@ -1,8 +1,8 @@
 //! What time it is.
 //!
-//! Times of rows are the database's. Between two heartbeats this server reckons them by its own monotonic clock, so a
-//! wrong wall clock of its own does not show. Ids of jobs, which are the order of the queue, never go back: neither with
-//! the database's clock, nor from one server to the next.
+//! Times of rows are the database's. Between two heartbeats this server calculates them by its own monotonic clock, so
+//! a wrong wall clock of this server has no effect. Ids of jobs, which give the order of the queue, never decrease,
+//! even if the database's clock is set back, and over all servers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

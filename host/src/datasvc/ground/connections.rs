@@ -1,7 +1,7 @@
 //! Connections for statements that have to answer soon.
 //!
-//! The pool asks each connection that comes back whether it still works, which is one round trip more for every
-//! statement. So a few stay out between two statements, as long as they are used all the time.
+//! The pool checks each connection that is returned, which is one more round trip for every statement. So a few
+//! connections are not returned between two statements, as long as they are used all the time.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Why an operation did not happen. Knows nothing of HTTP or WIT; each door translates it once.
+//! Why an operation did not happen. Knows nothing of HTTP or WIT; REST and the plugin host each translate it once.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -138,7 +138,7 @@ impl Error {
         Self::Conflict { reason: reason.into() }
     }
 
-    /// More is asked for at this moment than there is room for.
+    /// More is asked for at this moment than there is capacity for.
     pub(crate) fn too_busy() -> Self {
         let reason = "too much of this is worked on at this moment; try again in a few seconds".into();
         Self::Throttled { reason, retry_after: Duration::from_secs(2) }

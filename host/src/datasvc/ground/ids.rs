@@ -1,4 +1,4 @@
-//! Names and ids as types: whoever holds one need not check it again.
+//! Names and ids as types: code that gets one need not check it again.
 
 use std::fmt;
 use std::time::Duration;
@@ -95,7 +95,7 @@ names! {
 }
 
 impl UserName {
-    /// Stands for whoever asks. Nobody is called that.
+    /// Stands for the current user. No user has this name.
     pub const CURRENT: &str = "current";
 }
 

@@ -1,4 +1,5 @@
-//! What the other groups stand on: names and ids, errors, pages, patches, revisions, and the connections to Postgres.
+//! What the other groups are built on: names and ids, errors, pages, patches, revisions, and the connections to
+//! Postgres.
 //!
 //! Knows no noun of the system, and none of the other groups.
 

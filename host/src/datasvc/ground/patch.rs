@@ -153,8 +153,8 @@ impl Patch {
     }
 }
 
-/// By how much the operations to come may make a document longer, in bytes. A document that copies itself into itself is
-/// stopped before it has grown.
+/// By how much the operations to come may make a document longer, in bytes. A document that copies itself into itself
+/// is stopped before it has grown.
 struct Room {
     copied: usize,
     added: usize,
@@ -188,7 +188,7 @@ impl Room {
     }
 }
 
-/// How long a value is as JSON, but for characters that are escaped.
+/// How long a value is as JSON, not counting the escaping of characters.
 fn length(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 8,

@@ -1,5 +1,5 @@
-//! Poolers between this server and Postgres. One that hands each transaction of a session to another connection cannot
-//! be worked with: prepared statements, settings, locks and LISTEN belong to a connection.
+//! Poolers between this server and Postgres. One that may give each transaction of a session another connection cannot
+//! be used: prepared statements, settings, locks and LISTEN belong to a connection.
 
 use std::time::Duration;
 

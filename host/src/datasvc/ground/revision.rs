@@ -1,4 +1,4 @@
-//! Versions of documents, so that nobody overwrites what they have not seen.
+//! Versions of documents, so that a client cannot overwrite a version that it has not seen.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::error::{Error, Kind, Result};
 pub struct Revision(i64);
 
 impl Revision {
-    /// Takes a version as [`fmt::Display`] wrote it. None: it never did.
+    /// Takes a version as [`fmt::Display`] wrote it. `None`: it never did.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse().ok().map(Self)
     }

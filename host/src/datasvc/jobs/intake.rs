@@ -1,4 +1,4 @@
-//! Where new jobs come in. Those that come while a statement is on its way share the next one, and its commit.
+//! Where new jobs come in. Jobs that come while a statement is running share the next statement and its commit.
 
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
@@ -142,8 +142,8 @@ async fn insert_rows(connections: &Connections, rows: &[NewRow]) -> Result<Vec<(
     Ok(inserted.into_iter().map(|row| (row.id, row.created_at)).collect())
 }
 
-/// How many jobs may come of the root of this row's job before it is one too many. Those that come with it and before it
-/// take room, too.
+/// How many jobs may come of the root of this row's job before it is one too many. Those that come with it and before
+/// it use space, too.
 fn room(rows: &[NewRow], at: usize) -> i64 {
     let Some(parent) = rows[at].job.parent else { return 0 };
     let of_same_root = |row: &&NewRow| row.job.parent.is_some_and(|other| other.root == parent.root);

@@ -1,4 +1,5 @@
-//! Until when a worker's claims hold for certain, as far as it knows itself: what it does later may be too late.
+//! Until when a worker's claims hold for certain, by what the worker itself knows. After that, another server may
+//! have taken over its jobs.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
 //! Lists of jobs, newest first, from a table that may hold millions.
 //!
-//! Each list goes along one index, which is chosen here and not by Postgres: of what is asked for, that which leaves the
-//! fewest jobs. Where the index has several places to look at, such as one for each application, their newest are
-//! merged. What else is asked for is looked up in the jobs that were found like that, of which no request looks at more
-//! than a few thousand: a page of rare jobs may be short, and says where to go on.
+//! Each list reads one index, which is chosen here and not by Postgres: the index of the filter that leaves the fewest
+//! jobs. If several parts of the index have to be read, such as one for each application, their newest jobs are merged.
+//! The other filters are applied to the jobs that were found. No request reads more than a few thousand jobs: if few
+//! jobs match, a page may be short, and says where to continue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -134,7 +134,7 @@ impl DataSvc {
     /// and what came of it. A page may be short, and even empty, though more come after it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the page begins after something that is no job id, or for an `id_suffix` that is none.
+    /// [`Error::Invalid`] if the page begins after something that is not a job id, or if `id_suffix` is not valid.
     pub async fn jobs(&self, caller: &Caller, filter: &JobFilter, details: bool, page: &Page) -> Result<Listed<Job>> {
         let after = page.after_as(JobId::parse)?;
         let wanted = self.wanted(caller, filter).await?;

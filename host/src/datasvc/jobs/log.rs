@@ -58,7 +58,7 @@ pub struct JobEntries {
     pub next: Option<i64>,
     /// Where the job stood when they were read: once it has ended and `next` is null, there is no more to come.
     pub status: JobStatus,
-    /// The number of the log's last entry then; 0 if there is none.
+    /// The number of the log's last entry then; 0 if the log is empty.
     #[serde(skip)]
     pub last_seq: i64,
 }
@@ -181,8 +181,8 @@ impl JobLog {
         self.push(&mut self.lock(), SOURCE_HOST, (data, progress), None)
     }
 
-    /// Adds an entry of the host that tells of a durable step, and changes the step's row with it. Both are durable when
-    /// this returns, however long the database is away.
+    /// Adds an entry of the host that tells of a durable step, and changes the step's row with it. Both are durable
+    /// when this returns, however long the database is away.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the job was taken away from this run; [`Error::Internal`] if the database refuses the

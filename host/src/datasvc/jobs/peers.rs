@@ -1,5 +1,5 @@
-//! The servers on this database: each says again and again that it lives. Whether one still does, the others tell by
-//! whether its row changes, and not by any clock of the database or of another machine.
+//! The servers on this database: each one writes heartbeats to its row. The others see that a server is alive if its
+//! row changes. They do not use the clock of the database or of another machine.
 
 use time::OffsetDateTime;
 
@@ -16,7 +16,7 @@ pub struct Peer {
     pub host: HostId,
     /// Where that is; empty: it does not say.
     pub place: String,
-    /// What changes whenever it says that it lives.
+    /// Changes with every heartbeat.
     pub beat: OffsetDateTime,
 }
 

@@ -1,5 +1,5 @@
-//! How far a job is: what the newest entry says that has a progress. It is read off each entry once, when that gets its
-//! place, so that a list of jobs reads a number and a few words of each, and no log.
+//! How far a job is, by its newest entry with a progress. It is read from each entry once, when the entry is added to
+//! the log, so that a list of jobs need not read logs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,7 +42,7 @@ struct Entry {
 impl Reached {
     /// What the entry says, if its `progress` is a number from 0 to 100.
     pub(in crate::datasvc) fn of(entry: &str) -> Option<Self> {
-        // Most entries have none, and are not read.
+        // Most entries have no progress, and are not read.
         if !entry.contains("\"progress\"") {
             return None;
         }

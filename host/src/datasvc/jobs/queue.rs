@@ -1,7 +1,7 @@
 //! The queue: how a worker claims jobs, keeps them and hands them on.
 //!
-//! A worker holds its jobs by its heartbeat, never by an open transaction. Every claim has a fencing number of its
-//! own; a write that carries an older one changes nothing, and its writer learns that the job is no longer its. How
+//! A worker holds its jobs by its heartbeat, never by an open transaction. Every claim has its own fencing number. A
+//! write with an older number changes nothing, and the writer learns that it no longer holds the job. How
 //! a job's run is recorded is in `recorder`.
 
 use std::time::{Duration, Instant};
@@ -118,7 +118,7 @@ pub struct Served {
 /// How much of an action, or of the host's own jobs of a name, runs on a worker.
 #[derive(Clone, Debug)]
 pub struct RunningLane {
-    /// The plugin that runs; none: the host does.
+    /// The plugin that runs. `None`: the host does the work itself.
     pub plugin: Option<PluginName>,
     /// The application it was called for.
     pub application: AppName,
@@ -322,7 +322,8 @@ impl DataSvc {
             .collect()
     }
 
-    /// Records that a claimed job starts now, and says which attempt this is. From here on the job is not simply run again.
+    /// Records that a claimed job starts now, and says which attempt this is. From here on the job is not simply run
+    /// again.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the claim is no longer held.
@@ -381,8 +382,8 @@ impl DataSvc {
         self.hand_on(From::Some { worker, claims, begun }, why).await
     }
 
-    /// Takes from workers that have been silent what they hold, unless they have said meanwhile that they live. A worker
-    /// that has been silent itself takes nothing: after the database has stood still everybody has.
+    /// Takes from workers that have been silent what they hold, unless they have said meanwhile that they live. A
+    /// worker that has been silent itself takes nothing: after the database has stood still everybody has.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -486,8 +487,8 @@ impl DataSvc {
     }
 }
 
-/// How the jobs' table says which plugin runs. It says `''` of the host's own jobs, so that their lanes compare like all
-/// others.
+/// How the jobs' table says which plugin runs. It says `''` of the host's own jobs, so that their lanes compare like
+/// all others.
 fn stored(plugin: Option<&PluginName>) -> String {
     plugin.map(PluginName::to_string).unwrap_or_default()
 }

@@ -1,9 +1,9 @@
-//! What runs leave behind, log entries and ends, on its way into the database. What comes while a statement is on its
-//! way shares the next one, and its commit; with nothing to wait for it is written at once.
+//! Writes what runs record, log entries and outcomes, into the database. Records that come while a statement is running
+//! share the next statement and its commit; if no statement is running, a record is written at once.
 //!
-//! Every record carries its claim's fencing number: of a claim that was given away nothing is written. A statement
-//! whose answer was lost is repeated, without the entries that have their places already: nobody else may have taken
-//! those while the claim was held.
+//! Every record carries its claim's fencing number: if another server has taken over the claim, nothing is written. If
+//! the answer to a statement was lost, it is repeated without the entries that are in the log already: only this worker
+//! can have written those while it held the claim.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Recorder {
         Self { records, room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)), changes }
     }
 
-    /// Waits for room for an entry of so many bytes.
+    /// Waits for capacity for an entry of so many bytes.
     pub(in crate::datasvc) async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).map_err(Error::internal)?;
         self.room.clone().acquire_many_owned(bytes).await.map_err(Error::internal)
@@ -229,8 +229,8 @@ impl Batch {
         }
     }
 
-    /// Leaves out the entries that have their places, if their claims are still held: then nobody else can have written
-    /// them. If that cannot be told now, it is told at the next try.
+    /// Leaves out the entries that are in the log already, if their claims are still held: then only this worker can
+    /// have written them. If the database does not answer now, the next try checks again.
     async fn leave_out_written(&mut self, connections: &Connections) {
         let written = connections.run(async |connection| {
             let rows = sqlx::query!(

@@ -1,4 +1,4 @@
-//! What is kept no longer: finished jobs and their logs, a few at a time, so that nobody waits for it.
+//! Removes finished jobs and their logs when they are old, a few at a time, so that nothing waits for it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const ENTRIES: i64 = 5_000;
 
 impl DataSvc {
     /// Removes jobs that ended longer than `age` ago, with their logs; at most some hundred. Returns how many: with 0
-    /// there are none left for now.
+    /// no more are left for now.
     ///
     /// # Errors
     /// [`crate::datasvc::Error::Unavailable`].

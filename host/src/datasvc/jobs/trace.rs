@@ -1,5 +1,5 @@
 //! The trace of a job: which calls its plugin made, and what it wrote for operators. It is kept while the run lasts,
-//! bounded, and written with the job's end. What there is room for is shared by the kinds of lines.
+//! bounded, and written with the job's end. The kinds of lines share its capacity.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -154,7 +154,7 @@ impl Tracer {
         });
     }
 
-    /// The lines as JSON, and how many more there were. None: there are none.
+    /// The lines as JSON, and how many were left out. `None`: there are no lines.
     pub(in crate::datasvc) fn take(&self) -> Result<Option<(String, i32)>> {
         let Traced { lines, dropped, .. } = std::mem::take(&mut *self.lock());
         let lines: Vec<_> = lines.into_values().collect();
@@ -186,8 +186,8 @@ impl Traced {
         kind.numbers.push((self.last_number, bytes));
     }
 
-    /// Makes room for a line of this kind, where it is full at the cost of the last lines of the kind that has the most:
-    /// so that no kind pushes all others out, whichever comes first.
+    /// Makes room for a line of this kind. If the trace is full, the kind with the most lines loses its last ones: so
+    /// no kind pushes all others out, whichever comes first.
     fn make_room(&mut self, kind: &str, bytes: usize) -> bool {
         let own = self.kinds.get(kind).map(|kind| kind.kept).unwrap_or_default();
         while self.kept.lines >= MAX_LINES {

@@ -1,5 +1,5 @@
-//! What servers tell each other, so that none has to wait for its next look: by NOTIFY, never inside a transaction
-//! that writes. A message that is lost delays, and nothing else.
+//! Messages between servers, so that they need not wait until they poll again: by NOTIFY, never inside a transaction
+//! that writes. If a message is lost, the only effect is a delay.
 
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgListener;

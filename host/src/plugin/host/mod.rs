@@ -1,4 +1,4 @@
-//! The wasm door: one file for each imported interface, each function of which parses, calls and converts.
+//! The functions that plugins import: one file for each interface. Each function parses, calls and converts.
 
 mod actions;
 mod applications;
@@ -138,7 +138,7 @@ impl GuestState {
     /// The run that this call belongs to.
     ///
     /// # Errors
-    /// [`HostError::WhileRegistering`] if there is none.
+    /// [`HostError::WhileRegistering`] if there is no run.
     fn run(&self, op: &'static str) -> Result<&Run, HostError> {
         self.run.as_ref().ok_or(HostError::WhileRegistering { op })
     }
@@ -218,8 +218,8 @@ impl Run {
         }
     }
 
-    /// Does work that may take as long as the run, such as waiting for the database to take what was recorded before; not
-    /// before it is certain that the job is still this run's.
+    /// Does work that may take as long as the run, such as waiting for the database to take what was recorded before;
+    /// not before it is certain that the job is still this run's.
     async fn lasting<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.lease.confirmed().await;
         work.await

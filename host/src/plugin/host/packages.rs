@@ -22,7 +22,7 @@ const MAX_READ_BYTES: u32 = 1024 * 1024;
 pub struct Package {
     /// Its application, its build and its name.
     target: [String; 3],
-    /// None: it is finished, or has failed.
+    /// `None`: it is finished, or has failed.
     open: Shared,
 }
 

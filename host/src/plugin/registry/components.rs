@@ -136,7 +136,7 @@ fn link(linker: &Linker<GuestState>, component: &Component) -> wasmtime::Result<
     PluginPre::new(linker.instantiate_pre(component)?)
 }
 
-/// A compiled form, if there is one; the inner error says that it is none for this engine.
+/// A compiled component, if there is one. The inner error: it was not compiled for this engine.
 #[expect(unsafe_code, reason = "compiled code is trusted: it is read from where only this server writes")]
 fn read_compiled(engine: &Engine, file: &Path) -> Option<wasmtime::Result<Component>> {
     if !file.exists() {

@@ -1,7 +1,7 @@
 //! The plugin directory: every `*.wasm` in it is taken in, again when it changes, and withdrawn when it goes.
 //!
-//! Here it is only looked. What takes long, such as compiling, is done by a task of each file's own (`offer`), so that a
-//! file which goes, or another one that comes, never waits for it.
+//! Here it is only looked. What takes long, such as compiling, is done by a task of each file's own (`offer`), so that
+//! a file which goes, or another one that comes, never waits for it.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -32,7 +32,7 @@ pub struct Loader {
     directory: PathBuf,
     host: HostId,
     files: HashMap<PluginName, File>,
-    /// The files whose names are no plugin's, which are told of once.
+    /// The files whose names are not valid for plugins, which are logged once.
     passed_over: HashSet<PathBuf>,
     /// The revision of the catalog at the last look.
     revision: i64,

@@ -45,7 +45,7 @@ impl Turns {
         loop {
             let changed = self.changed.notified();
             if self.lock().take(waiter.waiting) {
-                // There may be room for the next one, too.
+                // There may be capacity for the next one, too.
                 self.changed.notify_waiters();
                 return Turn { turns: self, is_large: waiter.waiting.is_large() };
             }

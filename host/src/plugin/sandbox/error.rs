@@ -194,7 +194,7 @@ fn reason(trap: Trap) -> String {
     text.strip_prefix("wasm trap: ").map_or_else(|| text.clone(), str::to_owned)
 }
 
-/// What a guest made up may contain a NUL, which Postgres takes in no text.
+/// A text from a guest may contain a NUL, which Postgres does not accept in texts.
 pub(crate) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -25,7 +25,7 @@ pub struct Limits {
         value_name = "COUNT"
     )]
     pub table_elements: u32,
-    /// Core instances and tables of a component: so many of each.
+    /// Maximum number of core instances, and of tables, of a component.
     #[arg(long = "plugin-instances", env = "ELITA_PLUGIN_INSTANCES", default_value_t = 64, value_name = "COUNT")]
     pub instances: u32,
     /// Memories of a component. Each takes 4 GiB of address space for every run that fits on this host.
@@ -34,7 +34,7 @@ pub struct Limits {
     /// Handles (streams, pollables and the like) that a run may have open.
     #[arg(long = "plugin-handles", env = "ELITA_PLUGIN_HANDLES", default_value_t = 1_000, value_name = "COUNT")]
     pub handles: u32,
-    /// Handles that a run may have open while it has a directory to read, where each open file is a descriptor of the
+    /// Handles that a run may have open if it has a directory to read: each open file is a file descriptor of the
     /// server.
     #[arg(
         long = "plugin-file-handles",
@@ -43,10 +43,10 @@ pub struct Limits {
         value_name = "COUNT"
     )]
     pub file_handles: u32,
-    /// What a run may write to packages that it adds to a build, all together, in MiB.
+    /// Total size of the packages that a run may write for a build, in MiB.
     #[arg(long = "plugin-package-mib", env = "ELITA_PLUGIN_PACKAGE_MIB", default_value_t = 1_024, value_name = "MIB")]
     pub package_mib: u32,
-    /// What one host call, or a run's result, may carry, in KiB.
+    /// Size of the data of one host call, or of a run's result, in KiB.
     #[arg(
         long = "plugin-host-call-kib",
         env = "ELITA_PLUGIN_HOST_CALL_KIB",
@@ -54,7 +54,7 @@ pub struct Limits {
         value_name = "KIB"
     )]
     pub host_call_kib: u32,
-    /// What a run may write to the server's log, stdout and stderr together, in KiB.
+    /// Total size of what a run may write to the server's log, stdout and stderr, in KiB.
     #[arg(long = "plugin-log-kib", env = "ELITA_PLUGIN_LOG_KIB", default_value_t = 256, value_name = "KIB")]
     pub log_kib: u32,
     /// Lines that a run may write to the server's log, stdout and stderr together.
@@ -63,10 +63,10 @@ pub struct Limits {
     /// Entries that a plugin may add to a job's log; more are dropped, and counted.
     #[arg(long = "plugin-entries", env = "ELITA_PLUGIN_ENTRIES", default_value_t = 10_000, value_name = "COUNT")]
     pub entries: u32,
-    /// What these entries may add up to, in KiB; more are dropped, and counted.
+    /// Total size of these entries, in KiB; more are dropped, and counted.
     #[arg(long = "plugin-entries-kib", env = "ELITA_PLUGIN_ENTRIES_KIB", default_value_t = 16_384, value_name = "KIB")]
     pub entries_kib: u32,
-    /// Jobs that may come of one that a user asked for: those it starts, those that they start, and so on.
+    /// Jobs that one job of a user may start, directly and through the jobs that it started.
     #[arg(
         long = "plugin-descendants",
         env = "ELITA_PLUGIN_DESCENDANTS",
@@ -77,7 +77,7 @@ pub struct Limits {
     /// Processor time of a run in milliseconds.
     #[arg(long = "plugin-cpu-ms", env = "ELITA_PLUGIN_CPU_MS", default_value_t = 10_000, value_name = "MS")]
     pub cpu_ms: u64,
-    /// Wall-clock time of a run in seconds, for actions that declare none.
+    /// Wall-clock time of a run in seconds, for actions that do not declare a time.
     #[arg(
         long = "plugin-timeout-seconds",
         env = "ELITA_PLUGIN_TIMEOUT_SECONDS",
@@ -101,7 +101,7 @@ pub struct Limits {
         value_name = "MS"
     )]
     pub host_call_ms: u64,
-    /// Outbound HTTP requests that a run may have under way at the same time.
+    /// Outbound HTTP requests that a run may have in progress at the same time.
     #[arg(
         long = "plugin-http-requests",
         env = "ELITA_PLUGIN_HTTP_REQUESTS",
@@ -117,7 +117,7 @@ pub struct Limits {
     #[arg(long = "plugin-http-connect-ms", env = "ELITA_PLUGIN_HTTP_CONNECT_MS", default_value_t = 10_000, value_name = "MS",
           value_parser = clap::value_parser!(u64).range(1..=24 * 3600 * 1000))]
     pub http_connect_ms: u64,
-    /// What the body of an outbound HTTP request may have, in KiB.
+    /// Size of the body of an outbound HTTP request, in KiB.
     #[arg(
         long = "plugin-http-request-kib",
         env = "ELITA_PLUGIN_HTTP_REQUEST_KIB",
@@ -125,7 +125,7 @@ pub struct Limits {
         value_name = "KIB"
     )]
     pub http_request_kib: u32,
-    /// What the body of the response to one may have, in KiB.
+    /// Size of the body of the response to an outbound HTTP request, in KiB.
     #[arg(
         long = "plugin-http-response-kib",
         env = "ELITA_PLUGIN_HTTP_RESPONSE_KIB",
@@ -141,7 +141,7 @@ pub struct Limits {
         value_name = "MS"
     )]
     pub registration_ms: u64,
-    /// Actions, and hooks, that a plugin may register.
+    /// Maximum number of actions, and of hooks, that a plugin may register.
     #[arg(
         long = "plugin-registrations",
         env = "ELITA_PLUGIN_REGISTRATIONS",
@@ -156,7 +156,7 @@ pub struct Limits {
     /// Size of a component's file in MiB.
     #[arg(long = "plugin-file-mib", env = "ELITA_PLUGIN_FILE_MIB", default_value_t = 64, value_name = "MIB")]
     pub file_mib: u32,
-    /// Functions of a component, which bounds the time it takes to compile.
+    /// Maximum number of functions of a component, which limits the time to compile it.
     #[arg(long = "plugin-functions", env = "ELITA_PLUGIN_FUNCTIONS", default_value_t = 200_000, value_name = "COUNT")]
     pub functions: u32,
     /// Processor time of compiling a component, in seconds.
@@ -167,14 +167,15 @@ pub struct Limits {
     #[arg(long = "plugin-compile-mib", env = "ELITA_PLUGIN_COMPILE_MIB", default_value_t = 2_048, value_name = "MIB",
           value_parser = clap::value_parser!(u32).range(16..))]
     pub compile_mib: u32,
-    /// How long a start waits for the plugins that are there, in seconds, before the server says that it is ready.
+    /// How long the server waits at its start for the plugins that are there, before it says that it is ready, in
+    /// seconds.
     #[arg(long = "plugin-start-seconds", env = "ELITA_PLUGIN_START_SECONDS", default_value_t = 60, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(..=24 * 3600))]
     pub start_seconds: u32,
-    /// The program that compiles: this one, unless what runs the server is another.
+    /// The program that compiles components: this program, unless another one runs the server.
     #[arg(long = "plugin-compiler", env = "ELITA_PLUGIN_COMPILER", hide = true, value_name = "FILE")]
     pub compiler: Option<PathBuf>,
-    /// Runs at the same time on this host, of a plugin [default: as many as of all].
+    /// Runs of one plugin at the same time on this host [default: as many as of all plugins].
     #[arg(
         long = "plugin-runs-per-plugin",
         env = "ELITA_PLUGIN_RUNS_PER_PLUGIN",
@@ -182,7 +183,7 @@ pub struct Limits {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub runs_per_plugin: Option<u32>,
-    /// Runs at the same time on this host, of an action [default: as many as of all].
+    /// Runs of one action at the same time on this host [default: as many as of all actions].
     #[arg(
         long = "plugin-runs-per-action",
         env = "ELITA_PLUGIN_RUNS_PER_ACTION",

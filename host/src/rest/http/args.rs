@@ -35,7 +35,7 @@ const MAX_ARGUMENTS: usize = 64;
 /// Arguments from the query string, a form or a JSON object.
 pub(in crate::rest) struct Args<T>(pub(in crate::rest) T);
 
-/// Arguments from a JSON object, and from nowhere else: for who has no token yet.
+/// Arguments from a JSON object, and from nowhere else: for clients that have no token yet.
 pub(in crate::rest) struct JsonBody<T>(pub(in crate::rest) T);
 
 /// One argument as it came.

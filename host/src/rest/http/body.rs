@@ -23,7 +23,7 @@ use crate::shares::{Place, Shares};
 
 /// The longest body that is not an upload, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
-/// The same for who has no token.
+/// The same for clients without a token.
 const MAX_STRANGERS_BYTES: usize = 64 * 1024;
 /// How many bytes of bodies are held while they are read, of all requests together.
 const MAX_BYTES_OF_ALL: usize = 64 * MAX_BYTES;
@@ -44,7 +44,7 @@ pub(in crate::rest) struct Bodies {
 
 /// A body of one of the two types that arguments and parameters come in.
 pub(in crate::rest) enum Content {
-    /// There is none.
+    /// There is no body.
     Empty,
     /// `application/x-www-form-urlencoded`.
     Form(Vec<(String, String)>),
@@ -58,7 +58,7 @@ impl Bodies {
         Self::new(MAX_BYTES, deadline, usize::MAX)
     }
 
-    /// For operations that need no token, so that who has none is in nobody else's way.
+    /// For operations that need no token, so that clients without a token do not block other clients.
     pub(in crate::rest) fn of_strangers(deadline: Duration) -> Self {
         Self::new(MAX_STRANGERS_BYTES, deadline, MAX_STRANGERS)
     }

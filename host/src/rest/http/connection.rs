@@ -1,7 +1,7 @@
-//! One connection: its requests are answered, and it goes when it does nothing.
+//! One connection: its requests are answered, and it is closed when it is idle.
 //!
-//! A connection may stay while the server works for it, for as long as that takes. Without a request, or with a reply
-//! that the client does not take, it is closed after a while, whatever else the client sends.
+//! A connection may stay open while the server works for it, for as long as that takes. Without a request, or with a
+//! reply that the client does not read, it is closed after a while, whatever else the client sends.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -75,8 +75,8 @@ impl Connections {
         }
     }
 
-    /// Serves a connection until it ends, or until it is idle once the server stops. It is `condemned` where a reply that
-    /// has begun has to go.
+    /// Serves a connection until it ends, or until it is idle once the server stops. It is `condemned` where a reply
+    /// that has begun has to go.
     pub(in crate::rest) async fn serve<S>(
         self: Arc<Self>,
         stream: S,
@@ -92,7 +92,7 @@ impl Connections {
             async move { Ok::<_, Infallible>(connections.answer(request, peer, in_flight).await) }
         });
         let mut serving = pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        // hyper's own timeout begins once it knows the version, and its HTTP/2 has none: this covers the first request.
+        // hyper's timeout begins once it knows the version, and HTTP/2 has no timeout: this covers the first request.
         let mut look = pin!(sleep(self.head_within));
         let (mut closing, mut stopping) = (false, false);
         loop {
@@ -131,7 +131,7 @@ impl Connections {
         let closes = request.version() < Version::HTTP_2;
         let (body, read) = Read::of(request.body());
         let mut reply = self.replied(request.map(|incoming| body.watch(incoming)), client, &mut in_flight).await;
-        // The rest of a body stands where the next request would, so that there is none.
+        // The rest of the body is where the next request would begin, so there can be no next request.
         if closes && !read.to_its_end() {
             reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -1,4 +1,4 @@
-//! Bodies on their way: of a request, to know whether all of it was read; of a reply, to know what of it was taken.
+//! Bodies in transit: for a request, whether all of it was read; for a reply, how much of it the client has read.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -27,9 +27,9 @@ use crate::rest::api::Api;
 
 /// The longest URI, in bytes.
 const MAX_URI_BYTES: usize = 32 * 1024;
-/// How long a request may take beside its body, but for those that wait on purpose.
+/// How long a request may take, without its body. Requests that wait on purpose are not limited by it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
-/// What has deadlines of its own: it waits because it was asked to, or has a body that may be long.
+/// Operations with their own deadlines: they wait because they were asked to, or have a body that may be long.
 const HAVE_DEADLINES: [&str; 3] = ["jobs.entries", "builds.upload", "builds.upload-file"];
 /// How many header fields a request may have.
 const MAX_HEADERS: usize = 100;

@@ -1,4 +1,4 @@
-//! A body that may be long, read at its client's pace: it may take its time, as long as it goes on.
+//! A body that may be long, read as fast as its client sends it. It may be slow, but must not stop.
 
 use std::future::poll_fn;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ impl Paced {
         Self { body, session, pace: Pace::new(patience) }
     }
 
-    /// What comes next; none: it was the whole.
+    /// The next piece. `None`: the body is complete.
     ///
     /// # Errors
     /// 408 if it comes too slowly; 400 if it breaks off; 401 if the token is no longer valid.

@@ -1,4 +1,5 @@
-//! A reply that is indented while it is sent: as text it may become many times as long, and it is never there as a whole.
+//! A reply that is indented while it is sent. The indented text may be many times as long, so it is never in memory as
+//! a whole.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

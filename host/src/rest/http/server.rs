@@ -1,5 +1,5 @@
-//! The HTTP server: connections are accepted, bounded in number, and let go in an orderly way. What becomes of one is in
-//! `connection`.
+//! The HTTP server: connections are accepted, bounded in number, and let go in an orderly way. What becomes of one is
+//! in `connection`.
 
 use std::io;
 use std::net::IpAddr;
@@ -39,7 +39,7 @@ pub struct ServerSettings {
     pub idle_within: Duration,
     /// Whose word is taken for where requests come from.
     pub trusted_proxies: TrustedProxies,
-    /// None: plain HTTP.
+    /// `None`: plain HTTP.
     pub tls: Option<Tls>,
 }
 
@@ -117,8 +117,8 @@ enum Whose {
     Proxied(u64),
 }
 
-/// A place among the connections that are served, if need be after some time among those that wait. None: too many wait,
-/// and those of this address most. A place that is taken away condemns its connection.
+/// A place among the connections that are served, if need be after some time among those that wait. None: too many
+/// wait, and those of this address most. A place that is taken away condemns its connection.
 async fn slot(
     slots: &Arc<Shares<Whose>>,
     waiting: &Arc<Shares<Whose>>,

@@ -1,5 +1,5 @@
-//! Requests that go on for long, and the token that they began with: when it is revoked or expires, its user is removed
-//! or may do something else from now on, they learn of it within a second, on whichever server it happened.
+//! Long requests and the token that they began with. If the token is revoked or expires, or its user is removed or gets
+//! other permissions, they learn of it within a second, on whichever server it happened.
 
 use std::collections::HashMap;
 use std::future::pending;

@@ -1,7 +1,8 @@
-//! Bodies before handlers: what a request sends is read as a whole before its handler is called, and so before anybody
-//! looks at who asks. A body may take its time, and whoever sends it may be somebody else by its end, or nobody.
+//! Bodies before handlers: the whole body of a request is read before its handler is called, and so before permissions
+//! are checked. A body may be slow, and by its end the sender's permissions may have changed, or the token may have
+//! ended.
 //!
-//! Before that it is only made sure that somebody is known to ask. Uploads are read by their handlers.
+//! Before the body is read, only the token is checked. Uploads are read by their handlers.
 
 use std::sync::Arc;
 

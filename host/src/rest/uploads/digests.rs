@@ -1,5 +1,5 @@
-//! What a client says that its file's digest is. What can be checked is; what cannot is refused, so that nobody takes a
-//! file for checked that is not.
+//! The digest that a client declares for its file. If it can be checked, it is; if not, it is refused, so that nobody
+//! believes that the file was checked.
 
 use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
@@ -87,7 +87,7 @@ impl Declared {
     /// Compares them with what has come in.
     ///
     /// # Errors
-    /// 400 if one is another.
+    /// 400 if a digest differs.
     pub(super) fn check(&self, sha256: &[u8; 32]) -> Result<(), Problem> {
         match self.0.iter().find(|(_, declared)| declared != sha256) {
             None => Ok(()),
@@ -111,7 +111,7 @@ impl Form {
         }
     }
 
-    /// The outer null: it is malformed; the inner: it says nothing of SHA-256. Of several values the last one holds.
+    /// The outer `None`: it is malformed; the inner: it has no SHA-256. Of several values the last one is used.
     fn read(self, value: &HeaderValue) -> Option<Option<[u8; 32]>> {
         let value = value.to_str().ok()?;
         match self {

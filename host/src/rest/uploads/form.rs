@@ -57,7 +57,7 @@ impl Form {
         self.file.is_some()
     }
 
-    /// What comes next of the file; none: it was the whole, and of the form as well.
+    /// The next piece of the file. `None`: the file and the form are complete.
     ///
     /// # Errors
     /// 400 if the form is broken, or goes on after the file; those of [`Paced::next`].

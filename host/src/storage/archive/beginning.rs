@@ -25,7 +25,7 @@ pub fn check_beginning(beginning: &[u8], file_type: FileType) -> Result<(), Arch
     }
 }
 
-/// None: it is nothing that is taken here.
+/// `None`: it is not accepted here.
 fn of(beginning: &[u8]) -> Option<FileType> {
     match beginning {
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(FileType::Zip),

@@ -1,4 +1,4 @@
-//! Why an archive is not taken.
+//! Why an archive is not accepted.
 
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};

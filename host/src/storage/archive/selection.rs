@@ -52,7 +52,7 @@ pub(super) struct Packed {
 /// Makes ready for the first member.
 ///
 /// # Errors
-/// [`ArchiveError::Refused`] if a pattern is none.
+/// [`ArchiveError::Refused`] if a pattern is not valid.
 pub(super) fn select<'s>(selection: &'s Selection, limits: &ArchiveLimits) -> Result<Selected<'s>, ArchiveError> {
     let mut globs = GlobSetBuilder::new();
     for pattern in &selection.patterns {
@@ -75,7 +75,7 @@ fn none(error: &globset::Error) -> ArchiveError {
 }
 
 impl Selected<'_> {
-    /// The member as it is in the package; none: it is not in it.
+    /// The member as it is in the package. `None`: it is not in the package.
     ///
     /// # Errors
     /// [`ArchiveError::Refused`] if it cannot be in it.

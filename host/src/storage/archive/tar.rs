@@ -161,7 +161,7 @@ impl Extended {
         }
     }
 
-    /// The member that a header is of; none: it is the archive's root.
+    /// The member that a header describes. `None`: it is the archive's root.
     fn describes(self, header: &Parsed) -> Result<Option<Found>, ArchiveError> {
         let size_bytes = header.size_bytes;
         let raw = self.path.unwrap_or_else(|| header.name());
@@ -264,7 +264,7 @@ fn whole(text: &[u8]) -> Result<u64, ArchiveError> {
     number.ok_or_else(|| ArchiveError::Damaged("a size in an extension header is no number".into()))
 }
 
-/// A time without its fraction; none: it is no time.
+/// A time without its fraction. `None`: it is not a time.
 fn seconds(text: &[u8]) -> Option<u64> {
     let whole = std::str::from_utf8(text.split(|byte| *byte == b'.').next()?).ok()?;
     Some(header::time(whole.parse().ok()?))

@@ -86,7 +86,7 @@ impl<'m> Opened<'m> {
         if self.archive.offset() + first > 0 { Err(end::stands_before(file)?) } else { Ok(()) }
     }
 
-    /// One member; none: it is the archive's root.
+    /// One member. `None`: it is the archive's root.
     fn found(&mut self, index: usize) -> Result<Option<Found>, ArchiveError> {
         let entry = self.archive.by_index_data(index)?;
         let (header, mode, size_bytes) = (entry.header_start(), entry.unix_mode(), entry.size());

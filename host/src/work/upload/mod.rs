@@ -1,7 +1,7 @@
-//! Uploads: how a file for a build comes in, and the job that takes it in.
+//! Uploads: how a file for a build is received, and the job that processes it.
 //!
-//! A file that a client sends is in the store before its job is made, under the job's id; one that is to be fetched is
-//! brought there by the job.
+//! A file that a client sends is in the store before its job is made, under the job's id. A file that has to be fetched
+//! is put there by the job.
 
 mod fetch;
 mod packaging;
@@ -80,7 +80,7 @@ pub enum UploadError {
     /// It does not begin as its type does.
     #[error(transparent)]
     NoArchive(#[from] ArchiveError),
-    /// There is no room for it.
+    /// The store is full.
     #[error("the server has no room for the file")]
     Full(#[source] StorageError),
     /// The store failed. Not for users' eyes.
@@ -237,7 +237,7 @@ impl Draft {
         let enqueued = work.svc.enqueue_upload(caller, &application, job_id, &upload, time, idempotency).await;
         match &enqueued {
             Ok(enqueued) if enqueued.job_id == job_id => work.engine.tell_queued(),
-            // The job may be there, if only the answer was lost. If it is not, the file is found when the store is swept.
+            // The job may be there, if only the answer was lost. If it is not, the file is orphaned, and removed later.
             Err(Error::Unavailable(_)) => {}
             Ok(_) | Err(_) => work.remove_build_files(job_id.into()).await,
         }
@@ -317,8 +317,8 @@ impl Uploads {
 }
 
 impl Inner {
-    /// Has a build wait no longer for an upload that failed, and removes its files; false: the build has them, and keeps
-    /// them.
+    /// Has a build wait no longer for an upload that failed, and removes its files; false: the build has them, and
+    /// keeps them.
     async fn give_up_upload(&self, claim: &Claim) -> Result<bool> {
         let is_given_up = self.svc.give_up_upload(claim).await?;
         if is_given_up {
@@ -383,8 +383,8 @@ impl Job<'_> {
         }))
     }
 
-    /// What the build has, where an upload failed after it was stored: that undoes nothing of it. Otherwise the build waits
-    /// for the upload no longer.
+    /// What the build has, where an upload failed after it was stored: that undoes nothing of it. Otherwise the build
+    /// waits for the upload no longer.
     async fn stored_after_all(&self) -> Option<Stored> {
         match patiently(|| self.work.give_up_upload(&self.run.claim)).await {
             Ok(true) => None,

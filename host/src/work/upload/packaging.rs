@@ -78,7 +78,7 @@ impl Job<'_> {
         Ok(packages)
     }
 
-    /// What the package map says by now; none: there is none.
+    /// The current rules of the package map. `None`: the upload has no package map.
     async fn rules(&self, upload: &Upload) -> Result<Option<PackageRules>, JobError> {
         let Some(map) = &upload.package_map else { return Ok(None) };
         let rules = patiently(|| self.work.svc.package_rules(&self.run.claim.application, map)).await;

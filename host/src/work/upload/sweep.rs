@@ -1,5 +1,5 @@
-//! Removes orphaned files of builds: those of uploads that broke off with their server, and of jobs and applications that
-//! are gone.
+//! Removes orphaned files of builds: those of uploads whose server died, and of jobs and applications that were
+//! removed.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! Whether some permissions are at most others, for every name there is or will be.
+//! Whether some permissions allow no more than others, for every possible name.
 //!
-//! Patterns overlap, and the most specific one decides, so that no comparison of patterns with each other tells. But
-//! all names fall into few kinds: those that the same patterns match. A walk over what the patterns make of a name,
-//! character by character, meets a name of each kind. There are patterns for which it would take for ever: it has a
-//! budget, and what needs more is refused.
+//! Patterns overlap, and the most specific one decides, so comparing the patterns with each other is not enough. But
+//! all names fall into a few kinds: names of one kind match the same patterns. Feeding the patterns with names,
+//! character by character, reaches a name of each kind. For some patterns this would take for ever: it has a budget,
+//! and permissions that need more are refused.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 

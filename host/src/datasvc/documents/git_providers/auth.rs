@@ -1,4 +1,4 @@
-//! The credentials that Elita has with a git provider. They are sealed in the database, and leave through no door.
+//! The credentials that Elita has with a git provider. They are sealed in the database, and no interface shows them.
 
 use std::fmt;
 

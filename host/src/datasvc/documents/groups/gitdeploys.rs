@@ -110,7 +110,7 @@ impl GroupGitdeploys {
     }
 
     /// # Errors
-    /// [`Error::Invalid`] if there is none, too many, an empty stage, or one that is there twice.
+    /// [`Error::Invalid`] if there is no gitdeploy, too many, an empty stage, or one that is there twice.
     pub(super) fn check(&self) -> Result<()> {
         let invalid = |reason: String| Err(Error::invalid("gitdeploys", reason));
         let all: Vec<_> = self.stages().iter().flatten().collect();

@@ -77,7 +77,7 @@ impl RequestTrace {
         }
     }
 
-    /// Adds the lines of all that have none: the run ends.
+    /// Adds lines for all requests that are still without one, because the run ends.
     pub(super) fn interrupt(&self) {
         for request in std::mem::take(&mut self.lock().requests).into_values() {
             self.add(request, INTERRUPTED);

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use super::{Costs, is_called_so};
 use crate::plugin::sandbox::engine;
 
-/// The command that this program is called with by itself, and by nobody else.
+/// The command for the child processes of this program. It is not for users.
 pub(super) const COMMAND: &str = "compile-component";
 /// The exit status where the component cannot be compiled; stderr says why.
 pub(super) const REFUSED: u8 = 3;

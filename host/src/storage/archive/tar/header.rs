@@ -28,7 +28,7 @@ pub(super) struct Parsed {
     pub(super) mtime: u64,
 }
 
-/// The next header; none: it is a block of zeros, which ends an archive.
+/// The next header. `None`: it is a block of zeros, which ends an archive.
 pub(super) fn next(stream: &mut impl Read) -> Result<Option<Parsed>, ArchiveError> {
     let mut header = Header::new_old();
     match stream.read_exact(header.as_mut_bytes()) {
@@ -115,7 +115,7 @@ impl Parsed {
     }
 }
 
-/// A time that every program can read, which is none before 1970.
+/// A time that every program can read, so no time before 1970.
 pub(super) fn time(seconds: i64) -> u64 {
     seconds.clamp(0, MAX_MTIME).unsigned_abs()
 }

@@ -1,5 +1,5 @@
-//! The directory of a zip archive, read record by record: what each member is called, and what of it cannot be taken.
-//! Comments and extensions are passed over, and not held.
+//! The directory of a zip archive, read record by record: what each member is called, and why it is refused, if it
+//! is. Comments and extensions are skipped, and not kept in memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -184,7 +184,7 @@ fn check_method(name: &str, method: u16) -> Result<(), ArchiveError> {
     Err(ArchiveError::in_member(name, why))
 }
 
-/// A member's name, and what may be a mistake in it.
+/// A member's name, and a warning if it may be wrong.
 fn named(name: &[u8], more: &[u8], is_utf8: bool) -> Result<(String, Option<String>), ArchiveError> {
     let (text, is_guessed) = match std::str::from_utf8(name) {
         Ok(text) => (text.to_owned(), !is_utf8 && !text.is_ascii()),
@@ -229,7 +229,7 @@ fn unicode_path(name: &[u8], more: &[u8]) -> Option<String> {
     String::from_utf8(unicode.to_vec()).ok().filter(|_| is_of_name)
 }
 
-/// An extension of a record; none: there is none.
+/// An extension of a record. `None`: the record does not have it.
 fn extension(mut more: &[u8], wanted: u16) -> Option<&[u8]> {
     while let Some((head, rest)) = more.split_at_checked(4) {
         let (content, next) = rest.split_at_checked(u16_at(head, 2).into())?;

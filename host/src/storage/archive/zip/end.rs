@@ -32,7 +32,7 @@ pub(super) struct End {
 }
 
 /// # Errors
-/// [`ArchiveError`] if there is none, or it contradicts what stands where it points to.
+/// [`ArchiveError`] if there is no end record, or it does not match the data that it points to.
 pub(super) fn find(file: &mut File, meter: &Meter<'_>) -> Result<End, ArchiveError> {
     let file_bytes = file.seek(SeekFrom::End(0))?;
     let written = without_zeros(file, file_bytes, meter)?;
@@ -102,7 +102,7 @@ fn described(file: &mut File, place: u64, record: &[u8], archive_bytes: u64) -> 
     }
 }
 
-/// The record of the end for 64 bits, with its place; none: there is none.
+/// The 64-bit end record, with its place. `None`: the archive does not have it.
 fn end_64(file: &mut File, end: u64) -> Result<Option<(Vec<u8>, u64)>, ArchiveError> {
     let Some(locator) = end.checked_sub(LOCATOR_BYTES) else { return Ok(None) };
     let found = read_at(file, locator, LOCATOR.len() + 16)?;
