@@ -81,20 +81,22 @@ async fn one_servers_wrong_clock_neither_removes_what_is_young_nor_changes_the_o
         let mut program = Program::serve_off_by(offset, &flags.iter().map(String::as_str).collect::<Vec<_>>());
         let (_, wrong) = program.ready(&right.database.token).await;
         let mut posted = Vec::new();
-        for _ in 0..25 {
+        for _ in 0..10 {
             for client in [&wrong, &right.client] {
                 let reply = client.post_empty("/app/hostile/actions/Noop").await;
                 assert_eq!(reply.status, 202, "{reply}");
                 let id = reply.body["job_id"].as_str().unwrap().to_owned();
                 let job = right.ended_job(&id).await;
                 assert!(is_recent(&job["created_at"]) && is_recent(&job["completed_at"]), "{offset}: {job:#}");
+                // Two servers know the database's time as well as a query is fast, which is not at once under load.
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 posted.push(id);
             }
         }
         eventually("the old folder to be swept", async || (!orphan.exists()).then_some(())).await;
         tokio::time::sleep(A_WHILE).await;
         let jobs = all_jobs(&right.client, "Noop").await;
-        assert_eq!(&jobs[jobs.len() - 50..], posted, "{offset}: they are there, in the order of the requests");
+        assert_eq!(&jobs[jobs.len() - 20..], posted, "{offset}: they are there, in the order of the requests");
 
         upload.write_all(&file[10..]).await.unwrap();
         let mut reply = [0; 12];

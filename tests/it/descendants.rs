@@ -13,7 +13,7 @@ async fn jobs_that_come_of_one_job_are_bounded_together() {
         active.items("job_id").is_empty().then_some(())
     })
     .await;
-    let jobs = host.client.get("/job?name=Breed&limit=1000").await;
+    let jobs = host.client.get("/job?name=Breed&limit=1000&details=true").await;
     assert_eq!(jobs.items("job_id").len(), 26, "{jobs}");
     let told = jobs.body["items"].as_array().unwrap().iter().filter_map(|job| job["result"]["told"].as_str());
     let told: Vec<_> = told.collect();

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use insta::assert_json_snapshot;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
 use crate::harness::{Answer, Client, Outside, Setup, TestHost, eventually, plugin_file};
 use crate::uploads::{files_in, id, put, zip};
@@ -295,7 +296,13 @@ async fn a_package_is_finished_once_and_not_by_another_job() {
 async fn what_an_interrupted_writer_has_left_is_swept_once_it_is_old() {
     let host = with_application(Setup::default().plugin("hostile", hostile())).await;
     let job = upload(&host, "1").await;
-    let folder = upload_folder(&host, &job);
+    // The upload was long ago.
+    let (began, folder) = ("01890000-0000-7000-8000-000000000002", upload_folder(&host, &job));
+    let long_since = folder.with_file_name(began);
+    std::fs::rename(&folder, &long_since).unwrap();
+    let folder = long_since;
+    let move_it = format!("update builds set upload = '{began}'");
+    host.database.connect().await.execute(sqlx::AssertSqlSafe(move_it)).await.unwrap();
     let view = host.storage_dir().join("views/01890000-0000-7000-8000-000000000001");
     std::fs::create_dir_all(&view).unwrap();
     let long_ago = SystemTime::now() - Duration::from_secs(25 * 3600);

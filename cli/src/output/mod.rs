@@ -178,9 +178,11 @@ fn missing(prompt: &str, flag: &str) -> Failure {
 }
 
 fn ask(prompt: &str) -> Result<String> {
-    let terminal = console::Term::stderr();
-    let read = terminal.write_str(prompt).and_then(|()| terminal.read_line());
-    read.map_err(|error| Failure::usage(format!("cannot read the answer: {error}")))
+    // Not `Term::read_line`, which prints what the terminal has shown already when it was typed early.
+    let mut answer = String::new();
+    let read = console::Term::stderr().write_str(prompt).and_then(|()| std::io::stdin().read_line(&mut answer));
+    read.map_err(|error| Failure::usage(format!("cannot read the answer: {error}")))?;
+    Ok(answer.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// The colours of a state. It is always beside its word.
