@@ -50,7 +50,7 @@ async fn follow(document: &str) {
             settled_plugin(&place.client(&up), name.strip_suffix(".wasm").unwrap()).await;
         }
         // What later commands build on: a folder, an environment, a variable.
-        if ["cd ", ". ", "export "].iter().any(|beginning| command.starts_with(beginning)) {
+        if ["cd ", ". ", "export ", "job="].iter().any(|beginning| command.starts_with(beginning)) {
             before = format!("{before}{command}\n");
         }
     }
