@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::Deserialize;
 use serde_json::Value;
@@ -76,14 +77,17 @@ impl Dev {
         let project = self.project(&session)?;
         let mut watch = Watch::new(&project.folder, &project.file);
         let mut loaded = None;
-        let taken = renew(&session, &project, &mut loaded).await?;
-        watch.was_built_first();
         if self.once {
+            let taken = renew(&session, &project, &mut loaded).await?;
             return Ok(if taken { Code::Done } else { Code::Failed });
         }
+        // Before it is in force, so that none of its jobs is missed.
+        let mut jobs = Jobs::new(&session, &project.name).await?;
+        renew(&session, &project, &mut loaded).await?;
+        watch.was_built_first();
         output.note("watching for changes; Ctrl-C ends it");
         tokio::select! {
-            ended = work(&session, &project, &mut watch, &mut loaded) => ended.map(|()| Code::Done),
+            ended = work(&session, &project, &mut watch, &mut loaded, &mut jobs) => ended.map(|()| Code::Done),
             _ = tokio::signal::ctrl_c() => Ok(Code::Done),
         }
     }
@@ -128,8 +132,13 @@ async fn renew(session: &Session, project: &Project, loaded: &mut Option<Loaded>
 }
 
 /// Goes on until Ctrl-C.
-async fn work(session: &Session, project: &Project, watch: &mut Watch, loaded: &mut Option<Loaded>) -> Result<()> {
-    let mut jobs = Jobs::new(session, &project.name).await?;
+async fn work(
+    session: &Session,
+    project: &Project,
+    watch: &mut Watch,
+    loaded: &mut Option<Loaded>,
+    jobs: &mut Jobs<'_>,
+) -> Result<()> {
     loop {
         tokio::select! {
             () = watch.changed() => {
@@ -153,6 +162,8 @@ struct Jobs<'a> {
     plugin: &'a str,
     /// Those that were seen before.
     seen: HashSet<String>,
+    /// Those that have not ended. They are followed on after a build.
+    followed: FuturesUnordered<LocalBoxFuture<'a, Result<()>>>,
 }
 
 /// What cannot be.
@@ -160,7 +171,7 @@ enum Never {}
 
 impl<'a> Jobs<'a> {
     async fn new(session: &'a Session, plugin: &'a str) -> Result<Self> {
-        let mut jobs = Self { session, plugin, seen: HashSet::new() };
+        let mut jobs = Self { session, plugin, seen: HashSet::new(), followed: FuturesUnordered::new() };
         // Those that there are already are old.
         jobs.fresh().await?;
         Ok(jobs)
@@ -178,15 +189,14 @@ impl<'a> Jobs<'a> {
     /// Follows each to its end.
     async fn follow(&mut self) -> Result<Never> {
         let session = self.session;
-        let mut followed = FuturesUnordered::new();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     for job in self.fresh().await? {
-                        followed.push(follow_one(session, job));
+                        self.followed.push(follow_one(session, job).boxed_local());
                     }
                 }
-                Some(ended) = followed.next() => ended?,
+                Some(ended) = self.followed.next() => ended?,
             }
         }
     }
