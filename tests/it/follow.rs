@@ -231,7 +231,10 @@ async fn streams_end_when_the_server_stops_so_that_clients_go_elsewhere() {
     let stopped = host.stop().await;
     assert!(began.elapsed() < Duration::from_secs(8), "stopping took {:?}", began.elapsed());
     let waited = waiting.await.unwrap();
-    assert_eq!((waited.status, &waited.body["items"]), (200, &json!([])), "{waited}");
+    // It may still see how its job ends.
+    let is_the_end = |entry: &Value| entry["data"]["status"] == "lost";
+    let items = waited.body["items"].as_array();
+    assert!(waited.status == 200 && items.is_some_and(|items| items.iter().all(is_the_end)), "{waited}");
     assert!(events.next().await.is_none(), "there is no end that was not");
 
     let host = stopped.start().await;
