@@ -1,4 +1,4 @@
-# Every command that a person runs by hand; CI runs the same ones. What does not fit on a line is in scripts/.
+# Every command that a person runs by hand. What does not fit on a line is in scripts/.
 #
 # The host's recipes select the whole workspace and then one target of it: so all of them ask for the same features
 # of the dependencies, which are compiled once.
