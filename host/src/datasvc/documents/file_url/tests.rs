@@ -20,7 +20,7 @@ fn what_is_no_such_url_is_refused_with_the_reason() {
         ("https://example.org/a b", "no spaces"),
         ("https://example.org/\u{e4}", "beyond ASCII"),
         ("https://example.org/a.zip#b", "before a `#`"),
-        ("http:127.0.0.1", "`https://host/path`"),
+        ("http:127.0.0.1", "does not begin with http:// or https://"),
         ("http:/127.0.0.1/a.zip", "`https://host/path`"),
         ("http:///127.0.0.1/a.zip", "`https://host/path`"),
         ("https:example.org/a.zip", "`https://host/path`"),
