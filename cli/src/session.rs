@@ -35,7 +35,7 @@ impl Session {
     /// Finds the server, and sends nothing yet.
     ///
     /// # Errors
-    /// If there is none, or its token cannot be used.
+    /// If no server is found, or its token cannot be used.
     pub(crate) fn open(globals: &Globals, output: &Output) -> Result<Self> {
         let target = Target::find(globals)?;
         if target.data_dir.is_some() && output.is_terminal_err && !output.json && say_once(&target.url) {
@@ -147,7 +147,7 @@ pub(crate) fn short(id: &str) -> String {
     format!("…{}", &id[id.len().saturating_sub(SHORT)..])
 }
 
-/// A text member of a document; empty where there is none.
+/// A text member of a document, or an empty text if the document lacks it.
 pub(crate) fn text<'a>(document: &'a Value, member: &str) -> &'a str {
     document[member].as_str().unwrap_or_default()
 }

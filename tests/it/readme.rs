@@ -50,7 +50,9 @@ async fn follow(document: &str) {
             settled_plugin(&place.client(&up), name.strip_suffix(".wasm").unwrap()).await;
         }
         // What later commands build on: a folder, an environment, a variable.
-        if ["cd ", ". ", "export ", "job="].iter().any(|beginning| command.starts_with(beginning)) {
+        let sets_a_variable =
+            command.split_once('=').is_some_and(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase()));
+        if sets_a_variable || ["cd ", ". ", "export "].iter().any(|beginning| command.starts_with(beginning)) {
             before = format!("{before}{command}\n");
         }
     }

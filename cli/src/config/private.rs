@@ -42,7 +42,7 @@ pub(crate) fn refuse_readable(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a folder belongs to this user, and nobody else can write to it.
+/// Whether a folder belongs to this user, and no other user can write to it.
 pub(crate) fn is_private_folder(folder: &Path) -> bool {
     let is_own = |metadata: Metadata| metadata.is_dir() && metadata.uid() == own_id() && metadata.mode() & 0o022 == 0;
     std::fs::metadata(folder).is_ok_and(is_own)

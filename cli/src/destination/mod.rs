@@ -65,7 +65,7 @@ impl Target {
     /// Finds it.
     ///
     /// # Errors
-    /// If there is none, or it cannot be used.
+    /// If no server is found, or the one that is found cannot be used.
     pub(crate) fn find(globals: &Globals) -> Result<Self> {
         let mut target = Self::find_any(globals)?;
         if globals.ca_file.is_some() {
@@ -172,7 +172,7 @@ fn printed_by(command: &[String]) -> Result<String> {
 /// Reads the address of a server. `http://` is for this machine, unless it is asked for.
 ///
 /// # Errors
-/// If it is none, or not a safe one.
+/// If the text is no address, or one that is not safe.
 pub(crate) fn server_url(text: &str, plain_http: bool) -> Result<Url> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let none = || Failure::usage(format!("`{text}` is no address of a server")).hint("https://elita.example.org");

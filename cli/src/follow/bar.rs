@@ -1,4 +1,4 @@
-//! The last line on a terminal: how far the job is. Elsewhere there is none.
+//! The last line on a terminal: how far the job is. It is shown on terminals only.
 
 use std::time::Duration;
 

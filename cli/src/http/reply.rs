@@ -20,7 +20,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Its document; null where there is none.
+    /// Its document, or null if it has no document.
     ///
     /// # Errors
     /// If it is no JSON: then this is no Elita.

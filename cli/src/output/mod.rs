@@ -80,7 +80,7 @@ impl Output {
 
     /// A line that has to be seen.
     pub(crate) fn warn(&self, text: impl AsRef<str>) {
-        // Without standard error there is nobody to tell.
+        // Without standard error it cannot be told.
         let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
     }
 
@@ -146,7 +146,7 @@ impl Output {
     /// Asks for a text.
     ///
     /// # Errors
-    /// If nobody can be asked: then `flag` says how else to give it.
+    /// If there is no terminal to ask on: then `flag` says how else to give it.
     pub(crate) fn ask(&self, prompt: &str, flag: &str) -> Result<String> {
         if !self.may_ask {
             return Err(missing(prompt, flag));
@@ -157,7 +157,7 @@ impl Output {
     /// Asks for a secret, which is not shown.
     ///
     /// # Errors
-    /// If nobody can be asked: then `flag` says how else to give it.
+    /// If there is no terminal to ask on: then `flag` says how else to give it.
     pub(crate) fn ask_secret(&self, prompt: &str, flag: &str) -> Result<String> {
         if !self.may_ask {
             return Err(missing(prompt, flag));

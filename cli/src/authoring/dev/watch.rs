@@ -69,8 +69,8 @@ impl Watch {
         }
     }
 
-    /// To be called after a build: which files it writes itself. One that changes in two builds on end, each of which
-    /// nobody else asked for, is such a file, and is not watched any more.
+    /// To be called after a build: which files the build writes itself. A file is one of them if it changes in two builds
+    /// in a row that no other change caused. It is not watched any more.
     pub(super) fn was_built(&mut self) -> Vec<PathBuf> {
         let changed: BTreeSet<PathBuf> = differences(&self.known, &self.look()).collect();
         let own: Vec<PathBuf> = changed.intersection(&self.repeated_for).cloned().collect();
