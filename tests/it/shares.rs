@@ -111,23 +111,24 @@ async fn passwords_that_wait_to_be_checked_go_for_those_of_other_addresses() {
 
 #[tokio::test]
 async fn bodies_of_one_address_go_for_those_of_another() {
-    let host = TestHost::start().await;
+    let host = Setup::default().flag("--http-body-seconds", 300).start().await;
     let body = 1024 * 1024;
     let head = format!(
         "POST /app HTTP/1.1\r\nHost: elita\r\nAuth-Token: {}\r\nContent-Type: application/json\r\n\
          Content-Length: {body}\r\n\r\n",
         host.database.token
     );
-    let mut attack = Vec::new();
-    for _ in 0..66 {
-        let mut stream = connect(&host.client, GREEDY).await;
-        stream.write_all(head.as_bytes()).await.unwrap();
-        // The last byte never comes. Where there is no room the server does not wait for all the others.
-        let _ = timeout(PATIENCE, stream.write_all(&vec![b' '; body - 1])).await.unwrap();
-        attack.push(stream);
-    }
     let new = |name: &str| json!({ "app_name": name, "attributes": { "text": "x".repeat(60_000) } });
+    let mut attack = Vec::new();
+    // Of bodies that come at the same moment, some are refused that there is room for: so more come, until it is full.
     eventually("all room to be taken", async || {
+        for _ in 0..8 {
+            let mut stream = connect(&host.client, GREEDY).await;
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // The last byte never comes. Where there is no room the server does not wait for all the others.
+            let _ = timeout(PATIENCE, stream.write_all(&vec![b' '; body - 1])).await.unwrap();
+            attack.push(stream);
+        }
         let name = format!("greedy-{}", rand_name());
         (host.client.post("/app", &new(&name)).await.status == 503).then_some(())
     })
