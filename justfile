@@ -30,7 +30,7 @@ test-busy *filter:
 # Measure what Elita costs beside Postgres, bare wasmtime and other queues: `just bench --only accept latency`
 [group('test')]
 bench *args: _setup plugins polyglot
-    cargo build --locked --workspace --bins
+    cargo build --locked --workspace --bins --config profile.dev.package.elita.opt-level=2
     target/debug/elita-bench {{ args }}
 
 # Build what `just bench` measures Elita beside: extism, and other queues, of which one needs Python and redis-server
