@@ -212,7 +212,10 @@ async fn more_requests_than_there_may_be_are_refused_until_some_are_answered() {
     let host = Setup::default().plugins(&["misbehave"]).flag("--http-requests", 2).start().await;
     host.create_application("hostile").await;
     let id = host.post_action("hostile", "UntilCancelled", "").await;
-    host.running_job(&id).await;
+    eventually("the entry after which one of them waits", async || {
+        (host.client.get(&format!("/job/{id}")).await.body["last_seq"] == 1).then_some(())
+    })
+    .await;
     let mut waiting = Vec::new();
     for request in [
         host.client.request(Method::GET, &format!("/job/{id}/data?after=1&wait=60")),

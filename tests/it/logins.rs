@@ -150,13 +150,15 @@ async fn two_hundred_logins_at_once_leave_memory_flat() {
     let flags = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url];
     let mut elita = Program::serve(&flags);
     let (_, client) = elita.ready(&database.token).await;
-    // What a few at once take is what there is to take.
-    at_once(&client, 8).await;
+    // What a few at once take is what there is to take, once the allocator has what it keeps for each thread.
+    for _ in 0..5 {
+        at_once(&client, 8).await;
+    }
     let before_kib = elita.peak_memory_kib();
     let replies = at_once(&client, 200).await;
     let grown_kib = elita.peak_memory_kib() - before_kib;
     // Each hash takes 19 MiB while it is made.
-    assert!(grown_kib < 38 * 1024, "memory grew by {grown_kib} KiB");
+    assert!(grown_kib < 19 * 1024, "memory grew by {grown_kib} KiB");
     let let_in = replies.iter().filter(|reply| reply.status == 201).count();
     let waits = replies.iter().filter(|reply| reply.status == 429).map(|reply| reply.header("retry-after"));
     assert!(waits.clone().all(|wait| wait == "2"), "{replies:?}");
