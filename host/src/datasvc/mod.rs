@@ -62,6 +62,7 @@ pub use ground::patch::Patch;
 pub use ground::pointer::{escaped, pointer};
 pub use ground::revision::{Expected, Revision};
 pub use jobs::cancel::{CancelFilter, CancelledJobs, JobLane};
+pub use jobs::error::{JobError, JobErrorCode};
 pub use jobs::intake::Taker;
 pub use jobs::lease::{Lease, LeaseKeeper};
 pub use jobs::list::{JobCounts, JobFilter};
@@ -69,7 +70,7 @@ pub use jobs::log::{
     JobEntries, JobEntry, JobLog, LogLimits, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES,
     SOURCE_HOST,
 };
-pub use jobs::lookup::{ACTION, Enqueued, Job, JobError, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
+pub use jobs::lookup::{ACTION, Enqueued, Job, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
 pub use jobs::peers::{Peer, Pulse, Silent};
 pub use jobs::progress::JobProgress;
 pub use jobs::queue::{Claim, HandedOn, Held, Outcome, Room, RunningLane, Served, TIME_TO_LIVE};

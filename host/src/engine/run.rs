@@ -11,7 +11,7 @@ use super::Inner;
 use super::held::{CancelRequest, HeldJob};
 use super::kind::AnyKind;
 use super::slots::{Lent, Slot, Slots};
-use crate::datasvc::{Claim, DataSvc, Error, JobError, JobLog, Lease, Outcome, Result, patiently};
+use crate::datasvc::{Claim, DataSvc, Error, JobError, JobErrorCode, JobLog, Lease, Outcome, Result, patiently};
 
 /// How much of a failure's message goes to the server's log.
 const MAX_LOGGED_CHARS: usize = 300;
@@ -113,9 +113,10 @@ impl Inner {
         let run = Run { claim, log, lease, cancel, svc, slots };
         let claim = &run.claim;
         let ended = match begun {
-            Ok(()) if run.cancel.is_requested() => {
-                Outcome::Cancelled(JobError::new("cancelled", "someone asked for it to stop before it began"))
-            }
+            Ok(()) if run.cancel.is_requested() => Outcome::Cancelled(JobError::new(
+                JobErrorCode::Cancelled,
+                "someone asked for it to stop before it began",
+            )),
             Ok(()) => {
                 self.held.began(claim.job_id, claim.fence);
                 self.work(&*kind, &run).await
@@ -155,7 +156,7 @@ impl Inner {
         match ended {
             // What ends badly after it was asked to stop has stopped.
             Outcome::Failed(failure) if run.cancel.is_requested() => {
-                Outcome::Cancelled(JobError { code: "cancelled".into(), ..failure })
+                Outcome::Cancelled(JobError { code: JobErrorCode::Cancelled.to_string(), ..failure })
             }
             ended => ended,
         }
@@ -170,7 +171,7 @@ impl Inner {
         run.note(&json!({ "status": "cancelling", "message": message }));
         tokio::time::sleep(grace).await;
         Outcome::Cancelled(JobError::new(
-            "cancelled",
+            JobErrorCode::Cancelled,
             format!("{who} asked for it to stop; it was stopped, because it did not end within {grace:?}"),
         ))
     }
@@ -188,7 +189,7 @@ async fn record_end(log: &JobLog, ended: Outcome) -> bool {
     };
     error!("the end of a job could not be recorded as it was: {problem:?}");
     let message = "the run ended, and how it ended could not be recorded; the server's log says why";
-    let recorded = log.finish(&Outcome::Failed(JobError::new("internal", message))).await;
+    let recorded = log.finish(&Outcome::Failed(JobError::new(JobErrorCode::Internal, message))).await;
     if let Err(problem) = &recorded {
         error!("the end of a job could not be recorded at all: {problem:?}");
     }

@@ -24,7 +24,7 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::run::Run;
-use crate::datasvc::{Error, JobError, Json, RecordedStep, StepChange, StepKind, StepState, patiently};
+use crate::datasvc::{Error, JobError, JobErrorCode, Json, RecordedStep, StepChange, StepKind, StepState, patiently};
 
 /// The longest outcome, in bytes of its JSON text.
 const MAX_OUTCOME_BYTES: usize = 1024 * 1024;
@@ -109,7 +109,7 @@ impl Journal<'_> {
         if let Some(ordinal) = self.in_flight(name).map(|step| step.ordinal) {
             let step = Begun { journal: self, name, ordinal, kind: StepKind::Once };
             let message = format!("the server stopped in the middle of `{name}`, which may be half done");
-            return step.end(Err(JobError::new("interrupted", message))).await;
+            return step.end(Err(JobError::new(JobErrorCode::Interrupted, message))).await;
         }
         let step = self.begin(name, StepKind::Once, None, None).await?;
         step.end(work.await).await
@@ -162,7 +162,7 @@ impl Journal<'_> {
         };
         tokio::select! {
             () = tokio::time::sleep(left) => step.end(Ok(())).await,
-            () = self.run.cancel.requested() => Err(JobError::new("cancelled", "someone asked for it to stop")),
+            () = self.run.cancel.requested() => Err(JobError::cancelled("someone")),
         }
     }
 
@@ -249,7 +249,7 @@ fn written(value: &impl Serialize) -> StepResult<Json> {
     let json = to_raw_value(value).map_err(|error| JobError::internal("an outcome is no JSON", &error))?;
     if json.get().len() > MAX_OUTCOME_BYTES {
         let message = format!("what a step returned is {} bytes long, more than {MAX_OUTCOME_BYTES}", json.get().len());
-        return Err(JobError::new("outcome-too-large", message));
+        return Err(JobError::new(JobErrorCode::OutcomeTooLarge, message));
     }
     Ok(json)
 }
@@ -261,7 +261,7 @@ fn read<T: DeserializeOwned>(json: &Json) -> StepResult<T> {
 /// The job was given away, or the database refuses the row.
 fn not_recorded(error: &Error) -> JobError {
     match error {
-        Error::Conflict { reason } => JobError::new("conflict", reason.as_str()),
+        Error::Conflict { reason } => JobError::new(JobErrorCode::Conflict, reason.as_str()),
         fault => JobError::internal("a step could not be recorded", fault),
     }
 }

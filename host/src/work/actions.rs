@@ -175,5 +175,5 @@ fn without_plugin() -> JobError {
 
 pub(super) fn failed(error: RunError) -> JobError {
     let RunError { code, message, details, trace } = error;
-    JobError { code: code.into(), message, details, trace }
+    JobError { details, trace, ..JobError::new(code, message) }
 }

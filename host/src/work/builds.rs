@@ -4,7 +4,7 @@ use tracing::{error, warn};
 use uuid::Uuid;
 
 use super::{Inner, Work};
-use crate::datasvc::{AppName, BuildName, Caller, Expected, JobError, Result};
+use crate::datasvc::{AppName, BuildName, Caller, Expected, JobError, JobErrorCode, Result};
 use crate::storage::StorageError;
 
 impl Work {
@@ -41,7 +41,7 @@ pub(super) fn not_stored(error: StorageError) -> JobError {
     match error {
         StorageError::Full(cause) => {
             error!("files of a build were not stored, because there is no room: {cause}");
-            JobError::new("storage-full", "the server has no room for the file")
+            JobError::new(JobErrorCode::StorageFull, "the server has no room for the file")
         }
         fault => JobError::internal("files of a build could not be stored", &fault),
     }

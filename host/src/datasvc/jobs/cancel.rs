@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::error::JobError;
 use super::log::SOURCE_HOST;
-use super::lookup::{Job, JobError, JobStatus, JobType, described, may_read};
+use super::lookup::{Job, JobStatus, JobType, described, may_read};
 use super::queue::TAKEN;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::audit::Change;
@@ -161,7 +162,7 @@ impl DataSvc {
         lanes: &[JobLane],
     ) -> Result<Vec<(JobId, JobType, JobStatus)>> {
         let CancelFilter { status, application, name, root, parent, since } = filter;
-        let error = JobError::new("cancelled", format!("{} asked for it to stop", described(caller)));
+        let error = JobError::cancelled(&described(caller));
         let error = serde_json::to_value(&error).map_err(Error::internal)?;
         let mut change = self.change(caller, "jobs.cancel-matching").await?;
         let rows = sqlx::query!(

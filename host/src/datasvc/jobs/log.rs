@@ -13,7 +13,8 @@ use sqlx::types::Json as SqlJson;
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::lookup::{JobError, JobStatus, Json, may_read};
+use super::error::JobError;
+use super::lookup::{JobStatus, Json, may_read};
 use super::progress::Reached;
 use super::queue::{Claim, Outcome, no_longer_held};
 use super::recorder::{EndRecord, EntryRecord, Recorder};

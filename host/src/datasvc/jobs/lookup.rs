@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json as SqlJson;
 use time::OffsetDateTime;
-use tracing::error;
 
 use super::cancel::JobLane;
+use super::error::JobError;
 use super::intake::{NewRow, Taker};
 use super::log::SOURCE_HOST;
 use super::progress::JobProgress;
@@ -101,35 +101,6 @@ impl JobStatus {
             Self::Queued | Self::Running => false,
             Self::Succeeded | Self::Failed | Self::Cancelled | Self::Lost => true,
         }
-    }
-}
-
-/// Why a job ended without a result.
-#[derive(Clone, Debug, Serialize, serde::Deserialize, utoipa::ToSchema)]
-pub struct JobError {
-    /// Stable, in kebab-case.
-    pub code: String,
-    /// A sentence for people.
-    pub message: String,
-    /// What the plugin gave with its failure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    pub details: Option<Box<serde_json::Value>>,
-    /// Where in the plugin it happened, line by line: the traceback of its language, or wasm's, innermost frame first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace: Option<Vec<String>>,
-}
-
-impl JobError {
-    /// One without details.
-    pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), details: None, trace: None }
-    }
-
-    /// A fault of the service: `what` went wrong and its cause are logged here, and not shown.
-    pub fn internal(what: &str, cause: &dyn std::error::Error) -> Self {
-        error!("{what}: {cause:?}");
-        Self::new("internal", "the service failed; the server's log says why")
     }
 }
 
@@ -386,7 +357,7 @@ impl DataSvc {
     pub async fn cancel_job(&self, caller: &Caller, id: JobId, may: impl Fn(&JobLane) -> Result<()>) -> Result<Job> {
         let job = self.job(caller, id).await?;
         may(&JobLane::of(&job))?;
-        let error = JobError::new("cancelled", format!("{} asked for it to stop", described(caller)));
+        let error = JobError::cancelled(&described(caller));
         let error = serde_json::to_value(&error).map_err(Error::internal)?;
         let changed = loop {
             match self.request_stop(caller, &job, &error).await {

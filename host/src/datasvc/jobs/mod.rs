@@ -3,6 +3,7 @@
 //! Knows no kind of work: what a job does is a name and a JSON document here.
 
 pub(super) mod cancel;
+pub(super) mod error;
 pub(super) mod intake;
 pub(super) mod lease;
 pub(super) mod list;

@@ -6,12 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::to_value;
 use sqlx::types::Json as SqlJson;
 use time::OffsetDateTime;
 
+use super::error::{JobError, JobErrorCode};
 use super::log::SOURCE_HOST;
-use super::lookup::{JobError, JobPlugin, JobStatus, JobType, Json};
+use super::lookup::{JobPlugin, JobStatus, JobType, Json};
 use super::peers::Silent;
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
@@ -418,10 +419,9 @@ impl DataSvc {
         };
         let (workers, beats): (Vec<WorkerId>, Vec<OffsetDateTime>) = workers.into_iter().unzip();
         let (jobs, fences) = claims.unzip();
-        let error = json!({
-            "code": "lost",
-            "message": format!("{why}, and it may have done a part of its work; look before you run it again"),
-        });
+        let lost = format!("{why}, and it may have done a part of its work; look before you run it again");
+        let lost = to_value(JobError::new(JobErrorCode::Lost, lost)).map_err(Error::internal)?;
+        let cancelled = to_value(JobError::cancelled("someone")).map_err(Error::internal)?;
         let moving = sqlx::query!(
             r#"with held as (
                    select id, started_at is null or $10 or (idempotent and attempt < $2) as again,
@@ -441,9 +441,7 @@ impl DataSvc {
                        worker = null, fence = fence + 1, updated_at = now(), attempt = attempt - not_begun,
                        status = case when again and cancelled then 'cancelled' when again then 'queued' else 'lost' end,
                        started_at = case when again and not cancelled then null else started_at end,
-                       error = case when again and cancelled
-                                   then json_build_object('code', 'cancelled', 'message', 'someone asked for it to stop')
-                               when again then null else $3::json end,
+                       error = case when again and cancelled then $13::json when again then null else $3::json end,
                        completed_at = case when again and not cancelled then null else now() end
                    from held where jobs.id = held.id returning jobs.id, jobs.status, jobs.attempt
                ), noted as (
@@ -454,7 +452,7 @@ impl DataSvc {
                select id as "id: JobId", status as "status: JobStatus" from moved"#,
             workers as _,
             MAX_ATTEMPTS,
-            error,
+            lost,
             SOURCE_HOST,
             why,
             jobs as _,
@@ -463,7 +461,8 @@ impl DataSvc {
             fences as _,
             unbegun,
             seen_by as _,
-            &beats
+            &beats,
+            cancelled
         );
         let moved = self
             .engine

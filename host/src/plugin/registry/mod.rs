@@ -29,8 +29,8 @@ use super::sandbox::guests::Guests;
 use super::sandbox::instance::GuestState;
 use super::sandbox::limits::Limits;
 use crate::datasvc::{
-    ActionName, AppName, Caller, DataSvc, Digest, Grants, JobId, Listed, Page, Plugin, PluginAccess, PluginAction,
-    PluginName, Result,
+    ActionName, AppName, Caller, DataSvc, Digest, Grants, JobErrorCode, JobId, Listed, Page, Plugin, PluginAccess,
+    PluginAction, PluginName, Result,
 };
 use crate::storage::Storage;
 
@@ -180,7 +180,7 @@ impl Plugins {
     pub(crate) async fn component(&self, digest: Digest) -> Result<PluginPre<GuestState>, RunError> {
         self.0.components.get(digest).await.map_err(|error| match error {
             LoadError::Missing(_) | LoadError::Damaged(_) | LoadError::Unusable(_) => {
-                RunError::new("plugin-unavailable", error.to_string())
+                RunError::new(JobErrorCode::PluginUnavailable, error.to_string())
             }
             LoadError::Storage(_) | LoadError::Compiler(_) | LoadError::Task(_) => RunError::internal(&error),
         })

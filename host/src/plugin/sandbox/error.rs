@@ -7,6 +7,7 @@ use wasmtime_wasi::{I32Exit, ResourceTableError};
 use wasmtime_wasi_http::FieldMapError;
 
 use super::limits::Limits;
+use crate::datasvc::JobErrorCode;
 use crate::plugin::host::http::MAX_FIELDS_BYTES;
 
 #[cfg(test)]
@@ -39,16 +40,16 @@ pub(crate) enum Exceeded {
 }
 
 impl Exceeded {
-    fn code(self) -> &'static str {
+    fn code(self) -> JobErrorCode {
         match self {
-            Self::Cpu => "cpu-limit-exceeded",
-            Self::Memory => "memory-limit-exceeded",
-            Self::Tables => "table-limit-exceeded",
-            Self::Handles => "handle-limit-exceeded",
-            Self::HostCall => "host-call-limit-exceeded",
-            Self::Log => "log-limit-exceeded",
-            Self::Fields => "http-fields-limit-exceeded",
-            Self::Stack => "stack-limit-exceeded",
+            Self::Cpu => JobErrorCode::CpuLimitExceeded,
+            Self::Memory => JobErrorCode::MemoryLimitExceeded,
+            Self::Tables => JobErrorCode::TableLimitExceeded,
+            Self::Handles => JobErrorCode::HandleLimitExceeded,
+            Self::HostCall => JobErrorCode::HostCallLimitExceeded,
+            Self::Log => JobErrorCode::LogLimitExceeded,
+            Self::Fields => JobErrorCode::HttpFieldsLimitExceeded,
+            Self::Stack => JobErrorCode::StackLimitExceeded,
         }
     }
 
@@ -77,8 +78,8 @@ impl Exceeded {
 /// Why a run ended without a result.
 #[derive(Clone, Debug)]
 pub struct RunError {
-    /// Stable, in kebab-case: which limit, or what else.
-    pub code: &'static str,
+    /// Which limit it passed, or what else happened.
+    pub code: JobErrorCode,
     /// A sentence for the plugin's author.
     pub message: String,
     /// What the plugin gave with its failure.
@@ -88,14 +89,14 @@ pub struct RunError {
 }
 
 impl RunError {
-    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: JobErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: without_nul(&message.into()), details: None, trace: None }
     }
 
     /// A fault of the host. Its cause goes to the server's log, not to the job.
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!("a run ended by a fault of the host: {cause:#}");
-        Self::new("internal", "the run ended by a fault of the host; its log says which")
+        Self::new(JobErrorCode::Internal, "the run ended by a fault of the host; its log says which")
     }
 
     fn exceeded(limit: Exceeded, limits: &Limits) -> Self {
@@ -104,7 +105,7 @@ impl RunError {
 
     /// The run did not end in time.
     pub(crate) fn timed_out(limit: Duration) -> Self {
-        Self::new("time-limit-exceeded", format!("the plugin was stopped at its time limit of {limit:?}"))
+        Self::new(JobErrorCode::TimeLimitExceeded, format!("the plugin was stopped at its time limit of {limit:?}"))
     }
 
     /// What a trap means. `stderr` is the end of what the plugin wrote there, where Rust leaves a panic's message, and
@@ -128,21 +129,23 @@ impl RunError {
             return Self::panic(&message).traced(frames);
         }
         if trap.is_some() && stderr.contains(JAVASCRIPT_NEVER) {
-            return Self::new("action-failed", NEVER);
+            return Self::new(JobErrorCode::ActionFailed, NEVER);
         }
         let (code, sentence) = match (trap, error.downcast_ref::<I32Exit>()) {
-            (Some(trap), _) => ("trap", format!("the plugin trapped: {}", reason(*trap))),
+            (Some(trap), _) => (JobErrorCode::Trap, format!("the plugin trapped: {}", reason(*trap))),
             // WASI passes on whether the status was 0, and not the number itself.
-            (None, Some(I32Exit(0))) => ("exit", "the plugin exited instead of returning".into()),
-            (None, Some(I32Exit(_))) => ("exit", "the plugin exited with a failure instead of returning".into()),
-            (None, None) => ("trap", format!("the plugin was stopped: {}", error.root_cause())),
+            (None, Some(I32Exit(0))) => (JobErrorCode::Exit, "the plugin exited instead of returning".into()),
+            (None, Some(I32Exit(_))) => {
+                (JobErrorCode::Exit, "the plugin exited with a failure instead of returning".into())
+            }
+            (None, None) => (JobErrorCode::Trap, format!("the plugin was stopped: {}", error.root_cause())),
         };
         // What else it wrote is for operators, and in the job's trace.
         Self::new(code, with_last_line(sentence, stderr)).traced(frames)
     }
 
     fn panic(message: &str) -> Self {
-        Self::new("panic", format!("the plugin panicked: {message}"))
+        Self::new(JobErrorCode::Panic, format!("the plugin panicked: {message}"))
     }
 
     /// With what is to be kept of a trace.

@@ -29,7 +29,7 @@ use super::effects::Effects;
 use super::host::packages::MAX_OPEN_PACKAGES;
 use super::json;
 use super::registry::Plugins;
-use crate::datasvc::{Claim, DataSvc, Digest, JobLog, JobPlugin, Json, Lease, PluginName};
+use crate::datasvc::{Claim, DataSvc, Digest, JobErrorCode, JobLog, JobPlugin, Json, Lease, PluginName};
 use crate::outbound::Outbound;
 use crate::storage::View;
 
@@ -128,7 +128,7 @@ impl Sandbox {
         let answer = self
             .run(job, async |plugin, store| plugin.elita_plugin_handler().call_run_action(store, &call).await)
             .await?;
-        checked_result("action-failed", answer)
+        checked_result(JobErrorCode::ActionFailed, answer)
     }
 
     /// Runs a hook to its end, on the guests' threads: its result, or how it ended otherwise.
@@ -157,7 +157,7 @@ impl Sandbox {
         let answer = self
             .run(job, async |plugin, store| plugin.elita_plugin_handler().call_run_hook(store, &call).await)
             .await?;
-        checked_result("hook-failed", answer)
+        checked_result(JobErrorCode::HookFailed, answer)
     }
 
     /// Makes one call into a fresh instance.
@@ -206,20 +206,20 @@ fn action_call(claim: &Claim, parameters: Vec<(String, String)>) -> ActionCall {
 }
 
 /// What a guest returned, if it is JSON that can be kept.
-fn checked_result(failure_code: &'static str, answer: Result<String, Failure>) -> Result<Json, RunError> {
+fn checked_result(failure_code: JobErrorCode, answer: Result<String, Failure>) -> Result<Json, RunError> {
     match answer {
         Ok(result) => json::parse(result)
-            .map_err(|reason| RunError::new("invalid-result", format!("the plugin's result is {reason}"))),
+            .map_err(|reason| RunError::new(JobErrorCode::InvalidResult, format!("the plugin's result is {reason}"))),
         Err(failure) => Err(failed(failure_code, failure)),
     }
 }
 
-fn failed(code: &'static str, failure: Failure) -> RunError {
+fn failed(code: JobErrorCode, failure: Failure) -> RunError {
     let Failure { message, details, trace } = failure;
     let error = match details.map(json::parse_value).transpose() {
         Ok(details) => RunError { details: details.map(Box::new), ..RunError::new(code, message) },
         Err(reason) => RunError::new(
-            "invalid-result",
+            JobErrorCode::InvalidResult,
             format!("the plugin failed ({message}), and the details it gave are {reason}"),
         ),
     };

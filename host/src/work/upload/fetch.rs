@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::packaging::refused;
 use super::{Job, internal, master};
-use crate::datasvc::{Digest, FileUrl, JobError, KeptPackage, Upload};
+use crate::datasvc::{Digest, FileUrl, JobError, JobErrorCode, KeptPackage, Upload};
 use crate::engine::StepResult;
 use crate::outbound::{self, Place, Reach, Request, RequestLimits, Response, ResponseBody};
 use crate::storage::Pace;
@@ -33,7 +33,7 @@ impl Job<'_> {
         // No plugin has such a name.
         let place = Place::new(format!("application {}", self.run.claim.application), place);
         let response = self.get(url, &place).await?;
-        check(&response).map_err(|why| JobError::new("fetch-failed", why))?;
+        check(&response).map_err(|why| JobError::new(JobErrorCode::FetchFailed, why))?;
         let (folder, run) = (self.run.claim.job_id.into(), self.run.claim.fence);
         let mut file = self.work.storage.add_build_file(folder, run, &upload.filename).await.map_err(not_stored)?;
         let (mut body, mut beginning) = (response.into_body(), Vec::new());
@@ -81,7 +81,7 @@ async fn next(body: &mut ResponseBody, pace: &mut Pace) -> Result<Option<Bytes>,
     loop {
         let began = Instant::now();
         let Ok(frame) = tokio::time::timeout(pace.left(), body.frame()).await else {
-            return Err(JobError::new("fetch-failed", format!("the file {}", pace.too_slow())));
+            return Err(JobError::new(JobErrorCode::FetchFailed, format!("the file {}", pace.too_slow())));
         };
         pace.waited(began.elapsed());
         let Some(frame) = frame else { return Ok(None) };
@@ -114,5 +114,5 @@ fn check(response: &Response<ResponseBody>) -> Result<(), String> {
 }
 
 fn not_fetched(error: &outbound::Error) -> JobError {
-    JobError::new("fetch-failed", format!("the file could not be fetched: {error}"))
+    JobError::new(JobErrorCode::FetchFailed, format!("the file could not be fetched: {error}"))
 }

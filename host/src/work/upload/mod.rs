@@ -22,8 +22,8 @@ use super::turns::{Turn, Turns};
 use super::{Inner, Work};
 use crate::datasvc::{
     AppName, BuildAsStored, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError,
-    JobId, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName, PackageName, Permission,
-    Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
+    JobErrorCode, JobId, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName, PackageName,
+    Permission, Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
 use crate::outbound::Destination;
@@ -292,9 +292,9 @@ impl Uploads {
         // Until it is stored nothing has happened that anyone could see.
         let stored = tokio::select! {
             stored = tokio::time::timeout(time, job.store(&journal, upload)) => stored.unwrap_or_else(|_| {
-                Err(JobError::new("timed-out", format!("the upload was not done within {time:?}")))
+                Err(JobError::new(JobErrorCode::TimedOut, format!("the upload was not done within {time:?}")))
             }),
-            () = run.cancel.requested() => Err(JobError::new("cancelled", "someone asked for it to stop")),
+            () = run.cancel.requested() => Err(JobError::cancelled("someone")),
         };
         let Stored { master_file, packages, files } = match stored {
             Ok(stored) => stored,
@@ -424,7 +424,7 @@ impl Job<'_> {
         let stored = StoredBuild { master_file, packages, files };
         let storing = patiently(|| self.work.svc.store_build(&self.run.claim, &stored)).await;
         storing.map_err(|error| match error {
-            Error::Conflict { reason } => JobError::new("conflict", reason),
+            Error::Conflict { reason } => JobError::new(JobErrorCode::Conflict, reason),
             problem => internal(&problem),
         })
     }

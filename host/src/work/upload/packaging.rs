@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::{Job, internal};
 use crate::datasvc::{
-    BuildFiles, BuildName, Digest, Error, FileType, JobError, KeptPackage, PackageFile, PackageName, PackageRule,
-    PackageRules, Upload, patiently,
+    BuildFiles, BuildName, Digest, Error, FileType, JobError, JobErrorCode, KeptPackage, PackageFile, PackageName,
+    PackageRule, PackageRules, Upload, patiently,
 };
 use crate::storage::archive::{self, ArchiveError, ArchiveLimits, Selection};
 use crate::storage::{Received, StorageError};
@@ -64,7 +64,7 @@ impl Job<'_> {
             if packed.files == 0 {
                 let message =
                     format!("package `{name}` has no file: no pattern of it matches one in the uploaded file");
-                return Err(JobError::new("empty-package", message));
+                return Err(JobError::new(JobErrorCode::EmptyPackage, message));
             }
             let filename = package_filename(&upload.build_name, &name, upload.file_type);
             let Received { size_bytes, sha256 } = self.keep(&filename, output).await?;
@@ -83,7 +83,7 @@ impl Job<'_> {
         let Some(map) = &upload.package_map else { return Ok(None) };
         let rules = patiently(|| self.work.svc.package_rules(&self.run.claim.application, map)).await;
         rules.map(Some).map_err(|error| match error {
-            Error::NotFound { .. } => JobError::new("not-found", error.to_string()),
+            Error::NotFound { .. } => JobError::new(JobErrorCode::NotFound, error.to_string()),
             problem => internal(&problem),
         })
     }
@@ -91,7 +91,7 @@ impl Job<'_> {
     async fn open(&self, master: &KeptPackage) -> Result<File, JobError> {
         let file = self.work.storage.build_file(self.run.claim.job_id.into(), master.run, &master.file.filename).await;
         file.map_err(|error| internal(&error))?.ok_or_else(|| {
-            JobError::new("file-missing", "the uploaded file is no longer in the store; upload it again")
+            JobError::new(JobErrorCode::FileMissing, "the uploaded file is no longer in the store; upload it again")
         })
     }
 
@@ -138,8 +138,8 @@ pub(in crate::work) fn package_filename(build: &BuildName, package: &PackageName
 /// Why the archive is not taken, for whoever sent it; what is the machine's fault is logged here and not shown.
 pub(super) fn refused(error: ArchiveError) -> JobError {
     match error {
-        ArchiveError::Stopped => JobError::new("cancelled", "the work on the archive was stopped"),
+        ArchiveError::Stopped => JobError::new(JobErrorCode::Cancelled, "the work on the archive was stopped"),
         ArchiveError::Io(cause) => not_stored(StorageError::from(cause)),
-        refusal => JobError::new("invalid-archive", refusal.to_string()),
+        refusal => JobError::new(JobErrorCode::InvalidArchive, refusal.to_string()),
     }
 }
