@@ -114,7 +114,7 @@ pub struct GitdeployCommitDiff {
     /// The changed files' paths, relative to the root of the repository.
     pub files: Vec<String>,
     /// What changed in each of them.
-    pub changes: Vec<Change>,
+    pub changes: Vec<FileChange>,
     /// The gitdeploy.
     pub gitdeploy: Gitdeploy,
     /// The commit's id.
@@ -124,7 +124,7 @@ pub struct GitdeployCommitDiff {
 /// What changed in one file.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[non_exhaustive]
-pub struct Change {
+pub struct FileChange {
     /// The file's path, relative to the root of the repository.
     pub path: String,
     /// What happened to it.

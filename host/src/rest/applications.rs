@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::{Args, NoQuery, Query};
-use super::http::document::{Change, Document, IfMatch};
+use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
@@ -153,7 +153,7 @@ async fn update(
     caller: Caller,
     Path(app): Path<AppName>,
     IfMatch(expected): IfMatch,
-    Change(patch): Change,
+    PatchBody(patch): PatchBody,
 ) -> Result<Document<ApplicationDocument>, Problem> {
     let application = rest.svc.update_application(&caller, &app, &patch, &expected).await?;
     Ok(Document::new(application.revision, application.into()))

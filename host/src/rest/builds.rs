@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::{Args, NoQuery, Query};
-use super::http::document::{Change, Document, IfMatch};
+use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
@@ -175,7 +175,7 @@ async fn update(
     caller: Caller,
     Path((app, build)): Path<(AppName, BuildName)>,
     IfMatch(expected): IfMatch,
-    Change(patch): Change,
+    PatchBody(patch): PatchBody,
 ) -> Result<Document<Build>, Problem> {
     let build = rest.svc.update_build(&caller, &app, &build, &patch, &expected).await?;
     Ok(Document::new(build.revision, build))

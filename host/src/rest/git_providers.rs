@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::{Args, NoQuery, Query, refuse_in_url};
-use super::http::document::{Change, Document, IfMatch};
+use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
@@ -137,7 +137,7 @@ async fn update(
     caller: Caller,
     Path(provider): Path<GitProviderName>,
     IfMatch(expected): IfMatch,
-    Change(patch): Change,
+    PatchBody(patch): PatchBody,
 ) -> Result<Document<GitProvider>, Problem> {
     let provider = rest.svc.update_git_provider(&caller, &provider, &patch, &expected).await?;
     Ok(Document::new(provider.revision, provider))

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::api::{False, True};
 use super::http::args::{Args, NoQuery, Query};
-use super::http::document::{Change, Document, IfMatch};
+use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
@@ -151,7 +151,7 @@ async fn update(
     caller: Caller,
     Path((app, repo)): Path<(AppName, GitRepoName)>,
     IfMatch(expected): IfMatch,
-    Change(patch): Change,
+    PatchBody(patch): PatchBody,
 ) -> Result<Document<GitRepo>, Problem> {
     let repo = rest.svc.update_git_repo(&caller, &app, &repo, &patch, &expected).await?;
     Ok(Document::new(repo.revision, repo))

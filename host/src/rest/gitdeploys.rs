@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::{Args, NoQuery, Query};
-use super::http::document::{Change, Document, IfMatch};
+use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
@@ -140,7 +140,7 @@ async fn update(
     caller: Caller,
     Path((app, gitdeploy)): Path<(AppName, GitdeployName)>,
     IfMatch(expected): IfMatch,
-    Change(patch): Change,
+    PatchBody(patch): PatchBody,
 ) -> Result<Document<Gitdeploy>, Problem> {
     let gitdeploy = rest.svc.update_gitdeploy(&caller, &app, &gitdeploy, &patch, &expected).await?;
     Ok(Document::new(gitdeploy.revision, gitdeploy))

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::{Args, NoQuery, Query};
-use super::http::document::{Change, Document, IfMatch};
+use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
@@ -178,7 +178,7 @@ async fn update(
     caller: Caller,
     Path((app, group)): Path<(AppName, GroupName)>,
     IfMatch(expected): IfMatch,
-    Change(patch): Change,
+    PatchBody(patch): PatchBody,
 ) -> Result<Document<Group>, Problem> {
     let group = rest.svc.update_group(&caller, &app, &group, &patch, &expected).await?;
     Ok(Document::new(group.revision, group))

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::api::True;
 use super::http::args::{Args, NoQuery, Query, refuse_in_url};
-use super::http::document::{Change, Document, IfMatch};
+use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::{Fault, Problem};
@@ -143,7 +143,7 @@ async fn update(
     caller: Caller,
     Path(keypair): Path<KeypairName>,
     IfMatch(expected): IfMatch,
-    Change(patch): Change,
+    PatchBody(patch): PatchBody,
 ) -> Result<Document<Keypair>, Problem> {
     let keypair = rest.svc.update_keypair(&caller, &keypair, &patch, &expected).await?;
     Ok(Document::new(keypair.revision, keypair))

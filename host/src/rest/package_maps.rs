@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::{Args, NoQuery, Query};
-use super::http::document::{Change, Document, IfMatch};
+use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
@@ -123,7 +123,7 @@ async fn update(
     caller: Caller,
     Path((app, map)): Path<(AppName, PackageMapName)>,
     IfMatch(expected): IfMatch,
-    Change(patch): Change,
+    PatchBody(patch): PatchBody,
 ) -> Result<Document<PackageMap>, Problem> {
     let map = rest.svc.update_package_map(&caller, &app, &map, &patch, &expected).await?;
     Ok(Document::new(map.revision, map))

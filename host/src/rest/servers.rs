@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::{Args, NoQuery, Query};
-use super::http::document::{Change, Document, IfMatch};
+use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
@@ -129,7 +129,7 @@ async fn update(
     caller: Caller,
     Path(server): Path<ServerName>,
     IfMatch(expected): IfMatch,
-    Change(patch): Change,
+    PatchBody(patch): PatchBody,
 ) -> Result<Document<Server>, Problem> {
     let server = rest.svc.update_server(&caller, &server, &patch, &expected).await?;
     Ok(Document::new(server.revision, server))

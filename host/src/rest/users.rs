@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::{Args, NoQuery, Query, refuse_in_url};
-use super::http::document::{Change, Document, IfMatch};
+use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
@@ -120,7 +120,7 @@ async fn update(
     caller: Caller,
     Path(user): Path<UserName>,
     IfMatch(expected): IfMatch,
-    Change(patch): Change,
+    PatchBody(patch): PatchBody,
 ) -> Result<Document<User>, Problem> {
     let user = rest.svc.update_user(&caller, &meant(&caller, user), &patch, &expected).await?;
     // What the user's tokens stand for has changed, or they are gone.

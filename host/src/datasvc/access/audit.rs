@@ -82,7 +82,7 @@ pub struct AuditFilter {
 }
 
 /// A transaction in which a caller changes something. There is no way to commit it without an entry that says what.
-pub(in crate::datasvc) struct Change<'c> {
+pub(in crate::datasvc) struct AuditedTransaction<'c> {
     transaction: Transaction<'static, Postgres>,
     operation: &'static str,
     by: Author<'c>,
@@ -142,7 +142,7 @@ impl Author<'_> {
     }
 }
 
-impl Deref for Change<'_> {
+impl Deref for AuditedTransaction<'_> {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -150,13 +150,13 @@ impl Deref for Change<'_> {
     }
 }
 
-impl DerefMut for Change<'_> {
+impl DerefMut for AuditedTransaction<'_> {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.transaction
     }
 }
 
-impl Change<'_> {
+impl AuditedTransaction<'_> {
     /// Commits that this was made. `application` is the one that it is in.
     pub(in crate::datasvc) async fn created(
         self,
@@ -273,11 +273,11 @@ impl DataSvc {
         &self,
         by: impl Into<Author<'c>>,
         operation: &'static str,
-    ) -> Result<Change<'c>> {
+    ) -> Result<AuditedTransaction<'c>> {
         let by = by.into();
         self.quotas.check(&by.whose())?;
         let (transaction, quotas) = (self.pool.begin().await?, Arc::clone(&self.quotas));
-        Ok(Change { transaction, operation, by, is_checked: false, quotas })
+        Ok(AuditedTransaction { transaction, operation, by, is_checked: false, quotas })
     }
 
     /// The same of tokens: the caller may remove the own one, and is looked at before.
@@ -288,7 +288,7 @@ impl DataSvc {
         &self,
         by: &'c Caller,
         operation: &'static str,
-    ) -> Result<Change<'c>> {
+    ) -> Result<AuditedTransaction<'c>> {
         let mut change = self.change(by, operation).await?;
         change.check_now().await?;
         Ok(change)
@@ -303,7 +303,7 @@ impl DataSvc {
         &self,
         by: &'c Caller,
         operation: &'static str,
-    ) -> Result<Change<'c>> {
+    ) -> Result<AuditedTransaction<'c>> {
         let mut change = self.change(by, operation).await?;
         sqlx::query!("lock table users in share row exclusive mode").execute(&mut *change.transaction).await?;
         change.check_now().await?;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
-use super::audit;
+use super::audit::AuditedTransaction;
 use super::caller::{Caller, Permission};
 use super::permissions::Permissions;
 use crate::datasvc::DataSvc;
@@ -365,7 +365,7 @@ fn busy(name: &UserName) -> Error {
 
 /// Makes the change that was planned of this user.
 async fn update(
-    mut transaction: audit::Change<'_>,
+    mut transaction: AuditedTransaction<'_>,
     caller: &Caller,
     user: &User,
     change: Change,

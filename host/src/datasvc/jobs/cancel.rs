@@ -9,7 +9,7 @@ use super::log::SOURCE_HOST;
 use super::lookup::{Job, JobStatus, JobType, described, may_read};
 use super::queue::TAKEN;
 use crate::datasvc::DataSvc;
-use crate::datasvc::access::audit::Change;
+use crate::datasvc::access::audit::AuditedTransaction;
 use crate::datasvc::access::caller::Caller;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{AppName, JobId};
@@ -219,7 +219,11 @@ impl DataSvc {
 }
 
 /// One entry says what was asked, and of how many jobs; each job's log says it of that job.
-async fn record(change: Change<'_>, filter: &CancelFilter, stopped: &[(JobId, JobType, JobStatus)]) -> Result<()> {
+async fn record(
+    change: AuditedTransaction<'_>,
+    filter: &CancelFilter,
+    stopped: &[(JobId, JobType, JobStatus)],
+) -> Result<()> {
     if stopped.is_empty() {
         return change.rollback().await;
     }

@@ -84,9 +84,9 @@ fn entity_tag(list: &str) -> Option<((bool, &str), &str)> {
 
 /// The body of a PATCH: `application/merge-patch+json`, which plain JSON is taken for, or
 /// `application/json-patch+json`.
-pub(in crate::rest) struct Change(pub(in crate::rest) Patch);
+pub(in crate::rest) struct PatchBody(pub(in crate::rest) Patch);
 
-impl FromRequest<Rest> for Change {
+impl FromRequest<Rest> for PatchBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
