@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{HttpSettings, Role, Settings, UploadSettings};
 use crate::data_dir::{self, Announcement, DataDir};
-use crate::datasvc::{DataSvc, Files, HostId, SecretKeys};
+use crate::datasvc::{DataSvc, HostId, SecretKeys, StoreIdentity};
 use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::Outbound;
 use crate::plugin::{Loader, Plugins, Sandbox};
@@ -203,14 +203,14 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;
     let (stop, stopped) = shutdown::channel();
-    let files = Files { id: storage.id().await?, shared: settings.storage_shared };
+    let store = StoreIdentity { id: storage.id().await?, shared: settings.storage_shared };
     let (engine, worker) = Engine::new(svc.clone(), engine_settings(settings, data_dir), stopped.clone());
     let body_within = Duration::from_secs(settings.http.body_seconds);
     let uploads = upload_limits(&settings.uploads, body_within);
     let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), uploads);
     let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work.clone()));
     engine.register(work.kinds(&sandbox));
-    worker.join(files).await?;
+    worker.join(store).await?;
 
     // Last of what can fail, because the password is shown only once.
     let made_password = first_password(&svc, settings.admin_password.as_deref()).await?;

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use elita::datasvc::{
-    AppName, Caller, DataSvc, Files, HostId, Job, JobError, JobId, JobStatus, LogLimits, LogPart, Outcome, Result,
+    AppName, Caller, DataSvc, HostId, Job, JobError, JobId, JobStatus, LogLimits, LogPart, Outcome, Result,
+    StoreIdentity,
 };
 use elita::engine::{Engine, EngineSettings, Journal, Kind, Kinds, Retention, Run, Seen, StepResult};
 use rand::rngs::StdRng;
@@ -242,7 +243,7 @@ impl Server {
             let (stop, stopped) = watch::channel(false);
             let (engine, worker) = Engine::new(svc, settings(), stopped);
             engine.register(Kinds::default().with(kind));
-            worker.join(Files { id: Uuid::nil(), shared: true }).await.unwrap();
+            worker.join(StoreIdentity { id: Uuid::nil(), shared: true }).await.unwrap();
             worker.run().await.unwrap();
             drop(stop);
         });

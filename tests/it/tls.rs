@@ -32,11 +32,11 @@ impl Pair {
 }
 
 /// The two files of a server.
-struct Files {
+struct PemDirectory {
     directory: TempDir,
 }
 
-impl Files {
+impl PemDirectory {
     fn of(pair: &Pair) -> Self {
         let files = Self { directory: tempfile::tempdir().unwrap() };
         files.put(&pair.cert_pem, &pair.key_pem);
@@ -65,7 +65,7 @@ impl Files {
 #[tokio::test]
 async fn http_1_and_2_are_offered_and_http_1_is_for_who_asks_for_nothing() {
     let pair = Pair::new();
-    let files = Files::of(&pair);
+    let files = PemDirectory::of(&pair);
     let host = Setup::default().flag("--tls-cert", files.cert().display()).flag("--tls-key", files.key().display());
     let host = host.start().await;
     for (offered, chosen) in
@@ -87,7 +87,7 @@ async fn http_1_and_2_are_offered_and_http_1_is_for_who_asks_for_nothing() {
 #[tokio::test]
 async fn who_speaks_no_tls_or_says_nothing_is_let_go_and_others_are_served() {
     let pair = Pair::new();
-    let files = Files::of(&pair);
+    let files = PemDirectory::of(&pair);
     let host = Setup::default().flag("--tls-cert", files.cert().display()).flag("--tls-key", files.key().display());
     let host = host.flag("--http-head-seconds", 1).start().await;
     let mut silent = TcpStream::connect(address(&host.client)).await.unwrap();
@@ -106,7 +106,7 @@ async fn who_speaks_no_tls_or_says_nothing_is_let_go_and_others_are_served() {
 #[tokio::test]
 async fn a_new_certificate_is_taken_without_a_restart_and_a_broken_one_is_not() {
     let (old, new) = (Pair::new(), Pair::new());
-    let files = Files::of(&old);
+    let files = PemDirectory::of(&old);
     let (database, data_dir) = (Database::new().await, tempfile::tempdir().unwrap());
     let flags = files.flags();
     let mut all = vec!["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url];
@@ -144,7 +144,7 @@ async fn a_new_certificate_is_taken_without_a_restart_and_a_broken_one_is_not() 
 #[tokio::test]
 async fn a_server_that_cannot_use_its_certificate_does_not_start_and_says_why() {
     let (pair, other) = (Pair::new(), Pair::new());
-    let files = Files::of(&pair);
+    let files = PemDirectory::of(&pair);
     let (database, data_dir) = (Database::new().await, tempfile::tempdir().unwrap());
     let common = ["--data-dir", data_dir.path().to_str().unwrap(), "--database-url", &database.url];
     let [cert_flag, cert, key_flag, key] = &files.flags();

@@ -21,7 +21,7 @@ pub use access::tokens::{NewToken, Token, TokenTerms, holds_token};
 pub use access::users::{Change as UserChange, EffectivePermissions, User};
 pub use documents::applications::{Application, Change as ApplicationChange};
 pub use documents::builds::{
-    Build, BuildFilter, Change as BuildChange, Files as BuildFiles, KeptPackage, KeptPackages, PackageFile, Packages,
+    Build, BuildFiles, BuildFilter, Change as BuildChange, KeptPackage, KeptPackages, PackageFile, Packages,
 };
 pub use documents::census::{Census, CensusEntry};
 pub use documents::file_url::FileUrl;
@@ -48,7 +48,7 @@ pub use documents::servers::{
     Change as ServerChange, Connection, Driver, Environments, LocalConnection, NewServer, SaltConnection, Server,
     SshConnection,
 };
-pub use documents::storage::Files;
+pub use documents::storage::StoreIdentity;
 pub use documents::uploads::{BuildAsStored, FileType, StoredBuild, UPLOAD, Upload, UploadSource};
 pub use ground::attributes::Attributes;
 pub use ground::error::{Error, Kind, Result};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Inner;
 use super::peers::Peers;
-use crate::datasvc::{Error, Files, Peer, Result, TIME_TO_LIVE};
+use crate::datasvc::{Error, Peer, Result, StoreIdentity, TIME_TO_LIVE};
 
 /// How often the others are looked at until it is known which of them live.
 const LOOK: Duration = Duration::from_millis(500);
@@ -15,7 +15,7 @@ const TWIN_SILENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// [`Error::Conflict`] saying why it may not.
-pub(super) async fn be_let_in(engine: &Inner, files: Files) -> Result<()> {
+pub(super) async fn be_let_in(engine: &Inner, store: StoreIdentity) -> Result<()> {
     let host = engine.settings.host;
     let mut watch = Peers::default();
     loop {
@@ -34,7 +34,7 @@ pub(super) async fn be_let_in(engine: &Inner, files: Files) -> Result<()> {
         }
         let silent = watch.silent(TIME_TO_LIVE, now);
         let all_known = peers.iter().all(|peer| watch.beats(peer.worker) || silent.contains(&(peer.worker, peer.beat)));
-        match engine.svc.bind_storage(host, files, &silent).await {
+        match engine.svc.bind_storage(host, store, &silent).await {
             Ok(()) if !undecided => return Ok(()),
             Ok(()) => {}
             // The owner of the storage may turn out to be dead.

@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::beat::Heart;
 use super::{Engine, Kinds, RETRY, beat, join, retention, wakes};
-use crate::datasvc::{Error, Files, LeaseKeeper, Outage};
+use crate::datasvc::{Error, LeaseKeeper, Outage, StoreIdentity};
 
 /// How often the queue is looked at when nobody wakes the worker, give or take a half.
 const POLL: Duration = Duration::from_secs(1);
@@ -30,12 +30,12 @@ impl Worker {
     ///
     /// # Errors
     /// [`Error::Conflict`] if this host does not have the files that the others have, or is a copy of one that lives.
-    pub async fn join(&self, files: Files) -> Result<(), Error> {
+    pub async fn join(&self, store: StoreIdentity) -> Result<(), Error> {
         let engine = &self.engine.0;
         let host = engine.settings.host;
         // First, so that of two hosts which start at once one sees the other.
         engine.svc.enter(engine.worker, host, engine.settings.runs_jobs, &engine.settings.place).await?;
-        if let Err(problem) = join::be_let_in(engine, files).await {
+        if let Err(problem) = join::be_let_in(engine, store).await {
             engine.svc.remove_worker(engine.worker).await?;
             return Err(problem);
         }

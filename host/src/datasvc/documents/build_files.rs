@@ -4,7 +4,7 @@
 use globset::{GlobBuilder, GlobMatcher};
 use sqlx::PgConnection;
 
-use super::builds::Files;
+use super::builds::BuildFiles;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
@@ -68,7 +68,7 @@ pub(super) async fn replace(
     connection: &mut PgConnection,
     application: &AppName,
     build: &str,
-    Files(paths): &Files,
+    BuildFiles(paths): &BuildFiles,
 ) -> Result<()> {
     let mut paths = paths.clone();
     paths.sort_unstable();

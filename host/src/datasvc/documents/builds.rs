@@ -93,7 +93,7 @@ impl KeptPackages {
 
 /// Paths of files in a build.
 #[derive(Clone, Debug, Default)]
-pub struct Files(pub Vec<String>);
+pub struct BuildFiles(pub Vec<String>);
 
 json_column!(Packages);
 json_column!(KeptPackages);

@@ -10,7 +10,7 @@ use crate::datasvc::jobs::peers::Silent;
 
 /// The object store that a server was started with.
 #[derive(Clone, Copy, Debug)]
-pub struct Files {
+pub struct StoreIdentity {
     /// Its id, which is written into it.
     pub id: Uuid,
     /// Whether all hosts have it.
@@ -24,8 +24,8 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::Conflict`] saying why this host cannot work with the others, and what to do.
-    pub async fn bind_storage(&self, host: HostId, files: Files, silent: &[Silent]) -> Result<()> {
-        let own = (!files.shared).then_some(host);
+    pub async fn bind_storage(&self, host: HostId, store: StoreIdentity, silent: &[Silent]) -> Result<()> {
+        let own = (!store.shared).then_some(host);
         let (workers, beats): (Vec<_>, Vec<_>) = silent.iter().copied().unzip();
         let bound = sqlx::query!(
             r#"insert into storage (id, host_id) values ($1, $2)
@@ -35,7 +35,7 @@ impl DataSvc {
                                        where host_id <> $3 and host_id = coalesce(storage.host_id, host_id)
                                            and (id, seen_at) not in (select * from unnest($4::uuid[], $5::timestamptz[])))
                            and (storage.id = $1 or not exists (select from builds where upload is not null)))"#,
-            files.id,
+            store.id,
             own as _,
             host as _,
             workers as _,
@@ -44,14 +44,14 @@ impl DataSvc {
         .execute(&self.pool)
         .await?;
         if bound.rows_affected() == 0 {
-            return Err(self.why_unbound(files, silent.is_empty()).await?);
+            return Err(self.why_unbound(store, silent.is_empty()).await?);
         }
-        let _ = self.bound.set((files.id, own));
+        let _ = self.bound.set((store.id, own));
         Ok(())
     }
 
     /// `lives`: whether none of the others is known to be dead.
-    async fn why_unbound(&self, files: Files, lives: bool) -> Result<Error> {
+    async fn why_unbound(&self, store: StoreIdentity, lives: bool) -> Result<Error> {
         let present = sqlx::query!(
             r#"select storage.id, storage.host_id as "host: HostId",
                    exists (select from workers where workers.host_id = storage.host_id) as "entered!",
@@ -61,8 +61,8 @@ impl DataSvc {
         .fetch_one(&self.pool)
         .await?;
         let is_gone = present.host.is_some() && (!present.entered || !lives);
-        Ok(Error::conflict(match (present.host, files.shared) {
-            (Some(owner), _) if is_gone && present.needed && present.id != files.id => format!(
+        Ok(Error::conflict(match (present.host, store.shared) {
+            (Some(owner), _) if is_gone && present.needed && present.id != store.id => format!(
                 "the builds of this database are in the storage directory of host {owner}, which is not this one: start \
                  with that directory as --storage-url, or with a copy of it. If it is lost for good, write its id, \
                  {}, into the file `storage-id` of the new one",
@@ -79,7 +79,7 @@ impl DataSvc {
             (None, true) => format!(
                 "the storage is not that of the other hosts on this database ({} here, {} there); give all hosts the \
                  same --storage-url",
-                files.id, present.id
+                store.id, present.id
             ),
         }))
     }

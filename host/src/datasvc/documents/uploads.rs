@@ -12,7 +12,7 @@ use serde_json::value::to_raw_value;
 use sqlx::{Connection as _, PgConnection};
 
 use super::build_files;
-use super::builds::{Files, KeptPackages};
+use super::builds::{BuildFiles, KeptPackages};
 use super::file_url::FileUrl;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
@@ -129,7 +129,7 @@ pub struct StoredBuild {
     /// Its packages; `master` is the uploaded file.
     pub packages: KeptPackages,
     /// The paths in `master`.
-    pub files: Files,
+    pub files: BuildFiles,
 }
 
 /// What an upload has given its build, without the paths.

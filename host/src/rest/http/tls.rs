@@ -65,8 +65,8 @@ impl Tls {
     /// # Errors
     /// [`TlsError`].
     pub async fn load(cert: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
-        let files = Files::read(&cert, &key).await?;
-        let in_use = InUse { digest: files.digest(), config: files.config(&cert, &key)? };
+        let pem = PemFiles::read(&cert, &key).await?;
+        let in_use = InUse { digest: pem.digest(), config: pem.config(&cert, &key)? };
         Ok(Self { cert, key, in_use: Mutex::new(in_use) })
     }
 
@@ -99,12 +99,12 @@ impl Tls {
 
     /// True if there is a new pair, which is in use now.
     async fn look(&self) -> Result<bool, TlsError> {
-        let files = Files::read(&self.cert, &self.key).await?;
-        let digest = files.digest();
+        let pem = PemFiles::read(&self.cert, &self.key).await?;
+        let digest = pem.digest();
         if self.lock().digest == digest {
             return Ok(false);
         }
-        let config = files.config(&self.cert, &self.key)?;
+        let config = pem.config(&self.cert, &self.key)?;
         *self.lock() = InUse { digest, config };
         Ok(true)
     }
@@ -116,12 +116,12 @@ impl Tls {
 }
 
 /// What is in the files.
-struct Files {
+struct PemFiles {
     cert: Vec<u8>,
     key: Vec<u8>,
 }
 
-impl Files {
+impl PemFiles {
     async fn read(cert: &Path, key: &Path) -> Result<Self, TlsError> {
         let read = async |path: &Path| {
             tokio::fs::read(path).await.map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
