@@ -16,7 +16,7 @@ use crate::authoring;
 use crate::everyday::census::Census;
 use crate::everyday::follow::Follow;
 use crate::everyday::log::Log;
-use crate::everyday::run::Run;
+use crate::everyday::run::RunAction;
 use crate::everyday::status::Status;
 use crate::everyday::upload::Upload;
 use crate::exit::Code;
@@ -101,7 +101,7 @@ pub(crate) fn command(host: &Host) -> Command {
     Globals::augment_args(root)
         .about("Elita: a WebAssembly plugin host for deployment automation, and its client")
         .long_about(None)
-        .subcommand(Run::augment_args(Command::new("run")))
+        .subcommand(RunAction::augment_args(Command::new("run")))
         .subcommand(Upload::augment_args(Command::new("upload")))
         .subcommand(Follow::augment_args(Command::new("follow")))
         .subcommand(Log::augment_args(Command::new("log")))
@@ -159,7 +159,7 @@ pub(crate) async fn run(host: &Host, matches: &ArgMatches, globals: &Globals, ou
 /// What needs a server.
 async fn with_server(session: &Session, name: &str, matches: &ArgMatches) -> Result<Code> {
     match name {
-        "run" => parsed::<Run>(matches)?.run(session).await,
+        "run" => parsed::<RunAction>(matches)?.run(session).await,
         "upload" => parsed::<Upload>(matches)?.run(session).await,
         "follow" => parsed::<Follow>(matches)?.run(session).await,
         "log" => parsed::<Log>(matches)?.run(session).await,

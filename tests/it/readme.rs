@@ -34,7 +34,7 @@ async fn follow(document: &str) {
                 place.write(&path, &text);
                 continue;
             }
-            Step::Run { command, shown } => (command, redacted(&shown)),
+            Step::Command { command, shown } => (command, redacted(&shown)),
         };
         eventually(&format!("`{command}` to print what {document} shows"), async || {
             let (printed, success) = place.run(&up, &before, &command).await;
@@ -78,7 +78,7 @@ enum Step {
     /// A file, where the line before a block ends with its path, as in "and `hello/Cargo.toml`:".
     Write { path: String, text: String },
     /// A command of a `console` block, and what it shows as its output.
-    Run { command: String, shown: String },
+    Command { command: String, shown: String },
 }
 
 fn steps(document: &str) -> Vec<Step> {
@@ -100,7 +100,7 @@ fn steps(document: &str) -> Vec<Step> {
         }
         before = "";
     }
-    assert!(steps.iter().any(|step| matches!(step, Step::Run { .. })));
+    assert!(steps.iter().any(|step| matches!(step, Step::Command { .. })));
     steps
 }
 
@@ -108,8 +108,8 @@ fn commands<'a>(block: impl Iterator<Item = &'a str>) -> Vec<Step> {
     let mut commands: Vec<Step> = Vec::new();
     for line in block {
         match (line.strip_prefix("$ "), commands.last_mut()) {
-            (Some(command), _) => commands.push(Step::Run { command: command.into(), shown: String::new() }),
-            (None, Some(Step::Run { shown, .. })) => *shown += &format!("{line}\n"),
+            (Some(command), _) => commands.push(Step::Command { command: command.into(), shown: String::new() }),
+            (None, Some(Step::Command { shown, .. })) => *shown += &format!("{line}\n"),
             (None, _) => panic!("no command before {line}"),
         }
     }

@@ -24,7 +24,7 @@ use crate::session::{Session, segment, short, text};
   elita run shop DeleteWidgets testing=true count=10
   elita run shop Import list=@widgets.csv --timeout 15m --cancel-on-timeout
   id=$(elita run shop DeleteWidgets testing=true count=10 --detach)")]
-pub(crate) struct Run {
+pub(crate) struct RunAction {
     /// The application, unless the context has one; the action; and its parameters. `NAME=@FILE` is a file's text,
     /// `NAME=@-` standard input
     #[arg(required = true, value_name = "[APP] ACTION [NAME=VALUE]", num_args = 1..,
@@ -43,7 +43,7 @@ pub(crate) struct Run {
     patience: Patience,
 }
 
-impl Run {
+impl RunAction {
     pub(crate) async fn run(self, session: &Session) -> Result<Code> {
         let is_parameter = |word: &String| word.contains('=');
         let names = self.words.iter().take_while(|word| !is_parameter(word)).count();

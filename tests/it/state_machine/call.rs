@@ -37,8 +37,8 @@ pub(super) enum Call {
     Claim(Room),
     Start(Claim),
     /// Entries of the plugin, or else of the host.
-    Write(Run, Vec<(Option<PluginName>, Token)>),
-    Finish(Run, Outcome, Token),
+    Write(ClaimedJob, Vec<(Option<PluginName>, Token)>),
+    Finish(ClaimedJob, Outcome, Token),
     Cancel(JobId),
     /// All of the worker, which then may end.
     HandBack {
@@ -52,14 +52,14 @@ pub(super) enum Call {
 
 /// A job in the hands of a worker.
 #[derive(Clone)]
-pub(super) struct Run {
+pub(super) struct ClaimedJob {
     pub(super) claim: Claim,
     pub(super) log: JobLog,
     /// What was asked for it has not been answered.
     pub(super) busy: bool,
 }
 
-impl Run {
+impl ClaimedJob {
     pub(super) fn key(&self) -> (JobId, i64) {
         (self.claim.job_id, self.claim.fence)
     }
@@ -130,7 +130,7 @@ impl Call {
                 claim.started = true;
                 Answer::Started(claim)
             }
-            Self::Write(Run { log, .. }, entries) => {
+            Self::Write(ClaimedJob { log, .. }, entries) => {
                 let mut written = Vec::new();
                 for (plugin, token) in entries {
                     written.push(match plugin {
@@ -140,7 +140,7 @@ impl Call {
                 }
                 Answer::Written(written)
             }
-            Self::Finish(Run { log, .. }, outcome, _) => {
+            Self::Finish(ClaimedJob { log, .. }, outcome, _) => {
                 log.finish(&outcome).await?;
                 Answer::Finished
             }

@@ -17,7 +17,7 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::call::{Answer, Asker, Call, Heard, Loss, Run, together};
+use super::call::{Answer, Asker, Call, ClaimedJob, Heard, Loss, together};
 use super::journal::{Broken, Journal, Request, Token, entries};
 use super::rows::{self, Rows};
 use crate::harness::{Database, PATIENCE, eventually};
@@ -58,7 +58,7 @@ struct Worker {
     /// How many of its heartbeats may still be on their way.
     beats: usize,
     /// What it holds, as far as it knows.
-    runs: Vec<Run>,
+    runs: Vec<ClaimedJob>,
     /// The claims that it has learned of.
     learned: BTreeSet<(JobId, i64)>,
     /// What the database says it holds, and it never learned of.
@@ -382,7 +382,7 @@ impl World {
         let worker = &mut self.workers[index];
         let log = worker.svc.job_log(&claim, LIMITS);
         worker.learned.insert((claim.job_id, claim.fence));
-        worker.runs.push(Run { claim, log, busy: false });
+        worker.runs.push(ClaimedJob { claim, log, busy: false });
         Ok(())
     }
 
@@ -390,7 +390,7 @@ impl World {
     /// learned of is astray, if no claim is on its way.
     fn settle_runs(&mut self, index: usize, held: &[Held], quiet: Option<usize>) {
         let worker = &mut self.workers[index];
-        let is_held = |run: &Run| held.iter().any(|held| (held.job_id, held.fence) == run.key());
+        let is_held = |run: &ClaimedJob| held.iter().any(|held| (held.job_id, held.fence) == run.key());
         worker.runs.retain(|run| is_held(run) || self.rng.random_bool(0.7));
         worker.strays.clear();
         if quiet == Some(worker.claims_asked) {
@@ -472,13 +472,13 @@ impl World {
         self.rows.seen().map(|row| row.id).choose(&mut self.rng)
     }
 
-    fn some_run(&mut self, index: usize) -> Option<Run> {
+    fn some_run(&mut self, index: usize) -> Option<ClaimedJob> {
         self.workers[index].runs.iter().filter(|run| !run.busy).choose(&mut self.rng).cloned()
     }
 
     /// A worker writes to all logs that it has, and ends some of the jobs, all in one.
     fn write_all(&mut self, index: usize) -> Vec<(usize, Call)> {
-        let runs: Vec<Run> = self.workers[index].runs.iter().filter(|run| !run.busy).cloned().collect();
+        let runs: Vec<ClaimedJob> = self.workers[index].runs.iter().filter(|run| !run.busy).cloned().collect();
         let mut calls = Vec::new();
         for run in runs {
             let mut entries = Vec::new();
@@ -495,7 +495,7 @@ impl World {
     }
 
     /// The worker is done with that job, whatever the answer.
-    fn finish(&mut self, run: Run, index: usize) -> Call {
+    fn finish(&mut self, run: ClaimedJob, index: usize) -> Call {
         self.workers[index].runs.retain(|other| other.key() != run.key());
         let token = self.token();
         let outcome = match self.rng.random_range(0..4) {
@@ -571,7 +571,7 @@ impl World {
     }
 
     fn shown(&self, call: &Call) -> String {
-        let of = |run: &Run| format!("{}/{}", self.name(run.claim.job_id), run.claim.fence);
+        let of = |run: &ClaimedJob| format!("{}/{}", self.name(run.claim.job_id), run.claim.fence);
         match call {
             Call::Enqueue(number, job) => {
                 let idempotent = if job.idempotent { " idempotent" } else { "" };

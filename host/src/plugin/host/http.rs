@@ -25,7 +25,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView as _};
 use self::trace::RequestTrace;
 use crate::datasvc::{Caller, Lease, PluginName};
 use crate::outbound::{Error, Outbound, Place, Reach, Request, RequestLimits, Response, ResponseBody};
-use crate::plugin::sandbox::instance::{GuestState, Run};
+use crate::plugin::sandbox::instance::{GuestRun, GuestState};
 use crate::plugin::sandbox::limits::Limits;
 
 /// The interfaces in the version that wasmtime links; guests of any 0.2 get them.
@@ -144,7 +144,7 @@ fn error_code(
 }
 
 impl Http {
-    pub(crate) fn new(limits: &Limits, run: Option<&Run>) -> Self {
+    pub(crate) fn new(limits: &Limits, run: Option<&GuestRun>) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(MAX_FIELDS_BYTES);
         let sender = run.map(|run| Sender {

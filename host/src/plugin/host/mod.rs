@@ -25,7 +25,7 @@ use wasmtime_wasi::ResourceTableError;
 use super::bindings::elita::plugin::types;
 use super::json;
 use super::sandbox::error::Exceeded;
-use super::sandbox::instance::{GuestState, Run};
+use super::sandbox::instance::{GuestRun, GuestState};
 use crate::datasvc::{Attributes, Error, Listed, Page, Patch};
 
 /// Why a host call did not do what was asked. Most reach the guest as a value; the rest end the run.
@@ -139,7 +139,7 @@ impl GuestState {
     ///
     /// # Errors
     /// [`HostError::WhileRegistering`] if there is no run.
-    fn run(&self, op: &'static str) -> Result<&Run, HostError> {
+    fn run(&self, op: &'static str) -> Result<&GuestRun, HostError> {
         self.run.as_ref().ok_or(HostError::WhileRegistering { op })
     }
 
@@ -157,7 +157,7 @@ impl GuestState {
 
 /// A call of the data services. When it is over, however it ends, it is a line in the job's trace.
 struct Call<'r> {
-    run: &'r Run,
+    run: &'r GuestRun,
     op: &'static str,
     target: String,
     began: Instant,
@@ -165,9 +165,9 @@ struct Call<'r> {
 }
 
 impl Deref for Call<'_> {
-    type Target = Run;
+    type Target = GuestRun;
 
-    fn deref(&self) -> &Run {
+    fn deref(&self) -> &GuestRun {
         self.run
     }
 }
@@ -180,7 +180,7 @@ impl Drop for Call<'_> {
 }
 
 impl Call<'_> {
-    /// Does the call's work, as [`Run::timed`].
+    /// Does the call's work, as [`GuestRun::timed`].
     async fn timed<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
         self.comes_to("interrupted");
         let done = self.run.timed(self.op, work).await;
@@ -188,7 +188,7 @@ impl Call<'_> {
         done
     }
 
-    /// The same, as [`Run::lasting`].
+    /// The same, as [`GuestRun::lasting`].
     async fn lasting<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
         self.comes_to("interrupted");
         let done = self.run.lasting(work).await.map_err(HostError::from);
@@ -201,7 +201,7 @@ impl Call<'_> {
     }
 }
 
-impl Run {
+impl GuestRun {
     /// Does the call's work within the time that a host call may take. While the database is away that time stands
     /// still: a call begins only when it is certain that the job is still this run's, and one that is under way goes on
     /// as long as that is not known again.

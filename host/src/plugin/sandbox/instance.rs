@@ -36,11 +36,11 @@ pub(crate) struct GuestState {
     cpu_limit: Duration,
     pub(crate) output: Output,
     /// None while the plugin is asked what it registers.
-    pub(crate) run: Option<Run>,
+    pub(crate) run: Option<GuestRun>,
 }
 
 /// The job that a guest runs for.
-pub(crate) struct Run {
+pub(crate) struct GuestRun {
     pub(crate) svc: DataSvc,
     pub(crate) registered: Registered,
     pub(crate) effects: Arc<dyn Effects>,
@@ -68,7 +68,7 @@ pub(crate) struct Run {
     pub(crate) files: Option<View>,
 }
 
-impl Run {
+impl GuestRun {
     /// Its job, as that of a job that it starts.
     pub(crate) fn parent(&self) -> Parent {
         let Claim { root, depth, .. } = self.claim;
@@ -102,7 +102,7 @@ impl HasData for HasGuestState {
 pub(crate) async fn call<T>(
     component: &PluginPre<GuestState>,
     limits: &Limits,
-    run: Option<Run>,
+    run: Option<GuestRun>,
     time_limit: Duration,
     call: impl AsyncFnOnce(&Plugin, &mut Store<GuestState>) -> wasmtime::Result<T>,
 ) -> Result<T, RunError> {
@@ -126,7 +126,7 @@ pub(crate) async fn call<T>(
 fn new_store(
     component: &PluginPre<GuestState>,
     limits: &Limits,
-    run: Option<Run>,
+    run: Option<GuestRun>,
     output: Output,
     cpu: Arc<CpuMeter>,
 ) -> Result<Store<GuestState>, RunError> {

@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 use wasmtime::Store;
 
 use self::error::RunError;
-use self::instance::{GuestState, Run, STORAGE_DIR};
+use self::instance::{GuestRun, GuestState, STORAGE_DIR};
 use super::bindings::Plugin;
 use super::bindings::exports::elita::plugin::handler::{ActionCall, Failure, HookCall};
 use super::effects::Effects;
@@ -170,7 +170,7 @@ impl Sandbox {
         let Inner { svc, plugins, outbound, effects } = &*self.0;
         let component = plugins.component(digest).await?;
         let limits = plugins.limits();
-        let run = Run {
+        let run = GuestRun {
             svc: svc.clone(),
             registered: plugins.registered().clone(),
             effects: effects.clone(),
