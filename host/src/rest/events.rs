@@ -90,8 +90,8 @@ struct Events {
     ended: bool,
 }
 
-/// What a look at the rows has found, apart from entries.
-enum Found {
+/// Whether the log that was read may grow.
+enum LogState {
     /// More may come.
     Running,
     /// These are the last ones.
@@ -114,14 +114,14 @@ impl Events {
             }
             match self.read().await {
                 Ok(_) if !self.unsent.is_empty() => {}
-                Ok(Found::Running) => tokio::select! {
+                Ok(LogState::Running) => tokio::select! {
                     news = self.follower.news() => match news {
                         News::Perhaps => tokio::time::sleep(PAUSE).await,
                         News::Stopping => return None,
                     },
                     () = self.session.changed() => {}
                 },
-                Ok(Found::End) => match self.rest.svc.job(&caller, self.job_id).await {
+                Ok(LogState::End) => match self.rest.svc.job(&caller, self.job_id).await {
                     Ok(job) => {
                         self.ended = true;
                         return Event::default().event("end").json_data(job).ok();
@@ -135,13 +135,13 @@ impl Events {
         }
     }
 
-    async fn read(&mut self) -> Result<Found> {
+    async fn read(&mut self) -> Result<LogState> {
         let entries =
             self.rest.svc.job_entries(&self.session.caller()?, self.job_id, self.part, PAGE, PAGE_BYTES).await?;
         entries.check_reaches(self.part)?;
         let JobEntries { items, next, status, last_seq } = entries;
         self.part = LogPart::After(items.last().map_or(last_seq, |entry| entry.seq));
         self.unsent.extend(items);
-        Ok(if status.is_final() && next.is_none() { Found::End } else { Found::Running })
+        Ok(if status.is_final() && next.is_none() { LogState::End } else { LogState::Running })
     }
 }

@@ -122,8 +122,8 @@ struct Way {
     look_at: i64,
 }
 
-/// What a look has found.
-struct Found {
+/// The jobs that a look has found.
+struct MatchingJobs {
     ids: Vec<JobId>,
     /// Up to where all was looked at, if that is not everything.
     horizon: Option<JobId>,
@@ -140,7 +140,7 @@ impl DataSvc {
         let wanted = self.wanted(caller, filter).await?;
         self.lists
             .run(async |connection| {
-                let Found { mut ids, horizon } = wanted.look(connection, after, page.fetch()).await?;
+                let MatchingJobs { mut ids, horizon } = wanted.look(connection, after, page.fetch()).await?;
                 let (found, limit) = (ids.len() as i64, page.fetch() - 1);
                 ids.truncate(usize::try_from(limit).map_err(Error::internal)?);
                 let jobs = if ids.is_empty() { Vec::new() } else { documents(connection, &ids, details).await? };
@@ -165,7 +165,7 @@ impl DataSvc {
                 let mut counts = BTreeMap::new();
                 for status in ALL_STATUSES {
                     wanted.statuses = Some(vec![status.as_str()]);
-                    let Found { ids, .. } = wanted.look(connection, None, COUNTED).await?;
+                    let MatchingJobs { ids, .. } = wanted.look(connection, None, COUNTED).await?;
                     counts.insert(status.as_str(), ids.len() as i64);
                 }
                 Ok(JobCounts(counts))
@@ -209,10 +209,10 @@ impl DataSvc {
 
 impl Wanted {
     /// The newest of them before that job, at most so many.
-    async fn look(&self, connection: &mut PgConnection, after: Option<JobId>, limit: i64) -> Result<Found> {
+    async fn look(&self, connection: &mut PgConnection, after: Option<JobId>, limit: i64) -> Result<MatchingJobs> {
         let none = |empty: Option<bool>| empty.unwrap_or(false);
         if none(self.applications.as_ref().map(Vec::is_empty)) || none(self.statuses.as_ref().map(Vec::is_empty)) {
-            return Ok(Found { ids: Vec::new(), horizon: None });
+            return Ok(MatchingJobs { ids: Vec::new(), horizon: None });
         }
         let way = self.way(limit);
         if way.places.len() > MANY_PLACES {
@@ -287,7 +287,7 @@ impl Wanted {
         connection: &mut PgConnection,
         after: Option<JobId>,
         limit: i64,
-    ) -> Result<Found> {
+    ) -> Result<MatchingJobs> {
         let filter = &self.filter;
         let (applications, words): (Vec<_>, Vec<_>) = way.places.iter().cloned().unzip();
         let types: Vec<_> = filter.types.iter().map(|kind| kind.as_str().to_owned()).collect();
@@ -427,7 +427,7 @@ impl Wanted {
         .fetch_all(connection)
         .await?;
         let horizon = rows.first().and_then(|row| row.horizon);
-        Ok(Found { ids: rows.into_iter().filter_map(|row| row.id).collect(), horizon })
+        Ok(MatchingJobs { ids: rows.into_iter().filter_map(|row| row.id).collect(), horizon })
     }
 }
 

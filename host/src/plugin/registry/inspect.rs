@@ -40,14 +40,14 @@ impl Refusal {
 /// [`Refusal`] with the first reason that was found.
 pub(crate) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Vec<String>, Refusal> {
     check_kind(bytes)?;
-    let found = walk(bytes, limits)?;
-    for import in &found.imports {
+    let outline = walk(bytes, limits)?;
+    for import in &outline.imports {
         check_import(import)?;
     }
     for interface in REQUIRED {
-        check_export(interface, &found.exports)?;
+        check_export(interface, &outline.exports)?;
     }
-    Ok(found.imports)
+    Ok(outline.imports)
 }
 
 /// Tells apart what people put into a plugin directory by mistake.
@@ -68,8 +68,9 @@ fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What a file consists of, at all depths.
 #[derive(Default)]
-struct Found {
+struct Outline {
     imports: Vec<String>,
     exports: Vec<String>,
     functions: u32,
@@ -122,9 +123,9 @@ fn check_instances(count: u32, limit: u32) -> Result<(), Refusal> {
 }
 
 /// Reads the file's outline, at all depths, and stops at the first limit.
-fn walk(bytes: &[u8], limits: &Limits) -> Result<Found, Refusal> {
+fn walk(bytes: &[u8], limits: &Limits) -> Result<Outline, Refusal> {
     let invalid = |error: wasmparser::BinaryReaderError| Refusal::new(format!("this is no valid component: {error}"));
-    let mut found = Found::default();
+    let mut outline = Outline::default();
     let mut nesting = Nesting::default();
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(invalid)? {
@@ -140,32 +141,34 @@ fn walk(bytes: &[u8], limits: &Limits) -> Result<Found, Refusal> {
             }
             Payload::ComponentImportSection(imports) if nesting.is_outermost() => {
                 for import in imports {
-                    found.imports.push(import.map_err(invalid)?.name.name.to_owned());
+                    outline.imports.push(import.map_err(invalid)?.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(exports) if nesting.is_outermost() => {
                 for export in exports {
-                    found.exports.push(export.map_err(invalid)?.name.name.to_owned());
+                    outline.exports.push(export.map_err(invalid)?.name.name.to_owned());
                 }
             }
-            Payload::FunctionSection(functions) => found.functions = found.functions.saturating_add(functions.count()),
+            Payload::FunctionSection(functions) => {
+                outline.functions = outline.functions.saturating_add(functions.count())
+            }
             Payload::InstanceSection(instances) => {
                 for instance in instances {
                     // The other kind only bundles what there is already.
                     if let Instance::Instantiate { .. } = instance.map_err(invalid)? {
-                        found.instances = found.instances.saturating_add(1);
+                        outline.instances = outline.instances.saturating_add(1);
                     }
                 }
             }
             Payload::TableSection(tables) => {
-                found.tables = found.tables.saturating_add(tables.count());
+                outline.tables = outline.tables.saturating_add(tables.count());
                 for table in tables {
                     let initial = table.map_err(invalid)?.ty.initial;
-                    found.table_elements = found.table_elements.saturating_add(initial);
+                    outline.table_elements = outline.table_elements.saturating_add(initial);
                 }
             }
             Payload::MemorySection(memories) => {
-                found.memories = found.memories.saturating_add(memories.count());
+                outline.memories = outline.memories.saturating_add(memories.count());
                 for memory in memories {
                     let memory = memory.map_err(invalid)?;
                     if memory.shared {
@@ -175,32 +178,32 @@ fn walk(bytes: &[u8], limits: &Limits) -> Result<Found, Refusal> {
                         return Err(Refusal::new("it has a 64-bit memory; build it for wasm32"));
                     }
                     let initial = memory.initial.saturating_mul(PAGE_BYTES);
-                    found.memory_bytes = found.memory_bytes.saturating_add(initial);
+                    outline.memory_bytes = outline.memory_bytes.saturating_add(initial);
                 }
             }
             _ => {}
         }
-        check_counts(&found, limits)?;
+        check_counts(&outline, limits)?;
     }
-    Ok(found)
+    Ok(outline)
 }
 
-fn check_counts(found: &Found, limits: &Limits) -> Result<(), Refusal> {
+fn check_counts(outline: &Outline, limits: &Limits) -> Result<(), Refusal> {
     for (what, count, limit) in [
-        ("functions", found.functions, limits.functions),
-        ("core instances", found.instances, limits.instances),
-        ("memories", found.memories, limits.memories),
-        ("tables", found.tables, limits.instances),
+        ("functions", outline.functions, limits.functions),
+        ("core instances", outline.instances, limits.instances),
+        ("memories", outline.memories, limits.memories),
+        ("tables", outline.tables, limits.instances),
     ] {
         if count > limit {
             return Err(Refusal::new(format!("it has more than {limit} {what}, which is this host's limit")));
         }
     }
-    if found.memory_bytes > limits.memory_bytes() as u64 {
+    if outline.memory_bytes > limits.memory_bytes() as u64 {
         let limit = limits.memory_mib;
         return Err(Refusal::new(format!("its memories begin with more than {limit} MiB, which is this host's limit")));
     }
-    if found.table_elements > u64::from(limits.table_elements) {
+    if outline.table_elements > u64::from(limits.table_elements) {
         let limit = limits.table_elements;
         return Err(Refusal::new(format!(
             "its tables begin with more than {limit} elements, which is this host's limit"

@@ -83,7 +83,7 @@ impl Stamp {
 }
 
 /// A file of the directory.
-type Found = (PluginName, PathBuf, Stamp);
+type PluginFile = (PluginName, PathBuf, Stamp);
 
 impl Loader {
     /// `directory` is made if it is missing.
@@ -170,7 +170,7 @@ impl Loader {
     }
 
     /// The components in the directory, by name.
-    fn list(&mut self) -> std::io::Result<Vec<Found>> {
+    fn list(&mut self) -> std::io::Result<Vec<PluginFile>> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.directory)? {
             let path = entry?.path();
@@ -218,7 +218,7 @@ impl Loader {
 
     /// Forgets the files that are no longer there. A task that has one under way is over when this returns, so that it
     /// puts nothing in force afterwards.
-    async fn forget_missing(&mut self, found: &[Found]) {
+    async fn forget_missing(&mut self, found: &[PluginFile]) {
         let gone = self.files.extract_if(|name, _| !found.iter().any(|(there, ..)| there == name));
         for (_, file) in gone.collect::<Vec<_>>() {
             self.is_behind = true;
@@ -226,7 +226,7 @@ impl Loader {
         }
     }
 
-    async fn withdraw_missing(&self, fed: &[FedPlugin], found: &[Found]) -> Result<(), OfferError> {
+    async fn withdraw_missing(&self, fed: &[FedPlugin], found: &[PluginFile]) -> Result<(), OfferError> {
         for FedPlugin { name, .. } in fed {
             if !found.iter().any(|(there, ..)| there == name) {
                 self.svc.withdraw_plugin(self.host, name).await?;
@@ -269,7 +269,7 @@ impl Loader {
     }
 
     /// Says that the file is being compiled, and has a task take it in.
-    async fn begin(&mut self, fed: &[FedPlugin], (name, path, stamp): &Found) -> Result<(), OfferError> {
+    async fn begin(&mut self, fed: &[FedPlugin], (name, path, stamp): &PluginFile) -> Result<(), OfferError> {
         self.svc.announce_plugin(self.host, name).await?;
         let settled = fed.iter().find(|fed| fed.name == *name).and_then(|fed| fed.settled);
         let (svc, plugins) = (self.svc.clone(), self.plugins.clone());

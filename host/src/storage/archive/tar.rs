@@ -25,8 +25,8 @@ const CHARACTERS: &[u8] = b"hdrcharset";
 /// How much is copied at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A member as it comes.
-pub(super) struct Found {
+/// A member of a tar, as it comes.
+pub(super) struct TarMember {
     pub(super) member: Member,
     pub(super) mode: u32,
     mtime: u64,
@@ -49,7 +49,7 @@ pub(super) fn walk(
     mut file: &File,
     file_type: FileType,
     meter: &Meter<'_>,
-    mut visit: impl FnMut(&Found, &mut dyn Read) -> Result<(), ArchiveError>,
+    mut visit: impl FnMut(&TarMember, &mut dyn Read) -> Result<(), ArchiveError>,
 ) -> Result<(), ArchiveError> {
     file.rewind()?;
     let mut stream = meter.read(decompressed(file, file_type, meter));
@@ -162,7 +162,7 @@ impl Extended {
     }
 
     /// The member that a header describes. `None`: it is the archive's root.
-    fn describes(self, header: &Parsed) -> Result<Option<Found>, ArchiveError> {
+    fn describes(self, header: &Parsed) -> Result<Option<TarMember>, ArchiveError> {
         let size_bytes = header.size_bytes;
         let raw = self.path.unwrap_or_else(|| header.name());
         let named = written(&raw)?;
@@ -197,7 +197,7 @@ impl Extended {
             return Err(ArchiveError::in_member(&path, "has a content, and is no file"));
         }
         let mtime = self.mtime.unwrap_or(header.mtime);
-        Ok(Some(Found { member: Member { path, kind }, mode: header.mode, mtime, size_bytes }))
+        Ok(Some(TarMember { member: Member { path, kind }, mode: header.mode, mtime, size_bytes }))
     }
 }
 
@@ -337,7 +337,7 @@ fn write_owed(
         let in_work = packages.iter_mut().enumerate().filter(|(place, _)| takes_it(place));
         let mut in_work: Vec<_> = in_work.map(|(_, package)| package).collect();
         write_content(content, found.size_bytes, &mut in_work, &mut chunk)?;
-        let empty = Found { member: found.member.clone(), size_bytes: 0, ..*found };
+        let empty = TarMember { member: found.member.clone(), size_bytes: 0, ..*found };
         for Owed { package, member } in owed.iter().filter(|owed| owed.member.kind != MemberKind::File) {
             write_header(&mut packages[*package], member, &empty)?;
         }
@@ -349,7 +349,7 @@ fn write_owed(
 fn write_header(
     package: &mut Builder<Compressed<'_>>,
     Member { path, kind }: &Member,
-    found: &Found,
+    found: &TarMember,
 ) -> Result<(), ArchiveError> {
     let mut header = Header::new_gnu();
     header.set_mode(found.mode);

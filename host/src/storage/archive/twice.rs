@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
 
-use super::tar::Found;
+use super::tar::TarMember;
 use super::{ArchiveError, MemberKind};
 
 /// What a member is, so that another one can be told to be the same.
@@ -33,7 +33,7 @@ impl Twice {
     ///
     /// # Errors
     /// [`ArchiveError::Refused`] if it is another.
-    pub(super) fn compare(&mut self, found: &Found, content: &mut dyn Read) -> Result<(), ArchiveError> {
+    pub(super) fn compare(&mut self, found: &TarMember, content: &mut dyn Read) -> Result<(), ArchiveError> {
         let path = &found.member.path;
         if !self.names.contains(path) {
             return Ok(());

@@ -52,7 +52,7 @@ pub(super) fn inspect(
         meter.check()?;
         let header = opened.archive.by_index_data(index)?.header_start();
         opened.directory.check_header(&raw, header)?;
-        let Some(Found { member, .. }) = opened.found(index)? else { continue };
+        let Some(ZipMember { member, .. }) = opened.found(index)? else { continue };
         if names.add(&member)? == Added::Twice {
             return Err(ArchiveError::in_member(&member.path, "is in it twice; make the archive anew"));
         }
@@ -87,7 +87,7 @@ impl<'m> Opened<'m> {
     }
 
     /// One member. `None`: it is the archive's root.
-    fn found(&mut self, index: usize) -> Result<Option<Found>, ArchiveError> {
+    fn found(&mut self, index: usize) -> Result<Option<ZipMember>, ArchiveError> {
         let entry = self.archive.by_index_data(index)?;
         let (header, mode, size_bytes) = (entry.header_start(), entry.unix_mode(), entry.size());
         let Record { path, is_directory, .. } = self.directory.record(header)?;
@@ -116,7 +116,7 @@ impl<'m> Opened<'m> {
         if kind == MemberKind::Directory && size_bytes > 0 {
             return Err(ArchiveError::in_member(&path, "has a content, and is no file"));
         }
-        Ok(Some(Found { member: Member { path, kind }, mode }))
+        Ok(Some(ZipMember { member: Member { path, kind }, mode }))
     }
 }
 
@@ -149,7 +149,8 @@ impl Seek for Upto {
     }
 }
 
-struct Found {
+/// A member of a zip.
+struct ZipMember {
     member: Member,
     mode: Option<u32>,
 }
@@ -166,7 +167,7 @@ pub(super) fn package<'s>(
     let mut packages: Vec<_> = outputs.into_iter().map(|file| ZipWriter::new(Output::new(file, meter))).collect();
     for index in 0..opened.archive.len() {
         meter.check()?;
-        let Some(Found { member, mode }) = opened.found(index)? else { continue };
+        let Some(ZipMember { member, mode }) = opened.found(index)? else { continue };
         for (selected, package) in selected.iter_mut().zip(&mut packages) {
             // There are no hard links in a zip.
             if let Some(Packed { member, .. }) = selected.take(&member)? {
