@@ -15,12 +15,13 @@ use tokio::sync::Notify;
 /// Room of so many units, shared by whoever `K` tells apart.
 pub struct Shares<K> {
     capacity: usize,
-    held: Mutex<Held<K>>,
+    in_use: Mutex<SharesInUse<K>>,
     /// Somebody has left.
     freed: Notify,
 }
 
-struct Held<K> {
+/// What is in use of the capacity, by key.
+struct SharesInUse<K> {
     total: usize,
     next_id: u64,
     by: HashMap<K, Share>,
@@ -55,8 +56,8 @@ impl<K> fmt::Debug for Shares<K> {
 impl<K: Clone + Eq + Hash> Shares<K> {
     /// Room of so many units.
     pub fn new(capacity: usize) -> Arc<Self> {
-        let held = Held { total: 0, next_id: 0, by: HashMap::new() };
-        Arc::new(Self { capacity, held: Mutex::new(held), freed: Notify::new() })
+        let in_use = SharesInUse { total: 0, next_id: 0, by: HashMap::new() };
+        Arc::new(Self { capacity, in_use: Mutex::new(in_use), freed: Notify::new() })
     }
 
     /// Takes a place of so many units. If there is no capacity left, it is taken from the key that holds the most: from
@@ -64,12 +65,12 @@ impl<K: Clone + Eq + Hash> Shares<K> {
     /// this one would.
     pub fn take(self: &Arc<Self>, key: K, units: usize, ousted: impl FnOnce() + Send + 'static) -> Option<Place<K>> {
         let (id, out) = {
-            let mut held = self.lock();
-            let out = held.make_room(self.capacity, &key, units)?;
-            let id = held.next_id;
-            held.next_id += 1;
-            held.total += units;
-            let share = held.by.entry(key.clone()).or_default();
+            let mut in_use = self.lock();
+            let out = in_use.make_room(self.capacity, &key, units)?;
+            let id = in_use.next_id;
+            in_use.next_id += 1;
+            in_use.total += units;
+            let share = in_use.by.entry(key.clone()).or_default();
             share.units += units;
             share.places.insert(id, Holder { units, ousted: Box::new(ousted) });
             (id, out)
@@ -90,12 +91,12 @@ impl<K: Clone + Eq + Hash> Shares<K> {
     }
 
     /// Nothing that holds the lock can leave a half-made change behind: a panic elsewhere does not matter.
-    fn lock(&self) -> MutexGuard<'_, Held<K>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, SharesInUse<K>> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Clone + Eq + Hash> Held<K> {
+impl<K: Clone + Eq + Hash> SharesInUse<K> {
     /// Makes so many more units available for this key. Returns the functions that tell those who lose theirs.
     fn make_room(&mut self, capacity: usize, key: &K, units: usize) -> Option<Vec<Box<dyn FnOnce() + Send>>> {
         let mut out = Vec::new();
@@ -130,15 +131,15 @@ impl<K: Clone + Eq + Hash> Place<K> {
     #[must_use]
     pub fn grow(&self, units: usize) -> bool {
         let out = {
-            let mut held = self.shares.lock();
-            let Some(out) = held.make_room(self.shares.capacity, &self.key, units) else { return false };
-            let share = held.by.get_mut(&self.key);
+            let mut in_use = self.shares.lock();
+            let Some(out) = in_use.make_room(self.shares.capacity, &self.key, units) else { return false };
+            let share = in_use.by.get_mut(&self.key);
             let Some(share) = share.filter(|share| share.places.contains_key(&self.id)) else { return false };
             share.units += units;
             if let Some(holder) = share.places.get_mut(&self.id) {
                 holder.units += units;
             }
-            held.total += units;
+            in_use.total += units;
             out
         };
         out.into_iter().for_each(|ousted| ousted());

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::Inner;
 use super::held::Fences;
 use super::peers::Peers;
-use crate::datasvc::{Claim, Error, HandedOn, Held, JobId, LeaseKeeper, Outage, Result, TIME_TO_LIVE};
+use crate::datasvc::{Claim, Error, HandedOn, HeldClaim, JobId, LeaseKeeper, Outage, Result, TIME_TO_LIVE};
 
 /// How often it beats.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -106,7 +106,7 @@ impl Heart {
         Ok(true)
     }
 
-    async fn look_for_strays(&mut self, engine: &Inner, before: &Fences, held: &[Held]) -> Result<()> {
+    async fn look_for_strays(&mut self, engine: &Inner, before: &Fences, held: &[HeldClaim]) -> Result<()> {
         let here = engine.held.fences();
         let unheld = held.iter().filter(|held| !here.contains_key(&held.job_id) && !before.contains_key(&held.job_id));
         let unheld = unheld.map(|held| (held.job_id, held.fence));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::datasvc::{Held, JobId};
+use crate::datasvc::{HeldClaim, JobId};
 
 /// Someone asked for a job to stop.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -85,13 +85,13 @@ impl HeldJobs {
 
     /// Passes on who asked for what to stop, and drops the runs of those of `before` that the database says are no
     /// longer held. Returns the jobs that were dropped.
-    pub(super) fn settle(&self, before: &Fences, held: &[Held]) -> Vec<JobId> {
-        let known: HashMap<JobId, &Held> = held.iter().map(|held| (held.job_id, held)).collect();
+    pub(super) fn settle(&self, before: &Fences, held: &[HeldClaim]) -> Vec<JobId> {
+        let known: HashMap<JobId, &HeldClaim> = held.iter().map(|held| (held.job_id, held)).collect();
         let mut dropped = Vec::new();
         for (job, holding) in self.lock().iter().filter(|(job, holding)| before.get(job) == Some(&holding.fence)) {
             match known.get(job).filter(|held| held.fence == holding.fence) {
-                Some(Held { cancel_requested: None, .. }) => {}
-                Some(Held { cancel_requested: Some(by), .. }) => {
+                Some(HeldClaim { cancel_requested: None, .. }) => {}
+                Some(HeldClaim { cancel_requested: Some(by), .. }) => {
                     holding.cancel.send_if_modified(|request| {
                         let is_new = request.is_none();
                         *request = Some(CancelRequest { by: by.clone() });

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use elita::datasvc::{
-    Caller, Claim, DataSvc, Enqueued, Error, HandedOn, Held, HostId, Job, JobId, JobLog, NewActionJob, Outcome,
+    Caller, Claim, DataSvc, Enqueued, Error, HandedOn, HeldClaim, HostId, Job, JobId, JobLog, NewActionJob, Outcome,
     PluginName, Room, WorkerId,
 };
 use serde_json::value::to_raw_value;
@@ -68,7 +68,7 @@ impl ClaimedJob {
 /// What the data services answer.
 pub(super) enum Answer {
     Enqueued(Enqueued),
-    Held(Vec<Held>),
+    HeldClaims(Vec<HeldClaim>),
     Claims(Vec<Claim>),
     Started(Claim),
     Written(Vec<Result<i64, Error>>),
@@ -122,7 +122,7 @@ impl Call {
             Self::Enqueue(_, job) => Answer::Enqueued(svc.enqueue_action(&caller, job).await?),
             Self::Beat => {
                 svc.beat(worker, host, true).await?;
-                Answer::Held(svc.held_jobs(worker).await?)
+                Answer::HeldClaims(svc.held_jobs(worker).await?)
             }
             Self::Claim(room) => Answer::Claims(svc.claim_jobs(worker, &room).await?),
             Self::Start(mut claim) => {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use elita::datasvc::{
-    ActionName, AppName, Caller, Claim, DataSvc, Digest, Error, Held, HostId, JobError, JobId, JobPlugin, JobStatus,
-    LogLimits, NewActionJob, Outcome, PluginName, Room, Taker, WorkerId,
+    ActionName, AppName, Caller, Claim, DataSvc, Digest, Error, HeldClaim, HostId, JobError, JobId, JobPlugin,
+    JobStatus, LogLimits, NewActionJob, Outcome, PluginName, Room, Taker, WorkerId,
 };
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, IteratorRandom as _};
@@ -348,7 +348,7 @@ impl World {
                 }
             }
             (Call::Enqueue(request, _), Some(Err(Error::KeyReused { .. }))) => self.journal.enqueued(request, None),
-            (Call::Beat, Some(Ok(Answer::Held(held)))) if learns => self.settle_runs(index, &held, quiet),
+            (Call::Beat, Some(Ok(Answer::HeldClaims(held)))) if learns => self.settle_runs(index, &held, quiet),
             (Call::Claim(room), Some(Ok(Answer::Claims(claims)))) => {
                 check_room(&room, &claims, dead)?;
                 for claim in claims.into_iter().filter(|_| learns) {
@@ -388,7 +388,7 @@ impl World {
 
     /// A worker has learned what it holds. It drops what was given away, though not always in time. What it never
     /// learned of is astray, if no claim is on its way.
-    fn settle_runs(&mut self, index: usize, held: &[Held], quiet: Option<usize>) {
+    fn settle_runs(&mut self, index: usize, held: &[HeldClaim], quiet: Option<usize>) {
         let worker = &mut self.workers[index];
         let is_held = |run: &ClaimedJob| held.iter().any(|held| (held.job_id, held.fence) == run.key());
         worker.runs.retain(|run| is_held(run) || self.rng.random_bool(0.7));
@@ -613,7 +613,7 @@ impl World {
             Some(Ok(Answer::Enqueued(enqueued))) => {
                 format!("{} {}", self.name(enqueued.job_id), enqueued.claim.as_ref().map(claim).unwrap_or_default())
             }
-            Some(Ok(Answer::Held(held))) => {
+            Some(Ok(Answer::HeldClaims(held))) => {
                 let held: Vec<_> =
                     held.iter().map(|held| format!("{}/{}", self.name(held.job_id), held.fence)).collect();
                 format!("holds {}", held.join(" "))

@@ -246,7 +246,7 @@ impl DataSvc {
     pub async fn caller_of(&self, token: &str) -> Result<Caller> {
         let digest = Digest::of(token.as_bytes());
         let looking = sqlx::query_as!(
-            Held,
+            ValidToken,
             r#"select tokens.id as "id: TokenId", users.name as "name: UserName",
                       users.permissions as "permissions: Permissions", tokens.scope as "scope: Permissions",
                       tokens.last_used_at is null
@@ -257,14 +257,14 @@ impl DataSvc {
             NOTED_EVERY
         );
         // Within a time of its own: some requests have no other before their body is read.
-        let held = self.reads.run(async |connection| Ok(looking.fetch_optional(connection).await?)).await?;
-        self.note_use(held.iter());
-        held.map(Held::into_caller).ok_or(Error::InvalidToken)
+        let valid = self.reads.run(async |connection| Ok(looking.fetch_optional(connection).await?)).await?;
+        self.note_use(valid.iter());
+        valid.map(ValidToken::into_caller).ok_or(Error::InvalidToken)
     }
 
     /// Records that these tokens are used, unless that was recorded a short time ago. Callers do not wait for it.
-    fn note_use<'h>(&self, held: impl Iterator<Item = &'h Held>) {
-        let unnoted: Vec<TokenId> = held.filter(|held| held.unnoted).map(|held| held.id).collect();
+    fn note_use<'h>(&self, used: impl Iterator<Item = &'h ValidToken>) {
+        let unnoted: Vec<TokenId> = used.filter(|token| token.unnoted).map(|token| token.id).collect();
         if unnoted.is_empty() {
             return;
         }
@@ -287,8 +287,8 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn callers_of(&self, tokens: &[TokenId]) -> Result<Vec<Caller>> {
-        let held = sqlx::query_as!(
-            Held,
+        let valid = sqlx::query_as!(
+            ValidToken,
             r#"select tokens.id as "id: TokenId", users.name as "name: UserName",
                       users.permissions as "permissions: Permissions", tokens.scope as "scope: Permissions",
                       tokens.last_used_at is null
@@ -300,8 +300,8 @@ impl DataSvc {
         )
         .fetch_all(&self.pool)
         .await?;
-        self.note_use(held.iter());
-        Ok(held.into_iter().map(Held::into_caller).collect())
+        self.note_use(valid.iter());
+        Ok(valid.into_iter().map(ValidToken::into_caller).collect())
     }
 
     /// The caller's own tokens; with read permission on `_global`, everybody's.
@@ -382,7 +382,7 @@ impl DataSvc {
 }
 
 /// A valid token, and what its user may do.
-struct Held {
+struct ValidToken {
     id: TokenId,
     name: UserName,
     permissions: Permissions,
@@ -391,7 +391,7 @@ struct Held {
     unnoted: bool,
 }
 
-impl Held {
+impl ValidToken {
     fn into_caller(self) -> Caller {
         let Self { id, name, permissions, scope, unnoted: _ } = self;
         // REST adds where a request comes from.

@@ -131,12 +131,12 @@ pub struct RunningLane {
 
 /// A claim as the database knows it.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct HeldClaim {
     /// The job.
     pub job_id: JobId,
     /// The claim's number.
     pub fence: i64,
-    /// Who asked for the job to stop, if someone did: none is a plugin.
+    /// Whether someone asked for the job to stop, and which user. `Some(None)`: a plugin did.
     pub cancel_requested: Option<Option<String>>,
 }
 
@@ -175,7 +175,7 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn held_jobs(&self, worker: WorkerId) -> Result<Vec<Held>> {
+    pub async fn held_jobs(&self, worker: WorkerId) -> Result<Vec<HeldClaim>> {
         let rows = self
             .engine
             .run(async |connection| {
@@ -190,7 +190,7 @@ impl DataSvc {
                 Ok(rows)
             })
             .await?;
-        let held = rows.into_iter().map(|row| Held {
+        let held = rows.into_iter().map(|row| HeldClaim {
             job_id: row.job_id,
             fence: row.fence,
             cancel_requested: row.cancel_requested.then_some(row.cancel_requested_by),
