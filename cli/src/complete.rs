@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::config::{Config, folder, write_private};
 use crate::globals::Globals;
 use crate::http::{Request, with_query};
-use crate::nouns::{Noun, Place};
+use crate::nouns::{Collection, Noun};
 use crate::output::Output;
 use crate::session::{Session, segment, short, text};
 
@@ -80,9 +80,9 @@ pub(crate) fn run_words(typed: &OsStr) -> Candidates {
 
 /// The names of a noun's documents.
 pub(crate) fn names_of(noun: &'static Noun) -> ArgValueCompleter {
-    ArgValueCompleter::new(move |typed: &OsStr| match noun.place {
-        Place::Installation(container) => matching(typed, names(container, noun.key, "")),
-        Place::Application(container) => {
+    ArgValueCompleter::new(move |typed: &OsStr| match noun.collection {
+        Collection::Installation(container) => matching(typed, names(container, noun.key, "")),
+        Collection::Application(container) => {
             let in_app = |app: &str| names(&format!("/app/{}/{container}", segment(app)), noun.key, "");
             match (words_before().first(), default_app()) {
                 (Some(app), _) => matching(typed, in_app(app)),

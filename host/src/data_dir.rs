@@ -4,7 +4,7 @@
 //! what is in them.
 
 mod announcement;
-mod place;
+mod identity;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 use uuid::Uuid;
 
-use self::place::Place;
+use self::identity::DirectoryIdentity;
 
 const LOCK_FILE: &str = "elita.lock";
 const HOST_ID_FILE: &str = "host-id";
@@ -62,7 +62,7 @@ impl DataDir {
         let path = path.canonicalize().map_err(Error::io("find the data directory", path))?;
         keep_private(&path)?;
         let lock = DirLock::take(&path)?;
-        let here = Place::of(&path).map_err(Error::io("look at", &path))?;
+        let here = DirectoryIdentity::of(&path).map_err(Error::io("look at", &path))?;
         let host_id = settle(&path, &here, adopt)?;
         let former_host_id = read_uuid(&path.join(FORMER_HOST_ID_FILE))?;
         Ok(Self { path, host_id, former_host_id, place: here.while_up(), _lock: lock })
@@ -250,14 +250,14 @@ fn holder(lock_file: &mut File) -> String {
 }
 
 /// The host's id, which is made if it does not exist. Under the lock, so that nobody makes another at the same time.
-fn settle(data_dir: &Path, here: &Place, adopt: bool) -> Result<Uuid, Error> {
+fn settle(data_dir: &Path, here: &DirectoryIdentity, adopt: bool) -> Result<Uuid, Error> {
     let host = match read_uuid(&data_dir.join(HOST_ID_FILE))? {
         Some(host) => host,
         None => write_uuid(data_dir.join(HOST_ID_FILE), Uuid::new_v4())?,
     };
     let place = data_dir.join(HOST_PLACE_FILE);
     let recorded = match fs::read_to_string(&place) {
-        Ok(text) => Place::parse(&text),
+        Ok(text) => DirectoryIdentity::parse(&text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(source) => return Err(Error::io("read", &place)(source)),
     };

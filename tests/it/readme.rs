@@ -24,7 +24,7 @@ async fn every_command_of_the_guide_for_plugin_authors_works_and_prints_what_it_
 
 /// Does what a document says, from its beginning to its end.
 async fn follow(document: &str) {
-    let place = Place::new();
+    let place = Workspace::new();
     let up = Up::start(&place).await;
 
     let mut before = String::new();
@@ -61,7 +61,7 @@ async fn follow(document: &str) {
 
 #[tokio::test]
 async fn what_up_proposes_to_try_works_when_it_is_pasted() {
-    let place = Place::new();
+    let place = Workspace::new();
     let up = Up::start(&place).await;
     let pasted: Vec<_> = up.said.iter().filter_map(|line| line.strip_prefix("    ")).collect();
     assert!(pasted.len() >= 5, "{:?}", up.said);
@@ -117,11 +117,11 @@ fn commands<'a>(block: impl Iterator<Item = &'a str>) -> Vec<Step> {
 }
 
 /// A folder with a clone called `elita`, and beside it what a document says is to be made.
-struct Place {
+struct Workspace {
     directory: tempfile::TempDir,
 }
 
-impl Place {
+impl Workspace {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(project_root(), directory.path().join("elita")).unwrap();
@@ -186,7 +186,7 @@ struct Up {
 }
 
 impl Up {
-    async fn start(place: &Place) -> Self {
+    async fn start(place: &Workspace) -> Self {
         let mut command = as_from_a_shell(project_root().join("justw"));
         command.arg("up").current_dir(project_root()).stdout(Stdio::piped());
         command.env("ELITA_DATA_DIR", place.data_dir()).env("ELITA_LISTEN", "127.0.0.1:0").process_group(0);

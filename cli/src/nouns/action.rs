@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches, Command};
 use serde_json::Value;
 
-use super::{Column, Noun, Place, Verb};
+use super::{Collection, Column, Noun, Verb};
 use crate::complete;
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
@@ -13,7 +13,7 @@ use crate::session::{Session, segment, shown_parameters, text};
 pub(crate) const NOUN: Noun = Noun {
     name: "action",
     about: "Actions: what plugins offer for an application",
-    place: Place::Application("actions"),
+    collection: Collection::Application("actions"),
     key: "name",
     columns: &[
         Column::new("NAME", "/name"),

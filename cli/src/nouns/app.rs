@@ -1,11 +1,11 @@
 //! Applications.
 
-use super::{ALL, Column, Noun, Place};
+use super::{ALL, Collection, Column, Noun};
 
 pub(crate) const NOUN: Noun = Noun {
     name: "app",
     about: "Applications: what everything else belongs to",
-    place: Place::Installation("/app"),
+    collection: Collection::Installation("/app"),
     key: "app_name",
     columns: &[
         Column::new("NAME", "/app_name"),

@@ -4,7 +4,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::Value;
 
 use super::verbs::{limit, wanted};
-use super::{Column, Noun, Place};
+use super::{Collection, Column, Noun};
 use crate::duration::moment;
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
@@ -13,7 +13,7 @@ use crate::session::{Session, text};
 pub(crate) const NOUN: Noun = Noun {
     name: "audit",
     about: "The audit: who changed what",
-    place: Place::Installation("/global/audit"),
+    collection: Collection::Installation("/global/audit"),
     key: "audit_id",
     columns: &[
         Column::new("ID", "/audit_id"),

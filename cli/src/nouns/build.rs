@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
-use super::{ALL, Column, Noun, Place};
+use super::{ALL, Collection, Column, Noun};
 use crate::exit::Code;
 use crate::failure::Result;
 use crate::http::with_query;
@@ -17,7 +17,7 @@ mod download;
 pub(crate) const NOUN: Noun = Noun {
     name: "build",
     about: "Builds: what is uploaded and deployed",
-    place: Place::Application("builds"),
+    collection: Collection::Application("builds"),
     key: "build_name",
     columns: &[
         Column::new("NAME", "/build_name"),

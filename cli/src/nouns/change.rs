@@ -8,7 +8,7 @@ use hyper::header::IF_MATCH;
 use serde_json::{Map, Value, json};
 
 use super::document::{self, attributes, json_or_text};
-use super::{Kind, Member, Noun, Place};
+use super::{Collection, Kind, Member, Noun};
 use crate::everyday::run::text_of;
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
@@ -55,9 +55,9 @@ fn with_members(command: Command, members: impl Iterator<Item = &'static Member>
 /// Creates a document.
 pub(super) async fn create(noun: &Noun, session: &Session, matches: &ArgMatches) -> Result<Code> {
     let words: Vec<String> = matches.get_many("names").into_iter().flatten().cloned().collect();
-    let (container, name) = match noun.place {
-        Place::Installation(container) => (container.to_owned(), words[0].clone()),
-        Place::Application(container) => {
+    let (container, name) = match noun.collection {
+        Collection::Installation(container) => (container.to_owned(), words[0].clone()),
+        Collection::Application(container) => {
             let (app, name) = session.app_and_name(&words, noun.name)?;
             (format!("/app/{}/{container}", segment(&app)), name.to_owned())
         }

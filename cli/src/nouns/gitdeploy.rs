@@ -1,11 +1,11 @@
 //! Gitdeploys.
 
-use super::{ALL, Column, Member, Noun, Place};
+use super::{ALL, Collection, Column, Member, Noun};
 
 pub(crate) const NOUN: Noun = Noun {
     name: "gitdeploy",
     about: "Gitdeploys: which package goes where, by git",
-    place: Place::Application("gitdeploys"),
+    collection: Collection::Application("gitdeploys"),
     key: "name",
     columns: &[
         Column::new("NAME", "/name"),

@@ -1,11 +1,11 @@
 //! Git providers, whose credentials are never shown.
 
-use super::{ALL, Column, Member, Noun, Place};
+use super::{ALL, Collection, Column, Member, Noun};
 
 pub(crate) const NOUN: Noun = Noun {
     name: "gitprovider",
     about: "Git providers: services that have repositories",
-    place: Place::Installation("/global/gitproviders"),
+    collection: Collection::Installation("/global/gitproviders"),
     key: "name",
     columns: &[
         Column::new("NAME", "/name"),

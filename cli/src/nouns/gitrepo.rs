@@ -1,11 +1,11 @@
 //! Git repositories.
 
-use super::{ALL, Column, Member, Noun, Place};
+use super::{ALL, Collection, Column, Member, Noun};
 
 pub(crate) const NOUN: Noun = Noun {
     name: "gitrepo",
     about: "Git repositories: what builds are committed to",
-    place: Place::Application("gitrepos"),
+    collection: Collection::Application("gitrepos"),
     key: "name",
     columns: &[
         Column::new("NAME", "/name"),

@@ -1,11 +1,11 @@
 //! Groups of gitdeploys.
 
-use super::{ALL, Column, Member, Noun, Place};
+use super::{ALL, Collection, Column, Member, Noun};
 
 pub(crate) const NOUN: Noun = Noun {
     name: "group",
     about: "Groups: gitdeploys that are deployed together, on the servers that have them all",
-    place: Place::Application("groups"),
+    collection: Collection::Application("groups"),
     key: "name",
     columns: &[
         Column::new("NAME", "/name"),

@@ -1,11 +1,11 @@
 //! Keypairs: SSH keys, whose private halves are never shown.
 
-use super::{ALL, Column, Member, Noun, Place};
+use super::{ALL, Collection, Column, Member, Noun};
 
 pub(crate) const NOUN: Noun = Noun {
     name: "keypair",
     about: "Keypairs: SSH keys, whose private halves are never shown",
-    place: Place::Installation("/global/keypairs"),
+    collection: Collection::Installation("/global/keypairs"),
     key: "name",
     columns: &[
         Column::new("NAME", "/name"),

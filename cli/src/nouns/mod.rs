@@ -31,7 +31,7 @@ pub(crate) struct Noun {
     pub(crate) name: &'static str,
     /// What it is, in a sentence for `--help`.
     pub(crate) about: &'static str,
-    pub(crate) place: Place,
+    pub(crate) collection: Collection,
     /// The member that names a document.
     pub(crate) key: &'static str,
     /// What a list shows.
@@ -43,12 +43,12 @@ pub(crate) struct Noun {
     pub(crate) example: &'static str,
 }
 
-/// Where documents are.
+/// Where the documents of a kind are, as a path of the API.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
-    /// Under this path.
+pub(crate) enum Collection {
+    /// At this path.
     Installation(&'static str),
-    /// In an application, under this name.
+    /// Below the path of an application, by this name.
     Application(&'static str),
 }
 

@@ -1,11 +1,11 @@
 //! Package maps: which packages are made of an upload.
 
-use super::{ALL, Column, Member, Noun, Place};
+use super::{ALL, Collection, Column, Member, Noun};
 
 pub(crate) const NOUN: Noun = Noun {
     name: "packagemap",
     about: "Package maps: which packages are made of an upload",
-    place: Place::Application("packagemaps"),
+    collection: Collection::Application("packagemaps"),
     key: "name",
     columns: &[
         Column::new("NAME", "/name"),

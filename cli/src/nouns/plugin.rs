@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Command};
 use serde_json::Value;
 
-use super::{Column, Noun, Place, Verb};
+use super::{Collection, Column, Noun, Verb};
 use crate::exit::Code;
 use crate::failure::Result;
 use crate::output::{Cell, Output, Table, shown, visible};
@@ -12,7 +12,7 @@ use crate::session::{Session, shown_parameters, text};
 pub(crate) const NOUN: Noun = Noun {
     name: "plugin",
     about: "Plugins: what is loaded, and commands for authors",
-    place: Place::Installation("/global/plugins"),
+    collection: Collection::Installation("/global/plugins"),
     key: "name",
     columns: &[
         Column::new("NAME", "/name"),

@@ -4,7 +4,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 
 use super::verbs::{limit, wanted};
-use super::{ALL, Column, Member, Noun, Place};
+use super::{ALL, Collection, Column, Member, Noun};
 use crate::complete;
 use crate::exit::Code;
 use crate::failure::Result;
@@ -14,7 +14,7 @@ use crate::session::Session;
 pub(crate) const NOUN: Noun = Noun {
     name: "server",
     about: "Servers: where builds are deployed to",
-    place: Place::Installation("/server"),
+    collection: Collection::Installation("/server"),
     key: "name",
     columns: &[
         Column::new("NAME", "/name"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 
-use super::{Column, Noun, Place, Verb};
+use super::{Collection, Column, Noun, Verb};
 use crate::duration::duration;
 use crate::everyday::run::text_of;
 use crate::exit::Code;
@@ -16,7 +16,7 @@ use crate::session::{Session, segment, text};
 pub(crate) const NOUN: Noun = Noun {
     name: "token",
     about: "Tokens: what one is logged in with",
-    place: Place::Installation("/global/tokens"),
+    collection: Collection::Installation("/global/tokens"),
     key: "token_id",
     columns: &[
         Column::new("ID", "/token_id"),

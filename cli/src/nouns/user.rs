@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use super::{ALL, Column, Member, Noun, Place, change, document};
+use super::{ALL, Collection, Column, Member, Noun, change, document};
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
 use crate::http::Request;
@@ -12,7 +12,7 @@ use crate::session::{Session, segment, text};
 pub(crate) const NOUN: Noun = Noun {
     name: "user",
     about: "Users, and what they may do",
-    place: Place::Installation("/global/users"),
+    collection: Collection::Installation("/global/users"),
     key: "username",
     columns: &[
         Column::new("NAME", "/username"),

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
-use super::{Column, Noun, Place, Shown, Verb, change, document};
+use super::{Collection, Column, Noun, Shown, Verb, change, document};
 use crate::complete;
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
@@ -47,17 +47,17 @@ impl Noun {
 
     fn list_command(&'static self) -> Command {
         let command = Command::new("list").about("List them").arg(limit());
-        match self.place {
-            Place::Installation(_) => command,
-            Place::Application(_) => command.arg(app()),
+        match self.collection {
+            Collection::Installation(_) => command,
+            Collection::Application(_) => command.arg(app()),
         }
     }
 
     /// `[APP] NAME` or `NAME`.
     pub(super) fn names(&'static self, command: Command, count: usize) -> Command {
-        let (value, most, help) = match self.place {
-            Place::Installation(_) => ("NAME", count, "Its name"),
-            Place::Application(_) => {
+        let (value, most, help) = match self.collection {
+            Collection::Installation(_) => ("NAME", count, "Its name"),
+            Collection::Application(_) => {
                 ("[APP] NAME", count + 1, "The application, unless the context has one; and its name")
             }
         };
@@ -68,9 +68,9 @@ impl Noun {
     /// The path of what the words name.
     pub(super) fn path(&self, session: &Session, matches: &ArgMatches) -> Result<String> {
         let words: Vec<String> = matches.get_many("names").into_iter().flatten().cloned().collect();
-        match self.place {
-            Place::Installation(container) => Ok(format!("{container}/{}", segment(&words[0]))),
-            Place::Application(container) => {
+        match self.collection {
+            Collection::Installation(container) => Ok(format!("{container}/{}", segment(&words[0]))),
+            Collection::Application(container) => {
                 let (app, name) = session.app_and_name(&words, self.name)?;
                 Ok(format!("/app/{}/{container}/{}", segment(&app), segment(name)))
             }
@@ -79,9 +79,9 @@ impl Noun {
 
     /// The path of the list.
     pub(super) fn container(&self, session: &Session, app: Option<&str>) -> Result<String> {
-        match self.place {
-            Place::Installation(container) => Ok(container.to_owned()),
-            Place::Application(container) => Ok(format!("/app/{}/{container}", segment(&session.app(app)?))),
+        match self.collection {
+            Collection::Installation(container) => Ok(container.to_owned()),
+            Collection::Application(container) => Ok(format!("/app/{}/{container}", segment(&session.app(app)?))),
         }
     }
 

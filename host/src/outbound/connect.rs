@@ -26,17 +26,17 @@ const LOOKUPS_OF_ONE: usize = LOOKUPS / 4;
 pub(super) type Resolve =
     Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync>;
 
-/// The place that a request takes among those its sender may have under way. It is free again when the request and the
+/// Allows its sender one request, of the number that it may have under way. It is given back when the request and the
 /// lookup for it have ended, however early the sender gives up.
 #[derive(Clone)]
-pub struct Place(Arc<Taken>);
+pub struct RequestPermit(Arc<Taken>);
 
 struct Taken {
     sender: String,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl RequestPermit {
     /// One of the sender with this name.
     pub fn new(sender: impl Into<String>, permit: OwnedSemaphorePermit) -> Self {
         Self(Arc::new(Taken { sender: sender.into(), _permit: permit }))
@@ -70,11 +70,11 @@ impl Connector {
         &self,
         target: &Target,
         reach: &Reach<'_>,
-        place: &Place,
+        permit: &RequestPermit,
         deadline: Instant,
     ) -> Result<Box<dyn Stream>, Error> {
         let to = || target.to_string();
-        let found = timeout_at(deadline, self.addresses(&target.host, place))
+        let found = timeout_at(deadline, self.addresses(&target.host, permit))
             .await
             .map_err(|_| Error::LookupTimedOut { to: to() })?
             .map_err(|cause| Error::NotFound { to: to(), cause })?;
@@ -93,16 +93,16 @@ impl Connector {
         }
     }
 
-    async fn addresses(&self, host: &Host, place: &Place) -> io::Result<Vec<IpAddr>> {
+    async fn addresses(&self, host: &Host, permit: &RequestPermit) -> io::Result<Vec<IpAddr>> {
         let name = match host {
             Host::Address(address) => return Ok(vec![*address]),
             Host::Name(name) => name.clone(),
         };
-        let share = self.lookups_of(&place.0.sender).acquire_owned().await.map_err(io::Error::other)?;
+        let share = self.lookups_of(&permit.0.sender).acquire_owned().await.map_err(io::Error::other)?;
         let turn = self.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let held = (share, turn, place.clone());
+        let held = (share, turn, permit.clone());
         let lookup = (self.resolve)(name);
-        // On its own, because it holds its turn and its place until it has really ended.
+        // On its own, because it holds its turn and its permit until it has really ended.
         let looked_up = tokio::spawn(async move {
             let found = lookup.await;
             drop(held);

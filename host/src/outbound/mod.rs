@@ -33,7 +33,7 @@ use self::connect::{Connector, Resolve};
 use self::destination::Target;
 
 pub use self::body::ResponseBody;
-pub use self::connect::Place;
+pub use self::connect::RequestPermit;
 pub use self::destination::{Destination, Reach, check_url, may_be_named};
 pub use self::error::Error;
 pub use self::tls::SetupError;
@@ -86,7 +86,7 @@ impl Outbound {
         mut request: Request<B>,
         reach: Reach<'_>,
         limits: RequestLimits,
-        place: &Place,
+        permit: &RequestPermit,
     ) -> Result<Response<ResponseBody>, Error>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -106,7 +106,7 @@ impl Outbound {
         address_to(&mut request, &target)?;
 
         let connected = deadline.min(Instant::now() + limits.connect);
-        let stream = self.0.connect(&target, &reach, place, connected).await?;
+        let stream = self.0.connect(&target, &reach, permit, connected).await?;
         let exchange = |cause| Error::exchange(cause, limits.request_bytes);
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_BUFFER_BYTES)

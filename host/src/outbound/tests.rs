@@ -103,12 +103,12 @@ fn outbound() -> Outbound {
     resolving(&[&[]]).0
 }
 
-fn place() -> Place {
-    place_of("plugin")
+fn permit() -> RequestPermit {
+    permit_of("plugin")
 }
 
-fn place_of(sender: &str) -> Place {
-    Place::new(sender, Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap())
+fn permit_of(sender: &str) -> RequestPermit {
+    RequestPermit::new(sender, Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap())
 }
 
 fn get(url: &str) -> Request<Empty<Bytes>> {
@@ -126,7 +126,7 @@ async fn a_request_is_sent_to_its_host_with_its_path() {
     let port = server.address.port();
     let reach = granted(&format!("{{ host = \"api.example.org:{port}\", addresses = [\"127.0.0.0/8\"] }}"));
     let request = get(&format!("http://API.example.org.:{port}?a=b"));
-    let response = outbound.send(request, Reach::Granted(&reach), LIMITS, &place()).await.unwrap();
+    let response = outbound.send(request, Reach::Granted(&reach), LIMITS, &permit()).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(body(response).await.unwrap(), "hello");
     assert_eq!(server.was_asked().unwrap(), format!("GET /?a=b HTTP/1.1\r\nhost: api.example.org:{port}\r\n\r\n"));
@@ -137,7 +137,7 @@ async fn what_is_not_granted_is_not_even_looked_up() {
     let (outbound, asked) = resolving(&[&["127.0.0.1"]]);
     let reach = granted(r#""api.example.org:443", "10.0.0.5:80""#);
     for url in ["https://api.example.org:444", "http://api.example.org", "https://example.org", "http://10.0.0.5:81"] {
-        let sent = outbound.send(get(url), Reach::Granted(&reach), LIMITS, &place()).await;
+        let sent = outbound.send(get(url), Reach::Granted(&reach), LIMITS, &permit()).await;
         assert!(matches!(sent, Err(Error::NotGranted { .. })), "{url}");
     }
     assert_eq!(asked.load(Ordering::SeqCst), 0);
@@ -155,10 +155,10 @@ async fn a_name_that_changes_its_answer_leads_nowhere_else() {
     let reach = granted(&format!("{{ host = \"api.example.org:{port}\", addresses = [\"127.0.0.1\"] }}"));
     let url = format!("http://api.example.org:{port}");
 
-    let first = outbound.send(get(&url), Reach::Granted(&reach), LIMITS, &place()).await.unwrap();
+    let first = outbound.send(get(&url), Reach::Granted(&reach), LIMITS, &permit()).await.unwrap();
     assert_eq!(first.status(), 204);
     assert_eq!(asked.load(Ordering::SeqCst), 1, "a second answer could be another one");
-    let second = outbound.send(get(&url), Reach::Granted(&reach), LIMITS, &place()).await;
+    let second = outbound.send(get(&url), Reach::Granted(&reach), LIMITS, &permit()).await;
     assert!(matches!(second, Err(Error::Prohibited { .. })));
     assert!(meant.was_asked().is_some());
     assert_eq!(other.was_asked(), None);
@@ -182,10 +182,10 @@ async fn a_name_that_leads_to_a_private_address_is_not_reached() {
         &[],
     ] {
         let (outbound, _) = resolving(Box::leak(Box::new([answer])));
-        let public = outbound.send(get("http://example.org"), Reach::PublicAnd(&[]), LIMITS, &place()).await;
+        let public = outbound.send(get("http://example.org"), Reach::PublicAnd(&[]), LIMITS, &permit()).await;
         assert!(matches!(public, Err(Error::Prohibited { .. })), "{answer:?}");
         let reach = granted(r#""example.org:80""#);
-        let named = outbound.send(get("http://example.org"), Reach::Granted(&reach), LIMITS, &place()).await;
+        let named = outbound.send(get("http://example.org"), Reach::Granted(&reach), LIMITS, &permit()).await;
         assert!(matches!(named, Err(Error::Prohibited { .. })), "{answer:?}");
     }
 }
@@ -197,7 +197,7 @@ async fn among_several_addresses_only_those_that_are_allowed_are_tried() {
     let (outbound, _) = resolving(&[&["127.0.0.3", "169.254.169.254", "::ffff:127.0.0.1"]]);
     let reach = granted(&format!("{{ host = \"example.org:{port}\", addresses = [\"127.0.0.1\"] }}"));
     let request = get(&format!("http://example.org:{port}"));
-    outbound.send(request, Reach::Granted(&reach), LIMITS, &place()).await.unwrap();
+    outbound.send(request, Reach::Granted(&reach), LIMITS, &permit()).await.unwrap();
     assert!(server.was_asked().is_some());
 }
 
@@ -209,7 +209,7 @@ async fn an_address_that_does_not_answer_is_passed_over() {
     let (outbound, _) = resolving(&[&["127.0.0.4", "127.0.0.1"]]);
     let reach = granted(&format!("{{ host = \"example.org:{port}\", addresses = [\"127.0.0.0/8\"] }}"));
     let request = get(&format!("http://example.org:{port}"));
-    outbound.send(request, Reach::Granted(&reach), LIMITS, &place()).await.unwrap();
+    outbound.send(request, Reach::Granted(&reach), LIMITS, &permit()).await.unwrap();
     assert!(server.was_asked().is_some());
 }
 
@@ -234,7 +234,7 @@ async fn an_address_is_prohibited_in_every_spelling() {
         "2852039166",
         "[fd00:ec2::254]",
     ] {
-        let sent = outbound().send(get(&format!("http://{host}/")), Reach::PublicAnd(&[]), LIMITS, &place()).await;
+        let sent = outbound().send(get(&format!("http://{host}/")), Reach::PublicAnd(&[]), LIMITS, &permit()).await;
         assert!(matches!(sent, Err(Error::Prohibited { .. })), "{host}");
     }
 }
@@ -243,7 +243,7 @@ async fn an_address_is_prohibited_in_every_spelling() {
 async fn nothing_allows_the_address_of_no_machine() {
     let (outbound, _) = resolving(&[&["0.0.0.0", "::", "224.0.0.1", "255.255.255.255"]]);
     let reach = granted(r#"{ host = "example.org:80", addresses = ["0.0.0.0/0", "::/0"] }"#);
-    let sent = outbound.send(get("http://example.org"), Reach::Granted(&reach), LIMITS, &place()).await;
+    let sent = outbound.send(get("http://example.org"), Reach::Granted(&reach), LIMITS, &permit()).await;
     assert!(matches!(sent, Err(Error::Prohibited { .. })));
 }
 
@@ -251,7 +251,7 @@ async fn nothing_allows_the_address_of_no_machine() {
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     let mut server = Server::saying("HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n").await;
     let reach = server.granted();
-    let response = outbound().send(get(&server.url()), Reach::Granted(&reach), LIMITS, &place()).await.unwrap();
+    let response = outbound().send(get(&server.url()), Reach::Granted(&reach), LIMITS, &permit()).await.unwrap();
     assert_eq!((response.status().as_u16(), &response.headers()["location"]), (302, &"/elsewhere".parse().unwrap()));
     assert!(server.was_asked().is_some());
     assert!(server.was_asked().is_none());
@@ -260,7 +260,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 #[tokio::test]
 async fn a_response_that_says_that_it_is_too_large_is_not_read() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 1025\r\n\r\n").await;
-    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &place()).await;
+    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &permit()).await;
     assert!(matches!(sent, Err(Error::ResponseTooLarge(1024))));
 }
 
@@ -272,7 +272,7 @@ async fn a_response_without_end_is_cut_where_it_is_too_large() {
     })
     .await;
     let response =
-        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &place()).await.unwrap();
+        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &permit()).await.unwrap();
     assert!(matches!(body(response).await, Err(Error::ResponseTooLarge(1024))));
 }
 
@@ -286,7 +286,7 @@ async fn a_response_that_does_not_end_in_time_is_no_complete_one() {
     .await;
     let limits = RequestLimits { total: Duration::from_millis(300), ..LIMITS };
     let response =
-        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &place()).await.unwrap();
+        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &permit()).await.unwrap();
     assert!(matches!(body(response).await, Err(Error::TimedOut(_))));
 }
 
@@ -302,7 +302,7 @@ async fn a_body_that_comes_slowly_ends_with_the_whole_time() {
     let (total, between_bytes) = (Duration::from_millis(300), Duration::from_millis(250));
     let limits = RequestLimits { total, between_bytes, ..LIMITS };
     let response =
-        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &place()).await.unwrap();
+        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &permit()).await.unwrap();
     assert!(matches!(body(response).await, Err(Error::TimedOut(_))));
 }
 
@@ -315,7 +315,7 @@ async fn a_response_that_stops_in_the_middle_is_not_waited_for() {
     .await;
     let limits = RequestLimits { between_bytes: Duration::from_millis(100), ..LIMITS };
     let response =
-        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &place()).await.unwrap();
+        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &permit()).await.unwrap();
     assert!(matches!(body(response).await, Err(Error::Stalled(_))));
 }
 
@@ -326,10 +326,10 @@ async fn a_response_that_does_not_begin_is_not_waited_for() {
     })
     .await;
     let limits = RequestLimits { first_byte: Duration::from_millis(100), ..LIMITS };
-    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &place()).await;
+    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &permit()).await;
     assert!(matches!(sent, Err(Error::NoAnswer(_))));
     let limits = RequestLimits { total: Duration::from_millis(100), ..LIMITS };
-    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &place()).await;
+    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &permit()).await;
     assert!(matches!(sent, Err(Error::TimedOut(_))));
 }
 
@@ -338,7 +338,7 @@ async fn a_name_that_is_not_found_in_time_is_not_waited_for() {
     let resolve: Resolve = Arc::new(|_| Box::pin(std::future::pending()));
     let outbound = Outbound::with_resolver(None, resolve).unwrap();
     let limits = RequestLimits { connect: Duration::from_millis(100), ..LIMITS };
-    let sent = outbound.send(get("http://example.org"), Reach::PublicAnd(&[]), limits, &place()).await;
+    let sent = outbound.send(get("http://example.org"), Reach::PublicAnd(&[]), limits, &permit()).await;
     assert!(matches!(sent, Err(Error::LookupTimedOut { .. })));
 }
 
@@ -355,18 +355,18 @@ async fn a_request_that_is_given_up_keeps_its_place_until_its_lookup_has_ended()
         })
     });
     let outbound = Outbound::with_resolver(None, resolve).unwrap();
-    let places = Arc::new(Semaphore::new(1));
-    let place = Place::new("plugin", places.clone().try_acquire_owned().unwrap());
+    let permits = Arc::new(Semaphore::new(1));
+    let permit = RequestPermit::new("plugin", permits.clone().try_acquire_owned().unwrap());
     let sent =
         tokio::spawn(
-            async move { outbound.send(get("http://example.org"), Reach::PublicAnd(&[]), LIMITS, &place).await },
+            async move { outbound.send(get("http://example.org"), Reach::PublicAnd(&[]), LIMITS, &permit).await },
         );
     asked.notified().await;
     sent.abort();
     assert!(sent.await.is_err());
-    assert_eq!(places.available_permits(), 0);
+    assert_eq!(permits.available_permits(), 0);
     answered.notify_one();
-    let free = tokio::time::timeout(LIMITS.total, places.acquire()).await;
+    let free = tokio::time::timeout(LIMITS.total, permits.acquire()).await;
     assert!(free.is_ok(), "the lookup has ended");
 }
 
@@ -382,7 +382,7 @@ async fn a_sender_whose_names_hang_leaves_turns_for_others() {
     let outbound = Outbound::with_resolver(None, resolve).unwrap();
     let limits = RequestLimits { connect: Duration::from_millis(100), ..LIMITS };
     let send = async |sender: &str, url: &str| {
-        outbound.send(get(url), Reach::PublicAnd(&[]), limits, &place_of(sender)).await.err().unwrap()
+        outbound.send(get(url), Reach::PublicAnd(&[]), limits, &permit_of(sender)).await.err().unwrap()
     };
     let hang = (0..100).map(|number| {
         let (send, url) = (&send, format!("http://hangs{number}.example.org"));
@@ -403,10 +403,10 @@ async fn a_sender_whose_names_hang_leaves_turns_for_others() {
 async fn a_response_that_is_cut_off_is_no_complete_one() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
     let response =
-        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &place()).await.unwrap();
+        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &permit()).await.unwrap();
     assert!(matches!(body(response).await, Err(Error::Incomplete)));
     let server = Server::saying("").await;
-    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &place()).await;
+    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &permit()).await;
     assert!(matches!(sent, Err(Error::Incomplete)));
 }
 
@@ -417,14 +417,14 @@ async fn headers_without_end_are_not_read() {
         while stream.write_all(&[b'x'; 1000]).await.is_ok() {}
     })
     .await;
-    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &place()).await;
+    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &permit()).await;
     assert!(matches!(sent, Err(Error::HeadTooLarge)), "{:?}", sent.err());
 }
 
 #[tokio::test]
 async fn what_is_no_http_is_an_error() {
     let server = Server::saying("SSH-2.0-OpenSSH_9.2\r\n").await;
-    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &place()).await;
+    let sent = outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &permit()).await;
     assert!(matches!(sent, Err(Error::Protocol(_))), "{:?}", sent.err());
 }
 
@@ -438,7 +438,7 @@ async fn what_is_no_tls_is_an_error() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
     let reach = granted(&format!("\"{address}\""));
-    let sent = outbound().send(get(&format!("https://{address}/")), Reach::Granted(&reach), LIMITS, &place()).await;
+    let sent = outbound().send(get(&format!("https://{address}/")), Reach::Granted(&reach), LIMITS, &permit()).await;
     assert!(matches!(sent, Err(Error::Tls { .. })), "{:?}", sent.err());
 }
 
@@ -449,12 +449,12 @@ async fn a_request_that_is_too_large_is_not_sent_to_its_end() {
     })
     .await;
     let declared = Request::post(server.url()).body(Full::from(vec![0; 1025])).unwrap();
-    let sent = outbound().send(declared, Reach::Granted(&server.granted()), LIMITS, &place()).await;
+    let sent = outbound().send(declared, Reach::Granted(&server.granted()), LIMITS, &permit()).await;
     assert!(matches!(sent, Err(Error::RequestTooLarge(1024))));
     let chunk = || Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(&[0; 100])));
     let endless = StreamBody::new(futures_util::stream::repeat_with(chunk));
     let endless = Request::post(server.url()).body(endless).unwrap();
-    let sent = outbound().send(endless, Reach::Granted(&server.granted()), LIMITS, &place()).await;
+    let sent = outbound().send(endless, Reach::Granted(&server.granted()), LIMITS, &permit()).await;
     assert!(matches!(sent, Err(Error::RequestTooLarge(1024))), "{:?}", sent.err());
 }
 
@@ -462,7 +462,7 @@ async fn a_request_that_is_too_large_is_not_sent_to_its_end() {
 async fn nobody_makes_a_tunnel() {
     let server = Server::saying("HTTP/1.1 200 OK\r\n\r\n").await;
     let request = Request::connect(server.url()).body(Empty::new()).unwrap();
-    let sent = outbound().send(request, Reach::Granted(&server.granted()), LIMITS, &place()).await;
+    let sent = outbound().send(request, Reach::Granted(&server.granted()), LIMITS, &permit()).await;
     assert!(matches!(sent, Err(Error::Tunnel)));
 }
 
@@ -476,7 +476,7 @@ async fn a_response_that_nobody_wants_any_more_closes_its_connection() {
     })
     .await;
     let response =
-        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &place()).await.unwrap();
+        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), LIMITS, &permit()).await.unwrap();
     drop(response);
     assert!(closed.recv().await.unwrap());
 }
@@ -494,7 +494,7 @@ async fn a_response_that_nobody_reads_waits_at_its_server() {
     .await;
     let limits = RequestLimits { response_bytes: SIZE as u64, ..LIMITS };
     let response =
-        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &place()).await.unwrap();
+        outbound().send(get(&server.url()), Reach::Granted(&server.granted()), limits, &permit()).await.unwrap();
     // Much longer than it takes to write that much to somebody who reads.
     assert!(tokio::time::timeout(Duration::from_millis(500), written.recv()).await.is_err());
     assert_eq!(body(response).await.unwrap().len(), SIZE);

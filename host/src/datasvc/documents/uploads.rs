@@ -153,8 +153,8 @@ struct NewUpload<'a> {
     idempotency: Option<&'a (String, Digest)>,
 }
 
-/// A build as uploads see it.
-struct Place {
+/// Whether a build may get a file.
+struct UploadState {
     stored: bool,
     /// Whether an upload of it is queued or running.
     uploading: bool,
@@ -195,7 +195,7 @@ impl DataSvc {
         }
         match package_map {
             Some(map) if !known.has_map => Err(Error::not_found(Kind::PackageMap, map)),
-            _ => Place { stored: known.stored, uploading: known.uploading }.check(build),
+            _ => UploadState { stored: known.stored, uploading: known.uploading }.check(build),
         }
     }
 
@@ -303,7 +303,7 @@ impl DataSvc {
     }
 }
 
-impl Place {
+impl UploadState {
     fn check(&self, build: &BuildName) -> Result<()> {
         match self {
             Self { stored: true, .. } => {
@@ -375,7 +375,7 @@ impl NewUpload<'_> {
         )
         .fetch_one(&mut *connection)
         .await?;
-        Place { stored: known.stored, uploading: known.uploading }.check(build)?;
+        UploadState { stored: known.stored, uploading: known.uploading }.check(build)?;
         if let Some(map) = package_map.filter(|_| !known.has_map) {
             return Err(Error::not_found(Kind::PackageMap, map));
         }

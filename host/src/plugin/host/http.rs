@@ -24,7 +24,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView as _};
 
 use self::trace::RequestTrace;
 use crate::datasvc::{Caller, Lease, PluginName};
-use crate::outbound::{Error, Outbound, Place, Reach, Request, RequestLimits, Response, ResponseBody};
+use crate::outbound::{Error, Outbound, Reach, Request, RequestLimits, RequestPermit, Response, ResponseBody};
 use crate::plugin::sandbox::instance::{GuestRun, GuestState};
 use crate::plugin::sandbox::limits::Limits;
 
@@ -195,21 +195,21 @@ impl Sender {
         options: RequestOptions,
     ) -> impl Future<Output = SentRequest> + Send + use<> {
         let limits = within(self.limits, options);
-        let place = self.room.clone().try_acquire_owned();
+        let permit = self.room.clone().try_acquire_owned();
         let (outbound, caller, lease) = (self.outbound.clone(), self.caller.clone(), self.lease.clone());
         let plugin = self.plugin.clone();
         let traced = self.trace.begin(&request);
         let send = async move {
-            let place = place.map_err(|_| ("limit-exceeded", WasiError::ConnectionLimitReached))?;
-            let place = Place::new(plugin.as_str(), place);
+            let permit = permit.map_err(|_| ("limit-exceeded", WasiError::ConnectionLimitReached))?;
+            let permit = RequestPermit::new(plugin.as_str(), permit);
             // Before the request's own time begins.
             lease.confirmed().await;
-            let sent = outbound.send(request, Reach::Granted(caller.http_destinations()), limits, &place).await;
+            let sent = outbound.send(request, Reach::Granted(caller.http_destinations()), limits, &permit).await;
             let response = sent.map_err(|error| (trace::case(&error), for_guest(&error)))?;
-            // The place is taken until the body is no longer held.
+            // The permit is held as long as the body.
             Ok(response.map(|body: ResponseBody| {
                 body.map_err(move |error| {
-                    let _held = &place;
+                    let _held = &permit;
                     for_guest(&error)
                 })
                 .boxed_unsync()

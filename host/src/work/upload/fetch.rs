@@ -10,7 +10,7 @@ use super::packaging::refused;
 use super::{Job, internal, master};
 use crate::datasvc::{Digest, FileUrl, JobError, JobErrorCode, KeptPackage, Upload};
 use crate::engine::StepResult;
-use crate::outbound::{self, Place, Reach, Request, RequestLimits, Response, ResponseBody};
+use crate::outbound::{self, Reach, Request, RequestLimits, RequestPermit, Response, ResponseBody};
 use crate::storage::Pace;
 use crate::storage::archive::{BEGINNING_BYTES, check_beginning};
 use crate::work::archives::kind;
@@ -29,10 +29,10 @@ impl Job<'_> {
     /// Brings the file into the store, under a name that is this run's alone.
     pub(super) async fn fetch(&self, upload: &Upload, url: &FileUrl) -> StepResult<KeptPackage> {
         let _turn = self.turn(&self.work.fetch_turns).await;
-        let place = self.work.fetches.clone().acquire_owned().await.map_err(|error| internal(&error))?;
+        let permit = self.work.fetches.clone().acquire_owned().await.map_err(|error| internal(&error))?;
         // No plugin has such a name.
-        let place = Place::new(format!("application {}", self.run.claim.application), place);
-        let response = self.get(url, &place).await?;
+        let permit = RequestPermit::new(format!("application {}", self.run.claim.application), permit);
+        let response = self.get(url, &permit).await?;
         check(&response).map_err(|why| JobError::new(JobErrorCode::FetchFailed, why))?;
         let (folder, run) = (self.run.claim.job_id.into(), self.run.claim.fence);
         let mut file = self.work.storage.add_build_file(folder, run, &upload.filename).await.map_err(not_stored)?;
@@ -56,7 +56,7 @@ impl Job<'_> {
         Ok(KeptPackage { file: master(upload, received.size_bytes, sha256), run: Some(run) })
     }
 
-    async fn get(&self, url: &FileUrl, place: &Place) -> Result<Response<ResponseBody>, JobError> {
+    async fn get(&self, url: &FileUrl, permit: &RequestPermit) -> Result<Response<ResponseBody>, JobError> {
         let request = Request::get(url.as_str())
             .header("accept", "*/*")
             .header("user-agent", concat!("elita/", env!("CARGO_PKG_VERSION")))
@@ -72,7 +72,7 @@ impl Job<'_> {
             response_bytes: self.work.uploads.bytes,
         };
         let reach = Reach::PublicAnd(&self.work.uploads.places);
-        self.work.outbound.send(request, reach, limits, place).await.map_err(|error| not_fetched(&error))
+        self.work.outbound.send(request, reach, limits, permit).await.map_err(|error| not_fetched(&error))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Where a data directory is. This tells a copy from the original: without it, a copy would act as the host that it was
-//! copied from.
+//! Which directory a data directory is, and on which machine. This tells a copy from the original: without it, a copy
+//! would act as the host that it was copied from.
 
 use std::fs;
 use std::io;
@@ -14,16 +14,16 @@ const MACHINE_IDS: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 /// What is new whenever the machine is started.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Where a data directory is, as it is recorded in the directory itself.
+/// Which directory this is and on which machine, as it is recorded in the directory itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Place {
+pub(super) struct DirectoryIdentity {
     /// A hash of the machine's id, because the id itself is confidential. `None`: the machine has no id.
     machine: Option<String>,
     /// The directory's, which stays when it is renamed and changes when it is copied.
     inode: u64,
 }
 
-impl Place {
+impl DirectoryIdentity {
     pub(super) fn of(data_dir: &Path) -> io::Result<Self> {
         let id = MACHINE_IDS.iter().find_map(|file| {
             let id = fs::read_to_string(file).ok()?;
@@ -34,7 +34,7 @@ impl Place {
         Ok(Self { machine: id.map(|id| short_hash(&["machine", &id])), inode: fs::metadata(data_dir)?.ino() })
     }
 
-    /// Reads what [`Place::text`] wrote.
+    /// Reads what [`DirectoryIdentity::text`] wrote.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')).map(str::trim);
         Some(Self { machine: value("machine").map(str::to_owned), inode: value("inode")?.parse().ok()? })
@@ -59,7 +59,7 @@ impl Place {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
-    /// The place while this machine is up: of two servers that say the same one has the lock of the directory, and the
+    /// The same while this machine is up: of two servers that say the same one has the lock of the directory, and the
     /// other one is over.
     pub(super) fn while_up(&self) -> String {
         match fs::read_to_string(BOOT_ID) {
