@@ -260,10 +260,10 @@ impl Rest {
         while let Some(bytes) = source.next().await? {
             upload.write(bytes).await?;
         }
-        let sealed = upload.seal().await?;
-        declared.check(&sealed.sha256)?;
-        let idempotency = key.map(|key| (key, printed(parts, &asked, &sealed.sha256)));
-        let enqueued = sealed.submit(&self.asking(parts).await?, idempotency).await?;
+        let finished = upload.finish().await?;
+        declared.check(&finished.sha256)?;
+        let idempotency = key.map(|key| (key, printed(parts, &asked, &finished.sha256)));
+        let enqueued = finished.submit(&self.asking(parts).await?, idempotency).await?;
         Ok(Accepted::job(enqueued, asked.build.to_string()))
     }
 }

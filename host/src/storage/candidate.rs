@@ -7,7 +7,7 @@ use object_store::ObjectStoreExt as _;
 use uuid::Uuid;
 
 use super::builds::build_key;
-use super::incoming::{Received, Sealed};
+use super::incoming::{FinishedFile, Received};
 use super::{Storage, StorageError};
 
 /// Nothing is left of it if this is dropped.
@@ -35,12 +35,12 @@ impl Candidate {
         folder: Uuid,
         run: i64,
         filename: String,
-        sealed: Sealed,
+        finished: FinishedFile,
     ) -> Result<Self, StorageError> {
-        let received = sealed.received();
+        let received = finished.received();
         // First, so that it goes also where this future is dropped.
         let candidate = Self { storage, folder, run, filename, received, is_accepted: false };
-        sealed.publish().await?;
+        finished.publish().await?;
         Ok(candidate)
     }
 

@@ -26,7 +26,7 @@ pub struct Incoming {
 }
 
 /// A file that is written, and has no name yet. Nothing is left of it if this is dropped.
-pub struct Sealed {
+pub struct FinishedFile {
     file: Unfinished,
     received: Received,
 }
@@ -83,13 +83,13 @@ impl Incoming {
     ///
     /// # Errors
     /// [`StorageError::Full`]; [`StorageError::Store`].
-    pub async fn seal(mut self) -> Result<Sealed, StorageError> {
+    pub async fn finish(mut self) -> Result<FinishedFile, StorageError> {
         if !self.gathered.is_empty() {
             self.work().await?;
         }
         let Worked { hasher, .. } = self.worked().await?;
         let received = Received { size_bytes: self.size_bytes, sha256: hasher.finalize().into() };
-        Ok(Sealed { file: self.file, received })
+        Ok(FinishedFile { file: self.file, received })
     }
 
     /// Sends the gathered part on its way, once the one before it has arrived.
@@ -121,7 +121,7 @@ impl Incoming {
     }
 }
 
-impl Sealed {
+impl FinishedFile {
     /// What it is.
     pub fn received(&self) -> Received {
         self.received

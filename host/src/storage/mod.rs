@@ -23,7 +23,7 @@ use tokio::task::JoinError;
 use uuid::Uuid;
 
 pub use self::candidate::Candidate;
-pub use self::incoming::{Incoming, Received, Sealed};
+pub use self::incoming::{FinishedFile, Incoming, Received};
 pub use self::pace::Pace;
 pub use self::view::View;
 

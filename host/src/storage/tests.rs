@@ -39,9 +39,9 @@ async fn a_file_is_what_came_in_whatever_its_pieces() {
         for bytes in content.chunks(piece) {
             file.write(Bytes::copy_from_slice(bytes)).await.expect("room");
         }
-        let sealed = file.seal().await.expect("room");
+        let finished = file.finish().await.expect("room");
         assert!(storage.build_file(folder, None, "a.zip").await.expect("a store").is_none(), "it is not there yet");
-        let received = sealed.publish().await.expect("room");
+        let received = finished.publish().await.expect("room");
         assert_eq!(received.size_bytes, content.len() as u64);
         assert_eq!(received.sha256, <[u8; 32]>::from(Sha256::digest(&content)));
         let mut stored = storage.build_file(folder, None, "a.zip").await.expect("a store").expect("the file");
@@ -55,7 +55,7 @@ async fn a_file_is_what_came_in_whatever_its_pieces() {
 async fn an_empty_file_is_one() {
     let (_directory, storage) = store();
     let file = storage.receive_build_file(Uuid::nil(), "a.zip").await.expect("a new file");
-    let received = file.seal().await.expect("room").publish().await.expect("room");
+    let received = file.finish().await.expect("room").publish().await.expect("room");
     assert_eq!((received.size_bytes, received.sha256), (0, Sha256::digest(b"").into()));
 }
 
@@ -64,10 +64,10 @@ async fn what_is_given_up_leaves_nothing() {
     let (directory, storage) = store();
     let mut begun = storage.receive_build_file(Uuid::new_v4(), "a.zip").await.expect("a new file");
     begun.write(vec![0; 9_000_000].into()).await.expect("room");
-    let sealed = storage.receive_build_file(Uuid::new_v4(), "a.zip").await.expect("a new file");
-    let sealed = sealed.seal().await.expect("room");
+    let finished = storage.receive_build_file(Uuid::new_v4(), "a.zip").await.expect("a new file");
+    let finished = finished.finish().await.expect("room");
     assert_eq!(folders(&directory), 2);
-    drop((begun, sealed));
+    drop((begun, finished));
     for _ in 0..500 {
         if folders(&directory) == 0 {
             return;

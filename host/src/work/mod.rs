@@ -28,7 +28,7 @@ use crate::plugin::{Plugins, Sandbox};
 use crate::storage::Storage;
 
 pub use self::packages::StoredPackage;
-pub use self::upload::{IncomingUpload, SealedUpload, UploadError, UploadLimits, UploadRequest, sweep};
+pub use self::upload::{FinishedUpload, IncomingUpload, UploadError, UploadLimits, UploadRequest, sweep};
 pub use crate::storage::Pace;
 
 /// The operations that reach beyond Postgres. Cheap to clone.

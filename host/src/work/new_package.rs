@@ -60,9 +60,10 @@ impl PackageWriter for Writer {
     fn finish(self: Box<Self>, sha256: Option<String>) -> BoxFuture<'static, Result<PackageFile>> {
         async {
             let Self { destination, together, provisional, file } = *self;
-            let sealed = file.seal().await.map_err(not_stored)?;
+            let finished = file.finish().await.map_err(not_stored)?;
             let Claim { job_id, fence, .. } = destination.claim;
-            let candidate = Candidate::publish(destination.storage.clone(), job_id.into(), fence, provisional, sealed);
+            let candidate =
+                Candidate::publish(destination.storage.clone(), job_id.into(), fence, provisional, finished);
             let candidate = candidate.await.map_err(not_stored)?;
             destination.check_digest(&candidate, sha256)?;
             destination.check_archive(&candidate).await?;

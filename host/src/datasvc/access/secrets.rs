@@ -29,7 +29,7 @@ struct Key {
 
 /// A secret that can only be read with the key.
 #[derive(Clone, Debug)]
-pub(in crate::datasvc) struct Sealed {
+pub(in crate::datasvc) struct SealedSecret {
     pub(in crate::datasvc) version: i32,
     /// The nonce, then the ciphertext and its tag.
     pub(in crate::datasvc) bytes: Vec<u8>,
@@ -95,17 +95,17 @@ impl SecretKeys {
     }
 
     /// Seals a secret of the record that `identity` names; it opens for that record only.
-    pub(in crate::datasvc) fn seal(&self, identity: &str, secret: &[u8]) -> Result<Sealed> {
+    pub(in crate::datasvc) fn seal(&self, identity: &str, secret: &[u8]) -> Result<SealedSecret> {
         let nonce: [u8; NONCE_LEN] = rand::random();
         let mut sealed = secret.to_vec();
         let key = &self.key(self.newest)?.key;
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(identity), &mut sealed)
             .map_err(|_| Error::internal("a secret could not be sealed"))?;
-        Ok(Sealed { version: self.newest, bytes: [&nonce[..], &sealed].concat() })
+        Ok(SealedSecret { version: self.newest, bytes: [&nonce[..], &sealed].concat() })
     }
 
     /// Opens what [`SecretKeys::seal`] made for this record.
-    pub(in crate::datasvc) fn open(&self, identity: &str, sealed: &Sealed) -> Result<Vec<u8>> {
+    pub(in crate::datasvc) fn open(&self, identity: &str, sealed: &SealedSecret) -> Result<Vec<u8>> {
         let unreadable = || Error::internal(format!("the secret of {identity} cannot be opened"));
         let (nonce, bytes) = sealed.bytes.split_first_chunk::<NONCE_LEN>().ok_or_else(unreadable)?;
         let mut bytes = bytes.to_vec();
@@ -116,7 +116,7 @@ impl SecretKeys {
     }
 
     /// The same secret of this record under the newest key.
-    pub(in crate::datasvc) fn seal_anew(&self, identity: &str, sealed: &Sealed) -> Result<Sealed> {
+    pub(in crate::datasvc) fn seal_anew(&self, identity: &str, sealed: &SealedSecret) -> Result<SealedSecret> {
         self.seal(identity, &self.open(identity, sealed)?)
     }
 

@@ -13,7 +13,7 @@ use url::Url;
 use super::referrers::{AppReferrer, named_to};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Interface, Permission};
-use crate::datasvc::access::secrets::{Sealed, outdated_key};
+use crate::datasvc::access::secrets::{SealedSecret, outdated_key};
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, GitProviderName};
@@ -383,7 +383,7 @@ impl DataSvc {
         transaction.deleted(None, name, &provider).await
     }
 
-    fn seal_auth(&self, name: &GitProviderName, auth: &GitProviderAuth) -> Result<Sealed> {
+    fn seal_auth(&self, name: &GitProviderName, auth: &GitProviderAuth) -> Result<SealedSecret> {
         let text = serde_json::to_vec(auth).map_err(Error::internal)?;
         self.secrets()?.seal(&identity(name), &text)
     }
@@ -399,7 +399,7 @@ impl DataSvc {
         .fetch_all(&self.pool)
         .await?;
         for row in old {
-            let sealed = Sealed { version: row.secret_version, bytes: row.auth };
+            let sealed = SealedSecret { version: row.secret_version, bytes: row.auth };
             let fresh = self.secrets()?.seal_anew(&identity(&row.name), &sealed)?;
             // Another one may have been given meanwhile, under whatever version.
             sqlx::query!(

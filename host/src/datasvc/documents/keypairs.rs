@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::referrers::{AppReferrer, named_to};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::access::secrets::{Sealed, outdated_key};
+use crate::datasvc::access::secrets::{SealedSecret, outdated_key};
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, KeypairName};
@@ -264,7 +264,7 @@ impl DataSvc {
         .fetch_all(&self.pool)
         .await?;
         for row in old {
-            let sealed = Sealed { version: row.secret_version, bytes: row.private_key };
+            let sealed = SealedSecret { version: row.secret_version, bytes: row.private_key };
             let fresh = self.secrets()?.seal_anew(&identity(&row.name), &sealed)?;
             sqlx::query!(
                 "update keypairs set private_key = $3, secret_version = $4 where name = $1 and private_key = $2",

@@ -47,10 +47,10 @@ impl Job<'_> {
             }
             file.write(data).await.map_err(not_stored)?;
         }
-        let sealed = file.seal().await.map_err(not_stored)?;
+        let finished = file.finish().await.map_err(not_stored)?;
         // A host that was frozen meanwhile may have lost the job, and another one may have brought the file.
         self.run.lease.confirmed().await;
-        let received = sealed.publish().await.map_err(not_stored)?;
+        let received = finished.publish().await.map_err(not_stored)?;
         let sha256 = Digest::from_bytes(received.sha256).hex();
         self.run.note(&json!({ "status": "fetched", "size_bytes": received.size_bytes, "sha256": sha256 }));
         Ok(KeptPackage { file: master(upload, received.size_bytes, sha256), run: Some(run) })

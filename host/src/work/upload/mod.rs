@@ -28,7 +28,7 @@ use crate::datasvc::{
 use crate::engine::{Journal, Kind, Run, StepResult};
 use crate::outbound::Destination;
 use crate::storage::archive::{ArchiveError, ArchiveLimits, BEGINNING_BYTES, check_beginning};
-use crate::storage::{Incoming, Sealed, StorageError};
+use crate::storage::{FinishedFile, Incoming, StorageError};
 
 pub(super) use self::packaging::package_filename;
 pub use self::sweep::sweep;
@@ -103,9 +103,9 @@ pub struct IncomingUpload {
 }
 
 /// A file that was sent, and is no job yet. Nothing is left of it if this is dropped.
-pub struct SealedUpload {
+pub struct FinishedUpload {
     draft: Draft,
-    file: Sealed,
+    file: FinishedFile,
     /// What has come in.
     pub sha256: [u8; 32],
 }
@@ -184,10 +184,10 @@ impl IncomingUpload {
     ///
     /// # Errors
     /// [`UploadError::NoArchive`]; [`UploadError::Full`]; [`UploadError::Store`].
-    pub async fn seal(self) -> Result<SealedUpload, UploadError> {
+    pub async fn finish(self) -> Result<FinishedUpload, UploadError> {
         self.check_beginning()?;
-        let file = self.file.seal().await?;
-        Ok(SealedUpload { draft: self.draft, sha256: file.received().sha256, file })
+        let file = self.file.finish().await?;
+        Ok(FinishedUpload { draft: self.draft, sha256: file.received().sha256, file })
     }
 
     fn check_beginning(&self) -> Result<(), UploadError> {
@@ -195,7 +195,7 @@ impl IncomingUpload {
     }
 }
 
-impl SealedUpload {
+impl FinishedUpload {
     /// Makes the file durable, and a job of it, in the name of who asks for it by now. Both are when this returns.
     ///
     /// # Errors

@@ -115,10 +115,10 @@ impl Job<'_> {
             kept.write(chunk.split().freeze()).await.map_err(not_stored)?;
             chunk.reserve(CHUNK_BYTES);
         }
-        let sealed = kept.seal().await.map_err(not_stored)?;
+        let finished = kept.finish().await.map_err(not_stored)?;
         // A host that was frozen meanwhile may have lost the job, and another one may have made the package.
         self.run.lease.confirmed().await;
-        sealed.publish().await.map_err(not_stored)
+        finished.publish().await.map_err(not_stored)
     }
 }
 
