@@ -73,7 +73,7 @@ impl Session {
     /// If there is neither.
     pub(crate) fn app(&self, named: Option<&str>) -> Result<String> {
         named.map(str::to_owned).or_else(|| self.app.clone()).ok_or_else(|| {
-            Failure::usage("which application? None is named, and neither the context nor ELITA_APP has one")
+            Failure::usage("which application? Name it, or set it in the context or in ELITA_APP")
                 .hint("name it first; elita app list shows them")
         })
     }

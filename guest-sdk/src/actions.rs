@@ -70,9 +70,9 @@ pub fn list(application: &str) -> Result<Names> {
 ///
 /// # Errors
 /// [`Invalid`](crate::Code::Invalid) if a declared parameter is missing; [`LimitExceeded`](crate::Code::LimitExceeded)
-/// if jobs have started one another eight times, this run has started 100, or 1,000 have come of the job that all began
-/// with (unless the server is set otherwise); [`Conflict`](crate::Code::Conflict) if this job was asked to stop; and those
-/// of [`get`].
+/// if this job is nested eight deep already (a job that a job has started, and so on), if this run has started 100
+/// jobs, or if the job that a user asked for has led to 1,000 jobs (unless the operator has set another limit);
+/// [`Conflict`](crate::Code::Conflict) if this job was asked to stop; and those of [`get`].
 pub fn run(application: &str, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
     let owned: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Ok(wit::run(application, action, &owned)?)

@@ -29,7 +29,8 @@ pub struct GitProvider {
     pub name: String,
     /// `local`, `github`, `gitlab`, `gitea`, `bitbucket` or `other`.
     pub r#type: String,
-    /// Where the service is, an `http` or `https` URL without a `/` at the end; none where the type says so already.
+    /// Where the service is, an `http` or `https` URL without a `/` at the end. `None`: the public service
+    /// of the type, or this server.
     pub base_url: Option<String>,
     /// What users keep with it, an object.
     pub attributes: Value,

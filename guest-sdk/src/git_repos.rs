@@ -32,7 +32,7 @@ pub struct GitRepo {
     pub name: String,
     /// Where git clones it from.
     pub uri: String,
-    /// The git provider that it is at; none where its URI says all.
+    /// The git provider that it is at. None: it is at no git provider that Elita knows.
     pub gitprovider: Option<String>,
     /// The keypair that it is reached with, by its name. Plugins cannot give it one.
     pub keypair: Option<String>,
@@ -54,7 +54,7 @@ pub struct GitRepo {
 pub struct NewGitRepo {
     /// The git provider that it is at.
     pub gitprovider: Option<String>,
-    /// Whether it exists already. It has to: none is made at a provider yet.
+    /// Whether it exists already. It has to be true: a repository cannot be created at a provider yet.
     pub existing: bool,
     /// Where git clones it from.
     pub uri: Option<String>,
@@ -91,10 +91,10 @@ pub fn list(application: &str) -> Result<Names> {
     Names::read(move |page| wit::list(&application, page))
 }
 
-/// Takes in a git repository that exists. `attributes` serializes to an object of at most 64 KiB.
+/// Registers a git repository that exists already. `attributes` serializes to an object of at most 64 KiB.
 ///
 /// # Errors
-/// [`Invalid`](crate::Code::Invalid) for a URI that is none or a git provider that does not exist;
+/// [`Invalid`](crate::Code::Invalid) for a URI that is not valid or a git provider that does not exist;
 /// [`AlreadyExists`](crate::Code::AlreadyExists); and those of [`get`].
 pub fn create(application: &str, git_repo: &str, new: &NewGitRepo, attributes: &impl Serialize) -> Result<GitRepo> {
     let NewGitRepo { gitprovider, existing, uri } = new.clone();
@@ -110,7 +110,7 @@ pub fn update(application: &str, git_repo: &str, change: &impl Serialize) -> Res
     from_wit(wit::update(application, git_repo, &serde_json::to_string(change)?)?)
 }
 
-/// Removes a git repository. At its provider it stays.
+/// Removes a git repository from Elita. It is not removed at its provider.
 ///
 /// # Errors
 /// [`Conflict`](crate::Code::Conflict) while gitdeploys use it, and those of [`get`].

@@ -48,7 +48,7 @@ pub struct Gitdeploy {
     pub servers: Vec<InitializedServer>,
     /// When it was made. Times are RFC 3339, UTC.
     pub created_at: String,
-    /// When it last changed. Its servers come and go without that.
+    /// When it last changed. A change of its servers does not count.
     pub updated_at: String,
 }
 
@@ -198,7 +198,7 @@ pub fn list(application: &str) -> Result<Names> {
 /// Makes a gitdeploy, which is initialized on no server yet. `attributes` serializes to an object of at most 64 KiB.
 ///
 /// # Errors
-/// [`Invalid`](crate::Code::Invalid) for something in it that cannot be, such as a git repository that does not exist;
+/// [`Invalid`](crate::Code::Invalid) for a value that is not valid, such as a git repository that does not exist;
 /// [`AlreadyExists`](crate::Code::AlreadyExists); and those of [`get`].
 pub fn create(
     application: &str,

@@ -45,7 +45,7 @@ pub struct Group {
     pub servers: Vec<String>,
     /// When it was made. Times are RFC 3339, UTC.
     pub created_at: String,
-    /// When it last changed. Its servers come and go without that.
+    /// When it last changed. A change of its servers does not count.
     pub updated_at: String,
 }
 

@@ -87,7 +87,7 @@ pub struct Entry {
 pub struct Standing {
     /// How far it is.
     pub status: Status,
-    /// The number of its log's last entry; 0 while there is none.
+    /// The number of its log's last entry; 0: the log is empty.
     pub last_seq: u64,
     /// The newest entry that has a progress, if there is one.
     pub progress: Option<Progress>,

@@ -96,7 +96,7 @@ pub fn list(application: &str) -> Result<Names> {
 /// Makes a package map of 1 to 100 packages. `attributes` serializes to an object of at most 64 KiB.
 ///
 /// # Errors
-/// [`Invalid`](crate::Code::Invalid) for a package that cannot be made like that;
+/// [`Invalid`](crate::Code::Invalid) if the rules of a package are not valid;
 /// [`AlreadyExists`](crate::Code::AlreadyExists); and those of [`get`].
 pub fn create(
     application: &str,

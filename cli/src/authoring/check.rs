@@ -150,7 +150,7 @@ fn inside(host: &Host, output: &Output) -> Result<Code> {
     let verdict = match std::thread::spawn(move || check(&bytes)).join() {
         Ok(Ok(checked)) => Verdict::Accepted(checked),
         Ok(Err(reason)) => Verdict::Refused(reason),
-        Err(_) => Verdict::Refused("the host could not make anything of it".into()),
+        Err(_) => Verdict::Refused("the host could not read it".into()),
     };
     output.line(json!(verdict).to_string());
     let _ = std::io::stdout().flush();

@@ -95,7 +95,7 @@ impl Target {
         }
         Err(Failure::new(
             Code::NotAllowed,
-            "there is no server to talk to: not logged in, and none runs on this machine here",
+            "there is no server to talk to: you are not logged in, and no server of yours runs on this machine",
         )
         .hint("elita login URL, or ./justw up for a server to try"))
     }

@@ -200,7 +200,7 @@ typedef struct elita_plugin_jobs_entry_t {
 typedef struct elita_plugin_jobs_progress_mark_t {
   // 0 to 100.
   uint8_t   percent;
-  // The entry's `status`, of which 200 characters are given; none: it has none.
+  // The first 200 characters of the entry's `status`. None: the entry has no `status`.
   widgets_option_string_t   status;
   // The entry.
   uint64_t   seq;
@@ -220,9 +220,9 @@ typedef struct {
 // How a job goes, and where it comes from.
 typedef struct elita_plugin_jobs_job_standing_t {
   elita_plugin_jobs_status_t   status;
-  // The number of its log's last entry; 0 while there is none.
+  // The number of its log's last entry; 0: the log is empty.
   uint64_t   last_seq;
-  // None: its log says nothing of it.
+  // None: its log names no percentage.
   elita_plugin_jobs_option_progress_mark_t   progress;
   // The job that has started it.
   elita_plugin_jobs_option_job_id_t   parent;
@@ -306,8 +306,8 @@ typedef struct exports_elita_plugin_registration_action_t {
   exports_elita_plugin_registration_list_parameter_t   parameters;
   // Whether it may be run again when the host dies while it runs.
   bool   idempotent;
-  // Wall-clock limit of a run in seconds, at least 1. Without one the host's default holds, and the
-  // host's maximum always does.
+  // Wall-clock limit of a run in seconds, at least 1. None: the host's default. The host's
+  // maximum always applies, too.
   widgets_option_u32_t   timeout_seconds;
 } exports_elita_plugin_registration_action_t;
 
@@ -393,8 +393,8 @@ typedef struct exports_elita_plugin_handler_failure_t {
   widgets_string_t   message;
   // Anything that helps, kept in the job's error.
   exports_elita_plugin_handler_option_json_t   details;
-  // Where it happened, as the language tells it: its traceback, line by line, kept in the job's error. None
-  // where the message says all.
+  // Where it happened, as the language tells it: its traceback, line by line, kept in the job's error. None:
+  // the message is enough.
   widgets_option_string_t   trace;
 } exports_elita_plugin_handler_failure_t;
 
@@ -421,7 +421,7 @@ extern bool elita_plugin_applications_list(elita_plugin_applications_page_t *pag
 // Errors: `already-exists`, and those of `get`.
 extern bool elita_plugin_applications_create(widgets_string_t *application, elita_plugin_applications_json_t *attributes, elita_plugin_applications_application_t *ret, elita_plugin_applications_error_t *err);
 // Changes an application by a JSON merge patch (RFC 7396): `{"attributes": {"foo": "bar"}}` sets one attribute,
-// null removes one. Nothing but the attributes can be changed.
+// null removes one. Only the attributes can be changed.
 // 
 // Errors: those of `get`.
 extern bool elita_plugin_applications_update(widgets_string_t *application, elita_plugin_applications_json_t *change, elita_plugin_applications_application_t *ret, elita_plugin_applications_error_t *err);

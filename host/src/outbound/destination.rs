@@ -194,7 +194,7 @@ impl Target {
         Ok(Self {
             tls,
             host: Host::parse(host).ok_or(Error::BadUrl("its host is neither a name nor an address"))?,
-            port: port.ok_or(Error::BadUrl("its port is none from 1 to 65535"))?,
+            port: port.ok_or(Error::BadUrl("its port is not a number from 1 to 65535"))?,
         })
     }
 

@@ -22,7 +22,7 @@ struct AuditQuery {
     operation: Option<String>,
     /// Those in this application.
     app: Option<AppName>,
-    /// Those of what has this name or id.
+    /// Those of documents with this name or id.
     name: Option<String>,
     /// Those by this user.
     user: Option<UserName>,

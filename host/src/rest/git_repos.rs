@@ -31,7 +31,7 @@ struct NewGitRepo {
     gitprovider: Option<GitProviderName>,
     /// The keypair that it is reached with. To name one takes read permission on `_global`.
     keypair: Option<KeypairName>,
-    /// Whether it exists already. It has to be true: none is made at a provider yet.
+    /// Whether it exists already. It has to be true: a repository cannot be created at a provider yet.
     #[serde(default)]
     #[param(value_type = True)]
     #[schema(value_type = True)]
@@ -73,7 +73,7 @@ async fn list(
     Ok(ListReply::of(&uri, listed))
 }
 
-/// Takes in a git repository that exists
+/// Registers a git repository that exists already
 #[utoipa::path(post, path = "/app/{app}/gitrepos", operation_id = "git-repos.create", tag = "git-repos",
     params(("app" = AppName, Path, description = "The application")),
     request_body = NewGitRepo,
@@ -96,7 +96,7 @@ async fn create(
     Ok(Created::at(format!("/app/{app}/gitrepos/{}", repo.name), Document::new(repo.revision, repo)))
 }
 
-/// Takes in a git repository that exists, with the arguments in the query string
+/// Registers a git repository that exists already, with the arguments in the query string
 #[utoipa::path(put, path = "/app/{app}/gitrepos", operation_id = "git-repos.put", tag = "git-repos",
     params(("app" = AppName, Path, description = "The application"), NewGitRepo),
     responses(
@@ -157,7 +157,7 @@ async fn update(
     Ok(Document::new(repo.revision, repo))
 }
 
-/// Removes a git repository; at its provider it stays
+/// Removes a git repository, but not at its provider
 #[utoipa::path(delete, path = "/app/{app}/gitrepos/{repo}", operation_id = "git-repos.delete", tag = "git-repos",
     params(
         ("app" = AppName, Path, description = "The application"),

@@ -234,9 +234,11 @@ impl EntriesQuery {
     fn part(&self) -> Result<LogPart, Problem> {
         let invalid = |name: &'static str, reason: String| Err(Error::invalid(name, reason).into());
         match (self.after, self.before, self.tail) {
-            (Some(after @ ..0), ..) => invalid("after", format!("entries are numbered from 1, and {after} is none")),
+            (Some(after @ ..0), ..) => {
+                invalid("after", format!("entries are numbered from 1, so {after} is not an entry"))
+            }
             (_, Some(before @ ..1), _) => {
-                invalid("before", format!("entries are numbered from 1, and {before} is none"))
+                invalid("before", format!("entries are numbered from 1, so {before} is not an entry"))
             }
             (_, _, Some(tail)) if tail > MAX_ENTRIES_PAGE => {
                 invalid("tail", format!("0 to {MAX_ENTRIES_PAGE} entries, not {tail}"))

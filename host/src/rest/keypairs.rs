@@ -48,7 +48,7 @@ struct NewKeypair {
 struct GeneratedKeypair {
     /// Its name, unique in this installation.
     name: KeypairName,
-    /// `true`: makes a new ed25519 key. Keys themselves are taken in a body only.
+    /// `true`: makes a new ed25519 key. Keys are accepted in the body only.
     #[param(value_type = True)]
     generate: bool,
     /// What to keep with it.
@@ -69,7 +69,7 @@ async fn list(
     Ok(ListReply::of(&uri, listed))
 }
 
-/// Takes a keypair in, or makes one
+/// Adds a keypair, or generates one
 #[utoipa::path(post, path = "/global/keypairs", operation_id = "keypairs.create", tag = "keypairs",
     request_body(content((NewKeypair = "application/json"), (NewKeypair = "multipart/form-data"))),
     responses(

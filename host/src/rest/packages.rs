@@ -63,7 +63,7 @@ async fn package(
             (StatusCode::PARTIAL_CONTENT, range, described(&found.file), body).into_response()
         }
         Wanted::Beyond => {
-            let detail = format!("the file has {size} bytes, and none of those that `Range` names");
+            let detail = format!("the file has {size} bytes, and the range in `Range` begins after its end");
             let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", detail);
             return Ok(([(header::CONTENT_RANGE, format!("bytes */{size}"))], problem).into_response());
         }

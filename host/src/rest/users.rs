@@ -23,7 +23,7 @@ use crate::datasvc::{Attributes, Caller, EffectivePermissions, Listed, Permissio
 struct NewUser {
     /// The name to log in with, unique in this installation.
     username: UserName,
-    /// 8 to 1024 characters. It is taken in a body only.
+    /// 8 to 1024 characters. It is accepted in the body only.
     #[schema(format = Password, min_length = 8, max_length = 1024)]
     password: String,
     /// What the user may do; nothing unless it is given.
@@ -54,7 +54,7 @@ async fn list(
     request_body = NewUser,
     responses(
         (status = 201, body = User, headers(("Location" = String, description = "Where it is"))),
-        (status = 403, description = "You may not manage users, or do not hold what you grant"),
+        (status = 403, description = "You may not manage users, or grant permissions that you do not have"),
         (status = 409, description = "The name is taken"),
         (status = 422, description = "The name, the password or the permissions are not valid"),
     ))]
@@ -70,12 +70,12 @@ async fn create(
     Ok(Created::at(format!("/global/users/{username}"), Document::new(user.revision, user)))
 }
 
-/// Creates a user, with arguments in the query string, too; the password is taken in the body only
+/// Creates a user, with arguments in the query string, too; the password is accepted in the body only
 #[utoipa::path(put, path = "/global/users", operation_id = "users.put", tag = "users",
     request_body = NewUser,
     responses(
         (status = 201, body = User, headers(("Location" = String, description = "Where it is"))),
-        (status = 403, description = "You may not manage users, or do not hold what you grant"),
+        (status = 403, description = "You may not manage users, or grant permissions that you do not have"),
         (status = 409, description = "The name is taken"),
         (status = 422, description = "The name, the password or the permissions are not valid"),
     ))]

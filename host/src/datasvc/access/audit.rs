@@ -69,7 +69,7 @@ pub struct AuditFilter {
     pub operation: Option<String>,
     /// Those in this application.
     pub application: Option<AppName>,
-    /// Those of what has this name or id.
+    /// Those of documents with this name or id.
     pub name: Option<String>,
     /// Those by this user.
     pub username: Option<UserName>,

@@ -132,7 +132,7 @@ impl DataSvc {
     ) -> Result<User> {
         caller.require_global(Permission::Write)?;
         if name.as_str() == UserName::CURRENT {
-            let reason = format!("`{name}` stands for whoever asks, and is nobody's name");
+            let reason = format!("`{name}` means the user who asks, so no user can have this name");
             return Err(Error::invalid("username", reason));
         }
         check_password(&password)?;

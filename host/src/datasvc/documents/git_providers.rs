@@ -88,7 +88,7 @@ impl GitProviderType {
     fn check(self, base_url: Option<&BaseUrl>) -> Result<()> {
         match (self, base_url) {
             (Self::Local, Some(_)) => {
-                Err(Error::invalid("base_url", "a git provider of the type `local` is this server, and has none"))
+                Err(Error::invalid("base_url", "a git provider of the type `local` is this server, and has no URL"))
             }
             (Self::Gitea | Self::Other, None) => {
                 let rule = format!("a git provider of the type `{}` needs the URL that it is at", self.as_str());

@@ -77,7 +77,7 @@ pub struct Change {
 }
 
 impl DataSvc {
-    /// Takes in a git repository that exists.
+    /// Registers a git repository that exists already.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it does not exist yet, if it has no URI, or for a git provider that does not exist;
@@ -225,7 +225,7 @@ impl DataSvc {
         Ok(updated)
     }
 
-    /// Removes a git repository that no gitdeploy uses. At its provider it stays.
+    /// Removes a git repository that no gitdeploy uses. It is not removed at its provider.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it is to be removed at its provider, too; [`Error::NotFound`]; [`Error::Conflict`] naming

@@ -138,7 +138,7 @@ fn check_url(scheme: &str, rest: &str, text: &str) -> Result<(), String> {
 
 /// As for `scp`: `user@host:path`.
 fn check_scp(text: &str) -> Result<(), String> {
-    let none = || "git clones from a URL, `user@host:path` or an absolute path; this is none of them".to_owned();
+    let none = || "git clones from a URL, `user@host:path` or an absolute path, and this is something else".to_owned();
     let (user, rest) = text.split_once('@').ok_or_else(none)?;
     let (host, path) = match rest.strip_prefix('[') {
         // An IPv6 address stands in brackets.

@@ -43,7 +43,7 @@ pub struct Gitdeploy {
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// When it last changed. Its servers come and go without that.
+    /// When it last changed. A change of its servers does not count.
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
     /// This version of it.

@@ -102,8 +102,8 @@ impl DataSvc {
     /// may stop.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the filter leaves everything open; [`Error::Denied`] if there are such jobs and the caller
-    /// may stop none of them.
+    /// [`Error::Invalid`] if the filter leaves everything open; [`Error::Denied`] if there are such jobs but the caller
+    /// may not stop any of them.
     pub async fn cancel_jobs(
         &self,
         caller: &Caller,

@@ -160,7 +160,7 @@ pub struct Job {
     pub host: Option<HostId>,
     /// How far it is, if its log says so.
     pub progress: Option<JobProgress>,
-    /// The number of its log's last entry; 0 while there is none.
+    /// The number of its log's last entry; 0: the log is empty.
     pub last_seq: i64,
     /// What it returned: any JSON, once it has succeeded. Not in lists, unless they are to have details.
     #[serde(skip_serializing_if = "Option::is_none")]

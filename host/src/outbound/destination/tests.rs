@@ -97,8 +97,8 @@ fn what_is_no_url_of_a_server_is_refused() {
         ("/path", "it does not begin with http:// or https://"),
         ("http://user@example.org", "it has a user or a password before the host"),
         ("http://user:secret@example.org", "it has a user or a password before the host"),
-        ("http://example.org:99999", "its port is none from 1 to 65535"),
-        ("http://example.org:0", "its port is none from 1 to 65535"),
+        ("http://example.org:99999", "its port is not a number from 1 to 65535"),
+        ("http://example.org:0", "its port is not a number from 1 to 65535"),
         ("http://1.2.3.4.5", "its host is neither a name nor an address"),
         ("http://.", "its host is neither a name nor an address"),
     ] {

@@ -72,7 +72,7 @@ impl Offer {
             Err(OfferError::Refused(refusal)) => (Taken::Done, refusal.to_string()),
             Err(OfferError::Load(LoadError::Unusable(reason))) => (Taken::Done, format!("it cannot be used: {reason}")),
             Err(OfferError::Load(LoadError::Task(problem))) if problem.is_panic() => {
-                (Taken::Done, "the host could not make anything of it; the server's log says why".into())
+                (Taken::Done, "the host could not read it; the server's log says why".into())
             }
             Err(OfferError::Datasvc(conflict @ Error::Conflict { .. })) => (Taken::Blocked, conflict.to_string()),
             Err(problem) => return Err(problem),

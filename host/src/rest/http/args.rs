@@ -112,7 +112,7 @@ pub(in crate::rest) fn refuse_in_url(uri: &Uri, name: &str) -> Result<(), Proble
     if form::pairs(uri.query().unwrap_or_default())?.iter().all(|(given, _)| given != name) {
         return Ok(());
     }
-    let detail = format!("`{name}` is taken in the body only: a URL is kept in logs and histories");
+    let detail = format!("`{name}` is accepted in the body only: a URL is kept in logs and histories");
     Err(Problem::malformed(detail).with([Fault::in_parameter(name, "belongs in the body")]))
 }
 
@@ -147,7 +147,7 @@ fn of_object(members: Members) -> Vec<Argument> {
 /// Refuses more arguments than anything takes, before they are compared with each other.
 fn check_count(arguments: &[Argument]) -> Result<(), Problem> {
     if arguments.len() > MAX_ARGUMENTS {
-        return Err(Problem::malformed(format!("nothing takes more than {MAX_ARGUMENTS} arguments")));
+        return Err(Problem::malformed(format!("at most {MAX_ARGUMENTS} arguments are allowed")));
     }
     Ok(())
 }

@@ -57,7 +57,7 @@ impl Declared {
                 match form.read(value) {
                     Some(Some(digest)) => declared.push((name, digest)),
                     Some(None) => unchecked = Some(name),
-                    None => return Err(Problem::malformed(format!("`{name}` is none: {}", form.shape()))),
+                    None => return Err(Problem::malformed(format!("`{name}` is not valid: {}", form.shape()))),
                 }
             }
         }

@@ -71,7 +71,7 @@ pub(super) fn select<'s>(selection: &'s Selection, limits: &ArchiveLimits) -> Re
 }
 
 fn none(error: &globset::Error) -> ArchiveError {
-    ArchiveError::Refused(format!("a pattern of the package map is none: {error}"))
+    ArchiveError::Refused(format!("a pattern of the package map is not valid: {error}"))
 }
 
 impl Selected<'_> {

@@ -192,7 +192,7 @@ fn check_path(path: &str) -> Result<(), String> {
     } else if let Some(below) = below_drive(path) {
         let segments: Vec<_> = below.split(['\\', '/']).collect();
         if below.contains(['<', '>', ':', '"', '|', '?', '*']) {
-            return Err("a path of Windows has none of `< > : \" | ? *` behind the drive".into());
+            return Err("a Windows path must not have any of `< > : \" | ? *` after the drive".into());
         }
         // Windows drops them, so that `.. ` would be `..`.
         if segments.iter().any(|segment| segment.ends_with([' ', '.'])) {

@@ -60,5 +60,5 @@ fn until(content: &mut impl BufRead, end: u8, most: u64) -> Result<Vec<u8>, Arch
 }
 
 fn broken() -> ArchiveError {
-    ArchiveError::Damaged("an extension header (PAX) has a record that is none".into())
+    ArchiveError::Damaged("an extension header (PAX) has a record that is not valid".into())
 }
