@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use elita::datasvc::{Claim, DataSvc, Error, HandedOn, HostId, JobError, JobLog, LogLimits, Outcome, Room, WorkerId};
+use elita::datasvc::{
+    Claim, DataSvc, Error, HandedOn, HostId, JobError, JobErrorCode, JobLog, LogLimits, Outcome, Room, WorkerId,
+};
 use rustix::process::Signal;
 use serde_json::{json, value::to_raw_value};
 use sqlx::postgres::PgConnection;
@@ -159,7 +161,7 @@ async fn a_job_that_was_handed_on_takes_nothing_from_its_former_holder() {
     let (new, new_log) = begun(&svc, new).await;
     assert_eq!((old.job_id, old.attempt, new.attempt), (new.job_id, 1, 2));
 
-    let late = Outcome::Failed(JobError::new("failed", "too late"));
+    let late = Outcome::Failed(JobError::new(JobErrorCode::ActionFailed, "too late"));
     old_log.note(&"too late").unwrap();
     assert!(matches!(old_log.finish(&late).await, Err(Error::Conflict { .. })));
     assert!(matches!(old_log.note(&"too late"), Err(Error::Conflict { .. })));

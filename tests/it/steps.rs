@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use elita::datasvc::{
-    AppName, Caller, DataSvc, HostId, Job, JobError, JobId, JobStatus, LogLimits, LogPart, Outcome, Result,
-    StoreIdentity,
+    AppName, Caller, DataSvc, HostId, Job, JobError, JobErrorCode, JobId, JobStatus, LogLimits, LogPart, Outcome,
+    Result, StoreIdentity,
 };
 use elita::engine::{Engine, EngineSettings, Journal, Kind, Kinds, Retention, Run, Seen, StepResult};
 use rand::rngs::StdRng;
@@ -130,7 +130,7 @@ impl Scripted {
                 let look = async |identity: &Uuid| match world.seen.lock().unwrap().get(name) {
                     None => Ok(Seen::NotDone),
                     Some(seen) if seen == identity => Ok(Seen::Done(json!(identity))),
-                    Some(_) => Err(JobError::new("stranger", "somebody else has done it")),
+                    Some(_) => Err(JobError::new(JobErrorCode::Conflict, "somebody else has done it")),
                 };
                 journal.inspected(name, Uuid::new_v4, work, look).await
             }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use elita::datasvc::{
-    ActionName, AppName, Caller, Claim, DataSvc, Digest, Error, HeldClaim, HostId, JobError, JobId, JobPlugin,
-    JobStatus, LogLimits, NewActionJob, Outcome, PluginName, Room, Taker, WorkerId,
+    ActionName, AppName, Caller, Claim, DataSvc, Digest, Error, HeldClaim, HostId, JobError, JobErrorCode, JobId,
+    JobPlugin, JobStatus, LogLimits, NewActionJob, Outcome, PluginName, Room, Taker, WorkerId,
 };
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, IteratorRandom as _};
@@ -499,8 +499,8 @@ impl World {
         self.workers[index].runs.retain(|other| other.key() != run.key());
         let token = self.token();
         let outcome = match self.rng.random_range(0..4) {
-            0 => Outcome::Failed(JobError::new("failed", token.to_string())),
-            1 => Outcome::Cancelled(JobError::new("cancelled", token.to_string())),
+            0 => Outcome::Failed(JobError::new(JobErrorCode::ActionFailed, token.to_string())),
+            1 => Outcome::Cancelled(JobError::new(JobErrorCode::Cancelled, token.to_string())),
             _ => Outcome::Succeeded(to_raw_value(&token.to_string()).unwrap()),
         };
         Call::Finish(run, outcome, token)
