@@ -1,5 +1,6 @@
 //! The OpenAPI document, made of the handlers' own descriptions, and what is read off it: each route's operation.
 
+pub(super) mod put;
 mod schemas;
 
 use std::collections::HashMap;

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
@@ -108,22 +109,6 @@ async fn create(
     Ok(Created::at(location, Document::new(application.revision, application.into())))
 }
 
-/// Creates an application, with its arguments in the query string
-#[utoipa::path(put, path = "/app", operation_id = "applications.put", tag = "applications",
-    params(NewApplication),
-    responses(
-        (status = 201, body = ApplicationDocument, headers(("Location" = String, description = "Where it is"))),
-        (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is not valid"),
-    ))]
-async fn put(
-    rest: State<Rest>,
-    caller: Caller,
-    new: Args<NewApplication>,
-) -> Result<Created<Document<ApplicationDocument>>, Problem> {
-    create(rest, caller, new).await
-}
-
 /// Shows an application
 #[utoipa::path(get, path = "/app/{app}", operation_id = "applications.get", tag = "applications",
     params(("app" = AppName, Path, description = "The application")),
@@ -180,5 +165,6 @@ async fn delete(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+    let put = Put::of::<NewApplication>();
+    OpenApiRouter::default().routes(put.beside(create, routes!(list, create))).routes(routes!(get, update, delete))
 }

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
@@ -96,24 +97,6 @@ async fn create(
     let NewBuild { build_name, attributes } = new;
     let build = rest.svc.create_build(&caller, &app, &build_name, &attributes).await?;
     Ok(Created::at(format!("/app/{app}/builds/{build_name}"), Document::new(build.revision, build)))
-}
-
-/// Creates a build, with its arguments in the query string
-#[utoipa::path(put, path = "/app/{app}/builds", operation_id = "builds.put", tag = "builds",
-    params(("app" = AppName, Path, description = "The application"), NewBuild),
-    responses(
-        (status = 201, body = Build, headers(("Location" = String, description = "Where it is"))),
-        (status = 404, description = "No such application"),
-        (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is not valid"),
-    ))]
-async fn put(
-    rest: State<Rest>,
-    caller: Caller,
-    app: Path<AppName>,
-    new: Args<NewBuild>,
-) -> Result<Created<Document<Build>>, Problem> {
-    create(rest, caller, app, new).await
 }
 
 /// Shows a build
@@ -206,8 +189,9 @@ async fn delete(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
+    let put = Put::of::<NewBuild>();
     OpenApiRouter::default()
-        .routes(routes!(list, create, put))
+        .routes(put.beside(create, routes!(list, create)))
         .routes(routes!(get, update, delete))
         .routes(routes!(files))
 }

@@ -9,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query, refuse_in_url};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
@@ -87,23 +88,6 @@ async fn create(
     Ok(Created::at(format!("/global/gitproviders/{}", new.name), Document::new(provider.revision, provider)))
 }
 
-/// Creates a git provider, with its arguments in the query string
-#[utoipa::path(put, path = "/global/gitproviders", operation_id = "git-providers.put", tag = "git-providers",
-    params(NewGitProvider), request_body = Option<Credentials>,
-    responses(
-        (status = 201, body = GitProvider, headers(("Location" = String, description = "Where it is"))),
-        (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is not valid, or the URL does not fit the type"),
-    ))]
-async fn put(
-    rest: State<Rest>,
-    caller: Caller,
-    uri: Uri,
-    new: Args<NewGitProvider>,
-) -> Result<Created<Document<GitProvider>>, Problem> {
-    create(rest, caller, uri, new).await
-}
-
 /// Shows a git provider
 #[utoipa::path(get, path = "/global/gitproviders/{provider}", operation_id = "git-providers.get",
     tag = "git-providers",
@@ -165,5 +149,6 @@ async fn delete(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+    let put = Put::of::<NewGitProvider>().with_body::<Credentials>();
+    OpenApiRouter::default().routes(put.beside(create, routes!(list, create))).routes(routes!(get, update, delete))
 }

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::put::Put;
 use super::api::{False, True};
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
@@ -96,25 +97,6 @@ async fn create(
     Ok(Created::at(format!("/app/{app}/gitrepos/{}", repo.name), Document::new(repo.revision, repo)))
 }
 
-/// Registers a git repository that exists already, with the arguments in the query string
-#[utoipa::path(put, path = "/app/{app}/gitrepos", operation_id = "git-repos.put", tag = "git-repos",
-    params(("app" = AppName, Path, description = "The application"), NewGitRepo),
-    responses(
-        (status = 201, body = GitRepo, headers(("Location" = String, description = "Where it is"))),
-        (status = 404, description = "No such application"),
-        (status = 409, description = "The name is taken"),
-        (status = 422,
-            description = "The repository, its git provider or its keypair does not exist, or it has no valid URI"),
-    ))]
-async fn put(
-    rest: State<Rest>,
-    caller: Caller,
-    app: Path<AppName>,
-    new: Args<NewGitRepo>,
-) -> Result<Created<Document<GitRepo>>, Problem> {
-    create(rest, caller, app, new).await
-}
-
 /// Shows a git repository
 #[utoipa::path(get, path = "/app/{app}/gitrepos/{repo}", operation_id = "git-repos.get", tag = "git-repos",
     params(
@@ -184,5 +166,7 @@ async fn delete(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+    let put = Put::of::<NewGitRepo>()
+        .summary("Registers a git repository that exists already, with the arguments in the query string");
+    OpenApiRouter::default().routes(put.beside(create, routes!(list, create))).routes(routes!(get, update, delete))
 }

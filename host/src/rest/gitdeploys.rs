@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
@@ -84,24 +85,6 @@ async fn create(
     Ok(Created::at(format!("/app/{app}/gitdeploys/{}", gitdeploy.name), Document::new(gitdeploy.revision, gitdeploy)))
 }
 
-/// Creates a gitdeploy, with its arguments in the query string
-#[utoipa::path(put, path = "/app/{app}/gitdeploys", operation_id = "gitdeploys.put", tag = "gitdeploys",
-    params(("app" = AppName, Path, description = "The application"), NewGitdeploy),
-    responses(
-        (status = 201, body = Gitdeploy, headers(("Location" = String, description = "Where it is"))),
-        (status = 404, description = "No such application"),
-        (status = 409, description = "The name is taken"),
-        (status = 422, description = "A value is not valid, such as a git repository that does not exist"),
-    ))]
-async fn put(
-    rest: State<Rest>,
-    caller: Caller,
-    app: Path<AppName>,
-    new: Args<NewGitdeploy>,
-) -> Result<Created<Document<Gitdeploy>>, Problem> {
-    create(rest, caller, app, new).await
-}
-
 /// Shows a gitdeploy, with the servers on which it is initialized
 #[utoipa::path(get, path = "/app/{app}/gitdeploys/{gitdeploy}", operation_id = "gitdeploys.get", tag = "gitdeploys",
     params(
@@ -172,5 +155,6 @@ async fn delete(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+    let put = Put::of::<NewGitdeploy>();
+    OpenApiRouter::default().routes(put.beside(create, routes!(list, create))).routes(routes!(get, update, delete))
 }

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
@@ -123,24 +124,6 @@ async fn create(
     Ok(Created::at(format!("/app/{app}/groups/{}", new.name), Document::new(group.revision, group)))
 }
 
-/// Creates a group, with its arguments in the query string
-#[utoipa::path(put, path = "/app/{app}/groups", operation_id = "groups.put", tag = "groups",
-    params(("app" = AppName, Path, description = "The application"), NewGroup),
-    responses(
-        (status = 201, body = Group, headers(("Location" = String, description = "Where it is"))),
-        (status = 404, description = "No such application"),
-        (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is not valid, or a gitdeploy does not exist"),
-    ))]
-async fn put(
-    rest: State<Rest>,
-    caller: Caller,
-    app: Path<AppName>,
-    new: Args<NewGroup>,
-) -> Result<Created<Document<Group>>, Problem> {
-    create(rest, caller, app, new).await
-}
-
 /// Shows a group
 #[utoipa::path(get, path = "/app/{app}/groups/{group}", operation_id = "groups.get", tag = "groups",
     params(
@@ -208,5 +191,6 @@ async fn delete(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+    let put = Put::of::<NewGroup>();
+    OpenApiRouter::default().routes(put.beside(create, routes!(list, create))).routes(routes!(get, update, delete))
 }

@@ -9,6 +9,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::api::True;
+use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query, refuse_in_url};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
@@ -97,23 +98,6 @@ async fn create(
     Ok(Created::at(format!("/global/keypairs/{name}"), Document::new(keypair.revision, keypair)))
 }
 
-/// Makes a keypair, with its arguments in the query string
-#[utoipa::path(put, path = "/global/keypairs", operation_id = "keypairs.put", tag = "keypairs",
-    params(GeneratedKeypair),
-    responses(
-        (status = 201, body = Keypair, headers(("Location" = String, description = "Where it is"))),
-        (status = 409, description = "The name is taken"),
-        (status = 422, description = "The keys cannot be used"),
-    ))]
-async fn put(
-    rest: State<Rest>,
-    caller: Caller,
-    uri: Uri,
-    new: Args<NewKeypair>,
-) -> Result<Created<Document<Keypair>>, Problem> {
-    create(rest, caller, uri, new).await
-}
-
 /// Shows a keypair
 #[utoipa::path(get, path = "/global/keypairs/{keypair}", operation_id = "keypairs.get", tag = "keypairs",
     params(("keypair" = KeypairName, Path, description = "The keypair")),
@@ -170,5 +154,6 @@ async fn delete(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+    let put = Put::of::<GeneratedKeypair>().summary("Makes a keypair, with its arguments in the query string");
+    OpenApiRouter::default().routes(put.beside(create, routes!(list, create))).routes(routes!(get, update, delete))
 }

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
@@ -66,24 +67,6 @@ async fn create(
     let NewPackageMap { name, packages, attributes } = new;
     let map = rest.svc.create_package_map(&caller, &app, &name, &packages, &attributes).await?;
     Ok(Created::at(format!("/app/{app}/packagemaps/{name}"), Document::new(map.revision, map)))
-}
-
-/// Creates a package map, with its arguments in the query string
-#[utoipa::path(put, path = "/app/{app}/packagemaps", operation_id = "package-maps.put", tag = "package-maps",
-    params(("app" = AppName, Path, description = "The application"), NewPackageMap),
-    responses(
-        (status = 201, body = PackageMap, headers(("Location" = String, description = "Where it is"))),
-        (status = 404, description = "No such application"),
-        (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name or the rules of a package are not valid"),
-    ))]
-async fn put(
-    rest: State<Rest>,
-    caller: Caller,
-    app: Path<AppName>,
-    new: Args<NewPackageMap>,
-) -> Result<Created<Document<PackageMap>>, Problem> {
-    create(rest, caller, app, new).await
 }
 
 /// Shows a package map
@@ -154,5 +137,6 @@ async fn delete(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, create, put)).routes(routes!(get, update, delete))
+    let put = Put::of::<NewPackageMap>();
+    OpenApiRouter::default().routes(put.beside(create, routes!(list, create))).routes(routes!(get, update, delete))
 }

@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
@@ -75,18 +76,6 @@ async fn create(
     let new = datasvc::NewServer { name, environment, driver, connection, attributes };
     let server = rest.svc.create_server(&caller, &new).await?;
     Ok(Created::at(format!("/server/{}", new.name), Document::new(server.revision, server)))
-}
-
-/// Creates a server, with its arguments in the query string
-#[utoipa::path(put, path = "/server", operation_id = "servers.put", tag = "servers",
-    params(NewServer),
-    responses(
-        (status = 201, body = Server, headers(("Location" = String, description = "Where it is"))),
-        (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name is not valid, or the connection does not fit the driver"),
-    ))]
-async fn put(rest: State<Rest>, caller: Caller, new: Args<NewServer>) -> Result<Created<Document<Server>>, Problem> {
-    create(rest, caller, new).await
 }
 
 /// Shows which servers are in which environment, of those that you may read
@@ -156,8 +145,9 @@ async fn delete(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
+    let put = Put::of::<NewServer>();
     OpenApiRouter::default()
-        .routes(routes!(list, create, put))
+        .routes(put.beside(create, routes!(list, create)))
         .routes(routes!(environments))
         .routes(routes!(get, update, delete))
 }

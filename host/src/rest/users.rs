@@ -9,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query, refuse_in_url};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
@@ -68,24 +69,6 @@ async fn create(
     refuse_in_url(&uri, "password")?;
     let user = rest.svc.create_user(&caller, &username, password, &permissions, &attributes).await?;
     Ok(Created::at(format!("/global/users/{username}"), Document::new(user.revision, user)))
-}
-
-/// Creates a user, with arguments in the query string, too; the password is accepted in the body only
-#[utoipa::path(put, path = "/global/users", operation_id = "users.put", tag = "users",
-    request_body = NewUser,
-    responses(
-        (status = 201, body = User, headers(("Location" = String, description = "Where it is"))),
-        (status = 403, description = "You may not manage users, or grant permissions that you do not have"),
-        (status = 409, description = "The name is taken"),
-        (status = 422, description = "The name, the password or the permissions are not valid"),
-    ))]
-async fn put(
-    rest: State<Rest>,
-    caller: Caller,
-    uri: Uri,
-    new: Args<NewUser>,
-) -> Result<Created<Document<User>>, Problem> {
-    create(rest, caller, uri, new).await
 }
 
 /// Shows a user
@@ -178,8 +161,10 @@ fn meant(caller: &Caller, named: UserName) -> UserName {
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
+    let put = Put::like_post()
+        .summary("Creates a user, with arguments in the query string, too; the password is accepted in the body only");
     OpenApiRouter::default()
-        .routes(routes!(list, create, put))
+        .routes(put.beside(create, routes!(list, create)))
         .routes(routes!(get, update, delete))
         .routes(routes!(permissions))
 }
