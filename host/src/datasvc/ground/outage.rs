@@ -1,6 +1,6 @@
 //! What to do while the database is away: ask again, and say so once.
 
-use std::fmt::Display;
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -30,10 +30,10 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// It has failed. Logs `what` goes wrong, unless that was said before in this outage.
-    pub fn goes_on(&mut self, what: &str, problem: &dyn Display) {
+    /// It has failed. Logs `what` goes wrong and why, unless that was said before in this outage.
+    pub fn goes_on(&mut self, what: &str, problem: &(dyn StdError + 'static)) {
         if !std::mem::replace(&mut self.is_told, true) {
-            warn!("{what}: {problem}");
+            warn!(error = problem, "{what}");
         }
     }
 

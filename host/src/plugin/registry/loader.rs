@@ -4,7 +4,6 @@
 //! a file which goes, or another one that comes, never waits for it.
 
 use std::collections::{HashMap, HashSet};
-use std::error::Error;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ use tracing::{error, info, warn};
 
 use super::Plugins;
 use super::offer::{Offer, OfferError, Taken};
-use crate::datasvc::{DataSvc, FedPlugin, HostId, PluginName};
+use crate::datasvc::{DataSvc, FedPlugin, HostId, Outage, PluginName};
 
 /// How often the directory is looked at, and the catalog of other hosts' plugins.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -114,19 +113,15 @@ impl Loader {
 
     /// Looks again and again until the server stops.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut told_of_outage = false;
+        let mut outage = Outage::default();
         while !*stop.borrow() {
             match self.look().await {
                 Ok(()) => {
-                    told_of_outage = false;
+                    outage.is_over("the plugins are looked after again");
                     self.tell_if_settled();
                 }
                 Err(problem) => {
-                    if !told_of_outage {
-                        let error: &(dyn Error + 'static) = &problem;
-                        warn!(error, "the plugins could not be looked after; it is tried again and again");
-                    }
-                    told_of_outage = true;
+                    outage.goes_on("the plugins cannot be looked after; it is tried again and again", &problem);
                 }
             }
             tokio::select! {
