@@ -13,6 +13,10 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{Digest, hex};
 
+/// What has a secret, as its identity says it: a keypair its private key, a git provider its credentials.
+pub(in crate::datasvc) const KEYPAIR: &str = "keypair";
+pub(in crate::datasvc) const GIT_PROVIDER: &str = "git provider";
+
 /// The length of a key in bytes.
 const KEY_BYTES: usize = 32;
 
@@ -94,30 +98,27 @@ impl SecretKeys {
         Ok(Self { keys, newest })
     }
 
-    /// Seals a secret of the record that `identity` names; it opens for that record only.
-    pub(in crate::datasvc) fn seal(&self, identity: &str, secret: &[u8]) -> Result<SealedSecret> {
+    /// Seals a secret of a record, such as the [`KEYPAIR`] of this name; it opens for that record only.
+    pub(in crate::datasvc) fn seal(&self, of: &str, name: impl fmt::Display, secret: &[u8]) -> Result<SealedSecret> {
         let nonce: [u8; NONCE_LEN] = rand::random();
         let mut sealed = secret.to_vec();
         let key = &self.key(self.newest)?.key;
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(identity), &mut sealed)
+        let identity = Aad::from(format!("{of} {name}"));
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), identity, &mut sealed)
             .map_err(|_| Error::internal("a secret could not be sealed"))?;
         Ok(SealedSecret { version: self.newest, bytes: [&nonce[..], &sealed].concat() })
     }
 
     /// Opens what [`SecretKeys::seal`] made for this record.
-    pub(in crate::datasvc) fn open(&self, identity: &str, sealed: &SealedSecret) -> Result<Vec<u8>> {
+    pub(in crate::datasvc) fn open(&self, of: &str, name: impl fmt::Display, sealed: &SealedSecret) -> Result<Vec<u8>> {
+        let identity = format!("{of} {name}");
         let unreadable = || Error::internal(format!("the secret of {identity} cannot be opened"));
         let (nonce, bytes) = sealed.bytes.split_first_chunk::<NONCE_LEN>().ok_or_else(unreadable)?;
         let mut bytes = bytes.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let key = &self.key(sealed.version)?.key;
-        let opened = key.open_in_place(nonce, Aad::from(identity), &mut bytes).map_err(|_| unreadable())?;
+        let opened = key.open_in_place(nonce, Aad::from(&identity), &mut bytes).map_err(|_| unreadable())?;
         Ok(opened.to_vec())
-    }
-
-    /// The same secret of this record under the newest key.
-    pub(in crate::datasvc) fn seal_anew(&self, identity: &str, sealed: &SealedSecret) -> Result<SealedSecret> {
-        self.seal(identity, &self.open(identity, sealed)?)
     }
 
     fn key(&self, version: i32) -> Result<&Key> {
@@ -166,10 +167,48 @@ impl DataSvc {
             }
         }
         self.secrets = Some(Arc::new(keys));
-        self.seal_keypairs_anew().await?;
-        self.seal_git_providers_anew().await?;
+        self.seal_anew().await?;
         self.forget_unused_keys().await?;
         Ok(self)
+    }
+
+    /// Seals with the newest key what is under an older one, one after the other.
+    async fn seal_anew(&self) -> Result<()> {
+        let keys = self.secrets()?;
+        let old = sqlx::query!(
+            r#"select $2::text as "of!", name as "name!", private_key as "secret!", secret_version as "version!"
+               from keypairs where secret_version <> $1
+               union all
+               select $3::text, name, auth, secret_version from git_providers where secret_version <> $1"#,
+            keys.newest,
+            KEYPAIR,
+            GIT_PROVIDER
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for row in old {
+            let sealed = SealedSecret { version: row.version, bytes: row.secret };
+            let fresh = keys.seal(&row.of, &row.name, &keys.open(&row.of, &row.name, &sealed)?)?;
+            // Another secret may have been given meanwhile, under whatever version: it stays.
+            sqlx::query!(
+                "with of_keypair as (
+                     update keypairs set private_key = $4, secret_version = $5
+                     where $1 = $6::text and name = $2 and private_key = $3
+                 )
+                 update git_providers set auth = $4, secret_version = $5
+                 where $1 = $7::text and name = $2 and auth = $3",
+                row.of,
+                row.name,
+                sealed.bytes,
+                fresh.bytes,
+                fresh.version,
+                KEYPAIR,
+                GIT_PROVIDER
+            )
+            .execute(&self.pool)
+            .await?;
+        }
+        Ok(())
     }
 
     /// Versions under which nothing is any more need not be in the file of the next start.

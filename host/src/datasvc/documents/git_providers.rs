@@ -13,7 +13,7 @@ use url::Url;
 use super::referrers::{AppReferrer, named_to};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Interface, Permission};
-use crate::datasvc::access::secrets::{SealedSecret, outdated_key};
+use crate::datasvc::access::secrets::{GIT_PROVIDER, SealedSecret, outdated_key};
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, GitProviderName};
@@ -194,11 +194,6 @@ struct Audited<'p> {
     #[serde(flatten)]
     provider: &'p GitProvider,
     auth_changed: bool,
-}
-
-/// What the credentials of a git provider are sealed for.
-fn identity(name: &GitProviderName) -> String {
-    format!("git provider {name}")
 }
 
 impl DataSvc {
@@ -385,34 +380,7 @@ impl DataSvc {
 
     fn seal_auth(&self, name: &GitProviderName, auth: &GitProviderAuth) -> Result<SealedSecret> {
         let text = serde_json::to_vec(auth).map_err(Error::internal)?;
-        self.secrets()?.seal(&identity(name), &text)
-    }
-
-    /// Seals under the newest key what is under an older one, one after the other.
-    pub(in crate::datasvc) async fn seal_git_providers_anew(&self) -> Result<()> {
-        let newest = self.secrets()?.newest;
-        let old = sqlx::query!(
-            r#"select name as "name: GitProviderName", auth as "auth!", secret_version as "secret_version!"
-               from git_providers where secret_version <> $1"#,
-            newest
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        for row in old {
-            let sealed = SealedSecret { version: row.secret_version, bytes: row.auth };
-            let fresh = self.secrets()?.seal_anew(&identity(&row.name), &sealed)?;
-            // Another one may have been given meanwhile, under whatever version.
-            sqlx::query!(
-                "update git_providers set auth = $3, secret_version = $4 where name = $1 and auth = $2",
-                row.name.as_str(),
-                sealed.bytes,
-                fresh.bytes,
-                fresh.version
-            )
-            .execute(&self.pool)
-            .await?;
-        }
-        Ok(())
+        self.secrets()?.seal(GIT_PROVIDER, name, &text)
     }
 }
 

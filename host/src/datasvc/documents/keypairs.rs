@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::referrers::{AppReferrer, named_to};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::access::secrets::{SealedSecret, outdated_key};
+use crate::datasvc::access::secrets::{KEYPAIR, outdated_key};
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, KeypairName};
@@ -108,11 +108,6 @@ impl NewKeys {
     }
 }
 
-/// What the private key of a keypair is sealed for.
-fn identity(name: &KeypairName) -> String {
-    format!("keypair {name}")
-}
-
 impl DataSvc {
     /// Makes a keypair.
     ///
@@ -135,7 +130,7 @@ impl DataSvc {
         }
         let unwritable = |error: ssh_key::Error| Error::internal(error.to_string());
         let text = key.to_openssh(LineEnding::LF).map_err(unwritable)?;
-        let sealed = self.secrets()?.seal(&identity(name), text.as_bytes())?;
+        let sealed = self.secrets()?.seal(KEYPAIR, name, text.as_bytes())?;
         let mut transaction = self.change(caller, "keypairs.create").await?;
         let created = sqlx::query_as!(
             Keypair,
@@ -252,31 +247,6 @@ impl DataSvc {
         let removed = removed.execute(&mut *transaction).await;
         removed.on_constraint("git_repos_keypair_fkey", || in_use(name, "a git repo"))?;
         transaction.deleted(None, name, &keypair).await
-    }
-
-    /// Seals under the newest key what is under an older one, one after the other.
-    pub(in crate::datasvc) async fn seal_keypairs_anew(&self) -> Result<()> {
-        let newest = self.secrets()?.newest;
-        let old = sqlx::query!(
-            r#"select name as "name: KeypairName", private_key, secret_version from keypairs where secret_version <> $1"#,
-            newest
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        for row in old {
-            let sealed = SealedSecret { version: row.secret_version, bytes: row.private_key };
-            let fresh = self.secrets()?.seal_anew(&identity(&row.name), &sealed)?;
-            sqlx::query!(
-                "update keypairs set private_key = $3, secret_version = $4 where name = $1 and private_key = $2",
-                row.name.as_str(),
-                sealed.bytes,
-                fresh.bytes,
-                fresh.version
-            )
-            .execute(&self.pool)
-            .await?;
-        }
-        Ok(())
     }
 }
 
