@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::to_value;
 use sqlx::types::Json as SqlJson;
 use time::OffsetDateTime;
@@ -80,8 +81,8 @@ impl Claim {
     }
 }
 
-/// Which jobs a worker can take.
-#[derive(Clone, Debug, Default)]
+/// Which jobs a worker can take. `claim.sql` reads it by the names of its members.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Room {
     /// How many at most.
     pub jobs: usize,
@@ -100,13 +101,14 @@ pub struct Room {
     /// What runs here of each action.
     pub running: Vec<RunningLane>,
     /// The components whose guests can start at once.
+    #[serde(skip)]
     pub ready: Vec<Digest>,
     /// The kinds of work that this server knows. Null: all.
     pub kinds: Option<Vec<String>>,
 }
 
 /// What an application has had of a worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Served {
     /// Its name.
     pub application: AppName,
@@ -117,7 +119,7 @@ pub struct Served {
 }
 
 /// How much of an action, or of the host's own jobs of a name, runs on a worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct RunningLane {
     /// The plugin that runs. `None`: the host does the work itself.
     pub plugin: Option<PluginName>,
@@ -204,98 +206,13 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn claim_jobs(&self, worker: WorkerId, room: &Room) -> Result<Vec<Claim>> {
-        let Room { jobs, own, own_per_application, own_running, per_plugin, per_action, applications, .. } = room;
-        let Room { running, ready, kinds, .. } = room;
         let asked_at = Instant::now();
-        let count = |count: &usize| i64::try_from(*count).map_err(Error::internal);
-        let claimed = sqlx::query!(
-            r#"with recursive lanes as (
-                   (select application, plugin, name from jobs where status = 'queued'
-                    order by application, plugin, name limit 1)
-                   union all
-                   select next.* from lanes cross join lateral (
-                       select application, plugin, name from jobs
-                       where status = 'queued'
-                           and (application, plugin, name) > (lanes.application, lanes.plugin, lanes.name)
-                       order by application, plugin, name limit 1
-                   ) as next
-               ), running as (
-                   select * from unnest($6::text[], $7::text[], $8::text[], $9::int[])
-                       as running (plugin, application, name, count)
-               ), rooms as (
-                   select lanes.*,
-                       case when lanes.plugin = '' then $15::bigint else $4::bigint end
-                           - coalesce((select sum(count) from running where running.plugin = lanes.plugin), 0)
-                           as of_plugin,
-                       $5 - coalesce((select sum(count) from running where running.application = lanes.application
-                                          and running.name = lanes.name), 0) as of_action,
-                       case when lanes.plugin = '' then $17::bigint
-                           - coalesce((select sum(count) from unnest($18::text[], $19::int[]) as own (application, count)
-                                       where own.application = lanes.application), 0) end as of_own
-                   from lanes
-               ), heads as (
-                   -- More than needed, because other workers may be taking the first ones; few where there are many
-                   -- lanes.
-                   select head.id, head.fence, rooms.application, rooms.plugin, rooms.of_plugin, rooms.of_own,
-                       row_number() over (partition by rooms.application, rooms.plugin order by head.id) as own_turn,
-                       row_number() over (partition by rooms.application order by head.id) as turn
-                   from rooms cross join lateral (
-                       -- In the order of the lanes' index and of no other: it must not be looked for among all jobs.
-                       -- Jobs of a kind that a newer server has made are left to it.
-                       select id, fence, application, plugin, name from jobs
-                       where status = 'queued' and ($16::text[] is null or job_type = any($16))
-                           and (application, plugin, name) >= (rooms.application, rooms.plugin, rooms.name)
-                       order by application, plugin, name, id
-                       limit greatest(least(1 + 2 * $3::bigint / (select count(*) from lanes), of_action), 0)
-                   ) as head
-                   where head.application = rooms.application and head.plugin = rooms.plugin and head.name = rooms.name
-               ), turns as (
-                   select heads.*, turn + coalesce(served.running, 0) as place, coalesce(served.last, 0) as last
-                   from heads left join unnest($10::text[], $11::int[], $12::bigint[])
-                       as served (application, running, last) on served.application = heads.application
-               ), plugin_turns as (
-                   select *, row_number() over (partition by plugin order by place, last, id) as plugin_turn from turns
-               ), chosen as (
-                   select jobs.id from plugin_turns as next
-                       join jobs on jobs.id = next.id and jobs.fence = next.fence
-                   where jobs.status = 'queued' and plugin_turn <= of_plugin and own_turn <= coalesce(of_own, own_turn)
-                       and exists (select from workers where workers.id = $1
-                                       and seen_at > now() - make_interval(secs => $2))
-                   order by next.place, next.last, jobs.id
-                   limit $3 for update of jobs skip locked
-               )
-               update jobs set status = 'running', worker = $1, fence = fence + 1, updated_at = now(),
-                   attempt = attempt + (plugin = '' or component_digest = any($13))::int,
-                   started_at = case when plugin = '' or component_digest = any($13) then now() end
-               from chosen where jobs.id = chosen.id
-               returning jobs.id as "id: JobId", fence, attempt, started_at is not null as "started!", depth,
-                   coalesce(root, jobs.id) as "root!: JobId",
-                   application as "application!: AppName", name, job_type as "job_type: JobType", username,
-                   data as "data: SqlJson<Json>", nullif(plugin, '') as "plugin: PluginName", component_digest,
-                   timeout_ms,
-                   (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) as "entries!",
-                   (select count(*) from job_entries where job_id = jobs.id and source <> $14) as "plugin_entries!",
-                   (select coalesce(sum(octet_length(job_entries.data::text)), 0) from job_entries
-                    where job_id = jobs.id and source <> $14) as "plugin_bytes!""#,
+        let claimed = sqlx::query_file!(
+            "src/datasvc/jobs/claim.sql",
             worker as _,
-            TIME_TO_LIVE.as_secs_f64(),
-            count(jobs)?,
-            count(per_plugin)?,
-            count(per_action)?,
-            &running.iter().map(|running| stored(running.plugin.as_ref())).collect::<Vec<_>>(),
-            &running.iter().map(|running| running.application.to_string()).collect::<Vec<_>>(),
-            &running.iter().map(|running| running.name.clone()).collect::<Vec<_>>(),
-            &running.iter().map(|running| running.count).collect::<Vec<_>>(),
-            &applications.iter().map(|served| served.application.to_string()).collect::<Vec<_>>(),
-            &applications.iter().map(|served| served.running).collect::<Vec<_>>(),
-            &applications.iter().map(|served| served.last).collect::<Vec<_>>(),
-            &ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
-            SOURCE_HOST,
-            count(own)?,
-            kinds.as_deref() as _,
-            count(own_per_application)?,
-            &own_running.iter().map(|(application, _)| application.to_string()).collect::<Vec<_>>(),
-            &own_running.iter().map(|(_, count)| *count).collect::<Vec<_>>()
+            SqlJson(room) as _,
+            &room.ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
+            TIME_TO_LIVE.as_secs_f64()
         );
         let rows = self.engine.run(async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
         rows.into_iter()
@@ -484,12 +401,6 @@ impl DataSvc {
         sqlx::query!("delete from workers where id = $1", worker as _).execute(self.engine.pool()).await?;
         Ok(())
     }
-}
-
-/// How the jobs' table says which plugin runs. It says `''` of the host's own jobs, so that their lanes compare like
-/// all others.
-fn stored(plugin: Option<&PluginName>) -> String {
-    plugin.map(PluginName::to_string).unwrap_or_default()
 }
 
 impl std::ops::AddAssign for HandedOn {
