@@ -23,8 +23,8 @@ use crate::harness::{Database, PATIENCE};
 
 /// How many seeds are tried where nobody asks for more.
 const SEEDS: u64 = 12;
-/// How often the server of a job dies: a job is given up when it was started five times.
-const DEATHS: usize = 4;
+/// How often the server of a job dies: more often than an action of a plugin would be run again.
+const DEATHS: usize = 6;
 /// How long a pause lasts.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -589,6 +589,27 @@ async fn an_upload_goes_on_after_its_server_was_killed() {
 }
 
 #[tokio::test]
+async fn an_upload_goes_on_however_often_its_server_was_killed() {
+    let host = with_build(Setup::default().flag("--role", "api")).await;
+    let file = zip("a", b"b");
+    let accepted = put(&host.client, FILE, file.clone()).await;
+    let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
+    let worker = WorkerId::new();
+    let room = Room { jobs: 1, own: 1, own_per_application: 1, per_plugin: 1, per_action: 1, ..Room::default() };
+    for attempt in 1..=6 {
+        svc.beat(worker, HostId::new(), true).await.unwrap();
+        let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
+        assert_eq!((claim.attempt, claim.started), (attempt, true));
+        svc.hand_back(worker, "this is a test").await.unwrap();
+    }
+
+    let host = host.stop().await.with_flag("--role", "all").start().await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!((&job["status"], &job["attempt"]), (&json!("succeeded"), &json!(7)), "{job:#}");
+    assert_stored(&host, &job, &file).await;
+}
+
+#[tokio::test]
 async fn a_run_that_lost_its_job_neither_stores_the_build_nor_gives_it_up() {
     let host = with_build(Setup::default().flag("--role", "api")).await;
     put(&host.client, FILE, zip("a", b"b")).await;

@@ -23,7 +23,8 @@ use crate::datasvc::ground::sql::OnConstraint;
 /// How long a worker's claims last after its last heartbeat.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(8);
 
-/// How often an idempotent action is started before it is given up.
+/// How often an idempotent action is started before it is given up. The host's own work goes on however often its
+/// server dies: what must not be done twice is a step of it, which is recorded before.
 const MAX_ATTEMPTS: i32 = 5;
 
 /// How many jobs are handed on by one statement.
@@ -276,8 +277,9 @@ impl DataSvc {
         Ok(total)
     }
 
-    /// Takes from a worker all that it holds, with an entry in each log that says so and `why`: what has not begun
-    /// or is idempotent is queued again, anything else is lost.
+    /// Takes from a worker all that it holds, with an entry in each log that says so and `why`: what has not begun,
+    /// what is idempotent and was not started too often, and the host's own work is queued again. Anything else is
+    /// lost.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -341,7 +343,7 @@ impl DataSvc {
         let cancelled = to_value(JobError::cancelled("someone")).map_err(Error::internal)?;
         let moving = sqlx::query!(
             r#"with held as (
-                   select id, started_at is null or $10 or (idempotent and attempt < $2) as again,
+                   select id, started_at is null or $10 or (idempotent and (plugin = '' or attempt < $2)) as again,
                        cancel_requested_at is not null as cancelled,
                        ($10 and started_at is not null)::int as not_begun
                    from jobs
