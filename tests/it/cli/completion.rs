@@ -59,3 +59,26 @@ async fn zsh_completes_with_names_from_the_server() {
     let (seen, _) = person.shell_on_terminal(&["zsh", "-i"], &typed).await;
     assert!(seen.contains("✓ succeeded"), "{seen}");
 }
+
+/// What fish offers for a line.
+async fn in_fish(person: &Elita, typed: &str) -> String {
+    let script = format!(
+        "set -gx PATH {} $PATH\nelita completions fish | source\ncomplete -C '{typed}'",
+        elita().parent().unwrap().display(),
+    );
+    let (seen, code) = person.shell_on_terminal(&["fish", "--no-config", "-c", &script], &[]).await;
+    assert_eq!(code, 0, "{seen}");
+    // The name, a tab, and what it is.
+    let names = seen.lines().map(|line| line.split('\t').next().unwrap());
+    names.collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn fish_completes_with_names_from_the_server() {
+    let (_host, elita) = with_widgets().await;
+    assert_eq!(in_fish(&elita, "elita upl").await, "upload");
+    assert_eq!(in_fish(&elita, "elita run my").await, "my_application");
+    assert_eq!(in_fish(&elita, "elita run my_application D").await, "DeleteWidgets");
+    assert_eq!(in_fish(&elita, "elita run my_application DeleteWidgets testing=true c").await, "count=");
+    assert_eq!(in_fish(&elita, "elita plugin show w").await, "widgets");
+}
