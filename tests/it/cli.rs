@@ -4,6 +4,7 @@ mod authoring;
 mod completion;
 mod exit_codes;
 mod follow;
+mod languages;
 mod operations;
 mod output;
 mod settings;

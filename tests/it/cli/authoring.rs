@@ -105,7 +105,7 @@ async fn a_new_plugin_is_built_loaded_and_run_and_again_when_it_changes() {
 }
 
 /// Waits for a line with this text. A compiler may be slow.
-async fn said(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, wanted: &str) {
+pub(super) async fn said(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, wanted: &str) {
     let found = async {
         while let Some(line) = lines.next_line().await.unwrap() {
             if line.contains(wanted) {
