@@ -167,7 +167,7 @@ async fn with_server(session: &Session, name: &str, matches: &ArgMatches) -> Res
         "census" => parsed::<Census>(matches)?.run(session).await,
         "whoami" => parsed::<Whoami>(matches)?.run(session).await,
         "api" => parsed::<Api>(matches)?.run(session).await,
-        "app" => app::NOUN.run(session, matches).await,
+        "app" => app::run(session, matches).await,
         "action" => action::run(session, matches).await,
         "build" => build::run(session, matches).await,
         "packagemap" => packagemap::NOUN.run(session, matches).await,

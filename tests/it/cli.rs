@@ -2,6 +2,7 @@
 
 mod authoring;
 mod completion;
+mod editing;
 mod exit_codes;
 mod follow;
 mod languages;

@@ -14,7 +14,7 @@ ELITA_DATA_DIR     the data directory of a server on this machine [default: ./el
 HTTPS_PROXY        the proxy, HTTP_PROXY for http://; NO_PROXY excepts servers
 NO_COLOR           no colours; CLICOLOR_FORCE=1: colours everywhere
 CI                 never ask anything
-EDITOR             for update --edit
+EDITOR             what `edit` opens documents in [default: vi]
 ";
 
 const OUTPUT: &str = "\

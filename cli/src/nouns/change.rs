@@ -26,9 +26,11 @@ pub(super) fn update_command(noun: &'static Noun) -> Command {
     let command = Command::new("update").about("Change one: what is given, and nothing else");
     let unset = Arg::new("unset").long("unset").value_name("PATH").action(ArgAction::Append);
     let command = noun.names(command, 1).arg(unset.help("Remove a member, such as attribute.old"));
-    let edit = Arg::new("edit").long("edit").action(ArgAction::SetTrue);
-    let command = command.arg(edit.help("Open it in $EDITOR, and send what was changed"));
     with_members(command, noun.members.iter().filter(|member| member.changes))
+}
+
+pub(super) fn edit_command(noun: &'static Noun) -> Command {
+    noun.names(Command::new("edit").about("Open one in $EDITOR, and send what was changed"), 1)
 }
 
 fn with_members(command: Command, members: impl Iterator<Item = &'static Member>) -> Command {
@@ -65,7 +67,13 @@ pub(super) async fn create(noun: &Noun, session: &Session, matches: &ArgMatches)
     let mut body = given(noun, matches)?;
     body.insert(noun.key.to_owned(), json!(name));
     let body = Value::Object(body);
-    let created = create_at(session, &container, &name, &body).await?;
+    let created =
+        create_at(session, &container, &name, &body).await.map_err(|failure| match failure.problem_code() {
+            "already-exists" => {
+                failure.hint(format!("elita {} update {}, or another name", noun.name, words.join(" ")))
+            }
+            _ => explained(noun, failure),
+        })?;
     done(noun, session, &created, "created");
     Ok(Code::Done)
 }
@@ -96,11 +104,7 @@ fn has_all(found: &Value, asked: &Value) -> bool {
 pub(super) async fn update(noun: &Noun, session: &Session, matches: &ArgMatches) -> Result<Code> {
     let path = noun.path(session, matches)?;
     let reply = session.client.send(Request::get(&*path)).await?;
-    let before = reply.json()?;
-    let mut patch = match matches.get_flag("edit") {
-        true => edited(session, &before)?,
-        false => given(noun, matches)?,
-    };
+    let mut patch = given(noun, matches)?;
     for path in matches.get_many::<String>("unset").into_iter().flatten() {
         let path = path.replacen("attribute.", "attributes.", 1);
         set(&mut patch, &format!("/{}", path.replace('.', "/")), Value::Null);
@@ -108,21 +112,57 @@ pub(super) async fn update(noun: &Noun, session: &Session, matches: &ArgMatches)
     if patch.is_empty() {
         return Err(Failure::usage("nothing is to be changed").hint(format!("elita {} update --help", noun.name)));
     }
-    let mut request = Request::new(Method::PATCH, &*path).body(MERGE_PATCH, Value::Object(patch.clone()).to_string());
-    if let Some(etag) = reply.etag() {
-        request = request.header(IF_MATCH, etag).repeatable();
-    }
-    let changed = match session.client.send(request).await {
-        // The reply to the try that changed it was lost.
-        Err(failure) if failure.status() == Some(412) && failure.may_have_arrived => {
-            let found = session.client.get(&*path).await?;
-            if has_all(&found, &Value::Object(patch)) { found } else { return Err(changed_by_another(failure)) }
-        }
-        Err(failure) if failure.status() == Some(412) => return Err(changed_by_another(failure)),
-        changed => changed?.json()?,
-    };
+    let changed = send(session, &path, reply.etag(), patch).await.map_err(|failure| explained(noun, failure))?;
     done(noun, session, &changed, "changed");
     Ok(Code::Done)
+}
+
+/// Has a document changed in an editor: as it was read, or not at all.
+pub(super) async fn edit(noun: &Noun, session: &Session, matches: &ArgMatches) -> Result<Code> {
+    let path = noun.path(session, matches)?;
+    let reply = session.client.send(Request::get(&*path)).await?;
+    let before = reply.json()?;
+    let editing = Editing::open(session, &before)?;
+    let changed = match editing.patch(&before) {
+        Ok(patch) if patch.is_empty() => {
+            session.output.note("nothing was changed");
+            return Ok(Code::Done);
+        }
+        Ok(patch) => send(session, &path, reply.etag(), patch).await,
+        Err(failure) => Err(failure),
+    };
+    match changed {
+        Ok(changed) => done(noun, session, &changed, "changed"),
+        Err(failure) => return Err(editing.kept(failure)),
+    }
+    Ok(Code::Done)
+}
+
+/// Sends a merge patch of the version that was read.
+async fn send(session: &Session, path: &str, etag: Option<&str>, patch: Map<String, Value>) -> Result<Value> {
+    let mut request = Request::new(Method::PATCH, path).body(MERGE_PATCH, Value::Object(patch.clone()).to_string());
+    if let Some(etag) = etag {
+        request = request.header(IF_MATCH, etag).repeatable();
+    }
+    match session.client.send(request).await {
+        // The reply to the try that changed it was lost.
+        Err(failure) if failure.status() == Some(412) && failure.may_have_arrived => {
+            let found = session.client.get(path).await?;
+            if has_all(&found, &Value::Object(patch)) { Ok(found) } else { Err(changed_by_another(failure)) }
+        }
+        Err(failure) if failure.status() == Some(412) => Err(changed_by_another(failure)),
+        changed => changed?.json(),
+    }
+}
+
+/// The flags by which the members are given that the server finds something wrong with.
+fn explained(noun: &Noun, failure: Failure) -> Failure {
+    let problem = failure.problem.as_deref().unwrap_or(&Value::Null);
+    let pointers = problem["errors"].as_array().into_iter().flatten().filter_map(|error| error["pointer"].as_str());
+    let member = |pointer| noun.members.iter().find(|member| member.pointer == pointer);
+    let flags: Vec<_> =
+        pointers.filter_map(member).map(|member| format!("--{}  {}", member.flag, member.help)).collect();
+    if flags.is_empty() || failure.hint.is_some() { failure } else { failure.hint(flags.join("; ")) }
 }
 
 fn changed_by_another(failure: Failure) -> Failure {
@@ -197,24 +237,45 @@ fn members_in(file: &std::path::Path) -> Result<Map<String, Value>> {
     })
 }
 
-/// What somebody changed in an editor, as a merge patch.
-fn edited(session: &Session, before: &Value) -> Result<Map<String, Value>> {
-    if !session.output.may_ask {
-        return Err(Failure::usage("an editor needs a terminal").hint("give the members as flags"));
+/// A document in a file that somebody edits.
+struct Editing(tempfile::NamedTempFile);
+
+impl Editing {
+    /// Writes it, and waits for the editor to end.
+    fn open(session: &Session, document: &Value) -> Result<Self> {
+        if !session.output.may_ask {
+            return Err(Failure::usage("an editor needs a terminal").hint("update, with the members as flags"));
+        }
+        let failed = |error: std::io::Error| Failure::usage(format!("the document cannot be edited: {error}"));
+        let file = tempfile::Builder::new().prefix("elita-").suffix(".json").tempfile().map_err(failed)?;
+        std::fs::write(file.path(), format!("{document:#}\n")).map_err(failed)?;
+        let editor = std::env::var("EDITOR").ok().filter(|editor| !editor.is_empty()).unwrap_or_else(|| "vi".into());
+        // As git does: the variable may hold arguments.
+        let mut command = std::process::Command::new("sh");
+        command.arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(file.path());
+        match command.status().map_err(failed)?.success() {
+            true => Ok(Self(file)),
+            false => Err(Failure::usage(format!("{editor} failed, and nothing was changed"))
+                .hint("EDITOR names the editor; or update, with the members as flags")),
+        }
     }
-    let failed = |error: std::io::Error| Failure::usage(format!("the document cannot be edited: {error}"));
-    let file = tempfile::Builder::new().prefix("elita-").suffix(".json").tempfile().map_err(failed)?;
-    std::fs::write(file.path(), format!("{before:#}\n")).map_err(failed)?;
-    let editor = std::env::var("EDITOR").unwrap_or_else(|_| "vi".into());
-    // As git does: the variable may hold arguments.
-    let ended =
-        std::process::Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(file.path()).status();
-    if !ended.map_err(failed)?.success() {
-        return Err(Failure::usage(format!("{editor} failed, and nothing was changed")));
+
+    /// What was changed, as a merge patch.
+    fn patch(&self, before: &Value) -> Result<Map<String, Value>> {
+        let text = text_of(&self.0.path().to_string_lossy())?;
+        let after: Map<String, Value> = serde_json::from_str(&text).map_err(|error| {
+            Failure::usage(format!("what was written is no JSON object, and nothing was changed: {error}"))
+        })?;
+        Ok(document::difference(before, &Value::Object(after)))
     }
-    let after: Value = serde_json::from_str(&std::fs::read_to_string(file.path()).map_err(failed)?)
-        .map_err(|error| Failure::usage(format!("what was written is no JSON ({error}), and nothing was changed")))?;
-    Ok(document::difference(before, &after))
+
+    /// Whatever went wrong, what was written is not lost.
+    fn kept(self, failure: Failure) -> Failure {
+        match self.0.keep() {
+            Ok((_, path)) => failure.details([format!("what was written is kept in {}", path.display())]),
+            Err(_) => failure,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -59,11 +59,12 @@ pub(crate) enum Verb {
     Show,
     Create,
     Update,
+    Edit,
     Delete,
 }
 
 /// All of them.
-pub(crate) const ALL: &[Verb] = &[Verb::List, Verb::Show, Verb::Create, Verb::Update, Verb::Delete];
+pub(crate) const ALL: &[Verb] = &[Verb::List, Verb::Show, Verb::Create, Verb::Update, Verb::Edit, Verb::Delete];
 
 /// A column of a list.
 #[derive(Debug)]

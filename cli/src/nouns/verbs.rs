@@ -25,6 +25,7 @@ impl Noun {
                 Verb::Show => self.names(Command::new("show").about("Show one"), 1),
                 Verb::Create => change::create_command(self),
                 Verb::Update => change::update_command(self),
+                Verb::Edit => change::edit_command(self),
                 Verb::Delete => self
                     .names(Command::new("delete").about("Delete one; asks before"), 1)
                     .arg(Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Do not ask")),
@@ -40,7 +41,8 @@ impl Noun {
             Some(("show", matches)) => self.show(session, matches).await,
             Some(("create", matches)) => change::create(self, session, matches).await,
             Some(("update", matches)) => change::update(self, session, matches).await,
-            Some(("delete", matches)) => self.delete(session, matches).await,
+            Some(("edit", matches)) => change::edit(self, session, matches).await,
+            Some(("delete", matches)) => self.delete(session, matches, "").await,
             _ => Err(Failure::usage("there is no such command")),
         }
     }
@@ -62,7 +64,8 @@ impl Noun {
             }
         };
         let names = Arg::new("names").required(true).value_name(value).num_args(count..=most).help(help);
-        command.arg(names.add(complete::names_of(self)))
+        let usage = format!("elita {} {} [OPTIONS] {value}", self.name, command.get_name());
+        command.override_usage(usage).arg(names.add(complete::names_of(self)))
     }
 
     /// The path of what the words name.
@@ -116,13 +119,14 @@ impl Noun {
         Ok(Code::Done)
     }
 
-    async fn delete(&self, session: &Session, matches: &ArgMatches) -> Result<Code> {
+    /// Deletes one, once somebody agrees; `with` says what else goes.
+    pub(super) async fn delete(&self, session: &Session, matches: &ArgMatches, with: &str) -> Result<Code> {
         let path = self.path(session, matches)?;
         let reply = session.client.send(Request::get(&*path)).await?;
         let found = reply.json()?;
         let name = text(&found, self.key).to_owned();
         if !matches.get_flag("yes") {
-            session.output.confirm(&format!("delete {} `{name}`?", self.name))?;
+            session.output.confirm(&format!("delete {} `{name}`{with}?", self.name))?;
         }
         let mut request = Request::new(hyper::Method::DELETE, path).repeatable();
         if let Some(etag) = reply.etag() {
