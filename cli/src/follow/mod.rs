@@ -232,11 +232,11 @@ impl<'a> Gap<'a> {
     }
 }
 
-/// Asks a job to stop. One that has ended meanwhile is fine.
-pub(crate) async fn cancel(client: &Client, id: &str) -> Result<()> {
+/// Asks a job to stop. False: it has ended already, which is fine.
+pub(crate) async fn cancel(client: &Client, id: &str) -> Result<bool> {
     match client.send(Request::post(format!("/job/{id}?cancel=true")).repeatable()).await {
-        Err(failure) if failure.status() == Some(409) => Ok(()),
-        asked => asked.map(drop),
+        Err(failure) if failure.status() == Some(409) => Ok(false),
+        asked => asked.map(|_| true),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Jobs: what was asked for, how it goes and what came of it.
 
+mod cancel;
 mod list;
 mod show;
 
@@ -12,14 +13,10 @@ use crate::complete;
 use crate::everyday::run::{follow_started, parameter, start};
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
-use crate::follow::{Following, Lines, Patience, cancel, describe, outcome_line};
+use crate::follow::{Following, Lines, Patience, describe, outcome_line};
 use crate::session::{Session, segment, short, text};
 
 pub(crate) fn command() -> Command {
-    let cancel = Command::new("cancel")
-        .about("Ask jobs to stop")
-        .arg(jobs())
-        .arg(Arg::new("wait").long("wait").action(ArgAction::SetTrue).help("Wait until they have ended"));
     let wait =
         Command::new("wait").about("Wait for jobs to end, and print how they did; the exit code is the worst outcome");
     let rerun = Command::new("rerun")
@@ -35,7 +32,7 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(list::command())
         .subcommand(show::command().arg(one("JOB")))
-        .subcommand(cancel)
+        .subcommand(cancel::command())
         .subcommand(Patience::augment_args(wait.arg(jobs())))
         .subcommand(Patience::augment_args(rerun))
 }
@@ -44,7 +41,7 @@ pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code>
     match matches.subcommand() {
         Some(("list", matches)) => list::run(session, matches).await,
         Some(("show", matches)) => show::run(session, matches).await,
-        Some(("cancel", matches)) => cancel_all(session, matches).await,
+        Some(("cancel", matches)) => cancel::run(session, matches).await,
         Some(("wait", matches)) => wait(session, &ids(session, matches).await?, &patience(matches)?).await,
         Some(("rerun", matches)) => rerun(session, matches).await,
         _ => Err(Failure::usage("there is no such command")),
@@ -71,22 +68,6 @@ async fn ids(session: &Session, matches: &ArgMatches) -> Result<Vec<String>> {
 
 fn patience(matches: &ArgMatches) -> Result<Patience> {
     Patience::from_arg_matches(matches).map_err(|error| Failure::usage(error.to_string()))
-}
-
-async fn cancel_all(session: &Session, matches: &ArgMatches) -> Result<Code> {
-    let ids = ids(session, matches).await?;
-    for id in &ids {
-        cancel(&session.client, id).await?;
-        session.output.note(format!("job {} is asked to stop", short(id)));
-    }
-    if !matches.get_flag("wait") {
-        return Ok(Code::Done);
-    }
-    // That they were cancelled is what was asked for.
-    match wait(session, &ids, &Patience::default()).await? {
-        Code::Cancelled => Ok(Code::Done),
-        code => Ok(code),
-    }
 }
 
 async fn wait(session: &Session, ids: &[String], patience: &Patience) -> Result<Code> {

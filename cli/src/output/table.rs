@@ -8,7 +8,7 @@ use crate::session::short;
 
 const GAP: &str = "  ";
 /// What a column keeps when the others need room.
-const NARROWEST: usize = 8;
+const NARROWEST: usize = 9;
 
 /// One value in a table.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ impl Table {
     }
 
     /// Its text for this reader.
-    pub(super) fn render(&self, output: &Output) -> String {
+    pub(crate) fn render(&self, output: &Output) -> String {
         if output.is_terminal {
             let width = console::Term::stdout().size().1;
             return self.aligned(output, usize::from(width));
@@ -130,21 +130,23 @@ impl Table {
     }
 }
 
-/// How wide each column is: as its widest value, unless all together are wider than the terminal. Then the widest gives.
+/// How wide each column is: as its widest value, unless all together are wider than the terminal. Then the widest gives,
+/// and where that is not enough, the last columns are left out.
 fn fitting(rows: &[Vec<String>], width: usize) -> Vec<usize> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widest =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| measure_text_width(cell)).max();
     let mut widths: Vec<usize> =
         (0..columns).map(|column| widest(column).unwrap_or_default().min(width.max(NARROWEST))).collect();
-    let gaps = GAP.len() * columns.saturating_sub(1);
     loop {
-        let over = (widths.iter().sum::<usize>() + gaps).saturating_sub(width);
-        let Some(widest) = widths.iter_mut().max() else { return widths };
-        if over == 0 || *widest <= NARROWEST {
-            return widths;
+        let gaps = GAP.len() * widths.len().saturating_sub(1);
+        let is_over = widths.iter().sum::<usize>() + gaps > width;
+        let count = widths.len();
+        match widths.iter_mut().max() {
+            Some(widest) if is_over && *widest > NARROWEST => *widest -= 1,
+            Some(_) if is_over && count > 2 => _ = widths.pop(),
+            _ => return widths,
         }
-        *widest -= 1;
     }
 }
 
@@ -157,6 +159,6 @@ mod tests {
         let rows = vec![vec!["shop".to_owned(), "x".repeat(100), "12 d ago".to_owned()]];
         assert_eq!(fitting(&rows, 200), [4, 100, 8]);
         assert_eq!(fitting(&rows, 80), [4, 64, 8]);
-        assert_eq!(fitting(&rows, 10), [4, 8, 8]);
+        assert_eq!(fitting(&rows, 10), [4, 9]);
     }
 }

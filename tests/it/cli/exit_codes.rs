@@ -96,3 +96,39 @@ async fn what_is_not_allowed_names_the_token_that_was_used() {
     assert_eq!(said.code, 4, "{said}");
     assert!(said.stderr.contains("(token of ELITA_TOKEN)"), "{said}");
 }
+
+#[tokio::test]
+async fn all_jobs_that_match_are_shown_and_stopped_once_somebody_agrees() {
+    let (host, elita) = with_steps().await;
+    let start = async || {
+        let started = elita.run(&["run", "hostile", "UntilCancelled", "--detach"]).await;
+        assert_eq!(started.code, 0, "{started}");
+        host.running_job(started.stdout.trim()).await;
+        started.stdout.trim().to_owned()
+    };
+    let jobs = [start().await, start().await];
+    let running = async || elita.run(&["job", "list", "--active", "-q"]).await.stdout.lines().count();
+
+    let other = elita.run(&["job", "cancel", "--app", "chaos", "--yes"]).await;
+    assert_eq!((other.code, &*other.stderr), (0, "no job matches\n"), "{other}");
+    let unasked = elita.run(&["job", "cancel", "--app", "hostile"]).await;
+    assert_eq!((unasked.code, unasked.stderr.contains("stop 2 jobs? There is no terminal")), (2, true), "{unasked}");
+    assert!(jobs.iter().all(|job| unasked.stderr.contains(&**job)), "{unasked}");
+    let words = ["job", "cancel", "--app", "hostile", "--name", "UntilCancelled", "--wait"];
+    let (seen, code) = elita.answering_on_terminal(&words, ("[y/N] ", "n\n")).await;
+    assert_eq!((code, running().await), (2, 2), "{seen}");
+    let (seen, code) = elita.answering_on_terminal(&words, ("[y/N] ", "y\n")).await;
+    assert_eq!((code, running().await), (0, 0), "{seen}");
+    assert!(seen.contains("2 that run are asked to stop") && seen.matches("■ cancelled").count() == 2, "{seen}");
+
+    let ended = host.run_action("hostile", "Noop", "").await["job_id"].as_str().unwrap().to_owned();
+    let again = elita.run(&["job", "cancel", &ended]).await;
+    assert_eq!((again.code, again.stderr.contains("has ended already")), (0, true), "{again}");
+    for wrong in [
+        &["job", "cancel"][..],
+        &["job", "cancel", &jobs[0], "--app", "hostile"],
+        &["job", "cancel", &jobs[0], "--yes"],
+    ] {
+        assert_eq!(elita.run(wrong).await.code, 2, "{wrong:?}");
+    }
+}

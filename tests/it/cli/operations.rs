@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::harness::{Api, TestHost};
 
 /// The commands by operation. Those of a noun are there by its name.
-const COMMANDS: [(&str, &str); 73] = [
+const COMMANDS: [(&str, &str); 74] = [
     ("about.get", "doctor"),
     ("actions.get", "action show"),
     ("actions.list", "action list"),
@@ -48,6 +48,7 @@ const COMMANDS: [(&str, &str); 73] = [
     ("groups.update", "group update"),
     ("health.ready", "doctor"),
     ("jobs.cancel", "job cancel"),
+    ("jobs.cancel-matching", "job cancel"),
     ("jobs.entries", "log"),
     ("jobs.get", "job show"),
     ("jobs.list", "job list"),
@@ -82,10 +83,9 @@ const COMMANDS: [(&str, &str); 73] = [
 ];
 
 /// What has none, with the reason.
-const WITHOUT: [(&str, &str); 5] = [
+const WITHOUT: [(&str, &str); 4] = [
     ("about.root", "the same as about.get"),
     ("health.live", "for what watches processes"),
-    ("jobs.cancel-matching", "`elita job list … -q | xargs elita job cancel`, which shows what it stops"),
     ("metrics.get", "for Prometheus"),
     ("openapi.get", "`elita api GET /openapi.json`"),
 ];

@@ -11,9 +11,6 @@ use crate::nouns::verbs::{limit, wanted};
 use crate::output::{Cell, Table};
 use crate::session::{Session, text};
 
-/// What is listed in one go, if nothing else is said.
-const PAGE: usize = 20;
-
 /// What a list can be narrowed by: the flag, the API's parameter, what it takes and what it is.
 const FILTERS: [(&str, &str, &str, &str); 9] = [
     (
@@ -22,7 +19,7 @@ const FILTERS: [(&str, &str, &str, &str); 9] = [
         "STATUS",
         "In this state: queued, running, succeeded, failed, cancelled or lost; may be repeated",
     ),
-    ("app", "app", "APP", "Of this application"),
+    ("app", "app", "APP", "Of this application; may be repeated"),
     ("name", "name", "NAME", "Of this name, such as an action's"),
     ("type", "type", "TYPE", "Of this type: action or upload"),
     ("user", "username", "USER", "Of this user"),
@@ -49,18 +46,15 @@ pub(super) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code>
         let given: Vec<&String> = matches.get_many(flag).into_iter().flatten().collect();
         let Some(last) = given.last() else { continue };
         let given = match (flag, value) {
-            ("status", _) => given.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(","),
+            // The API takes several of these.
+            ("status" | "app", _) => given.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(","),
             ("parent", _) => session.job_id(last).await?,
             (_, "TIME") => moment(last).map_err(Failure::usage)?,
             _ => last.to_string(),
         };
         query.push((parameter, given));
     }
-    let most = match matches.contains_id("limit") {
-        true => wanted(session, matches),
-        false => session.output.is_terminal.then_some(PAGE),
-    };
-    let found = session.client.list("/job", &query, most).await?;
+    let found = session.client.list("/job", &query, wanted(session, matches)).await?;
     let output = &session.output;
     if output.json {
         output.document(&Value::Array(found.items.clone()));
