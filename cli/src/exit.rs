@@ -22,6 +22,8 @@ pub(crate) enum Code {
     TimedOut = 124,
     /// Ctrl-C.
     Interrupted = 130,
+    /// Whoever reads standard output has ended: as the signal of it would end a program.
+    Unread = 141,
 }
 
 impl Code {
@@ -51,9 +53,13 @@ impl Code {
             Self::Done => 0,
             Self::Cancelled => 1,
             Self::Failed => 2,
-            Self::Usage | Self::NotAllowed | Self::Refused | Self::Unreachable | Self::TimedOut | Self::Interrupted => {
-                3
-            }
+            Self::Usage
+            | Self::NotAllowed
+            | Self::Refused
+            | Self::Unreachable
+            | Self::TimedOut
+            | Self::Interrupted
+            | Self::Unread => 3,
         };
         if badness(other) > badness(self) { other } else { self }
     }
@@ -69,4 +75,5 @@ pub(crate) const TABLE: &str = "  0  done; where a job is followed: it succeeded
   6  the server could not be reached, or did not answer in time (no connection, 408, 429, 5xx)
 124  --timeout passed; the job goes on, unless --cancel-on-timeout is given
 130  Ctrl-C; the job goes on, unless --cancel-on-interrupt is given
+141  the program that reads standard output has ended, such as head
 ";

@@ -35,7 +35,15 @@ impl Failure {
 
     /// A file of this machine that cannot be read or written.
     pub(crate) fn file(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::new(Code::Usage, format!("cannot {doing} {}: {error}", path.display()))
+        use std::io::ErrorKind;
+        let (why, hint) = match error.kind() {
+            ErrorKind::NotFound => ("there is no such file".to_owned(), "check the path"),
+            ErrorKind::IsADirectory => ("it is a folder, and a file is wanted".to_owned(), "a file in it"),
+            ErrorKind::PermissionDenied => ("this user may not".to_owned(), "ls -l shows who may"),
+            _ => (without_number(&error.to_string()).to_owned(), ""),
+        };
+        let failure = Self::new(Code::Usage, format!("cannot {doing} {}: {why}", path.display()));
+        if hint.is_empty() { failure } else { failure.hint(hint) }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -73,8 +81,13 @@ impl Failure {
             Code::Unreachable => "unreachable",
             Code::TimedOut => "timed-out",
             Code::Interrupted => "interrupted",
-            Code::Done | Code::Failed | Code::Cancelled | Code::Refused => "failed",
+            Code::Done | Code::Failed | Code::Cancelled | Code::Refused | Code::Unread => "failed",
         }
+    }
+
+    /// For whoever reads standard error: a document for programs, or lines for people.
+    pub(crate) fn shown(&self, json: bool, verbose: bool) -> String {
+        if json { self.document().to_string() } else { self.text(verbose).trim_end().to_owned() }
     }
 
     /// For people. With `verbose` the request's id is in it.
@@ -92,4 +105,9 @@ impl Failure {
         }
         text
     }
+}
+
+/// What an error of the system says, without its number.
+pub(crate) fn without_number(text: &str) -> &str {
+    text.split(" (os error").next().unwrap_or(text)
 }

@@ -18,6 +18,7 @@ mod failure;
 mod follow;
 mod globals;
 mod http;
+mod misuse;
 mod nouns;
 mod output;
 mod session;
@@ -46,13 +47,10 @@ pub struct Host {
 /// Does what the command line says, unless it is the server that is wanted.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, host: Host) -> ExitCode {
     CompleteEnv::with_factory(|| command::command(&host)).var(complete::VARIABLE).complete();
-    let matches = match command::command(&host).try_get_matches_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match command::command(&host).try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => {
-            // Help that was asked for is an answer; where it cannot be printed, nobody reads it.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::Code::Usage as u8 } else { exit::Code::Done as u8 });
-        }
+        Err(error) => return misuse::told(&error, &command::command(&host), &arguments),
     };
     let globals = match Globals::from_arg_matches(&matches) {
         Ok(globals) => globals,
@@ -70,11 +68,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, host: Host) -> ExitCod
         Err(error) => Err(Failure::usage(format!("the client cannot be started: {error}"))),
     };
     let code = ended.unwrap_or_else(|failure| {
-        if globals.json {
-            output.warn(failure.document().to_string());
-        } else {
-            output.warn(failure.text(globals.verbose).trim_end());
-        }
+        output.warn(failure.shown(globals.json, globals.verbose));
         failure.code
     });
     ExitCode::from(code as u8)

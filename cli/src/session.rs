@@ -87,7 +87,8 @@ impl Session {
         match words {
             [name] => Ok((self.app(None)?, name)),
             [app, name] => Ok((app.clone(), name)),
-            _ => Err(Failure::usage(format!("which {what}? It takes an application and a name"))),
+            _ => Err(Failure::usage(format!("which {what}? It takes an application and a name"))
+                .hint(format!("elita {what} list APP"))),
         }
     }
 
@@ -113,7 +114,8 @@ impl Session {
         let found = found["items"].as_array().cloned().unwrap_or_default();
         match &found[..] {
             [job] => Ok(job["job_id"].as_str().unwrap_or_default().to_owned()),
-            [] => Err(Failure::new(Code::Refused, format!("there is no job …{suffix}")).hint("elita job list")),
+            [] => Err(Failure::new(Code::Refused, format!("there is no job whose id ends with {suffix}"))
+                .hint("elita job list; a job is named by the last characters of its id, not by the first")),
             several => {
                 let lines = several.iter().map(|job| {
                     let text = |member: &str| job[member].as_str().unwrap_or_default().to_owned();

@@ -6,8 +6,10 @@ mod editing;
 mod exit_codes;
 mod follow;
 mod languages;
+mod mistakes;
 mod operations;
 mod output;
+mod proxies;
 mod settings;
 mod upload;
 

@@ -789,7 +789,7 @@ pub(crate) async fn with_build(setup: Setup) -> TestHost {
     host
 }
 
-fn fetching_from(outside: &Outside) -> Setup {
+pub(crate) fn fetching_from(outside: &Outside) -> Setup {
     Setup::default().flag("--upload-from", format!("127.0.0.1:{}", outside.port()))
 }
 
@@ -878,7 +878,7 @@ pub(crate) fn zip(name: &str, content: &[u8]) -> Vec<u8> {
 }
 
 /// An archive with one empty file, whose bytes are text.
-fn as_text(name: &str) -> Vec<u8> {
+pub(crate) fn as_text(name: &str) -> Vec<u8> {
     zip(name, b"")
 }
 

@@ -82,7 +82,8 @@ async fn examine(globals: &Globals, output: &Output) -> (Vec<Finding>, Code) {
         Err(failure) => return fails(findings, "settings", &failure),
     };
     if let Some(proxy) = session.client.proxy() {
-        findings.push(Finding::right("proxy", format!("{proxy}, of HTTPS_PROXY; NO_PROXY excepts servers")));
+        findings
+            .push(Finding::right("proxy", format!("{proxy}, of HTTPS_PROXY or HTTP_PROXY; NO_PROXY excepts servers")));
     }
     let reply = match session.client.send(Request::get("/about")).await {
         Ok(reply) => reply,

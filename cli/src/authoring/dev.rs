@@ -18,6 +18,7 @@ use tokio::process::Command;
 
 use self::load::{Loaded, load};
 use self::watch::Watch;
+use crate::destination::Local;
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
 use crate::follow::{Following, Lines, Patience, describe};
@@ -98,14 +99,33 @@ impl Dev {
             .map_err(|error| Failure::file("read", &path, &error).hint("elita plugin new makes a folder with one"))?;
         let Manifest { name, build, file } = toml::from_str(&text)
             .map_err(|error| Failure::usage(format!("{} cannot be understood: {}", path.display(), error.message())))?;
-        let directory = self.dir.clone().or_else(|| Some(session.data_dir.as_ref()?.join("plugins")));
-        let directory = directory.ok_or_else(|| {
-            Failure::usage("plugins are loaded from files, and no server runs on this machine here")
-                .hint("./justw up, or --dir with the plugin directory of a server")
-        })?;
+        let directory = match &self.dir {
+            Some(directory) => directory.clone(),
+            None => data_dir(session)?.join("plugins"),
+        };
         let folder = self.folder.canonicalize().map_err(|error| Failure::file("find", &self.folder, &error))?;
         let file = folder.join(self.file.as_ref().unwrap_or(&file));
         Ok(Project { name, build: self.build.clone().unwrap_or(build), file, directory, folder })
+    }
+}
+
+/// The data directory of the server that is talked to, which has to be one on this machine.
+fn data_dir(session: &Session) -> Result<PathBuf> {
+    if let Some(folder) = &session.data_dir {
+        return Ok(folder.clone());
+    }
+    let base = session.client.base();
+    match Local::find() {
+        // It is called by a context, or by its address.
+        Some(local) if local.url == *base => Ok(local.data_dir),
+        Some(local) => Err(Failure::usage(format!(
+            "plugins are loaded from files, and {base} is another server than the one here"
+        ))
+        .hint(format!("--server {}, or --dir with the plugin directory of that server", local.url))),
+        None => Err(Failure::usage(format!(
+            "plugins are loaded from files, and {base} is no server of yours on this machine"
+        ))
+        .hint("./justw up, or --dir with the plugin directory of that server")),
     }
 }
 

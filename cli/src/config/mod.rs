@@ -59,6 +59,7 @@ impl Config {
     /// If it cannot be read or understood.
     pub(crate) fn read() -> Result<Self> {
         let path = file()?;
+        private::refuse_writable(&path)?;
         match std::fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).map_err(|error| {
                 Failure::usage(format!("{} cannot be understood: {}", path.display(), error.message()))

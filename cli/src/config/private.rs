@@ -42,6 +42,24 @@ pub(crate) fn refuse_readable(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses settings that others than this user and root can change: they name programs that are run. A file that is not
+/// there is fine.
+///
+/// # Errors
+/// If others can.
+pub(super) fn refuse_writable(path: &Path) -> Result<()> {
+    let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+    if metadata.uid() != own_id() && metadata.uid() != 0 {
+        let what = format!("{} belongs to another user, and is not used", path.display());
+        return Err(Failure::usage(what).hint("elita login writes one of your own, in the folder of ELITA_CONFIG_DIR"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        let what = format!("{} names programs that are run, and others can change it", path.display());
+        return Err(Failure::usage(what).hint(format!("chmod go-w {}", path.display())));
+    }
+    Ok(())
+}
+
 /// Whether a folder belongs to this user, and no other user can write to it.
 pub(crate) fn is_private_folder(folder: &Path) -> bool {
     let is_own = |metadata: Metadata| metadata.is_dir() && metadata.uid() == own_id() && metadata.mode() & 0o022 == 0;

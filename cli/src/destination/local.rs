@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use url::Url;
 
-use super::{Target, Token, server_url};
+use super::{Kind, Target, Token, server_url};
 use crate::config::{is_private_folder, refuse_readable};
 use crate::http::is_loopback;
 
@@ -20,7 +20,7 @@ struct Announcement {
 pub(crate) struct Local {
     pub(crate) url: Url,
     token: Option<String>,
-    data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
 }
 
 impl Local {
@@ -57,8 +57,9 @@ impl Local {
     }
 
     pub(crate) fn target(self) -> Target {
-        let token =
-            self.token.map(|token| Token::new(&token, format!("token in {}", self.data_dir.join("token").display())));
+        let token = self.token.map(|token| {
+            Token::new(Kind::Local, &token, format!("token in {}", self.data_dir.join("token").display()))
+        });
         Target { data_dir: Some(self.data_dir), ..Target::bare(self.url, token) }
     }
 }

@@ -17,10 +17,22 @@ use crate::failure::{Failure, Result};
 use crate::globals::Globals;
 use crate::http::is_loopback;
 
+/// Where a token came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Variable,
+    File,
+    Command,
+    Stored,
+    /// Of a server on this machine.
+    Local,
+}
+
 /// A token, and where it came from.
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) secret: String,
+    kind: Kind,
     /// Such as "the token of the context `prod`".
     pub(crate) origin: String,
     pub(crate) username: Option<String>,
@@ -29,8 +41,19 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    fn new(secret: &str, origin: impl Into<String>) -> Self {
-        Self { secret: secret.trim().to_owned(), origin: origin.into(), username: None, expires_at: None }
+    fn new(kind: Kind, secret: &str, origin: impl Into<String>) -> Self {
+        Self { secret: secret.trim().to_owned(), kind, origin: origin.into(), username: None, expires_at: None }
+    }
+
+    /// What to do when it is no longer valid: what was given wins over what `elita login` keeps.
+    pub(crate) fn renewal(&self) -> &'static str {
+        match self.kind {
+            Kind::Variable => "a valid token in ELITA_TOKEN, or unset it and elita login",
+            Kind::File => "a valid token in that file, or leave the file out and elita login",
+            Kind::Command => "the `token_command` of the context prints an old token",
+            Kind::Local => "./justw up, which makes a new one",
+            Kind::Stored => "elita login",
+        }
     }
 
     /// For messages; never the secret.
@@ -128,9 +151,9 @@ impl Target {
         let url = server_url(&context.server, context.plain_http || globals.plain_http)?;
         let origin = format!("token of the context `{name}`");
         let token = match &context.token_command {
-            Some(command) => Some(Token::new(&printed_by(command)?, origin)),
+            Some(command) => Some(Token::new(Kind::Command, &printed_by(command)?, origin)),
             None => Credentials::read()?.get(name).filter(|stored| same_server(&stored.server, &url)).map(|stored| {
-                Token { expires_at: Some(stored.expires_at.clone()), ..Token::new(&stored.token, origin) }
+                Token { expires_at: Some(stored.expires_at.clone()), ..Token::new(Kind::Stored, &stored.token, origin) }
             }),
         };
         let token = token.map(|token| Token { username: context.username.clone(), ..token });
@@ -147,7 +170,7 @@ impl Target {
 /// A token that was given by a variable or a file.
 fn explicit_token(globals: &Globals) -> Result<Option<Token>> {
     if let Some(secret) = std::env::var("ELITA_TOKEN").ok().filter(|secret| !secret.trim().is_empty()) {
-        return Ok(Some(Token::new(&secret, "token of ELITA_TOKEN")));
+        return Ok(Some(Token::new(Kind::Variable, &secret, "token of ELITA_TOKEN")));
     }
     globals.token_file.as_deref().map(token_in).transpose()
 }
@@ -155,7 +178,7 @@ fn explicit_token(globals: &Globals) -> Result<Option<Token>> {
 fn token_in(path: &Path) -> Result<Token> {
     refuse_readable(path)?;
     let secret = std::fs::read_to_string(path).map_err(|error| Failure::file("read the token in", path, &error))?;
-    Ok(Token::new(&secret, format!("token of {}", path.display())))
+    Ok(Token::new(Kind::File, &secret, format!("token of {}", path.display())))
 }
 
 /// What `token_command` prints.
@@ -164,7 +187,8 @@ fn printed_by(command: &[String]) -> Result<String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::inherit()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| Failure::usage(format!("`token_command`: cannot run {program}: {error}")))?;
     if !output.status.success() {
-        return Err(Failure::usage(format!("`token_command`: {program} ended with {}", output.status)));
+        return Err(Failure::usage(format!("`token_command`: {program} ended with {}", output.status))
+            .hint(format!("{} by hand, until it prints the token", command.join(" "))));
     }
     String::from_utf8(output.stdout).map_err(|_| Failure::usage("`token_command` printed no text"))
 }

@@ -20,14 +20,17 @@ use crate::session::{Session, segment, short, text};
 /// The exit code is the job's outcome: 0 if it succeeded, 1 if it failed, 3 if it was cancelled. The log goes to standard
 /// error, the result to standard output. Ctrl-C stops following, not the job.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(
+    override_usage = "elita run [OPTIONS] [APP] ACTION [NAME=VALUE]…",
+    after_help = "Examples:
   elita run shop DeleteWidgets testing=true count=10
   elita run shop Import list=@widgets.csv --timeout 15m --cancel-on-timeout
-  id=$(elita run shop DeleteWidgets testing=true count=10 --detach)")]
+  id=$(elita run shop DeleteWidgets testing=true count=10 --detach)"
+)]
 pub(crate) struct RunAction {
     /// The application, unless the context has one; the action; and its parameters. `NAME=@FILE` is a file's text,
     /// `NAME=@-` standard input
-    #[arg(required = true, value_name = "[APP] ACTION [NAME=VALUE]", num_args = 1..,
+    #[arg(required = true, value_name = "[APP] ACTION [NAME=VALUE]…", num_args = 1..,
           add = clap_complete::ArgValueCompleter::new(complete::run_words))]
     words: Vec<String>,
     /// Parameters from a JSON object; - is standard input
@@ -48,6 +51,9 @@ impl RunAction {
         let is_parameter = |word: &String| word.contains('=');
         let names = self.words.iter().take_while(|word| !is_parameter(word)).count();
         let (names, given) = self.words.split_at(names);
+        if let [_, _, stray, ..] = names {
+            return Err(Failure::usage(format!("`{stray}` is no parameter")).hint(format!("{stray}=VALUE")));
+        }
         let (app, action) = session.app_and_name(names, "action")?;
         let mut parameters = match &self.params {
             Some(file) => parameters_in(file)?,
@@ -178,10 +184,16 @@ async fn explained(
     let parameters = action["parameters"].as_array().cloned().unwrap_or_default();
     let missing: Vec<_> =
         parameters.iter().filter(|declared| given.iter().all(|(name, _)| declared["name"] != **name)).collect();
-    let details = missing.iter().map(|missing| {
-        format!("{}  {}  {}", text(missing, "name"), text(missing, "type"), text(missing, "description"))
-    });
+    let mut details: Vec<_> = missing
+        .iter()
+        .map(|missing| {
+            format!("{}  {}  {}", text(missing, "name"), text(missing, "type"), text(missing, "description"))
+        })
+        .collect();
+    // Perhaps one of these is a slip of the pen.
+    let undeclared = given.iter().filter(|(name, _)| parameters.iter().all(|declared| declared["name"] != **name));
+    details.extend(undeclared.map(|(name, _)| format!("`{name}` is given, and is none that it declares")));
     let more: Vec<_> = missing.iter().map(|missing| format!("{}=…", text(missing, "name"))).collect();
     let hint = format!("elita run {} {}", words.join(" "), more.join(" "));
-    Failure { details: details.collect(), hint: Some(hint), ..failure }
+    Failure { details, hint: Some(hint), ..failure }
 }

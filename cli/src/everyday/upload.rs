@@ -20,10 +20,13 @@ use crate::session::{Session, segment, short, text};
 /// Creates the build if it is not there, sends the file with its digest, and follows the job that takes it in. What is
 /// stored is never replaced: the same file again succeeds, another one is refused.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(
+    override_usage = "elita upload [OPTIONS] [APP] BUILD FILE",
+    after_help = "Examples:
   elita upload shop 1.42 shop.tar.gz
   tar -cz site | elita upload shop 1.42 - --type tar.gz
-  elita upload shop 1.42 --url https://ci.example.org/shop.zip")]
+  elita upload shop 1.42 --url https://ci.example.org/shop.zip"
+)]
 pub(crate) struct Upload {
     /// The application, unless the context has one; the build; and the file, where - is standard input
     #[arg(required = true, value_name = "[APP] BUILD FILE", num_args = 1..=3, value_hint = clap::ValueHint::FilePath)]
@@ -53,7 +56,8 @@ pub(crate) struct Upload {
 impl Upload {
     pub(crate) async fn run(self, session: &Session) -> Result<Code> {
         let (names, file) = self.names_and_file()?;
-        let (app, build) = session.app_and_name(names, "build")?;
+        let (app, build) =
+            session.app_and_name(names, "build").map_err(|failure| failure.hint("elita upload APP BUILD FILE"))?;
         let path = format!("/app/{}/builds/{}", segment(&app), segment(build));
         let source = match file {
             Some(file) => Some(Source::open(file, self.file_type.as_deref())?),
@@ -165,10 +169,12 @@ fn stored_already(session: &Session, build: &Value, source: Option<&Source>) -> 
             Ok(Code::Done)
         }
         digest => {
+            // What is fetched, or comes from standard input, may be the same file.
+            let which = if digest.is_some() { "another file" } else { "a file" };
             let digests = [Some(format!("stored  {stored}")), digest.map(|digest| format!("yours   {digest}"))];
             Err(Failure::new(
                 Code::Refused,
-                format!("build {name} has another file already, and what is stored is never replaced"),
+                format!("build {name} has {which} already, and what is stored is never replaced"),
             )
             .details(digests.into_iter().flatten())
             .hint("another name for the build"))

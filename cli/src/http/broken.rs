@@ -8,7 +8,7 @@ use tokio_rustls::rustls::{self, CertificateError};
 use url::Url;
 
 use crate::exit::Code;
-use crate::failure::Failure;
+use crate::failure::{Failure, without_number};
 
 /// A request without an answer.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub(crate) struct Broken {
 }
 
 impl Broken {
-    /// What an error of the connection means.
-    pub(super) fn of(base: &Url, error: &(dyn Error + 'static), was_not_sent: bool) -> Self {
+    /// What an error of the connection means; `proxy` is what it was to go through.
+    pub(super) fn of(base: &Url, proxy: Option<&str>, error: &(dyn Error + 'static), was_not_sent: bool) -> Self {
         let (mut causes, mut next) = (Vec::new(), Some(error));
         while let Some(cause) = next {
             causes.push(cause);
@@ -31,21 +31,31 @@ impl Broken {
         }
         let tls = causes.iter().find_map(|cause| cause.downcast_ref::<rustls::Error>());
         if let Some(tls) = tls {
-            return Self::of_tls(base, tls);
+            return Self::of_tls(base, proxy, tls);
         }
         let kind = causes.iter().find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
         let text: Vec<_> = causes.iter().map(ToString::to_string).collect();
-        let last = text.last().map_or("", String::as_str);
+        let last = text.last().map_or("", |last| without_number(last));
         let unknown = text.iter().any(|cause| cause.contains("dns error"));
-        let tunnel = text.iter().find(|cause| cause.contains("tunnel") || cause.contains("proxy"));
         let (what, hint) = match kind {
+            // Before the request is sent it is the proxy that something is wrong with: it, or what it says of the server.
+            _ if was_not_sent && let Some(proxy) = proxy => {
+                let why = match kind {
+                    _ if unknown => "its host name is not known",
+                    Some(ErrorKind::ConnectionRefused) => "it refused the connection",
+                    Some(ErrorKind::TimedOut) => "it does not answer",
+                    _ if last.contains("authorization required") => "it wants a user and a password",
+                    _ if last.contains("unsuccessful") => "it does not lead there",
+                    _ => last,
+                };
+                (
+                    format!("{base} cannot be reached through the proxy {proxy}: {why}"),
+                    Some("check HTTPS_PROXY and HTTP_PROXY, or except this server with NO_PROXY"),
+                )
+            }
             _ if unknown => {
                 (format!("the host name of {base} is not known"), Some("check the address: elita context show"))
             }
-            _ if tunnel.is_some() => (
-                format!("the proxy did not lead to {base}: {last}"),
-                Some("check HTTPS_PROXY, or except this server with NO_PROXY"),
-            ),
             Some(ErrorKind::ConnectionRefused) => (
                 format!("nothing answers at {base}: the connection was refused"),
                 Some("is the server running? elita doctor looks for reasons"),
@@ -59,7 +69,7 @@ impl Broken {
     }
 
     /// What a failed handshake means.
-    fn of_tls(base: &Url, error: &rustls::Error) -> Self {
+    fn of_tls(base: &Url, proxy: Option<&str>, error: &rustls::Error) -> Self {
         let (why, hint) = match error {
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => (
                 "its certificate is signed by itself, or by an authority that this machine does not know",
@@ -79,13 +89,16 @@ impl Broken {
             }
             _ => ("TLS failed", "elita doctor"),
         };
-        let what = format!("{base} is not trusted: {why}");
+        // A proxy that reads along shows a certificate of its own.
+        let through = proxy.map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default();
+        let what = format!("{base} is not trusted: {why}{through}");
         Self { what, hint: Some(hint.into()), was_not_sent: true, may_pass: false }
     }
 
     /// No answer in time.
-    pub(super) fn silent(base: &Url, within: Duration) -> Self {
-        let what = format!("{base} did not answer within {} s", within.as_secs());
+    pub(super) fn silent(base: &Url, proxy: Option<&str>, within: Duration) -> Self {
+        let through = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+        let what = format!("{base} did not answer within {} s{through}", within.as_secs());
         Self { what, hint: Some("elita doctor".into()), was_not_sent: false, may_pass: true }
     }
 

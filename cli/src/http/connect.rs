@@ -14,7 +14,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioExecutor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
 
@@ -96,7 +96,10 @@ fn add(roots: &mut RootCertStore, file: &Path) -> Result<()> {
     let unusable = |problem: &str| {
         Failure::usage(format!("the certificate authorities in {} cannot be used: {problem}", file.display()))
     };
-    let found = CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error.to_string()))?;
+    let found = CertificateDer::pem_file_iter(file).map_err(|error| match error {
+        pem::Error::Io(error) => Failure::file("read", file, &error),
+        error => unusable(&error.to_string()),
+    })?;
     let mut is_empty = true;
     for certificate in found {
         let certificate = certificate.map_err(|error| unusable(&error.to_string()))?;

@@ -174,13 +174,13 @@ impl Client {
         let response = self.open(&request.method, &request.path, &request.headers, body);
         let whole = async {
             let (parts, body) = response.await?.into_parts();
-            let body = body.collect().await.map_err(|error| Broken::of(&self.base, &error, false))?.to_bytes();
-            Ok(Reply { status: parts.status, headers: parts.headers, body })
+            let body = body.collect().await.map_err(|error| self.broken(&error))?.to_bytes();
+            Ok(Reply { status: parts.status, headers: parts.headers, body, path: request.path.clone() })
         };
         let began = Instant::now();
         let answered = match tokio::time::timeout(request.within, whole).await {
             Ok(answered) => answered,
-            Err(_) => Err(Broken::silent(&self.base, request.within)),
+            Err(_) => Err(Broken::silent(&self.base, self.proxy(), request.within)),
         };
         if self.verbose {
             let outcome = match &answered {
@@ -211,12 +211,12 @@ impl Client {
             request = request.header(name, value);
         }
         let request = request.body(body).map_err(|error| Broken::unusable(&self.base, &error))?;
-        self.http.send(request).await.map_err(|error| Broken::of(&self.base, &error, error.is_connect()))
+        self.http.send(request).await.map_err(|error| Broken::of(&self.base, self.proxy(), &error, error.is_connect()))
     }
 
     /// What it means that a reply broke off.
     pub(crate) fn broken(&self, error: &(dyn std::error::Error + 'static)) -> Broken {
-        Broken::of(&self.base, error, false)
+        Broken::of(&self.base, self.proxy(), error, false)
     }
 
     /// What to do about a reply that is a refusal.

@@ -17,7 +17,27 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// What was asked for, with its query.
+    pub(crate) path: String,
 }
+
+/// What may be missing by the server's word, and the noun whose list shows what there is.
+const NOUNS: [(&str, &str); 14] = [
+    ("application", "app"),
+    ("action", "action"),
+    ("build", "build"),
+    ("package map", "packagemap"),
+    ("git repository", "gitrepo"),
+    ("gitdeploy", "gitdeploy"),
+    ("group", "group"),
+    ("server", "server"),
+    ("job", "job"),
+    ("plugin", "plugin"),
+    ("user", "user"),
+    ("token", "token"),
+    ("keypair", "keypair"),
+    ("git provider", "gitprovider"),
+];
 
 impl Reply {
     /// Its document, or null if it has no document.
@@ -61,21 +81,32 @@ impl Reply {
         let detail = problem["detail"].as_str().unwrap_or("the server refused the request");
         let whose = token.map(|token| format!(" ({})", token.shown())).unwrap_or_default();
         let (what, hint) = match status {
-            401 if token.is_none() => ("not logged in".to_owned(), Some("elita login")),
-            401 if problem["code"] == "invalid-token" => {
-                (format!("the token is no longer valid{whose}"), Some("elita login"))
-            }
-            403 => (format!("not allowed: {detail}{whose}"), None),
-            429 => (detail.to_owned(), Some("the same a little later")),
+            401 if token.is_none() => ("not logged in".to_owned(), Some("elita login".into())),
+            401 if problem["code"] == "invalid-token" => (
+                format!("the token is no longer valid{whose}"),
+                Some(token.map_or("elita login", Token::renewal).into()),
+            ),
+            403 => (format!("not allowed: {detail}{whose}"), Some("elita whoami shows what this token may do".into())),
+            404 => (detail.to_owned(), self.list_of(detail)),
+            429 => (detail.to_owned(), Some("the same a little later".into())),
             _ => (detail.to_owned(), None),
         };
-        let errors = problem["errors"].as_array().into_iter().flatten().map(fault).collect::<Vec<_>>();
+        let mut errors: Vec<_> = problem["errors"].as_array().into_iter().flatten().collect();
+        // One that the sentence ends with is said once.
+        errors.retain(|error| error["detail"].as_str().is_none_or(|said| !what.ends_with(said)));
+        let errors: Vec<_> = errors.into_iter().map(fault).collect();
         let failure = Failure { problem: Some(Box::new(problem)), ..Failure::new(Code::of_reply(status), what) };
         let failure = failure.details(errors);
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Failure { hint, ..failure }
+    }
+
+    /// Of "build `9` does not exist": the command that lists what there is.
+    fn list_of(&self, detail: &str) -> Option<String> {
+        let (kind, _) = detail.split_once(" `").filter(|(_, rest)| rest.ends_with(" does not exist"))?;
+        let (_, noun) = NOUNS.into_iter().find(|(word, _)| *word == kind)?;
+        let path = self.path.split(['?', '#']).next().unwrap_or_default();
+        let app = path.strip_prefix("/app/").filter(|_| noun != "app").and_then(|rest| rest.split('/').next());
+        Some(format!("elita {noun} list {}", app.unwrap_or_default()).trim_end().to_owned())
     }
 }
 

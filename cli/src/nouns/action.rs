@@ -28,7 +28,9 @@ pub(crate) const NOUN: Noun = Noun {
 pub(crate) fn command() -> Command {
     let names = Arg::new("names").required(true).value_name("[APP] ACTION").num_args(1..=2);
     let names = names.help("The application, unless the context has one; and the action");
-    let show = Command::new("show").about("Show an action's parameters, and a line that runs it");
+    let show = Command::new("show")
+        .override_usage("elita action show [OPTIONS] [APP] ACTION")
+        .about("Show an action's parameters, and a line that runs it");
     NOUN.command().subcommand(show.arg(names.add(clap_complete::ArgValueCompleter::new(complete::run_words))))
 }
 

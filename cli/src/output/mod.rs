@@ -13,7 +13,8 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::failure::{Failure, Result};
+use crate::exit::Code;
+use crate::failure::{Failure, Result, without_number};
 use crate::globals::{Color, Globals};
 
 pub(crate) use self::table::{Cell, Table};
@@ -64,10 +65,21 @@ impl Output {
         self.raw(b"\n");
     }
 
-    /// Bytes of the answer. Whoever reads it may have seen enough: then nothing is left to be done.
+    /// Bytes of the answer. Where it cannot be written nothing is left to be done, and it was not done: whoever reads it
+    /// may have seen enough, or the disk is full.
     pub(crate) fn raw(&self, bytes: &[u8]) {
-        if std::io::stdout().lock().write_all(bytes).is_err() {
-            std::process::exit(0);
+        let mut stdout = std::io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(Code::Unread as i32),
+            Err(error) => {
+                let failure = Failure::usage(format!(
+                    "standard output cannot be written: {}",
+                    without_number(&error.to_string())
+                ));
+                self.warn(failure.shown(self.json, false));
+                std::process::exit(failure.code as i32);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn set_mode(path: &Path, mode: u32) {
+pub(super) fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
@@ -61,6 +61,25 @@ async fn secrets_that_others_can_read_are_refused_with_the_line_that_repairs_it(
 }
 
 #[tokio::test]
+async fn settings_that_others_can_change_are_refused_because_they_name_programs() {
+    let (host, _) = with_widgets().await;
+    let elita = logged_in(&host).await;
+    let config = elita.home().join(".config/elita/config.toml");
+    for mode in [0o622, 0o660] {
+        set_mode(&config, mode);
+        let said = elita.run(&["app", "list"]).await;
+        assert_eq!((said.code, said.stderr.contains("others can change it")), (2, true), "{said}");
+        assert!(said.stderr.contains("try: chmod go-w "), "{said}");
+    }
+    // Reading it does no harm.
+    set_mode(&config, 0o644);
+    assert_eq!(elita.run(&["app", "list"]).await.code, 0);
+    std::os::unix::fs::chown(&config, Some(12345), None).unwrap();
+    let said = elita.run(&["app", "list"]).await;
+    assert_eq!((said.code, said.stderr.contains("belongs to another user")), (2, true), "{said}");
+}
+
+#[tokio::test]
 async fn what_somebody_wrote_into_the_settings_stays_there() {
     let (host, _) = with_widgets().await;
     let elita = logged_in(&host).await;
@@ -97,6 +116,25 @@ async fn the_server_on_this_machine_is_found_from_any_folder_below() {
     let stopped = host.stop().await;
     assert!(!data.join("server.json").exists(), "a server that stops says nothing any more");
     drop(stopped);
+}
+
+#[tokio::test]
+async fn a_plugin_in_the_making_goes_to_the_server_here_also_when_a_context_names_it() {
+    let host = TestHost::start().await;
+    host.create_application("my_application").await;
+    let elita = logged_in(&host).await.with("ELITA_DATA_DIR", host.data_dir().to_str().unwrap());
+    assert_eq!(elita.run(&["plugin", "new", "hello", "--lang", "c"]).await.code, 0);
+    let component = crate::harness::plugin_file("c");
+    let dev = ["plugin", "dev", "hello", "--once", "--build", "true", "--file", component.to_str().unwrap()];
+    let said = elita.run(&dev).await;
+    assert_eq!((said.code, said.stderr.contains("✓ hello is in force, version 1")), (0, true), "{said}");
+
+    // A server elsewhere has no folder here.
+    let other = TestHost::start().await;
+    let elsewhere = elita.with("ELITA_SERVER", other.client.base()).with("ELITA_TOKEN", &other.database.token);
+    let said = elsewhere.run(&dev).await;
+    let expected = format!("is another server than the one here\ntry: --server {}", host.client.base());
+    assert_eq!((said.code, said.stderr.contains(&expected)), (2, true), "{said}");
 }
 
 #[tokio::test]
@@ -147,7 +185,7 @@ async fn the_doctor_explains_what_is_wrong() {
     assert_eq!(well.code, 0, "{well}");
     let wrong = Elita::at(host.client.base(), "no-token").run(&["doctor"]).await;
     assert_eq!(wrong.code, 4, "{wrong}");
-    assert!(wrong.stdout.contains("✗ token") && wrong.stdout.contains("try: elita login"), "{wrong}");
+    assert!(wrong.stdout.contains("✗ token") && wrong.stdout.contains("try: a valid token in ELITA_TOKEN"), "{wrong}");
     insta::assert_snapshot!(shown(&Elita::new().with("ELITA_SERVER", "http://127.0.0.1:9"), "doctor").await);
 }
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::Command;
 
 use super::redacted;
-use crate::harness::{Cable, Elita, TestHost};
+use crate::harness::{Answer, Cable, Elita, Outside, TestHost};
 
 /// A `tar.gz` with a file of this content, in the home of somebody.
 fn archive(elita: &Elita, name: &str, content: &[u8]) {
@@ -104,4 +104,32 @@ async fn what_is_no_archive_fails_with_the_reason() {
     assert!(said.stderr.contains("it was sent as `zip`, and does not begin like one"), "{said}");
     let said = elita.run(&["upload", "shop", "1", "missing.zip"]).await;
     assert_eq!((said.code, said.stderr.starts_with("elita: cannot read missing.zip: ")), (2, true), "{said}");
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_by_the_server_from_a_url() {
+    let file = crate::uploads::as_text("a");
+    let text = String::from_utf8(file.clone()).unwrap();
+    let mut outside = Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{text}"))).await;
+    let host = crate::uploads::fetching_from(&outside).start().await;
+    host.create_application("shop").await;
+    let elita = Elita::of(&host);
+    let url = format!("http://127.0.0.1:{}/1.zip?a=b", outside.port());
+    let said = elita.run(&["upload", "shop", "1", "--url", &url]).await;
+    assert_eq!(said.code, 0, "{said}");
+    assert!(said.stdout.starts_with("master\t"), "{said}");
+    assert!(said.stderr.starts_with("build 1 of shop: taking the file in  job …"), "{said}");
+    assert!(outside.asked()[0].starts_with("GET /1.zip?a=b HTTP/1.1\r\n"));
+    let fetched = elita.run(&["build", "download", "shop", "1", "-O", "back.zip"]).await;
+    assert_eq!(fetched.code, 0, "{fetched}");
+    assert_eq!(std::fs::read(elita.home().join("back.zip")).unwrap(), file);
+
+    let again = elita.run(&["upload", "shop", "1", "--url", &url]).await;
+    assert_eq!((again.code, again.stderr.contains("build 1 has a file already")), (5, true), "{again}");
+    assert_eq!(outside.asked().len(), 0, "it is not fetched for nothing");
+    let unnamed = elita.run(&["upload", "shop", "2", "--url", "http://127.0.0.1/latest"]).await;
+    assert_eq!((unnamed.code, unnamed.stderr.contains("try: --type zip")), (2, true), "{unnamed}");
+    let lost = elita.run(&["upload", "shop", "2", "--url", "http://elita.invalid/2.zip"]).await;
+    assert_eq!(lost.code, 1, "{lost}");
+    assert!(lost.stderr.contains("✗ failed"), "{lost}");
 }

@@ -19,7 +19,7 @@ pub(crate) use self::components::{component, core_module, plugin_file};
 pub(crate) use self::elita::{Elita, Said};
 pub(crate) use self::host::{Setup, StoppedHost, TestHost, settled_plugin};
 pub(crate) use self::outside::{Answer, Authority, Outside};
-pub(crate) use self::own_postgres::OwnPostgres;
+pub(crate) use self::own_postgres::{OwnPostgres, faked};
 pub(crate) use self::pgbouncer::PgBouncer;
 pub(crate) use self::postgres::{Database, PASSWORD};
 pub(crate) use self::program::{Program, elita, project_root};

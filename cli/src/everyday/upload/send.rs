@@ -116,7 +116,7 @@ async fn once(
             .collect()
             .await
             .map_err(|error| Failure::new(Code::Unreachable, format!("the reply broke off: {error}")))?;
-        Ok(Reply { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+        Ok(Reply { status: parts.status, headers: parts.headers, body: body.to_bytes(), path: path.to_owned() })
     };
     let answered = tokio::select! {
         answered = answer => answered,

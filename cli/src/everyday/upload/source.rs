@@ -43,9 +43,19 @@ impl Source {
         let path = Path::new(file);
         let file_type = match file_type {
             Some(file_type) => file_type.to_owned(),
+            // That it is a folder is said below.
+            None if path.is_dir() => String::new(),
             None => type_of(file)?.to_owned(),
         };
-        let (length, sha256) = digest(path).map_err(|error| Failure::file("read", path, &error))?;
+        let (length, sha256) = digest(path).map_err(|error| {
+            let failure = Failure::file("read", path, &error);
+            match error.kind() {
+                std::io::ErrorKind::IsADirectory => {
+                    failure.hint(format!("pack it: tar -cz -C {file} . | elita upload APP BUILD - --type tar.gz"))
+                }
+                _ => failure,
+            }
+        })?;
         Ok(Self::File { path: path.to_owned(), length, sha256, file_type })
     }
 

@@ -154,7 +154,12 @@ async fn part(session: &Session, from: &str, sink: &mut Sink, written: &mut u64)
     let is_rest = parts.status.as_u16() == 206;
     if !parts.status.is_success() || (*written > 0 && !is_rest) {
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        return Err(session.client.refusal(&Reply { status: parts.status, headers: parts.headers, body }));
+        return Err(session.client.refusal(&Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            path: from.to_owned(),
+        }));
     }
     while let Some(frame) = body.frame().await {
         match frame {
