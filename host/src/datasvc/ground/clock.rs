@@ -59,7 +59,8 @@ impl Clock {
         known.database = Reckoned { at, then };
         known.steady.get_or_insert(Reckoned { at: at.min(OffsetDateTime::now_utc()), then });
         let kept = known.ids_time.map(Reckoned::now).filter(|time| *time - at > PUT_BACK);
-        let newest = newest.and_then(JobId::made_at);
+        // An id holds whole milliseconds, and two of the same one are in any order.
+        let newest = newest.and_then(JobId::made_at).map(|made| made + Duration::from_millis(1));
         known.ids_time = Some(Reckoned { at: at.max(kept.unwrap_or(at)).max(newest.unwrap_or(at)), then });
     }
 
