@@ -74,7 +74,8 @@ for line in sys.stdin:
     try:
         answer = of_zip(path) if file_type == "zip" else of_tar(path)
         if isinstance(answer, list):
-            answer = sorted(list(member) for member in answer if member[0] != ".")
+            # The folder of all, `.` or `/`, says nothing.
+            answer = sorted(list(member) for member in answer if member[0].strip("/") not in ("", "."))
     except Exception as error:  # whatever is wrong with it
         answer = f"{type(error).__name__}: {error}"
     print(json.dumps(answer), flush=True)
