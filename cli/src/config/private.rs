@@ -32,14 +32,12 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
 pub(crate) fn refuse_readable(path: &Path) -> Result<()> {
     let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
     if metadata.uid() != own_id() {
-        let what = format!("{} belongs to another user, and is not used", path.display());
-        return Err(Failure::usage(what).hint("elita login writes one of your own"));
+        return Err(of_another(path).hint("elita login writes one of your own"));
     }
-    if metadata.mode() & 0o077 != 0 {
-        let what = format!("{} holds secrets, and others can read it", path.display());
-        return Err(Failure::usage(what).hint(format!("chmod 600 {}", path.display())));
+    match metadata.mode() & 0o077 {
+        0 => Ok(()),
+        _ => Err(open_to_others(path, "holds secrets, and others can read it", "600")),
     }
-    Ok(())
 }
 
 /// Refuses settings that others than this user and root can change: they name programs that are run. A file that is not
@@ -50,14 +48,21 @@ pub(crate) fn refuse_readable(path: &Path) -> Result<()> {
 pub(super) fn refuse_writable(path: &Path) -> Result<()> {
     let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
     if metadata.uid() != own_id() && metadata.uid() != 0 {
-        let what = format!("{} belongs to another user, and is not used", path.display());
-        return Err(Failure::usage(what).hint("elita login writes one of your own, in the folder of ELITA_CONFIG_DIR"));
+        return Err(of_another(path).hint("elita login writes one of your own, in the folder of ELITA_CONFIG_DIR"));
     }
-    if metadata.mode() & 0o022 != 0 {
-        let what = format!("{} names programs that are run, and others can change it", path.display());
-        return Err(Failure::usage(what).hint(format!("chmod go-w {}", path.display())));
+    match metadata.mode() & 0o022 {
+        0 => Ok(()),
+        _ => Err(open_to_others(path, "names programs that are run, and others can change it", "go-w")),
     }
-    Ok(())
+}
+
+fn of_another(path: &Path) -> Failure {
+    Failure::usage(format!("{} belongs to another user, and is not used", path.display()))
+}
+
+/// `mode` is what to give to `chmod`.
+fn open_to_others(path: &Path, what: &str, mode: &str) -> Failure {
+    Failure::usage(format!("{} {what}", path.display())).hint(format!("chmod {mode} {}", path.display()))
 }
 
 /// Whether a folder belongs to this user, and no other user can write to it.
