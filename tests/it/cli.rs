@@ -67,6 +67,15 @@ fn replaced(word: &str) -> String {
     }
 }
 
+/// [`shown`] of one command line after the other.
+async fn all_shown(elita: &Elita, lines: &[&str]) -> String {
+    let mut all = String::new();
+    for line in lines {
+        all += &shown(elita, line).await;
+    }
+    all
+}
+
 /// A command and what came of it, for a snapshot.
 async fn shown(elita: &Elita, line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();

@@ -192,7 +192,7 @@ async fn explained(
         .collect();
     // Perhaps one of these is a slip of the pen.
     let undeclared = given.iter().filter(|(name, _)| parameters.iter().all(|declared| declared["name"] != **name));
-    details.extend(undeclared.map(|(name, _)| format!("`{name}` is given, and is none that it declares")));
+    details.extend(undeclared.map(|(name, _)| format!("`{name}` is given, but the action does not declare it")));
     let more: Vec<_> = missing.iter().map(|missing| format!("{}=…", text(missing, "name"))).collect();
     let hint = format!("elita run {} {}", words.join(" "), more.join(" "));
     Failure { details, hint: Some(hint), ..failure }

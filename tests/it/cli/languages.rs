@@ -93,7 +93,7 @@ impl New {
         (child, notes, lines)
     }
 
-    /// With `elita` on the path, and the Node.js that `scripts/polyglot` installs where there is none.
+    /// With `elita` on the path, and, if this machine has no Node.js, the one that `scripts/polyglot` installs.
     fn bash(&self, line: &str) -> Command {
         let (built, node) = (elita(), project_root().join("target/polyglot/venv/bin"));
         let path = std::env::var("PATH").unwrap();

@@ -2,79 +2,81 @@
 
 use serde_json::Value;
 
-use super::{seen, shown, with_widgets};
+use super::{all_shown, seen, with_widgets};
 use crate::harness::Elita;
 
 #[tokio::test]
 async fn a_script_sees_lines_with_tabs_and_whole_values() {
     let (_host, elita) = with_widgets().await;
-    let mut all = String::new();
-    for line in [
-        "run my_application DeleteWidgets testing=true count=10",
-        "run my_application DeleteWidgets testing=true",
-        "run my_application DeleteWidgets testing=true count=many",
-        "-q run my_application DeleteWidgets testing=true count=1",
-        "action list my_application",
-        "action show my_application DeleteWidgets",
-        "job list --status succeeded --limit 1",
-        "job show -",
-        "job rerun - count=2",
-        "job wait -",
-        "log - --from 3",
-        "plugin list",
-        "plugin show widgets",
-        "whoami",
-        "status",
-        "census my_application",
-        "app show my_application",
-        "token list",
-        "token show current",
-        "user permissions",
-        "run my_application Nothing",
-        "job show 00000000",
-        "build download my_application 1",
-    ] {
-        all += &shown(&elita, line).await;
-    }
+    let all = all_shown(
+        &elita,
+        &[
+            "run my_application DeleteWidgets testing=true count=10",
+            "run my_application DeleteWidgets testing=true",
+            "run my_application DeleteWidgets testing=true count=many",
+            "-q run my_application DeleteWidgets testing=true count=1",
+            "action list my_application",
+            "action show my_application DeleteWidgets",
+            "job list --status succeeded --limit 1",
+            "job show -",
+            "job rerun - count=2",
+            "job wait -",
+            "log - --from 3",
+            "plugin list",
+            "plugin show widgets",
+            "whoami",
+            "status",
+            "census my_application",
+            "app show my_application",
+            "token list",
+            "token show current",
+            "user permissions",
+            "run my_application Nothing",
+            "job show 00000000",
+            "build download my_application 1",
+        ],
+    )
+    .await;
     insta::assert_snapshot!(all);
 }
 
 #[tokio::test]
 async fn each_noun_is_created_shown_changed_listed_and_deleted() {
     let (_host, elita) = with_widgets().await;
-    let mut all = String::new();
-    for line in [
-        "app create shop --attribute team=web --attribute size=3",
-        "app update shop --unset attribute.team",
-        "app list",
-        "build create shop 1.42 --attribute commit=2f9c1e7",
-        "build list shop",
-        "build show shop 1.42",
-        "packagemap create shop default --packages {\"web\":{\"patterns\":[\"web/**\"]}}",
-        "packagemap list shop",
-        "keypair create deploy --generate",
-        "keypair list -q",
-        "gitprovider create forge --type gitea --base-url https://git.example.org",
-        "gitprovider list",
-        "gitrepo create shop site --existing --uri git@git.example.org:shop/site.git --keypair deploy",
-        "gitrepo list shop",
-        "gitdeploy create shop site --package web --gitrepo site --path /srv/site",
-        "gitdeploy show shop site",
-        "group create shop web --gitdeploys [\"site\"] --rolling",
-        "group update shop web --description Front",
-        "group list shop",
-        "server create web-1 --env production --driver ssh --host web-1.example.org",
-        "server update web-1 --env staging --attribute rack=7",
-        "server list --env staging",
-        "server environments",
-        "audit list --operation servers.update",
-        "group delete shop web --yes",
-        "server delete web-1 --yes",
-        "server show web-1",
-        "server update web-1",
-    ] {
-        all += &shown(&elita, line).await;
-    }
+    let all = all_shown(
+        &elita,
+        &[
+            "app create shop --attribute team=web --attribute size=3",
+            "app update shop --unset attribute.team",
+            "app list",
+            "build create shop 1.42 --attribute commit=2f9c1e7",
+            "build list shop",
+            "build show shop 1.42",
+            "packagemap create shop default --packages {\"web\":{\"patterns\":[\"web/**\"]}}",
+            "packagemap list shop",
+            "keypair create deploy --generate",
+            "keypair list -q",
+            "gitprovider create forge --type gitea --base-url https://git.example.org",
+            "gitprovider list",
+            "gitrepo create shop site --existing --uri git@git.example.org:shop/site.git --keypair deploy",
+            "gitrepo list shop",
+            "gitdeploy create shop site --package web --gitrepo site --path /srv/site",
+            "gitdeploy show shop site",
+            "group create shop web --gitdeploys [\"site\"] --rolling",
+            "group update shop web --description Front",
+            "group list shop",
+            "server create web-1 --env production --driver ssh --host web-1.example.org",
+            "server update web-1 --env staging --attribute rack=7",
+            "server list --env staging",
+            "server environments",
+            "audit list --operation servers.update",
+            "group delete shop web --yes",
+            "server delete web-1 --yes",
+            "server show web-1",
+            "server update web-1",
+        ],
+    )
+    .await;
     insta::assert_snapshot!(all);
 }
 
