@@ -102,13 +102,18 @@ async fn settings_that_cannot_be_used_are_named() {
 #[tokio::test]
 async fn another_server_than_elita_and_another_version_are_told_apart() {
     let page = "<html>welcome</html>";
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}", page.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{page}",
+        page.len()
+    );
     let other = Outside::new(Answer::Says(head)).await;
     let elita = Elita::at(&format!("http://127.0.0.1:{}", other.port()), "no-token");
     let mut all = shown(&elita, "app list").await + &shown(&elita, "doctor").await;
     let about = r#"{"name": "elita", "version": "9.8.7", "username": "ada", "expires_at": "2999-01-01T00:00:00Z"}"#;
-    let head =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{about}", about.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{about}",
+        about.len()
+    );
     let newer = Outside::new(Answer::Says(head)).await;
     let elita = Elita::at(&format!("http://127.0.0.1:{}", newer.port()), "no-token");
     let said = shown(&elita, "doctor").await;
