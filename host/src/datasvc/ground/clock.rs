@@ -16,6 +16,9 @@ use crate::datasvc::DataSvc;
 /// By how much a clock has to be put back for that to be noticed. Less is what two clocks differ by anyway.
 const PUT_BACK: Duration = Duration::from_secs(1);
 
+/// An answer that takes longer tells the time badly.
+const WELL_KNOWN: Duration = Duration::from_millis(5);
+
 /// The time, as far as this server knows it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(in crate::datasvc) struct Clock(Arc<Mutex<Known>>);
@@ -51,17 +54,26 @@ impl Clock {
         Self(Arc::new(Mutex::new(Known { database, steady: None, ids_time: None, ids: ContextV7::new() })))
     }
 
-    /// The database has just said what time it is, and which job is the newest. What it says is a little old when it
-    /// arrives: so what is reckoned from it is never ahead of the database.
-    pub(in crate::datasvc) fn learn(&self, at: OffsetDateTime, newest: Option<JobId>) {
+    /// The database has said what time it is, and which job is the newest, in answer to a question of then. Tells
+    /// whether the time is now known well; where it is not, it is worth asking again.
+    ///
+    /// An answer is as old as it took at most, so what is reckoned from it is never ahead of the database, but may be
+    /// behind. What was reckoned from a faster answer stays, as long as this one does not contradict it.
+    pub(in crate::datasvc) fn learn(&self, asked: Instant, at: OffsetDateTime, newest: Option<JobId>) -> bool {
         let mut known = self.lock();
         let then = Instant::now();
-        known.database = Reckoned { at, then };
+        let took = then.duration_since(asked);
+        let closer = |time: OffsetDateTime| if (at..=at + took).contains(&time) { time } else { at };
+        let (reckoned, known_before) = (known.database.now(), known.steady.is_some());
+        let database = closer(reckoned);
+        known.database = Reckoned { at: database, then };
         known.steady.get_or_insert(Reckoned { at: at.min(OffsetDateTime::now_utc()), then });
-        let kept = known.ids_time.map(Reckoned::now).filter(|time| *time - at > PUT_BACK);
+        let ids_time = known.ids_time.map_or(at, Reckoned::now);
+        let ids_time = if ids_time - at > PUT_BACK { ids_time } else { closer(ids_time) };
         // An id holds whole milliseconds, and two of the same one are in any order.
         let newest = newest.and_then(JobId::made_at).map(|made| made + Duration::from_millis(1));
-        known.ids_time = Some(Reckoned { at: at.max(kept.unwrap_or(at)).max(newest.unwrap_or(at)), then });
+        known.ids_time = Some(Reckoned { at: ids_time.max(newest.unwrap_or(ids_time)), then });
+        took < WELL_KNOWN || known_before && database == reckoned
     }
 
     /// The database's time.
