@@ -5,6 +5,9 @@
 //! every rule and query, [`outbound`] sends requests to other servers, and [`postgres`] and [`storage`] keep the data.
 //! Start reading in `boot`.
 
+#[macro_use]
+mod errors;
+
 pub mod boot;
 pub mod config;
 pub mod data_dir;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::api::Api;
 use super::http::args::{NoQuery, Query};
-use super::http::problem::Problem;
+use super::http::problem::{Problem, ProblemCode};
 
 /// How long the database may take to answer before the server says that it is not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
@@ -32,10 +32,10 @@ struct About {
     version: &'static str,
 }
 
-/// How the server is.
+/// The state of the server.
 #[derive(Serialize, ToSchema)]
 struct Health {
-    /// In a word.
+    /// `live` or `ready`.
     #[schema(example = "ready")]
     status: &'static str,
 }
@@ -67,13 +67,11 @@ async fn live(Query(NoQuery {}): Query<NoQuery>) -> Json<Health> {
 async fn ready(State(rest): State<Rest>, Query(NoQuery {}): Query<NoQuery>) -> Result<Json<Health>, Problem> {
     if !*rest.started.borrow() {
         let detail = "the plugins that were there at the start are being compiled";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail));
+        return Err(Problem::new(ProblemCode::Starting, detail));
     }
     match timeout(READY_WITHIN, rest.svc.is_ready()).await {
         Ok(true) => Ok(Json(Health { status: "ready" })),
-        Ok(false) | Err(_) => {
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database does not answer"))
-        }
+        Ok(false) | Err(_) => Err(Problem::new(ProblemCode::Unavailable, "the database does not answer")),
     }
 }
 

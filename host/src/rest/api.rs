@@ -33,9 +33,9 @@ const DESCRIPTION: &str = "\
 A WebAssembly plugin host for deployment automation.
 
 Every operation takes `pretty=true`, which indents the reply. A creation takes its arguments in the body, in the query \
-string, or in both, if they agree; what is no text, number or flag stands in a query string as JSON. No text holds a NUL.
+string, or in both, if they agree; in a query string, what is not a string, number or boolean is written as JSON. No string contains a NUL.
 
-Formats of texts, beside those of JSON Schema:
+Formats of strings, in addition to those of JSON Schema:
 
 - `absolute-path`: a directory below the root, as Unix or Windows write it, without `.`, `..` and control characters
 - `git-branch`: what git takes as the name of a branch

@@ -173,7 +173,7 @@ struct JobResults {
     /// The first entries, at most 1000.
     #[schema(required = false)]
     job_data: Vec<JobEntry>,
-    /// Where `/job/{id}/data` goes on, for its `after`; null if these are all there are so far.
+    /// Where `/job/{id}/data` goes on, for its `after`; null if there are no more yet.
     #[schema(required = false)]
     job_data_next: Option<i64>,
 }

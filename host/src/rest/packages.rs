@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::http::args::{NoQuery, Query};
 use super::http::path::Path;
-use super::http::problem::Problem;
+use super::http::problem::{Problem, ProblemCode};
 use super::http::range::Wanted;
 use crate::datasvc::{AppName, BuildName, Caller, FileType, PackageFile, PackageName};
 
@@ -64,7 +64,7 @@ async fn package(
         }
         Wanted::Beyond => {
             let detail = format!("the file has {size} bytes, and the range in `Range` begins after its end");
-            let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", detail);
+            let problem = Problem::new(ProblemCode::RangeNotSatisfiable, detail);
             return Ok(([(header::CONTENT_RANGE, format!("bytes */{size}"))], problem).into_response());
         }
     };

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest as _, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_RANGE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::Notify;
@@ -28,7 +28,7 @@ use super::http::client::ClientAddress;
 use super::http::idempotency::{IdempotencyKey, fingerprint};
 use super::http::pace::Paced;
 use super::http::path::Path;
-use super::http::problem::Problem;
+use super::http::problem::{Problem, ProblemCode};
 use super::http::reply::{Accepted, SubmittedJob};
 use super::http::session::Session;
 use crate::datasvc::{AppName, BuildName, Caller, Digest, FileType, FileUrl, PackageMapName};
@@ -301,7 +301,7 @@ fn refuse_file(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn unsupported(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+    Problem::new(ProblemCode::UnsupportedMediaType, detail)
 }
 
 impl From<UploadError> for Problem {
@@ -309,12 +309,12 @@ impl From<UploadError> for Problem {
         let detail = error.to_string();
         match error {
             UploadError::Refused(error) => error.into(),
-            UploadError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail),
+            UploadError::TooLarge(_) => Self::new(ProblemCode::TooLarge, detail),
             UploadError::Full(cause) => {
                 error!("an upload was refused, because there is no room: {cause}");
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail)
+                Self::new(ProblemCode::StorageFull, detail)
             }
-            UploadError::NoArchive(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-archive", detail),
+            UploadError::NoArchive(_) => Self::new(ProblemCode::InvalidArchive, detail),
             UploadError::Store(cause) => Self::internal(&cause),
         }
     }

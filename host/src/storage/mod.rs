@@ -26,6 +26,7 @@ pub use self::candidate::Candidate;
 pub use self::incoming::{FinishedFile, Incoming, Received};
 pub use self::pace::Pace;
 pub use self::view::View;
+use crate::errors::causes;
 
 /// Where a store has its id.
 const ID: &str = "storage-id";
@@ -89,8 +90,7 @@ impl StorageError {
 
 /// Whether the disk is full, or what this user may have of it.
 fn is_full(error: &(dyn StdError + 'static)) -> bool {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| {
+    causes(error).filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| {
         matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
     })
 }

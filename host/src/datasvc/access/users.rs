@@ -59,7 +59,7 @@ pub struct Change {
     permissions: Permissions,
     #[serde(default)]
     attributes: Attributes,
-    /// A new one.
+    /// The new password.
     #[serde(default)]
     #[schema(format = Password, min_length = 8, max_length = 1024, write_only)]
     password: Option<String>,

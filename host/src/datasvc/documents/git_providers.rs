@@ -172,7 +172,7 @@ pub struct NewGitProvider {
 pub struct Change {
     #[serde(default)]
     base_url: Option<BaseUrl>,
-    /// Other credentials; true: those that are there.
+    /// New credentials. `true`, as it is shown, keeps the present ones.
     #[serde(default)]
     #[schema(value_type = Option<GitProviderAuth>, write_only)]
     auth: Option<Value>,

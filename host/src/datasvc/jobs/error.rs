@@ -5,38 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
+use crate::errors::chain;
+
 #[cfg(test)]
 mod tests;
-
-/// Makes an enum of codes. Each has one line of documentation, which `docs/operating.md` repeats.
-macro_rules! codes {
-    ($(#[$about:meta])* pub enum $name:ident { $(#[doc = $meaning:literal] $code:ident = $text:literal,)* }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub enum $name {
-            $(#[doc = $meaning] $code,)*
-        }
-
-        impl $name {
-            /// All codes, in the order of their documentation.
-            pub const ALL: &[Self] = &[$(Self::$code),*];
-
-            /// As in the documents: in kebab-case.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$code => $text,)*
-                }
-            }
-
-            /// What it means, in one line.
-            pub const fn meaning(self) -> &'static str {
-                match self {
-                    $(Self::$code => $meaning.trim_ascii(),)*
-                }
-            }
-        }
-    };
-}
 
 codes! {
     /// Why a job, a step or a hook failed, for programs. A code never changes its text or its meaning.
@@ -79,6 +51,8 @@ codes! {
         Lost = "lost",
         /// The server stopped in the middle of this step or hook, which is not run twice; it may be half done.
         Interrupted = "interrupted",
+        /// Servers stopped again and again while they worked on the job; it is not tried again.
+        TooManyAttempts = "too-many-attempts",
         /// Something else changed meanwhile: the build no longer waits for this upload, or another server has the job.
         Conflict = "conflict",
         /// The upload did not end within `--upload-seconds`.
@@ -138,8 +112,8 @@ impl JobError {
     }
 
     /// A fault of the service: `what` went wrong and its cause are logged here, and not shown.
-    pub fn internal(what: &str, cause: &dyn std::error::Error) -> Self {
-        error!("{what}: {cause:?}");
+    pub fn internal(what: &str, cause: &(dyn std::error::Error + 'static)) -> Self {
+        error!(error = chain(cause), "{what}");
         Self::new(JobErrorCode::Internal, "the service failed; the server's log says why")
     }
 }

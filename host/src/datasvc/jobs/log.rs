@@ -55,7 +55,7 @@ pub struct JobEntry {
 pub struct JobEntries {
     /// In the order in which they were recorded.
     pub items: Vec<JobEntry>,
-    /// Where to go on, for `after`; null if these are all there are so far.
+    /// Where to go on, for `after`; null if there are no more yet.
     pub next: Option<i64>,
     /// Where the job stood when they were read: once it has ended and `next` is null, there is no more to come.
     pub status: JobStatus,

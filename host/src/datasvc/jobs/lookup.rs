@@ -109,7 +109,7 @@ impl JobStatus {
 pub struct JobPlugin {
     /// Its name.
     pub name: PluginName,
-    /// The very component, whatever is active by now.
+    /// The digest of the component that the job was made with, even if another one is active now.
     #[schema(value_type = String)]
     pub digest: Digest,
 }

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::rest::http::problem::ProblemCode;
+
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
@@ -51,7 +53,18 @@ pub(super) fn complete(document: &mut Value) {
     relate(&mut schemas, "NewGitProvider", of_git_providers);
     relate(&mut schemas, "NewKeypair", of_keypairs);
     relate(&mut schemas, "LogIn", of_logins);
+    schemas["Problem"]["properties"]["code"]["description"] = codes().into();
     document["components"]["schemas"] = schemas.into();
+}
+
+/// What the codes of problems mean.
+fn codes() -> String {
+    let mean = |code: &ProblemCode| format!("- `{}` ({}): {}", code.as_str(), code.status().as_u16(), code.meaning());
+    let codes: Vec<_> = ProblemCode::ALL.iter().map(mean).collect();
+    format!(
+        "What went wrong, for programs: stable, in kebab-case. A server of a newer version may use further codes.\n\n{}",
+        codes.join("\n")
+    )
 }
 
 fn takes(operation: &Value, name: &str) -> bool {
@@ -63,7 +76,7 @@ fn describe_header(operation: &mut Value, status: &str, (name, description): (&s
     *reply = json!({ "description": description, "schema": { "type": "string" } });
 }
 
-/// An argument is given or not, and never null. What is no text, number or flag stands in a query string as JSON.
+/// An argument is given or not, and never null. In a query string, what is not a string, number or boolean is JSON.
 fn describe_argument(schemas: &Schemas, parameter: &mut Value) {
     let Value::Object(parameter) = parameter else { return };
     let schema = not_null(parameter.remove("schema").unwrap_or_default());

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Notify;
 
 use super::client::ClientAddress;
-use super::problem::Problem;
+use super::problem::{Problem, ProblemCode};
 use crate::datasvc::{Caller, DataSvc, Digest};
 use crate::rest::Rest;
 
@@ -64,7 +64,7 @@ fn token(headers: &HeaderMap) -> Result<&str, Problem> {
         [token] => Ok(token),
         [] => {
             let detail = "this needs a token, as `Authorization: Bearer <token>`; log in with POST /global/tokens";
-            Err(Problem::unauthorized("no-token", detail))
+            Err(Problem::new(ProblemCode::NoToken, detail))
         }
         _ => Err(Problem::malformed("the request has several tokens; send one")),
     }
@@ -74,12 +74,12 @@ fn token(headers: &HeaderMap) -> Result<&str, Problem> {
 fn bearer(value: &HeaderValue) -> Result<&str, Problem> {
     match text(value)?.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
-        _ => Err(Problem::unauthorized("no-token", "`Authorization` has to be `Bearer <token>`")),
+        _ => Err(Problem::new(ProblemCode::NoToken, "`Authorization` has to be `Bearer <token>`")),
     }
 }
 
 fn text(value: &HeaderValue) -> Result<&str, Problem> {
-    value.to_str().map_err(|_| Problem::unauthorized("invalid-token", "a token is ASCII"))
+    value.to_str().map_err(|_| Problem::new(ProblemCode::InvalidToken, "a token is ASCII"))
 }
 
 /// The callers of the tokens seen last, by the token's SHA-256.

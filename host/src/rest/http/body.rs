@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::client::ClientAddress;
 use super::form;
 use super::json::{self, Members};
-use super::problem::Problem;
+use super::problem::{Problem, ProblemCode};
 use crate::datasvc::Patch;
 use crate::shares::{Place, Shares};
 
@@ -89,7 +89,7 @@ impl Bodies {
         };
         read.unwrap_or_else(|_| {
             let detail = format!("the body did not arrive within {} seconds", self.deadline.as_secs());
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timed-out", detail))
+            Err(Problem::new(ProblemCode::TimedOut, detail))
         })
     }
 
@@ -111,7 +111,7 @@ impl Bodies {
 
     fn too_long(&self) -> Problem {
         let detail = format!("at most {} bytes are taken as a body here", self.max_bytes);
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+        Problem::new(ProblemCode::TooLarge, detail)
     }
 }
 
@@ -235,5 +235,5 @@ fn unsupported(found: Option<&str>, wanted: &str) -> Problem {
         Some(found) => format!("the body has the content type `{found}`; send {wanted}"),
         None => format!("the request has no `Content-Type`; send {wanted}"),
     };
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+    Problem::new(ProblemCode::UnsupportedMediaType, detail)
 }

@@ -108,27 +108,27 @@ pub(in crate::rest) struct JsonPatch(Vec<PatchOperation>);
 #[derive(ToSchema)]
 #[serde(tag = "op", rename_all = "lowercase")]
 enum PatchOperation {
-    /// Puts a value there.
+    /// Adds a value at the path.
     Add {
         /// A JSON pointer into the document.
         #[schema(format = "json-pointer", example = "/attributes/team")]
         path: String,
         value: Value,
     },
-    /// Takes what is there away.
+    /// Removes the value at the path.
     Remove {
         /// A JSON pointer into the document.
         #[schema(format = "json-pointer", example = "/attributes/team")]
         path: String,
     },
-    /// Puts a value in the place of another one.
+    /// Replaces the value at the path.
     Replace {
         /// A JSON pointer into the document.
         #[schema(format = "json-pointer", example = "/attributes/team")]
         path: String,
         value: Value,
     },
-    /// Takes a value from one place to another.
+    /// Moves a value from one path to another.
     Move {
         /// A JSON pointer into the document.
         #[schema(format = "json-pointer", example = "/attributes/team")]
@@ -137,7 +137,7 @@ enum PatchOperation {
         #[schema(format = "json-pointer", example = "/attributes/group")]
         path: String,
     },
-    /// Puts a value in a second place.
+    /// Copies a value to another path.
     Copy {
         /// A JSON pointer into the document.
         #[schema(format = "json-pointer", example = "/attributes/team")]
@@ -146,7 +146,7 @@ enum PatchOperation {
         #[schema(format = "json-pointer", example = "/attributes/group")]
         path: String,
     },
-    /// Does nothing if that value is there, and keeps all operations from being done if it is not.
+    /// Changes nothing. If the value at the path is another one, no operation of the patch is done.
     Test {
         /// A JSON pointer into the document.
         #[schema(format = "json-pointer", example = "/attributes/team")]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ use super::client::ClientAddress;
 use super::form;
 use super::json;
 use super::pretty::Indented;
-use super::problem::{Fault, PROBLEM_JSON, Problem};
+use super::problem::{Fault, PROBLEM_JSON, Problem, ProblemCode};
 use crate::datasvc::holds_token;
 use crate::rest::api::Api;
 
@@ -108,7 +108,7 @@ async fn answered(op: &str, within: Duration, reply: impl Future<Output = Respon
     }
     timeout(within, reply).await.unwrap_or_else(|_| {
         let detail = format!("there was no answer within {within:?}; what was asked may still be done");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
+        Problem::new(ProblemCode::Unavailable, detail).into_response()
     })
 }
 
@@ -120,7 +120,7 @@ pub(in crate::rest) async fn nothing_there(uri: Uri) -> Problem {
 /// The reply to a method that a route does not have. The router adds `Allow`.
 pub(in crate::rest) async fn not_allowed(request: Request) -> Problem {
     let detail = format!("`{}` takes other methods than {}", request.uri().path(), request.method());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+    Problem::new(ProblemCode::MethodNotAllowed, detail)
 }
 
 /// Refuses what no handler should see.
@@ -129,12 +129,12 @@ fn admit(request: &Request) -> Result<(), Problem> {
     let uri_bytes = uri.path().len() + uri.query().map_or(0, str::len);
     if uri_bytes > MAX_URI_BYTES {
         let detail = format!("a URI has at most {MAX_URI_BYTES} bytes; parameters may stand in the body as well");
-        return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri-too-long", detail));
+        return Err(Problem::new(ProblemCode::UriTooLong, detail));
     }
     let header_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if headers.len() > MAX_HEADERS || header_bytes > MAX_HEADER_BYTES {
         let detail = format!("a request has at most {MAX_HEADERS} header fields and {MAX_HEADER_BYTES} bytes of them");
-        return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", detail));
+        return Err(Problem::new(ProblemCode::HeadersTooLarge, detail));
     }
     if uri.path().contains("%00") {
         return Err(Problem::malformed("the path contains a NUL"));
@@ -156,7 +156,7 @@ fn spells_token(uri: &Uri) -> bool {
 
 fn token_in_url() -> Problem {
     let detail = "a token goes in a header, `Authorization: Bearer <token>`: URLs are kept in logs and histories";
-    Problem::new(StatusCode::BAD_REQUEST, "token-in-url", detail)
+    Problem::new(ProblemCode::TokenInUrl, detail)
 }
 
 fn wants_pretty(uri: &Uri) -> bool {

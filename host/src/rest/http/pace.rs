@@ -4,10 +4,9 @@ use std::future::poll_fn;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
-use axum::http::StatusCode;
 use bytes::Bytes;
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemCode};
 use super::session::Session;
 use crate::work::Pace;
 
@@ -51,6 +50,6 @@ impl Paced {
 
     fn too_slow(&self) -> Problem {
         let detail = format!("the body {}", self.pace.too_slow());
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "timed-out", detail)
+        Problem::new(ProblemCode::TimedOut, detail)
     }
 }

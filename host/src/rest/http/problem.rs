@@ -10,7 +10,11 @@ use serde::Serialize;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
+pub(in crate::rest) use self::code::ProblemCode;
 use crate::datasvc;
+use crate::errors::chain;
+
+mod code;
 
 /// The content type of every reply with a status of 400 and above.
 pub(in crate::rest) const PROBLEM_JSON: &str = "application/problem+json";
@@ -20,8 +24,7 @@ const UNAVAILABLE_FOR: Duration = Duration::from_secs(2);
 /// Why a request was not carried out.
 #[derive(Clone, Debug)]
 pub(in crate::rest) struct Problem {
-    status: StatusCode,
-    code: &'static str,
+    code: ProblemCode,
     detail: String,
     faults: Vec<Fault>,
     /// When it may be worth while to ask again.
@@ -107,7 +110,7 @@ pub(in crate::rest) struct Document {
     status: u16,
     /// What went wrong, for people.
     detail: String,
-    /// What went wrong, for programs: stable, in kebab-case.
+    /// What went wrong, for programs. The description of this member is completed in `api::schemas`.
     #[schema(example = "not-found")]
     code: &'static str,
     /// The id of the request, which is in the server's log too.
@@ -118,9 +121,9 @@ pub(in crate::rest) struct Document {
 }
 
 impl Problem {
-    pub(in crate::rest) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(UNAVAILABLE_FOR);
-        Self { status, code, detail: detail.into(), faults: Vec::new(), retry_after }
+    pub(in crate::rest) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        let retry_after = (code.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(UNAVAILABLE_FOR);
+        Self { code, detail: detail.into(), faults: Vec::new(), retry_after }
     }
 
     /// The same problem, and where it is.
@@ -150,44 +153,40 @@ impl Problem {
 
     /// A request that cannot be read.
     pub(in crate::rest) fn malformed(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
+        Self::new(ProblemCode::Malformed, detail)
     }
 
     /// A request that can be read and cannot be right.
     pub(in crate::rest) fn invalid(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+        Self::new(ProblemCode::Invalid, detail)
     }
 
     /// Nothing is there, or nothing that the caller may know of.
     pub(in crate::rest) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+        Self::new(ProblemCode::NotFound, detail)
     }
 
     /// More than the service takes at a time.
     pub(in crate::rest) fn busy(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
-    }
-
-    /// Nobody is known to ask.
-    pub(in crate::rest) fn unauthorized(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+        Self::new(ProblemCode::Busy, detail)
     }
 
     /// A fault of the service, which is logged here and not shown.
     pub(in crate::rest) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
         error!(error = chain(cause), "a request failed for a fault of the service");
         let detail = "the service failed; its log tells why under this request's id";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+        Self::new(ProblemCode::Internal, detail)
     }
 
     /// What the client reads.
     pub(in crate::rest) fn into_document(self, request_id: String) -> Document {
+        let status = self.code.status();
         Document {
             r#type: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
             detail: self.detail,
-            code: self.code,
+            code: self.code.as_str(),
             request_id,
             errors: self.faults,
         }
@@ -195,7 +194,7 @@ impl Problem {
 
     /// The headers that go with it.
     fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let challenge = (self.status == StatusCode::UNAUTHORIZED)
+        let challenge = (self.code.status() == StatusCode::UNAUTHORIZED)
             .then(|| (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         // Never too early: in whole seconds, rounded up.
         let seconds = self.retry_after.map(|wait| wait.as_millis().div_ceil(1000).max(1));
@@ -207,31 +206,31 @@ impl Problem {
 impl From<datasvc::Error> for Problem {
     fn from(error: datasvc::Error) -> Self {
         use datasvc::Error;
-        let (status, code) = match &error {
-            Error::NotFound { .. } => (StatusCode::NOT_FOUND, "not-found"),
-            Error::AlreadyExists { .. } => (StatusCode::CONFLICT, "already-exists"),
-            Error::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
-            Error::MissingParameters { .. } => (StatusCode::BAD_REQUEST, "missing-parameters"),
-            Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
-            Error::TooMany { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too-many"),
-            Error::LogFull { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "log-full"),
-            Error::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
-            Error::Changed { .. } => (StatusCode::PRECONDITION_FAILED, "changed"),
-            Error::KeyReused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
-            Error::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
-            Error::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong-password"),
-            Error::InvalidToken => (StatusCode::UNAUTHORIZED, "invalid-token"),
+        let code = match &error {
+            Error::NotFound { .. } => ProblemCode::NotFound,
+            Error::AlreadyExists { .. } => ProblemCode::AlreadyExists,
+            Error::Invalid { .. } => ProblemCode::Invalid,
+            Error::MissingParameters { .. } => ProblemCode::MissingParameters,
+            Error::TooLarge { .. } => ProblemCode::TooLarge,
+            Error::TooMany { .. } => ProblemCode::TooMany,
+            Error::LogFull { .. } => ProblemCode::LogFull,
+            Error::Conflict { .. } => ProblemCode::Conflict,
+            Error::Changed { .. } => ProblemCode::Changed,
+            Error::KeyReused { .. } => ProblemCode::IdempotencyKeyReused,
+            Error::Denied { .. } => ProblemCode::Denied,
+            Error::WrongPassword => ProblemCode::WrongPassword,
+            Error::InvalidToken => ProblemCode::InvalidToken,
             Error::Throttled { retry_after, .. } => {
-                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", error.to_string());
+                let problem = Self::new(ProblemCode::TooManyRequests, error.to_string());
                 return problem.lasting(*retry_after);
             }
             Error::Unavailable(cause) => {
                 warn!(error = chain(cause), "a request failed because the database does not answer");
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+                ProblemCode::Unavailable
             }
             Error::Internal(cause) => return Self::internal(cause.as_ref()),
         };
-        Self::new(status, code, error.to_string()).with(faults(&error))
+        Self::new(code, error.to_string()).with(faults(&error))
     }
 }
 
@@ -259,16 +258,10 @@ fn faults(error: &datasvc::Error) -> Vec<Fault> {
     }
 }
 
-/// An error with all that caused it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(|error| error.to_string()).collect::<Vec<_>>().join(": ")
-}
-
 impl IntoResponse for Problem {
     /// A reply without a body, for `front` to write the document into.
     fn into_response(self) -> Response {
-        let mut reply = self.status.into_response();
+        let mut reply = self.code.status().into_response();
         reply.headers_mut().extend(self.headers());
         reply.extensions_mut().insert(self);
         reply

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use multer::{Field, Multipart};
 
 use crate::rest::http::body::{Stopped, argument, broken_form};
 use crate::rest::http::pace::Paced;
-use crate::rest::http::problem::Problem;
+use crate::rest::http::problem::{Problem, ProblemCode};
 
 /// The part that is the file.
 const FILE: &str = "build";
@@ -88,7 +88,7 @@ fn fed(body: Paced, room: Arc<AtomicUsize>) -> impl Stream<Item = Result<Bytes, 
         let fits = |room: usize| room.checked_sub(bytes.len());
         if room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
             let detail = format!("at most {MAX_AROUND} bytes are taken around the file");
-            return Err(Stopped(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)));
+            return Err(Stopped(Problem::new(ProblemCode::TooLarge, detail)));
         }
         Ok(Some((bytes, (body, room))))
     })

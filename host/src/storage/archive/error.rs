@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use zip::result::ZipError;
 
 use super::metered::Interrupt;
+use crate::errors::causes;
 
 /// How much of a name is shown.
 const MAX_SHOWN_CHARS: usize = 200;
@@ -106,6 +107,5 @@ fn interrupt(error: &io::Error) -> Option<Interrupt> {
 
 /// Whether the machine has failed.
 fn os_error(error: &io::Error) -> bool {
-    let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |error| (*error).source());
-    causes.filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| error.raw_os_error().is_some())
+    causes(error).filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| error.raw_os_error().is_some())
 }
