@@ -589,24 +589,45 @@ async fn an_upload_goes_on_after_its_server_was_killed() {
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_however_often_its_server_was_killed() {
+async fn an_upload_goes_on_though_its_server_was_killed_often() {
     let host = with_build(Setup::default().flag("--role", "api")).await;
     let file = zip("a", b"b");
     let accepted = put(&host.client, FILE, file.clone()).await;
-    let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
-    let worker = WorkerId::new();
-    let room = Room { jobs: 1, own: 1, own_per_application: 1, per_plugin: 1, per_action: 1, ..Room::default() };
-    for attempt in 1..=6 {
-        svc.beat(worker, HostId::new(), true).await.unwrap();
-        let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
-        assert_eq!((claim.attempt, claim.started), (attempt, true));
-        svc.hand_back(worker, "this is a test").await.unwrap();
-    }
+    run_and_stop(&host, 6).await;
 
     let host = host.stop().await.with_flag("--role", "all").start().await;
     let job = host.ended_job(id(&accepted)).await;
     assert_eq!((&job["status"], &job["attempt"]), (&json!("succeeded"), &json!(7)), "{job:#}");
     assert_stored(&host, &job, &file).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_stops_every_server_is_given_up() {
+    let host = with_build(Setup::default().flag("--role", "api")).await;
+    let accepted = put(&host.client, FILE, zip("a", b"b")).await;
+    run_and_stop(&host, 20).await;
+
+    let host = host.stop().await.with_flag("--role", "all").start().await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!((&job["status"], &job["attempt"]), (&json!("failed"), &json!(21)), "{job:#}");
+    let reason = "20 servers stopped while they worked on this job; it is not tried again, because it may be what stops \
+                  them";
+    assert_eq!(job["error"], json!({ "code": "too-many-attempts", "message": reason }));
+    assert_nothing_is_left(&host).await;
+    assert_eq!(put(&host.client, FILE, zip("a", b"b")).await.status, 202);
+}
+
+/// The only job is begun and handed back so many times, one after the other.
+async fn run_and_stop(host: &TestHost, times: i32) {
+    let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
+    let worker = WorkerId::new();
+    let room = Room { jobs: 1, own: 1, own_per_application: 1, per_plugin: 1, per_action: 1, ..Room::default() };
+    for attempt in 1..=times {
+        svc.beat(worker, HostId::new(), true).await.unwrap();
+        let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
+        assert_eq!((claim.attempt, claim.started), (attempt, true));
+        svc.hand_back(worker, "this is a test").await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -11,8 +11,12 @@ use super::Inner;
 use super::held::{CancelRequest, HeldJob};
 use super::kind::AnyKind;
 use super::slots::{Lent, Slot, Slots};
-use crate::datasvc::{Claim, DataSvc, Error, JobError, JobErrorCode, JobLog, Lease, Outcome, Result, patiently};
+use crate::datasvc::{
+    Claim, DataSvc, Error, JobError, JobErrorCode, JobLog, Lease, Outcome, Result, StepState, patiently,
+};
 
+/// How often a job is begun of which no step gets done.
+const MAX_FRUITLESS_ATTEMPTS: i32 = 20;
 /// How much of a failure's message goes to the server's log.
 const MAX_LOGGED_CHARS: usize = 300;
 
@@ -145,7 +149,28 @@ impl Inner {
         }
         // A host that was frozen since it claimed the job may not hold it any more.
         self.lease.confirmed().await;
-        Ok(Ok(()))
+        Ok(match self.is_fruitless(claim).await? {
+            true => Err(JobError::new(
+                JobErrorCode::TooManyAttempts,
+                format!(
+                    "{} servers stopped while they worked on this job; it is not tried again, because it may be what \
+                     stops them",
+                    claim.attempt - 1
+                ),
+            )),
+            false => Ok(()),
+        })
+    }
+
+    /// Whether a job of the host's own kinds of work has been begun so often, with so few steps done, that it would be
+    /// begun for ever. How often an action may be run again is decided when its job is taken over.
+    async fn is_fruitless(&self, claim: &Claim) -> Result<bool> {
+        if claim.plugin.is_some() || claim.attempt <= MAX_FRUITLESS_ATTEMPTS {
+            return Ok(false);
+        }
+        let steps = patiently(|| self.svc.recorded_steps(claim.job_id)).await?;
+        let done = steps.iter().filter(|step| step.state != StepState::Running).count();
+        Ok(usize::try_from(claim.attempt - MAX_FRUITLESS_ATTEMPTS).unwrap_or(0) > done)
     }
 
     async fn work(&self, kind: &dyn AnyKind, run: &Run) -> Outcome {
