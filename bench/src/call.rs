@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use elita::config::{Cli, Commands};
-use elita::datasvc::{AppName, Claim, DataSvc, Digest, JobId, JobPlugin, JobType, Lease, PluginName};
+use elita::datasvc::{AppName, Claim, ClaimedPlugin, DataSvc, Digest, JobId, JobType, Lease, PluginName};
 use elita::outbound::Outbound;
 use elita::plugin::{ActionRun, Plugins, Sandbox};
 use elita::storage::Storage;
@@ -193,7 +193,8 @@ fn claim(digest: Digest, action: &str) -> anyhow::Result<Claim> {
         application: AppName::parse(APPLICATION)?,
         name: action.to_owned(),
         job_type: JobType::new(elita::datasvc::ACTION),
-        plugin: Some(JobPlugin { name: PluginName::parse(PLUGIN)?, digest }),
+        plugin: Some(ClaimedPlugin { name: PluginName::parse(PLUGIN)?, digest }),
+        unreadable: None,
         username: None,
         data: RawValue::NULL.to_owned(),
         timeout: Duration::from_secs(60),

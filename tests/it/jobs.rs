@@ -585,6 +585,49 @@ async fn a_job_of_a_kind_that_a_newer_server_knows_is_left_to_it_and_shown() {
 }
 
 #[tokio::test]
+async fn a_job_whose_row_is_damaged_fails_alone_and_is_shown() {
+    let host = hostile_host().await;
+    let sound = host.run_action("hostile", "Noop", "").await;
+    let id = |n: usize| format!("01990000-0000-7000-8000-00000000000{n}");
+    let damaged = "insert into jobs (id, job_type, name, application, data, plugin, component_digest, timeout_ms)
+        values ('01990000-0000-7000-8000-000000000001', 'action', 'Noop', 'hostile', '{\"parameters\": []}', 'misbehave', '\\x0badc0de', 1000),
+               ('01990000-0000-7000-8000-000000000002', 'action', 'Noop', 'hostile', '{\"parameters\": []}', 'misbehave', sha256(''), -1),
+               ('01990000-0000-7000-8000-000000000003', 'action', 'Noop', 'hostile', '{\"parameters\": []}', '', null, 1000),
+               ('01990000-0000-7000-8000-000000000004', 'upload', '7', 'hostile', '[7]', '', null, 1000)";
+    sqlx::query(damaged).execute(&mut host.database.connect().await).await.unwrap();
+    let unread = "insert into jobs (id, job_type, name, application, data, plugin, component_digest, timeout_ms, status)
+        select ('01990000-0000-7000-8000-000000000005')::uuid, job_type, name, application, '{\"parameters\": 1}', plugin, component_digest, timeout_ms, 'queued'
+        from jobs where id = $1::uuid";
+    let sound_id = sound["job_id"].as_str().unwrap();
+    sqlx::query(unread).bind(sound_id).execute(&mut host.database.connect().await).await.unwrap();
+
+    // What is sound is not held up by them, also behind them.
+    assert_eq!(host.run_action("hostile", "Noop", "").await["status"], "succeeded");
+    for (n, what) in [
+        (1, "the digest of its component is not a SHA-256"),
+        (2, "its time limit is negative"),
+        (3, "it names no plugin, and is to run an action"),
+        (4, "its data is not that of a job of the kind `upload`"),
+        (5, "its data is not that of a job of the kind `action`"),
+    ] {
+        let job = host.ended_job(&id(n)).await;
+        assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("unreadable")), "{job:#}");
+        let message = job["error"]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(&format!("the job cannot be run, because its row is damaged: {what}")),
+            "{message}"
+        );
+    }
+    let ended = "update jobs set error = '[\"gone\"]' where id = '01990000-0000-7000-8000-000000000002'";
+    sqlx::query(ended).execute(&mut host.database.connect().await).await.unwrap();
+    let listed = host.client.get("/job?status=failed").await;
+    assert_eq!(ids(&listed), [5, 4, 3, 2, 1].map(id), "{listed}");
+    assert_eq!(listed.body["items"][4]["plugin"], json!({ "name": "misbehave", "digest": "sha256:0badc0de" }));
+    let error = &listed.body["items"][3]["error"];
+    assert_eq!((&error["code"], &error["details"]), (&json!("unreadable"), &json!(["gone"])), "{error:#}");
+}
+
+#[tokio::test]
 async fn what_names_no_job_is_not_found() {
     let host = TestHost::start().await;
     for id in ["00000000-0000-0000-0000-000000000000", "nothing", "1", "%F0%9F%98%80"] {

@@ -73,7 +73,7 @@ pub use jobs::log::{
 pub use jobs::lookup::{ACTION, Enqueued, Job, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
 pub use jobs::peers::{Peer, Pulse, Silent};
 pub use jobs::progress::JobProgress;
-pub use jobs::queue::{Claim, HandedOn, HeldClaim, Outcome, Room, RunningLane, Served, TIME_TO_LIVE};
+pub use jobs::queue::{Claim, ClaimedPlugin, HandedOn, HeldClaim, Outcome, Room, RunningLane, Served, TIME_TO_LIVE};
 pub use jobs::recorder::Changed;
 pub use jobs::steps::{JobStep, JobSteps, RecordedStep, StepChange, StepKind, StepState};
 pub use jobs::trace::{JobTrace, TraceEvent, TraceLine};

@@ -88,7 +88,10 @@ impl<K: Kind> AnyKind for K {
         async move {
             match asked {
                 Ok(asked) => Kind::run(self, run, asked).await,
-                Err(error) => Outcome::Failed(JobError::internal("what a job was asked cannot be read", &error)),
+                Err(error) => {
+                    let what = format!("its data is not that of a job of the kind `{}` ({error})", K::NAME);
+                    Outcome::Failed(JobError::unreadable(&what))
+                }
             }
         }
         .boxed()

@@ -140,6 +140,9 @@ impl Inner {
 
     /// Makes sure that what the job needs is there and its start is on record; the inner error ends the job.
     async fn begin(&self, kind: &dyn AnyKind, claim: &mut Claim) -> Result<Result<(), JobError>> {
+        if let Some(what) = claim.unreadable {
+            return Ok(Err(JobError::unreadable(what)));
+        }
         if !claim.started {
             if let Err(failure) = kind.prepare(claim).await {
                 return Ok(Err(failure));

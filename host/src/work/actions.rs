@@ -170,7 +170,7 @@ impl Kind for Actions {
 }
 
 fn without_plugin() -> JobError {
-    JobError::internal("a job runs an action", &Error::internal("and its row names no plugin"))
+    JobError::unreadable("it names no plugin, and is to run an action")
 }
 
 pub(super) fn failed(error: RunError) -> JobError {

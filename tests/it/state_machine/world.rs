@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use elita::datasvc::{
-    ActionName, AppName, Caller, Claim, DataSvc, Digest, Error, HeldClaim, HostId, JobError, JobErrorCode, JobId,
-    JobPlugin, JobStatus, LogLimits, NewActionJob, Outcome, PluginName, Room, Taker, WorkerId,
+    ActionName, AppName, Caller, Claim, ClaimedPlugin, DataSvc, Digest, Error, HeldClaim, HostId, JobError,
+    JobErrorCode, JobId, JobStatus, LogLimits, NewActionJob, Outcome, PluginName, Room, Taker, WorkerId,
 };
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, IteratorRandom as _};
@@ -712,7 +712,7 @@ fn check_room(room: &Room, claims: &[Claim], dead: bool) -> Result<(), Broken> {
 }
 
 /// All jobs run actions here.
-fn plugin(claim: &Claim) -> &JobPlugin {
+fn plugin(claim: &Claim) -> &ClaimedPlugin {
     claim.plugin.as_ref().unwrap()
 }
 

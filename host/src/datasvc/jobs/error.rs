@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tracing::error;
 
 use crate::errors::chain;
@@ -27,6 +28,8 @@ codes! {
         InvalidResult = "invalid-result",
         /// The job's component is missing, damaged, or cannot be compiled.
         PluginUnavailable = "plugin-unavailable",
+        /// The job's row in the database is damaged, so that it cannot be run.
+        Unreadable = "unreadable",
         /// The plugin used more processor time than `--plugin-cpu-ms`.
         CpuLimitExceeded = "cpu-limit-exceeded",
         /// The run took longer than its action declares, or than `--plugin-timeout-seconds`.
@@ -109,6 +112,20 @@ impl JobError {
     /// What a job ends with that someone has stopped. `who` is who asked for that.
     pub fn cancelled(who: &str) -> Self {
         Self::new(JobErrorCode::Cancelled, format!("{who} asked for it to stop"))
+    }
+
+    /// What a job ends with that cannot be run, because `what` of its row cannot be read. It is logged here.
+    pub fn unreadable(what: &str) -> Self {
+        error!("a job's row is damaged: {what}");
+        Self::new(JobErrorCode::Unreadable, format!("the job cannot be run, because its row is damaged: {what}"))
+    }
+
+    /// As it is stored. What cannot be read of it is shown as it is.
+    pub(in crate::datasvc) fn from_row(stored: &RawValue) -> Self {
+        serde_json::from_str(stored.get()).unwrap_or_else(|_| Self {
+            details: serde_json::from_str(stored.get()).ok(),
+            ..Self::new(JobErrorCode::Unreadable, "why the job ended cannot be read; the details are what is stored")
+        })
     }
 
     /// A fault of the service: `what` went wrong and its cause are logged here, and not shown.

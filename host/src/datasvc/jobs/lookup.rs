@@ -15,11 +15,11 @@ use super::error::JobError;
 use super::intake::{NewRow, Taker};
 use super::log::SOURCE_HOST;
 use super::progress::JobProgress;
-use super::queue::{Claim, TAKEN};
+use super::queue::{Claim, ClaimedPlugin, TAKEN};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
-use crate::datasvc::ground::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName};
+use crate::datasvc::ground::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, hex};
 use crate::datasvc::ground::sql::OnConstraint;
 
 /// A JSON text, kept as it came: with its order, its repeats and its numbers. It goes to the database as text, because
@@ -110,17 +110,14 @@ pub struct JobPlugin {
     /// Its name.
     pub name: PluginName,
     /// The digest of the component that the job was made with, even if another one is active now.
-    #[schema(value_type = String)]
-    pub digest: Digest,
+    #[schema(example = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865")]
+    pub digest: String,
 }
 
 impl JobPlugin {
-    /// As it is stored.
-    pub(in crate::datasvc) fn from_row(plugin: Option<PluginName>, digest: Option<Vec<u8>>) -> Result<Option<Self>> {
-        match (plugin, digest) {
-            (Some(name), Some(digest)) => Ok(Some(Self { name, digest: digest.try_into()? })),
-            _ => Ok(None),
-        }
+    /// As it is stored, whether the digest is one or not.
+    fn from_row(plugin: Option<PluginName>, digest: Option<Vec<u8>>) -> Option<Self> {
+        Some(Self { name: plugin?, digest: format!("sha256:{}", hex(&digest?)) })
     }
 }
 
@@ -305,7 +302,8 @@ impl DataSvc {
             application,
             name: action.to_string(),
             job_type: JobType::new(ACTION),
-            plugin: Some(JobPlugin { name: plugin, digest }),
+            plugin: Some(ClaimedPlugin { name: plugin, digest }),
+            unreadable: None,
             username,
             data,
             timeout,
@@ -469,7 +467,7 @@ pub(in crate::datasvc) async fn documents(
                progress.percent as "percent?", progress.step, progress.seq as "progress_seq?",
                progress.at as "progress_at?",
                (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) as "last_seq!",
-               case when $3 then result end as "result: SqlJson<Json>", error as "error: SqlJson<JobError>",
+               case when $3 then result end as "result: SqlJson<Json>", error as "error: SqlJson<Json>",
                created_at, updated_at, jobs.started_at, completed_at, cancel_requested_at
            from (
                select *, sum(coalesce(octet_length(error::text), 0) + case when $3
@@ -489,7 +487,7 @@ pub(in crate::datasvc) async fn documents(
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter().map(|row| row.into_job(details)).collect()
+    Ok(rows.into_iter().map(|row| row.into_job(details)).collect())
 }
 
 /// Who the caller is, for a sentence.
@@ -529,7 +527,7 @@ struct JobRow {
     progress_at: Option<OffsetDateTime>,
     last_seq: i64,
     result: Option<SqlJson<Json>>,
-    error: Option<SqlJson<JobError>>,
+    error: Option<SqlJson<Json>>,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
     started_at: Option<OffsetDateTime>,
@@ -538,16 +536,18 @@ struct JobRow {
 }
 
 impl JobRow {
-    fn into_job(self, details: bool) -> Result<Job> {
+    /// What cannot be read of it is shown as it is: one damaged row must not hide the others of a list.
+    fn into_job(self, details: bool) -> Job {
         let progress = match (self.percent, self.progress_seq, self.progress_at) {
             (Some(percent), Some(seq), Some(at)) => Some(JobProgress { percent, status: self.step, seq, at }),
             _ => None,
         };
-        let plugin = JobPlugin::from_row(self.plugin, self.component_digest)?;
-        let error = self.error.map(|SqlJson(error)| if details { error } else { JobError { trace: None, ..error } });
+        let plugin = JobPlugin::from_row(self.plugin, self.component_digest);
+        let error = self.error.map(|stored| JobError::from_row(&stored.0));
+        let error = error.map(|error| if details { error } else { JobError { trace: None, ..error } });
         let until = self.completed_at.unwrap_or_else(OffsetDateTime::now_utc);
         let duration = self.started_at.map(|from| (until - from).as_seconds_f64().max(0.0));
-        Ok(Job {
+        Job {
             job_id: self.id,
             name: self.name,
             job_type: self.job_type,
@@ -573,6 +573,6 @@ impl JobRow {
             completed_at: self.completed_at,
             cancel_requested_at: self.cancel_requested_at,
             duration_in_seconds: duration,
-        })
+        }
     }
 }

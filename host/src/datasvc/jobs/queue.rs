@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use super::error::{JobError, JobErrorCode};
 use super::log::SOURCE_HOST;
-use super::lookup::{JobPlugin, JobStatus, JobType, Json};
+use super::lookup::{JobStatus, JobType, Json};
 use super::peers::Silent;
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
@@ -61,13 +61,24 @@ pub struct Claim {
     /// What kind of work it is.
     pub job_type: JobType,
     /// The component to run. Null of the host's own work.
-    pub plugin: Option<JobPlugin>,
+    pub plugin: Option<ClaimedPlugin>,
+    /// What of the job's row cannot be read. Such a job cannot be run.
+    pub unreadable: Option<&'static str>,
     /// Who asked.
     pub username: Option<String>,
     /// What was asked.
     pub data: Json,
     /// The wall-clock limit of this run.
     pub timeout: Duration,
+}
+
+/// Which plugin a claimed job runs.
+#[derive(Clone, Debug)]
+pub struct ClaimedPlugin {
+    /// Its name.
+    pub name: PluginName,
+    /// The very component, whatever is active by now.
+    pub digest: Digest,
 }
 
 impl Claim {
@@ -216,29 +227,38 @@ impl DataSvc {
             TIME_TO_LIVE.as_secs_f64()
         );
         let rows = self.engine.run(async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(Claim {
-                    job_id: row.id,
-                    fence: row.fence,
-                    asked_at,
-                    attempt: row.attempt,
-                    started: row.started,
-                    root: row.root,
-                    depth: row.depth,
-                    entries: row.entries,
-                    plugin_entries: row.plugin_entries,
-                    plugin_bytes: row.plugin_bytes,
-                    application: row.application,
-                    job_type: row.job_type,
-                    plugin: JobPlugin::from_row(row.plugin, row.component_digest)?,
-                    name: row.name,
-                    username: row.username,
-                    data: row.data.0,
-                    timeout: Duration::from_millis(u64::try_from(row.timeout_ms).map_err(Error::internal)?),
-                })
-            })
-            .collect()
+        // They are this worker's by now, so that one that cannot be read must not keep it from running the others.
+        let claims = rows.into_iter().map(|row| {
+            let timeout = u64::try_from(row.timeout_ms);
+            let digest = row.component_digest.map(Digest::try_from).transpose();
+            let unreadable = match (&timeout, &digest) {
+                (Err(_), _) => Some("its time limit is negative"),
+                (_, Err(_)) => Some("the digest of its component is not a SHA-256"),
+                _ => None,
+            };
+            let component = row.plugin.zip(digest.ok().flatten());
+            Claim {
+                job_id: row.id,
+                fence: row.fence,
+                asked_at,
+                attempt: row.attempt,
+                started: row.started,
+                root: row.root,
+                depth: row.depth,
+                entries: row.entries,
+                plugin_entries: row.plugin_entries,
+                plugin_bytes: row.plugin_bytes,
+                application: row.application,
+                job_type: row.job_type,
+                plugin: component.map(|(name, digest)| ClaimedPlugin { name, digest }),
+                unreadable,
+                name: row.name,
+                username: row.username,
+                data: row.data.0,
+                timeout: Duration::from_millis(timeout.unwrap_or(0)),
+            }
+        });
+        Ok(claims.collect())
     }
 
     /// Records that a claimed job starts now, and says which attempt this is. From here on the job is not simply run

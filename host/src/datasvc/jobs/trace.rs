@@ -65,6 +65,8 @@ pub enum TraceEvent {
         /// The line.
         text: String,
     },
+    /// What only a newer server knows, as that has written it.
+    Other(BTreeMap<String, serde_json::Value>),
 }
 
 /// The trace of a job, as those see it who may change its application.

@@ -29,7 +29,7 @@ use super::effects::Effects;
 use super::host::packages::MAX_OPEN_PACKAGES;
 use super::json;
 use super::registry::Plugins;
-use crate::datasvc::{Claim, DataSvc, Digest, JobErrorCode, JobLog, JobPlugin, Json, Lease, PluginName};
+use crate::datasvc::{Claim, ClaimedPlugin, DataSvc, Digest, JobErrorCode, JobLog, Json, Lease, PluginName};
 use crate::outbound::Outbound;
 use crate::storage::View;
 
@@ -52,7 +52,7 @@ pub struct ActionRun {
     /// The claimed job.
     pub claim: Claim,
     /// The plugin and the component to run.
-    pub plugin: JobPlugin,
+    pub plugin: ClaimedPlugin,
     /// Its log.
     pub log: JobLog,
     /// The parameters of the request.
@@ -120,8 +120,14 @@ impl Sandbox {
     /// # Errors
     /// [`RunError`].
     pub async fn run_action(&self, run: ActionRun) -> Result<Json, RunError> {
-        let ActionRun { claim, plugin: JobPlugin { name: plugin, digest }, log, lease, parameters, cancel_requested } =
-            run;
+        let ActionRun {
+            claim,
+            plugin: ClaimedPlugin { name: plugin, digest },
+            log,
+            lease,
+            parameters,
+            cancel_requested,
+        } = run;
         let call = action_call(&claim, parameters);
         let timeout = claim.timeout;
         let job = Job { claim, plugin, digest, log, lease, cancel_requested, timeout, files: None };
