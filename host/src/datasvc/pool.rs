@@ -31,8 +31,8 @@ const LISTS_SHARE: u32 = 4;
 /// Lists go along an index, whatever Postgres makes of the table's figures. A statement that takes longer than anyone
 /// waits for it is given up, and so is one whose client has closed the connection (which Postgres notices from 14 on).
 const LIST_PLANS: &str = "
-    set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;
-    set plan_cache_mode = force_custom_plan;
+    set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set enable_bitmapscan = off;
+    set jit = off; set plan_cache_mode = force_custom_plan;
     set statement_timeout = '5s';
     select set_config(name, '250', false) from pg_settings where name = 'client_connection_check_interval'";
 

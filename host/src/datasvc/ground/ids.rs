@@ -159,23 +159,17 @@ uuids! {
     HostId: "host";
 }
 
-/// How far hosts' clocks may be apart, in seconds.
-const CLOCKS_APART: i64 = 3600;
-
 impl JobId {
-    /// An id that is smaller than those of all jobs created at this time or later, whichever host made them.
-    pub(in crate::datasvc) fn before(time: OffsetDateTime) -> Self {
-        Self::first_at(time.unix_timestamp().saturating_sub(CLOCKS_APART))
-    }
-
-    /// An id that is greater than those of all jobs created before this time, whichever host made them.
-    pub(in crate::datasvc) fn after(time: OffsetDateTime) -> Self {
-        Self::first_at(time.unix_timestamp().saturating_add(CLOCKS_APART))
+    /// Splits jobs by the time that is shown of them: ids of those created before it are smaller, and no others.
+    pub(in crate::datasvc) fn from_time(time: OffsetDateTime) -> Self {
+        let milliseconds = time.unix_timestamp_nanos().div_euclid(1_000_000) + 1;
+        let is_whole = time.nanosecond() % 1_000_000 == 0;
+        Self::first_at(u64::try_from(milliseconds - i128::from(is_whole)).unwrap_or(0))
     }
 
     /// An id that is no greater than those of the jobs that are made from this time on.
     pub(in crate::datasvc) fn at(time: OffsetDateTime) -> Self {
-        Self::first_at(time.unix_timestamp())
+        Self::first_at(u64::try_from(time.unix_timestamp()).unwrap_or(0).saturating_mul(1000))
     }
 
     /// When it was made, by the clock of the database as its maker knew it.
@@ -195,8 +189,7 @@ impl JobId {
         Self(Uuid::max())
     }
 
-    fn first_at(seconds: i64) -> Self {
-        let milliseconds = u64::try_from(seconds).unwrap_or(0).saturating_mul(1000);
+    fn first_at(milliseconds: u64) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid())
     }
 }

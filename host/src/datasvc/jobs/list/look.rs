@@ -1,0 +1,352 @@
+//! Reading jobs along an index.
+
+use sqlx::postgres::PgConnection;
+
+use super::Wanted;
+use super::way::{Along, Way};
+use crate::datasvc::ground::error::Result;
+use crate::datasvc::ground::ids::JobId;
+
+/// How many ids one request compares with the end of one.
+const IDS_LOOKED_AT: i64 = 20_000;
+/// How often places are read until their newest jobs are known. Each time some four times as much of each is read.
+const MAX_ROUNDS: usize = 6;
+
+/// The jobs that a look has found.
+pub(super) struct MatchingJobs {
+    /// Newest first.
+    pub(super) ids: Vec<JobId>,
+    /// Up to where all was looked at, if that is not everything.
+    pub(super) horizon: Option<JobId>,
+}
+
+/// What a look has seen: all jobs of a way down to its horizon.
+pub(super) struct Seen {
+    /// Newest first.
+    jobs: Vec<SeenJob>,
+    /// `None`: there are no more.
+    pub(super) horizon: Option<JobId>,
+}
+
+/// A job that was looked at.
+struct SeenJob {
+    id: JobId,
+    /// Whether the caller may see it.
+    shown: bool,
+    /// Whether the filter lets it through.
+    fits: bool,
+}
+
+/// The newest jobs of a place, in order.
+struct PlaceIds {
+    place: i64,
+    ids: Vec<JobId>,
+}
+
+/// A place of an index that is not read to its end.
+struct Place {
+    beginning: (String, String),
+    /// Up to here it was read.
+    before: JobId,
+}
+
+impl Seen {
+    pub(super) fn matching(&self) -> i64 {
+        self.jobs.iter().filter(|job| job.shown && job.fits).count() as i64
+    }
+
+    /// Whether these are so many, or all.
+    pub(super) fn is_enough(&self, limit: i64) -> bool {
+        self.horizon.is_none() || self.matching() >= limit
+    }
+
+    /// Whether the caller may see the greater part of what was looked at.
+    pub(super) fn shows_most(&self) -> bool {
+        2 * self.jobs.iter().filter(|job| job.shown).count() > self.jobs.len()
+    }
+
+    /// Adds what comes after it.
+    pub(super) fn extend(&mut self, more: Self) {
+        self.jobs.extend(more.jobs);
+        self.horizon = more.horizon;
+    }
+
+    pub(super) fn into_matching(self, limit: i64) -> MatchingJobs {
+        let matching = self.jobs.into_iter().filter(|job| job.shown && job.fits).map(|job| job.id);
+        let limit = usize::try_from(limit).unwrap_or(0);
+        MatchingJobs { ids: matching.take(limit).collect(), horizon: self.horizon }
+    }
+}
+
+/// Which jobs are in a place, in the order of its index, for a macro that reads them.
+macro_rules! in_place {
+    ($along:expr, $read:ident) => {
+        match $along {
+            Along::Ids => $read!("id < before and id >= $4 order by id desc"),
+            Along::Applications => {
+                $read!("application = app and id < before and id >= $4 order by application desc, id desc")
+            }
+            Along::Statuses => $read!(
+                "status = word and status <> 'succeeded' and id < before and id >= $4 order by status desc, id desc"
+            ),
+            Along::ApplicationsAndStatuses => $read!(
+                "application = app and status = word and status in ('failed', 'cancelled', 'lost')
+                     and id < before and id >= $4 order by application desc, status desc, id desc"
+            ),
+            Along::Name => $read!("name = word and id < before and id >= $4 order by name desc, id desc"),
+            Along::Parent => $read!("parent = word::uuid and id < before and id >= $4 order by parent desc, id desc"),
+            Along::Types => $read!(
+                "job_type = word and job_type <> 'action' and id < before and id >= $4 order by job_type desc, id desc"
+            ),
+        }
+    };
+}
+
+/// Reads the newest ids of each place, from the index alone.
+macro_rules! ids_of {
+    ($connection:expr, $places:expr, $floor:expr, $each:expr, $place:literal) => {
+        sqlx::query_as!(
+            PlaceIds,
+            r#"select place as "place!", ids as "ids!: Vec<JobId>"
+               from unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as places (app, word, before, place)
+                   cross join lateral (
+                       select array_agg(id) as ids from (select id from jobs where "#
+                + $place
+                + r#" limit $5) as of_place
+                   ) as found
+               where ids is not null"#,
+            &column($places, |place| place.beginning.0.clone()),
+            &column($places, |place| place.beginning.1.clone()),
+            &column($places, |place| place.before) as _,
+            $floor as _,
+            $each
+        )
+        .fetch_all($connection)
+        .await?
+    };
+}
+
+/// Reads the newest jobs of each place, and compares them with the filter.
+macro_rules! jobs_of {
+    ($connection:expr, $places:expr, $floor:expr, $each:expr, $wanted:expr, $along:expr, $place:literal) => {
+        sqlx::query_as!(
+            SeenJob,
+            r#"select id as "id!: JobId",
+                   coalesce($6::text[] is null or application = any($6), false) as "shown!",
+                   (($7::text is null or name = $7)
+                       and ($8::text[] is null or status = any($8))
+                       and ($9::text[] is null or job_type = any($9))
+                       and ($10::text is null or coalesce(plugin = $10, false))
+                       and ($11::text is null or coalesce(username = $11, false))) as "fits!"
+               from unnest($1::text[], $2::text[], $3::uuid[]) as places (app, word, before)
+                   cross join lateral (
+                       select id, application, name, status, job_type, plugin, username from jobs where "#
+                + $place
+                + r#" limit $5
+                   ) as found"#,
+            &column($places, |place| place.beginning.0.clone()),
+            &column($places, |place| place.beginning.1.clone()),
+            &column($places, |place| place.before) as _,
+            $floor as _,
+            $each,
+            $wanted.applications_beside($along) as _,
+            $wanted.filter.name,
+            $wanted.statuses_as_text() as _,
+            $wanted.types_as_text() as _,
+            $wanted.filter.plugin,
+            $wanted.filter.username
+        )
+        .fetch_all($connection)
+        .await?
+    };
+}
+
+fn column<T>(places: &[Place], of: impl Fn(&Place) -> T) -> Vec<T> {
+    places.iter().map(of).collect()
+}
+
+impl Wanted {
+    /// The newest jobs of a way before that one, at most so many, with those that do not match.
+    pub(super) async fn look_along(
+        &self,
+        connection: &mut PgConnection,
+        way: &Way,
+        after: Option<JobId>,
+        count: i64,
+    ) -> Result<Seen> {
+        let (floor, end) = self.bounds(after);
+        let places = way.places.iter().map(|beginning| Place { beginning: beginning.clone(), before: end });
+        let places: Vec<_> = places.collect();
+        if way.is_exact {
+            let (ids, horizon) = newest(connection, way.along, places, floor, count).await?;
+            let jobs = ids.into_iter().map(|id| SeenJob { id, shown: true, fits: true });
+            return Ok(Seen { jobs: jobs.collect(), horizon });
+        }
+        let (floor, horizon) = match &places[..] {
+            [_] => (floor, None),
+            _ => {
+                let again = way.places.iter().map(|beginning| Place { beginning: beginning.clone(), before: end });
+                let (_, horizon) = newest(connection, way.along, again.collect(), floor, count).await?;
+                (horizon.unwrap_or(floor), horizon)
+            }
+        };
+        let mut jobs = self.read(connection, way.along, &places, floor, count).await?;
+        jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
+        let is_cut = places.len() == 1 && jobs.len() as i64 == count;
+        let horizon = if is_cut { jobs.last().map(|job| job.id) } else { horizon };
+        Ok(Seen { jobs, horizon })
+    }
+
+    /// The newest jobs before that one whose ids end like this.
+    pub(super) async fn look_for_suffix(
+        &self,
+        connection: &mut PgConnection,
+        suffix: &str,
+        after: Option<JobId>,
+        limit: i64,
+    ) -> Result<MatchingJobs> {
+        let (floor, end) = self.bounds(after);
+        let suffix = suffix.to_ascii_lowercase();
+        // Whole bytes are compared first, which takes half the time of texts.
+        let digits: Vec<u8> = suffix.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let digits = &digits[digits.len() % 2..];
+        let bytes = digits.chunks(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        let bytes: Vec<u8> = bytes.collect();
+        let horizon = sqlx::query_scalar!(
+            r#"select id as "id: JobId" from jobs where id < $1 and id >= $2 order by id desc offset $3::bigint - 1 limit 1"#,
+            end as _,
+            floor as _,
+            IDS_LOOKED_AT
+        )
+        .fetch_optional(&mut *connection)
+        .await?;
+        let ids = sqlx::query_scalar!(
+            r#"select jobs.id as "id: JobId"
+               from (select id from jobs where id < $1 and id >= $2 order by id desc limit $3) as page
+                   join jobs on jobs.id = page.id
+               where substring(uuid_send(page.id) from 17 - length($4::bytea)) = $4::bytea
+                   and right(page.id::text, length($5)) = $5
+                   and ($6::text[] is null or application = any($6))
+                   and ($7::text is null or name = $7)
+                   and ($8::text[] is null or status = any($8))
+                   and ($9::text[] is null or job_type = any($9))
+                   and ($10::text is null or plugin = $10)
+                   and ($11::text is null or username = $11)
+                   and ($12::uuid is null or parent = $12)
+               order by jobs.id desc limit $13"#,
+            end as _,
+            horizon.unwrap_or(floor) as _,
+            IDS_LOOKED_AT,
+            bytes,
+            suffix,
+            self.applications.as_deref() as _,
+            self.filter.name,
+            self.statuses_as_text() as _,
+            self.types_as_text() as _,
+            self.filter.plugin,
+            self.filter.username,
+            self.filter.parent as _,
+            limit
+        )
+        .fetch_all(connection)
+        .await?;
+        Ok(MatchingJobs { ids, horizon })
+    }
+
+    /// From where and up to where in the order of ids. They have the time in them that is shown of jobs.
+    fn bounds(&self, after: Option<JobId>) -> (JobId, JobId) {
+        let floor = self.filter.since.map_or(JobId::first(), JobId::from_time);
+        let end = [after, self.filter.until.map(JobId::from_time)].into_iter().flatten().min();
+        (floor, end.unwrap_or(JobId::last()))
+    }
+
+    async fn read(
+        &self,
+        connection: &mut PgConnection,
+        along: Along,
+        places: &[Place],
+        floor: JobId,
+        each: i64,
+    ) -> Result<Vec<SeenJob>> {
+        macro_rules! jobs_in {
+            ($place:literal) => {
+                jobs_of!(connection, places, floor, each, self, along, $place)
+            };
+        }
+        Ok(in_place!(along, jobs_in))
+    }
+
+    /// `None` if the way leads to wanted applications only.
+    fn applications_beside(&self, along: Along) -> Option<&[String]> {
+        let are_places = matches!(along, Along::Applications | Along::ApplicationsAndStatuses);
+        self.applications.as_deref().filter(|_| !are_places)
+    }
+
+    fn statuses_as_text(&self) -> Option<Vec<String>> {
+        self.statuses.as_ref().map(|all| all.iter().map(|status| (*status).to_owned()).collect())
+    }
+
+    fn types_as_text(&self) -> Option<Vec<String>> {
+        let types = &self.filter.types;
+        (!types.is_empty()).then(|| types.iter().map(|kind| kind.as_str().to_owned()).collect())
+    }
+}
+
+/// The newest ids of places that are not below `floor`, so many of all together; and down to where these are all, if
+/// there are more.
+///
+/// A little of each place is read first. The oldest of those that are wanted so far is a floor for the others: no place
+/// has to be read below it. Those that are not read down to it are read further.
+async fn newest(
+    connection: &mut PgConnection,
+    along: Along,
+    mut open: Vec<Place>,
+    first: JobId,
+    count: i64,
+) -> Result<(Vec<JobId>, Option<JobId>)> {
+    let wanted = usize::try_from(count).unwrap_or(0);
+    let (mut ids, mut floor, mut each) = (Vec::new(), first, 0);
+    for _ in 0..MAX_ROUNDS {
+        if open.is_empty() {
+            break;
+        }
+        each = (2 * count / open.len() as i64).max(4 * each).clamp(1, count);
+        let read = read_ids(connection, along, &open, floor, each).await?;
+        let mut begun = open.into_iter().map(Some).collect::<Vec<_>>();
+        open = Vec::new();
+        for PlaceIds { place, ids: found } in read {
+            let place = usize::try_from(place - 1).ok().and_then(|at| begun.get_mut(at)?.take());
+            if let (Some(place), Some(last), true) = (place, found.last(), found.len() as i64 == each) {
+                open.push(Place { before: *last, ..place });
+            }
+            ids.extend(found);
+        }
+        ids.sort_unstable_by(|one, other| other.cmp(one));
+        ids.truncate(wanted);
+        if let (Some(last), true) = (ids.last(), ids.len() == wanted) {
+            floor = *last;
+        }
+        open.retain(|place| place.before > floor);
+    }
+    let unread = open.iter().map(|place| place.before).max();
+    let horizon = unread.or((floor > first).then_some(floor));
+    if let Some(horizon) = horizon {
+        ids.retain(|id| *id >= horizon);
+    }
+    Ok((ids, horizon))
+}
+
+async fn read_ids(
+    connection: &mut PgConnection,
+    along: Along,
+    places: &[Place],
+    floor: JobId,
+    each: i64,
+) -> Result<Vec<PlaceIds>> {
+    macro_rules! ids_in {
+        ($place:literal) => {
+            ids_of!(connection, places, floor, each, $place)
+        };
+    }
+    Ok(in_place!(along, ids_in))
+}
