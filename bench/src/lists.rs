@@ -18,6 +18,11 @@ use crate::site::Site;
 const FILL: &str = include_str!("lists.sql");
 /// A hundred thousand jobs in the queue.
 const QUEUE: &str = include_str!("queue.sql");
+/// Fifty thousand jobs are done.
+const LEAVE: &str = "
+    update jobs set status = 'succeeded' where id in (
+        select id from jobs where status = 'queued' and application = 'app1' order by id limit 50000);
+    analyze jobs";
 /// Some of many other actions, too.
 const LANES: &str = include_str!("lanes.sql");
 
@@ -47,6 +52,7 @@ pub(crate) async fn measure(site: &Site, report: &mut Report) -> anyhow::Result<
     looker.report.remark("lists of a million jobs: plan's ms, rows thrown away, pages, and !! where that is much");
     lists(&svc, &mut connection, &mut looker).await?;
     claims(&svc, &mut connection, &mut looker).await?;
+    claims_beside_a_transaction(&url, &svc, &mut connection, &mut looker).await?;
     retention(&svc, &mut looker).await?;
     svc.close().await;
     std::fs::write(FILE, &looker.text)?;
@@ -205,6 +211,23 @@ async fn claims(svc: &DataSvc, connection: &mut PgConnection, looker: &mut Looke
     let filter = JobFilter { active: Some(true), ..JobFilter::default() };
     let (rows, took) = timed(svc.jobs(&caller, &filter, false, &Page::new(None, None)?)).await?;
     looker.see("active=true, 100,000 queued", took, rows.items.len()).await
+}
+
+/// Half of the queue has left it, and its rows stay.
+async fn claims_beside_a_transaction(
+    url: &str,
+    svc: &DataSvc,
+    connection: &mut PgConnection,
+    looker: &mut Looker<'_>,
+) -> anyhow::Result<()> {
+    let mut other = PgConnection::connect(url).await?;
+    other.execute("begin isolation level repeatable read; select from workers").await?;
+    connection.execute(LEAVE).await?;
+    let worker = WorkerId::new();
+    for nth in ["first", "second", "third"] {
+        claim(svc, worker, &format!("50,000 dead rows in the queue: {nth} claim"), 1, looker).await?;
+    }
+    Ok(other.close().await?)
 }
 
 /// Looks at the last of so many claims.

@@ -99,6 +99,7 @@ pub struct DataSvc {
     git_hosts: std::sync::Arc<[crate::outbound::Destination]>,
     intake: jobs::intake::Intake,
     recorder: jobs::recorder::Recorder,
+    heads: jobs::heads::Heads,
     clock: ground::clock::Clock,
     /// The storage that this server works with, and the host that has it for itself, once that is settled.
     bound: std::sync::Arc<std::sync::OnceLock<(uuid::Uuid, Option<HostId>)>>,

@@ -10,6 +10,7 @@ use sqlx::{Connection as _, Executor as _};
 
 use super::ground::clock::Clock;
 use super::ground::connections::{Connections, TRUSTED_IDLE};
+use super::jobs::heads::Heads;
 use super::jobs::intake::Intake;
 use super::jobs::recorder::Recorder;
 use super::{DataSvc, access::passwords::PasswordHasher, ground::pooler};
@@ -23,8 +24,10 @@ const ENGINE_CONNECTIONS: u32 = 5;
 /// How many of them stay out between two statements: those of the first three.
 const ENGINE_AT_HAND: u32 = 3;
 /// The engine's statements look up a handful of rows by an index. A plan that was made while the table was small, and
-/// is kept while it grows, has to do the same.
-const ENGINE_PLANS: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
+/// is kept while it grows, has to do the same. Nor is an index read to its end to sort what is in it: most of what is
+/// in that of the queue may be dead.
+const ENGINE_PLANS: &str = "
+    set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set enable_sort = off; set jit = off";
 
 /// The part of a server's connections that is for long lists, and how many of them stay out.
 const LISTS_SHARE: u32 = 4;
@@ -109,6 +112,7 @@ impl DataSvc {
             intake: Intake::open(engine.clone()),
             passwords: Arc::new(PasswordHasher::new()),
             secrets: None,
+            heads: Heads::default(),
             quotas: Arc::default(),
             git_hosts: Arc::from([]),
             reads: Connections::of(pool.clone(), max_connections / 4),

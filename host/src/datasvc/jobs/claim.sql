@@ -18,6 +18,7 @@ room as (
         kinds text[],               -- the kinds of work that this server knows; null: all
         running jsonb,              -- what runs here of each lane
         own_running jsonb,          -- pairs: an application, and how many own jobs it has here
+        heads jsonb,                -- where the lanes begin, if that is known: `KnownHeads`; null: it is not
         applications jsonb          -- what each application has had here lately
     )
 ),
@@ -35,16 +36,43 @@ served as (
     select served.* from room cross join jsonb_to_recordset(room.applications)
         as served (application text, running int, last bigint)
 ),
--- The lanes that have queued jobs. Each step finds the next one by a look-up in the index of queued jobs, so that the
--- cost grows with the lanes and not with the jobs.
-lanes as (
-    (select application, plugin, name from jobs where status = 'queued' order by application, plugin, name limit 1)
+-- The lanes that have queued jobs, unless they are known. Each step finds the next one by a look-up in the index of
+-- queued jobs, so that the cost grows with the lanes and not with the jobs.
+found as (
+    (select application, plugin, name from jobs
+     where status = 'queued' and (select heads from room) is null
+     order by application, plugin, name limit 1)
     union all
-    select next.* from lanes cross join lateral (
+    select next.* from found cross join lateral (
         select application, plugin, name from jobs
-        where status = 'queued' and (application, plugin, name) > (lanes.application, lanes.plugin, lanes.name)
+        where status = 'queued' and (application, plugin, name) > (found.application, found.plugin, found.name)
         order by application, plugin, name limit 1
     ) as next
+),
+known as materialized (
+    select lane.* from room cross join jsonb_to_recordset(room.heads -> 'lanes')
+        as lane (application text, plugin text, name text, first uuid)
+),
+-- What has been queued since the lanes were looked at. If that is much, the next look finds the rest.
+new as (
+    select distinct on (application, plugin, name) application, plugin, name, id as first
+    from (
+        select application, plugin, name, id from jobs
+        where status = 'queued' and id >= (select heads ->> 'since' from room)::uuid
+        order by status, id limit 1000
+    ) as newest
+    order by application, plugin, name, id
+),
+-- No queued job of a lane is before its `first`: there may be many that have left the queue, whose rows cannot be
+-- removed yet.
+lanes as materialized (
+    select application, plugin, name, '00000000-0000-0000-0000-000000000000'::uuid as first from found
+    union all
+    select * from known
+    union all
+    select * from new
+    where not exists (select from known
+                      where (known.application, known.plugin, known.name) = (new.application, new.plugin, new.name))
 ),
 -- How many more jobs may run here of each lane's plugin, of its action, and, for own jobs, of its application. A plugin
 -- shares its room over all its lanes; `of_own` is null for a plugin's jobs, which it does not limit.
@@ -73,7 +101,7 @@ heads as (
         select id, fence, application, plugin, name from jobs
         where status = 'queued'
             and ((select kinds from room) is null or job_type = any((select kinds from room)::text[]))
-            and (application, plugin, name) >= (rooms.application, rooms.plugin, rooms.name)
+            and (application, plugin, name, id) >= (rooms.application, rooms.plugin, rooms.name, rooms.first)
         order by application, plugin, name, id
         limit greatest(least(1 + 2 * (select jobs from room) / (select count(*) from lanes), of_action), 0)
     ) as head
@@ -90,11 +118,11 @@ plugin_turns as (
     select *, row_number() over (partition by plugin order by place, last, id) as plugin_turn from turns
 ),
 -- Those that fit, locked. The fence and the status are compared again with the locked row: what another worker has
--- taken meanwhile is passed over. A worker that has given no sign of life gets none, since others may be taking over
--- what it has.
+-- taken meanwhile is passed over. (`is true` keeps Postgres from reading all of the queue for each of them, in the index
+-- of states.) A worker that has given no sign of life gets none, since others may be taking over what it has.
 chosen as (
     select jobs.id from plugin_turns as next join jobs on jobs.id = next.id and jobs.fence = next.fence
-    where jobs.status = 'queued' and plugin_turn <= of_plugin and own_turn <= coalesce(of_own, own_turn)
+    where (jobs.status = 'queued') is true and plugin_turn <= of_plugin and own_turn <= coalesce(of_own, own_turn)
         and exists (select from workers where workers.id = $1
                         and seen_at > now() - make_interval(secs => $4))
     order by next.place, next.last, jobs.id

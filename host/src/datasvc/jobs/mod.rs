@@ -4,6 +4,7 @@
 
 pub(super) mod cancel;
 pub(super) mod error;
+pub(super) mod heads;
 pub(super) mod intake;
 pub(super) mod lease;
 pub(super) mod list;

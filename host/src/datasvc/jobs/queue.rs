@@ -12,6 +12,7 @@ use sqlx::types::Json as SqlJson;
 use time::OffsetDateTime;
 
 use super::error::{JobError, JobErrorCode};
+use super::heads::KnownHeads;
 use super::log::SOURCE_HOST;
 use super::lookup::{JobStatus, JobType, Json};
 use super::peers::Silent;
@@ -119,6 +120,15 @@ pub struct Room {
     pub kinds: Option<Vec<String>>,
 }
 
+/// What a claim is given.
+#[derive(Serialize)]
+struct Asked<'a> {
+    #[serde(flatten)]
+    room: &'a Room,
+    /// Where the lanes begin, if that is known.
+    heads: Option<KnownHeads>,
+}
+
 /// What an application has had of a worker.
 #[derive(Clone, Debug, Serialize)]
 pub struct Served {
@@ -218,15 +228,18 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn claim_jobs(&self, worker: WorkerId, room: &Room) -> Result<Vec<Claim>> {
+        let heads = self.known_heads().await?;
         let asked_at = Instant::now();
+        let are_known = heads.is_some();
         let claimed = sqlx::query_file!(
             "src/datasvc/jobs/claim.sql",
             worker as _,
-            SqlJson(room) as _,
+            SqlJson(Asked { room, heads }) as _,
             &room.ready.iter().map(|digest| digest.as_bytes().to_vec()).collect::<Vec<_>>(),
             TIME_TO_LIVE.as_secs_f64()
         );
         let rows = self.engine.run(async |connection| Ok(claimed.fetch_all(connection).await?)).await?;
+        let took = asked_at.elapsed();
         // They are this worker's by now, so that one that cannot be read must not keep it from running the others.
         let claims = rows.into_iter().map(|row| {
             let timeout = u64::try_from(row.timeout_ms);
@@ -258,7 +271,13 @@ impl DataSvc {
                 timeout: Duration::from_millis(timeout.unwrap_or(0)),
             }
         });
-        Ok(claims.collect())
+        let claims: Vec<_> = claims.collect();
+        if are_known {
+            self.heads.claimed(&claims);
+        } else {
+            self.heads.claim_took(took);
+        }
+        Ok(claims)
     }
 
     /// Records that a claimed job starts now, and says which attempt this is. From here on the job is not simply run
@@ -410,6 +429,7 @@ impl DataSvc {
                 moved.on_constraint("job_entries_pkey", || Error::conflict(TAKEN))
             })
             .await?;
+        self.heads.forget();
         self.recorder.changed(moved.iter().map(|job| job.id).collect());
         let lost = moved.iter().filter(|job| job.status == JobStatus::Lost).count() as u64;
         Ok(HandedOn { queued: moved.len() as u64 - lost, lost })
