@@ -178,6 +178,49 @@ async fn a_job_that_was_handed_on_takes_nothing_from_its_former_holder() {
 }
 
 #[tokio::test]
+async fn what_has_left_the_queue_is_not_read_by_every_claim_while_a_transaction_keeps_it() {
+    const DEAD: i64 = 100_000;
+    let (stopped, id) = stopped_with_queued_echo().await;
+    let mut database = stopped.database.connect().await;
+    let mut other = stopped.database.connect().await;
+    other.execute("begin isolation level repeatable read; select from workers").await.unwrap();
+    let copies = "insert into jobs (id, job_type, name, application, data, plugin, component_digest, timeout_ms)
+        select (lpad(to_hex(1700000000000 + number), 12, '0') || '7000' || substr(md5(number::text), 1, 16))::uuid,
+               job_type, name, application, data, plugin, component_digest, timeout_ms
+        from jobs, generate_series(1, $2) as number where id = $1";
+    sqlx::query(copies).bind(id).bind(DEAD).execute(&mut database).await.unwrap();
+    let leave = "update jobs set status = 'succeeded' where status = 'queued' and id <> $1";
+    sqlx::query(leave).bind(id).execute(&mut database).await.unwrap();
+    // Few are queued now, which must not lead Postgres to another index.
+    database.execute("analyze jobs").await.unwrap();
+
+    let svc = DataSvc::connect(&stopped.database.url, 2).await.unwrap();
+    let worker = WorkerId::new();
+    let mut claimed = Vec::new();
+    let mut read = Vec::new();
+    for round in 0..12 {
+        let queue = "insert into jobs (id, job_type, name, application, data, plugin, component_digest, timeout_ms)
+            select $2, job_type, name, application, data, plugin, component_digest, timeout_ms from jobs where id = $1";
+        let next = Uuid::from(svc.new_job_id());
+        sqlx::query(queue).bind(id).bind(next).execute(&mut database).await.unwrap();
+        if round == 2 || round == 11 {
+            // A connection tells what it has read after a statement, and not more often than once a second.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+        }
+        svc.beat(worker, HostId::new(), true).await.unwrap();
+        claimed.extend(svc.claim_jobs(worker, &room()).await.unwrap().into_iter().map(|claim| claim.job_id));
+        let entries = "select sum(idx_tup_read)::bigint from pg_stat_user_indexes where relname = 'jobs'";
+        read.push(sqlx::query_scalar::<_, i64>(entries).fetch_one(&mut database).await.unwrap());
+    }
+    svc.close().await;
+    assert_eq!(claimed.len(), 12, "each claim takes one");
+    assert!(claimed.is_sorted(), "the oldest first");
+    // Once more all of it may have been looked at, with a claim beside it, because what is known is not used for long.
+    let of_nine = read[11] - read[2];
+    assert!(of_nine < 9 * DEAD, "nine claims have read {of_nine} entries of indexes");
+}
+
+#[tokio::test]
 async fn a_run_whose_job_was_taken_away_leaves_no_trace() {
     let host = Setup::default().plugins(&["widgets"]).flag("--plugin-runs", 1).start().await;
     host.create_application("my_application").await;

@@ -55,24 +55,22 @@ known as materialized (
 ),
 -- What has been queued since the lanes were looked at. If that is much, the next look finds the rest.
 new as (
-    select distinct on (application, plugin, name) application, plugin, name, id as first
-    from (
-        select application, plugin, name, id from jobs
-        where status = 'queued' and id >= (select heads ->> 'since' from room)::uuid
-        order by status, id limit 1000
-    ) as newest
-    order by application, plugin, name, id
+    select application, plugin, name, id as first from jobs
+    where status = 'queued' and id >= (select heads ->> 'since' from room)::uuid
+    order by status, id limit 1000
 ),
 -- No queued job of a lane is before its `first`: there may be many that have left the queue, whose rows cannot be
 -- removed yet.
 lanes as materialized (
-    select application, plugin, name, '00000000-0000-0000-0000-000000000000'::uuid as first from found
-    union all
-    select * from known
-    union all
-    select * from new
-    where not exists (select from known
-                      where (known.application, known.plugin, known.name) = (new.application, new.plugin, new.name))
+    select distinct on (application, plugin, name) application, plugin, name, first
+    from (
+        select application, plugin, name, '00000000-0000-0000-0000-000000000000'::uuid as first from found
+        union all
+        select * from known
+        union all
+        select * from new
+    ) as all_lanes
+    order by application, plugin, name, first
 ),
 -- How many more jobs may run here of each lane's plugin, of its action, and, for own jobs, of its application. A plugin
 -- shares its room over all its lanes; `of_own` is null for a plugin's jobs, which it does not limit.
