@@ -29,6 +29,8 @@ const LANES: &str = include_str!("lanes.sql");
 /// Where all plans go.
 const FILE: &str = "target/lists.txt";
 
+/// How often each list is asked for: the fastest time counts.
+const TRIES: usize = 5;
 /// How much longer than the fastest one a list may take.
 const MANY_TIMES: u32 = 5;
 /// What is reported as too much: rows thrown away, pages looked at.
@@ -90,12 +92,16 @@ async fn lists(svc: &DataSvc, connection: &mut PgConnection, looker: &mut Looker
         for (what, filter) in filters(user)? {
             for (page, after) in [("", None), (", from the middle", Some(middle.clone()))] {
                 let page_of_list = Page::new(after, None)?;
-                // The first time is for what it finds in no cache.
+                // The first time is for what it finds in no cache, and the others for what else the machine does.
                 svc.jobs(&caller, &filter, false, &page_of_list).await?;
+                let mut fastest = Duration::MAX;
+                for _ in 1..TRIES {
+                    fastest = fastest.min(timed(svc.jobs(&caller, &filter, false, &page_of_list)).await?.1);
+                }
                 looker.plans.since().await?;
                 let (rows, took) = timed(svc.jobs(&caller, &filter, false, &page_of_list)).await?;
                 looker.see(&format!("{user}: {what}{page}"), took, rows.items.len()).await?;
-                times.push((took, rows.items.len(), format!("{user}: {what}{page}")));
+                times.push((took.min(fastest), rows.items.len(), format!("{user}: {what}{page}")));
             }
         }
         let job = JobId::parse(&middle)?;

@@ -8,7 +8,7 @@ use crate::datasvc::ground::error::Result;
 use crate::datasvc::ground::ids::JobId;
 
 /// How many ids one request compares with the end of one.
-const IDS_LOOKED_AT: i64 = 20_000;
+const IDS_LOOKED_AT: i64 = 10_000;
 /// How often places are read until their newest jobs are known. Each time some four times as much of each is read.
 const MAX_ROUNDS: usize = 6;
 

@@ -40,7 +40,12 @@ pub(super) struct Way {
 impl Way {
     /// How many jobs to look at first, if so many are wanted.
     pub(super) fn first_look(&self, limit: i64) -> i64 {
-        if self.is_exact { limit } else { (AT_FIRST * limit).min(self.most(limit)) }
+        match self.places.len() {
+            _ if self.is_exact => limit,
+            1 => (AT_FIRST * limit).min(self.most(limit)),
+            // To find out which jobs they are is the greater part of the work.
+            _ => self.most(limit),
+        }
     }
 
     /// How many jobs to look at then, if so many have been found.
