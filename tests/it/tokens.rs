@@ -352,6 +352,29 @@ async fn a_token_that_has_expired_goes_when_its_user_logs_in_again() {
 }
 
 #[tokio::test]
+async fn tokens_that_have_expired_long_ago_go_though_nobody_logs_in() {
+    let host = TestHost::start().await;
+    let mut ids = Vec::new();
+    for hours in [2.0, 0.5] {
+        let id = token_id(&log_in(&host, json!({ "username": "admin", "password": PASSWORD })).await).to_owned();
+        ids.push((id, hours));
+    }
+    let mut database = host.database.connect().await;
+    for (id, hours) in &ids {
+        let expired = "update tokens set expires_at = now() - make_interval(secs => $2 * 3600) where id = $1::uuid";
+        sqlx::query(expired).bind(id).bind(*hours).execute(&mut database).await.unwrap();
+    }
+    let host = host.restart().await;
+    let found = async |database: &mut sqlx::PgConnection, id: &str| -> i64 {
+        let count = sqlx::query_scalar("select count(*) from tokens where id = $1::uuid").bind(id);
+        count.fetch_one(database).await.unwrap()
+    };
+    let mut database = host.database.connect().await;
+    eventually("the old one to go", async || (found(&mut database, &ids[0].0).await == 0).then_some(())).await;
+    assert_eq!(found(&mut database, &ids[1].0).await, 1, "it expired less than an hour ago");
+}
+
+#[tokio::test]
 async fn an_administrators_password_that_is_too_short_is_refused() {
     let data_dir = tempfile::tempdir().unwrap();
     let database = Database::empty().await;
