@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Client, Reply, Setup, TestHost};
+use crate::harness::{Client, Reply, SOON, Setup, TestHost};
 
 /// An event of a stream.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ async fn a_thousand_streams_cost_a_host_little() {
     }
     let began = Instant::now();
     assert_eq!(host.run_action("hostile", "Noop", "").await["status"], "succeeded");
-    assert!(began.elapsed() < Duration::from_secs(5), "another job took {:?}", began.elapsed());
+    assert!(began.elapsed() < SOON, "another job took {:?}", began.elapsed());
     host.client.post_empty(&format!("/job/{id}?cancel=true")).await;
     while let Some(kinds) = streams.join_next().await {
         assert_eq!(kinds.unwrap(), ["message", "message", "end"]);
@@ -229,7 +229,7 @@ async fn streams_end_when_the_server_stops_so_that_clients_go_elsewhere() {
     host.client.get("/about").await;
     let began = Instant::now();
     let stopped = host.stop().await;
-    assert!(began.elapsed() < Duration::from_secs(8), "stopping took {:?}", began.elapsed());
+    assert!(began.elapsed() < SOON, "stopping took {:?}", began.elapsed());
     let waited = waiting.await.unwrap();
     // It may still see how its job ends.
     let is_the_end = |entry: &Value| entry["data"]["status"] == "lost";
@@ -265,7 +265,7 @@ async fn who_follows_is_let_go_when_the_token_is_no_longer_valid_on_any_host() {
         for watching in watching {
             watching.ended(end).await;
         }
-        assert!(began.elapsed() < Duration::from_secs(6), "{end:?}: it took {:?}", began.elapsed());
+        assert!(began.elapsed() < SOON, "{end:?}: it took {:?}", began.elapsed());
         if end != End::Removed {
             assert_eq!(host.client.delete("/global/users/ada").await.status, 204);
         }

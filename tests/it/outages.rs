@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cable, OwnPostgres, Setup, TestHost, eventually};
+use crate::harness::{Cable, OwnPostgres, SOON, Setup, TestHost, eventually};
 
 /// How many jobs record something when it happens.
 const JOBS: usize = 6;
@@ -81,7 +81,7 @@ async fn assert_they_go_on(host: &TestHost, jobs: &[String]) {
     for (id, before) in jobs.iter().zip(before) {
         eventually("the job to go on", async || (ticks(host, id).await?.len() > before).then_some(())).await;
     }
-    assert!(back.elapsed() < Duration::from_secs(5), "it took {:?}", back.elapsed());
+    assert!(back.elapsed() < SOON, "it took {:?}", back.elapsed());
     for id in jobs {
         assert_eq!(host.client.post_empty(&format!("/job/{id}?cancel=true")).await.status, 202);
         let job = host.ended_job(id).await;

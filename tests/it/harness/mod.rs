@@ -29,6 +29,9 @@ use std::time::{Duration, Instant};
 /// How long anything that a test waits for may take before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long what takes a moment may take on a busy machine. What would happen otherwise takes longer, or never ends.
+pub(crate) const SOON: Duration = Duration::from_secs(25);
+
 /// Asks again and again until there is an answer.
 ///
 /// # Panics
