@@ -87,6 +87,18 @@ async fn what_is_the_servers_or_a_name_is_not_changed() {
 }
 
 #[tokio::test]
+async fn an_if_match_that_names_nothing_is_refused() {
+    let host = with_build().await;
+    let before = host.client.get(BUILD).await;
+    for none in ["", " ", "never-given", "\"never given"] {
+        let changed = host.client.patch_if(BUILD, none, &json!({ "attributes": { "by": "nobody" } })).await;
+        assert_eq!((changed.status, &changed.body["code"]), (400, &json!("malformed")), "{none:?}: {changed}");
+        assert_eq!(host.client.delete_if(BUILD, none).await.status, 400, "{none:?}");
+    }
+    assert_eq!(host.client.get(BUILD).await.body, before.body);
+}
+
+#[tokio::test]
 async fn a_version_that_has_changed_since_is_neither_changed_nor_removed() {
     let host = with_build().await;
     let old = host.client.get(BUILD).await.header("etag").to_owned();

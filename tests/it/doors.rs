@@ -89,6 +89,18 @@ async fn no_function_answered_with_an_error() {
 }
 
 #[tokio::test]
+async fn a_plugin_does_not_set_what_its_servers_are_reached_by() {
+    let (host, _) = exercised().await;
+    let before = host.client.get("/server/exercise-exercised").await;
+    let job = host.run_action("exercise", "ForPeople", "").await;
+    for what in ["another host", "another minion", "this machine", "a change"] {
+        assert_eq!(job["result"][what]["error"]["code"], "denied", "{what}: {job:#}");
+    }
+    assert_eq!(host.client.get("/server/exercise-elsewhere").await.status, 404);
+    assert_eq!(host.client.get("/server/exercise-exercised").await.body, before.body);
+}
+
+#[tokio::test]
 async fn both_doors_refuse_the_same_for_the_same_reason() {
     let (host, _) = exercised().await;
     let job = host.run_action("exercise", "Refused", "").await;

@@ -26,6 +26,7 @@ elita_plugin::plugin! {
         "exercise": [
             action("Everything", everything).description("Calls every function of the host"),
             action("Refused", refused).description("Calls what the host refuses after that"),
+            action("ForPeople", for_people).description("Sets what servers are reached by"),
             action("Nothing", nothing).description("Is there to be started").parameter("a", "text", "comes back"),
             action("Again", again).description("Starts itself, until it may not"),
         ],
@@ -75,6 +76,10 @@ fn in_a_hook(call: &HookCall) -> Result<Value> {
 
 fn refused(_: &ActionCall) -> Result<Value> {
     Ok(refused::all().into_iter().map(|(name, answer)| (name.to_owned(), answer)).collect())
+}
+
+fn for_people(_: &ActionCall) -> Result<Value> {
+    Ok(refused::for_people().into_iter().map(|(name, answer)| (name.to_owned(), answer)).collect())
 }
 
 fn nothing(call: &ActionCall) -> Result<Value> {

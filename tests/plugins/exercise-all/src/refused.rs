@@ -43,3 +43,16 @@ pub(crate) fn all() -> Answers {
         ("servers.delete", answer(servers::delete("exercise-gone"))),
     ]
 }
+
+/// What each answered that only people may do.
+pub(crate) fn for_people() -> Answers {
+    let (nothing, of) = (json!({}), |driver| NewServer::new("testing", driver));
+    let elsewhere = of(Driver::Ssh).connection(json!({ "host": "10.0.0.9" }));
+    let another_minion = of(Driver::Salt).connection(json!({ "minion": "db1" }));
+    vec![
+        ("another host", answer(servers::create("exercise-elsewhere", &elsewhere, &nothing))),
+        ("another minion", answer(servers::create("exercise-elsewhere", &another_minion, &nothing))),
+        ("this machine", answer(servers::create("exercise-elsewhere", &of(Driver::Local), &nothing))),
+        ("a change", answer(servers::update("exercise-exercised", &json!({ "connection": { "host": "10.0.0.9" } })))),
+    ]
+}
