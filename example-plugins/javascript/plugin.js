@@ -1,8 +1,8 @@
 // An action that takes its time: it says how far it is, and stops when it is asked to. And a hook.
 
-import { Failure, append, plugin } from "elita-plugin";
+import { Failure, append, plugin, progress } from "elita-plugin";
 import { get as getApplication } from "elita:plugin/applications@0.1.0";
-import { cancelRequested, progress } from "elita:plugin/jobs@0.1.0";
+import { cancelRequested } from "elita:plugin/jobs@0.1.0";
 import { write } from "elita:plugin/log@0.1.0";
 
 export const { registration, handler } = plugin({

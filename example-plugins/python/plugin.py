@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from elita_plugin import ActionCall, Failure, HookCall, Plugin, append
+from elita_plugin import ActionCall, Failure, HookCall, Plugin, append, progress
 from wit_world.imports import applications, jobs, log
 
 plugin = Plugin()
@@ -27,18 +27,18 @@ def delete_widgets(call: ActionCall) -> dict[str, Any]:
     application = applications.get(call.application)
 
     deleted = 0
-    jobs.progress(0, "starting")
+    progress(0, "starting")
     for number in range(1, count + 1):
         if jobs.cancel_requested():
             raise Failure(f"stopped before widget {number}", {"deleted": deleted})
         if number == (count + 1) // 2:
-            jobs.progress(45, "frobnicating the foobar")
+            progress(45, "frobnicating the foobar")
         if testing:
             log.write(log.Level.DEBUG, f"would delete widget {number}")
         else:
             delete_widget(number)
             deleted += 1
-    jobs.progress(100, "finished")
+    progress(100, "finished")
 
     return {"application": application.name, "deleted": deleted, "testing": testing}
 

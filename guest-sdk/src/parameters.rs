@@ -180,7 +180,7 @@ impl<'de> Deserializer<'de> for Parameter<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        if self.values.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if matches!(self.values[..], [] | ["null"]) { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Problem> {
@@ -228,8 +228,15 @@ impl<'de> Deserializer<'de> for Parameter<'de> {
         self.visit_json(|json| json.deserialize_struct(name, fields, visitor))
     }
 
+    /// For types that take anything, such as `serde_json::Value`. Numbers stay texts: `1.10` may be a version.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        self.visit_text(visitor)
+        let is_json = |value: &str| value == "null" || value.starts_with(['{', '[']);
+        match self.values[..] {
+            [value] if is_json(value) && serde_json::from_str::<de::IgnoredAny>(value).is_ok() => {
+                self.visit_json(|json| json.deserialize_any(visitor))
+            }
+            _ => self.visit_text(visitor),
+        }
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {

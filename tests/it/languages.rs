@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::compiling::{HeldUp, enlarged};
-use crate::harness::{Setup, TestHost, eventually, plugin_file};
+use crate::harness::{Answer, Outside, Setup, TestHost, eventually, plugin_file};
 use crate::hooks;
 use crate::plugins::{active, put};
 use crate::uploads::zip;
@@ -179,6 +179,67 @@ async fn what_comes_late_is_told_as_what_it_is() {
     JavaScript Forgotten: "failed" null "TypeError: /pages/0 is a promise, and no JSON: await it" null
     JavaScript NotAwaited: "succeeded" "early" null null
     "#);
+}
+
+#[tokio::test]
+async fn no_message_is_lost_whatever_is_thrown() {
+    let mut told = Vec::new();
+    for (language, _, file) in &LANGUAGES[1..3] {
+        let host = hostile_host(plugin_file(file)).await;
+        for action in ["ThrowsObject", "ThrowsCause", "OddDetails", "OddProgress"] {
+            let error = failed(&host, action).await;
+            told.push(format!("{language} {action}: {} {}", error["message"], error["details"]));
+            let trace = error["trace"].to_string().replace('_', "").to_lowercase();
+            let place = action.to_lowercase();
+            let is_traced = trace.contains(&place) || action == "OddProgress" && trace.contains("plugin");
+            assert!(is_traced || action == "ThrowsObject", "{language} {action}: {error:#}");
+            assert_eq!(
+                names_both_functions(&error["trace"]),
+                action == "ThrowsCause",
+                "{language} {action}: {error:#}"
+            );
+        }
+    }
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    "#);
+}
+
+#[tokio::test]
+async fn a_parameter_may_be_missing_or_null_or_json() {
+    for (language, _, file) in &LANGUAGES[1..3] {
+        let host = hostile_host(plugin_file(file)).await;
+        let given = async |body: Value| {
+            let accepted = host.client.post("/app/hostile/actions/Given", &body).await;
+            host.ended_job(accepted.body["job_id"].as_str().unwrap()).await["result"].clone()
+        };
+        let all = json!({ "text": "null and void", "truth": true, "number": 7, "value": { "a": [1, null] } });
+        assert_eq!(given(all).await, json!(["null and void", true, 7, { "a": [1, null] }]), "{language}");
+        let missing = json!(["missing", "missing", "missing", "missing"]);
+        assert_eq!(given(json!({})).await, missing, "{language}");
+        let null = json!({ "text": null, "truth": null, "number": null, "value": null });
+        assert_eq!(given(null).await, missing, "{language}");
+        assert_eq!(given(json!({ "value": "1.10" })).await[3], "1.10", "{language}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_in_javascript_fetches_waits_and_digests() {
+    let (granted, other) = (Outside::new(Answer::hello()).await, Outside::new(Answer::hello()).await);
+    let grant = format!("http = [\"127.0.0.1:{}\"]", granted.port());
+    let setup = Setup::default().plugin("fetch", plugin_file("fetch-javascript")).granting("fetch", &grant);
+    let host = setup.start().await;
+    host.create_application("my_application").await;
+    let run = async |action: &str, parameters: &str| host.run_action("my_application", action, parameters).await;
+    let fetched = run("Fetch", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
+    assert_eq!(fetched["result"], json!({ "status": 200, "text": "hello" }), "{fetched:#}");
+    let denied = run("Fetch", &format!("url=http://127.0.0.1:{}/", other.port())).await;
+    insta::assert_snapshot!(denied["error"]["message"], @"");
+    let pause = run("Pause", "").await;
+    assert!(pause["result"].as_u64().is_some_and(|waited| waited >= 300), "{pause:#}");
+    let digest = run("Digest", "text=abc").await;
+    assert_eq!(digest["result"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "{digest:#}");
+    let (one, other) = (run("Random", "").await, run("Random", "").await);
+    assert_ne!((&one["result"][0], &one["result"][1]), (&other["result"][0], &other["result"][1]), "{one:#}");
 }
 
 #[tokio::test]

@@ -3,12 +3,15 @@ export type Json = null | boolean | number | string | Json[] | { [name: string]:
 
 /** Throw one to end the job as failed with this message. Details are kept in its error. */
 export class Failure extends Error {
-  constructor(message: string, details?: Json);
+  constructor(message: string, details?: Json, options?: { cause?: unknown });
   readonly details?: Json;
 }
 
 /** Adds an entry to the job's log, for its users to see: any JSON of at most 64 KiB. Returns its number. */
 export function append(data: Json): bigint;
+
+/** Says in the job's log how far it is, from 0 to 100 percent, and what it does. Returns the entry's number. */
+export function progress(percent: number, status: string): bigint;
 
 /** A request to run an action. */
 export class ActionCall {
@@ -28,6 +31,12 @@ export class ActionCall {
   boolean(name: string): boolean;
   /** A parameter that is an integer, by default of 0 to 4294967295. */
   integer(name: string, minimum?: number, maximum?: number): number;
+  /** The same of parameters that may be missing: then undefined. JSON's null is as good as missing. */
+  optionalText(name: string): string | undefined;
+  optionalBoolean(name: string): boolean | undefined;
+  optionalInteger(name: string, minimum?: number, maximum?: number): number | undefined;
+  /** An object or a list that was sent as JSON; anything else is a text. */
+  value(name: string): Json | undefined;
 }
 
 /** A named point of an operation that was reached. */

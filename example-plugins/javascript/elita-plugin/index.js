@@ -1,19 +1,29 @@
 // Write Elita plugins in JavaScript: plain functions, and one object that tells the host about them.
 // What it offers is described in index.d.ts.
 
-import { append as appendText } from "elita:plugin/jobs@0.1.0";
+import { append as appendText, progress as progressTo } from "elita:plugin/jobs@0.1.0";
 
 const SHOWN_CHARACTERS = 64;
+// Of how many errors that caused one another the last one tells.
+const MAX_CAUSES = 8;
 
 export class Failure extends Error {
-  constructor(message, details) {
-    super(message);
+  constructor(message, details, options) {
+    super(message, options);
     this.details = details;
   }
 }
 
 export function append(data) {
   return appendText(json(data));
+}
+
+export function progress(percent, status) {
+  // What is not a number of this range would become another one on its way to the host.
+  if (typeof percent !== "number" || !(percent >= 0 && percent <= 100)) {
+    throw new RangeError(`progress is a number from 0 to 100, and not ${shown(String(percent))}`);
+  }
+  return progressTo(Math.floor(percent), status);
 }
 
 export class ActionCall {
@@ -33,10 +43,19 @@ export class ActionCall {
     throw new Failure(`parameter \`${name}\`: given ${values.length} times, and one value is expected`);
   }
 
+  // JSON's null is as good as missing, here and below.
+  optionalText(name) {
+    return this.#isGiven(name) ? this.text(name) : undefined;
+  }
+
   boolean(name) {
     const value = this.text(name);
     if (/^(true|false)$/i.test(value)) return value.toLowerCase() === "true";
     throw new Failure(`parameter \`${name}\`: \`${shown(value)}\` is not true or false`);
+  }
+
+  optionalBoolean(name) {
+    return this.#isGiven(name) ? this.boolean(name) : undefined;
   }
 
   integer(name, minimum = 0, maximum = 2 ** 32 - 1) {
@@ -44,6 +63,24 @@ export class ActionCall {
     const number = /^[+-]?[0-9]+$/.test(value) ? Number(value) : NaN;
     if (minimum <= number && number <= maximum) return number;
     throw new Failure(`parameter \`${name}\`: \`${shown(value)}\` is not an integer of ${minimum} to ${maximum}`);
+  }
+
+  optionalInteger(name, minimum, maximum) {
+    return this.#isGiven(name) ? this.integer(name, minimum, maximum) : undefined;
+  }
+
+  value(name) {
+    const text = this.optionalText(name);
+    if (text === undefined || !/^[{[]/.test(text)) return text;
+    try {
+      return JSON.parse(text);
+    } catch {
+      return text;
+    }
+  }
+
+  #isGiven(name) {
+    return Object.hasOwn(this.parameters, name) && !(this.parameters[name].length === 1 && this.parameters[name][0] === "null");
   }
 }
 
@@ -84,13 +121,42 @@ async function run(work) {
 
 // What the host takes for a failure: an object with a message, details, which are JSON, and a trace.
 function failure(error) {
-  if (error instanceof Failure) {
-    return { message: error.message, details: error.details === undefined ? undefined : json(error.details) };
-  }
-  // An answer of the host: one of the cases of `types.error`.
+  if (error instanceof Failure) return expected(error);
+  // An answer of the host: one of the cases of `types.error`, each with a sentence. Those of WASI's interfaces are names.
   if (typeof error?.payload?.val === "string") return { message: error.payload.val };
-  if (!(error instanceof Error)) return { message: String(error) };
-  return { message: `${error.name}: ${error.message}`, trace: error.stack };
+  if (error?.payload !== undefined) return { message: `the host answered ${thrown(error.payload)}`, trace: error.stack };
+  if (!(error instanceof Error)) return { message: thrown(error) };
+  const causes = causesOf(error);
+  return {
+    message: [error, ...causes].map((each) => (each instanceof Error ? `${each.name}: ${each.message}` : thrown(each))).join("; caused by "),
+    trace: [error, ...causes].map((each) => each?.stack ?? "").join("caused by\n"),
+  };
+}
+
+function expected(error) {
+  const message = [error.message, ...causesOf(error).map((each) => each?.message ?? thrown(each))].join("; caused by ");
+  try {
+    return { message, details: error.details === undefined ? undefined : json(error.details) };
+  } catch (problem) {
+    const why = problem instanceof Error ? problem.message : thrown(problem);
+    return { message, trace: `its details are left out, because they cannot be written as JSON: ${why}\n${error.stack}` };
+  }
+}
+
+function causesOf(error) {
+  const causes = [];
+  for (let cause = error.cause; cause !== undefined && causes.length < MAX_CAUSES; cause = cause?.cause) causes.push(cause);
+  return causes;
+}
+
+// What was thrown and is not an error.
+function thrown(value) {
+  if (typeof value === "string") return value;
+  try {
+    return JSON.stringify(value, (_, member) => (typeof member === "bigint" ? String(member) : member)) ?? String(value);
+  } catch {
+    return String(value);
+  }
 }
 
 // A value as JSON; nothing is null. `JSON.stringify` makes `{}` of a promise, and nothing of a function.

@@ -50,9 +50,21 @@ fn single_values_become_what_is_asked_for() {
 fn options_may_be_absent_and_lists_repeat() {
     assert_eq!(read::<Option<u32>>(&[]), Ok(None));
     assert_eq!(read(&["7"]), Ok(Some(7_u32)));
+    assert_eq!(read::<Option<u32>>(&["null"]), Ok(None));
     assert_eq!(read::<Vec<u32>>(&[]), Ok(vec![]));
     assert_eq!(read(&["1", "2"]), Ok(vec![1_u32, 2]));
     assert_eq!(complaint::<Vec<u32>>(&["1", "two"]), "parameter `it`: `two` is not an integer of 0 to 4294967295");
+}
+
+#[test]
+fn what_may_be_anything_is_an_object_a_list_or_null_where_that_was_sent() {
+    let any = read::<serde_json::Value>;
+    for json in [r#"{"a": [1, null]}"#, "[]", "null"] {
+        assert_eq!(any(&[json]), Ok(serde_json::from_str(json).unwrap()));
+    }
+    for text in ["1.10", "true", "{not json", "[1"] {
+        assert_eq!(any(&[text]), Ok(text.into()));
+    }
 }
 
 #[test]

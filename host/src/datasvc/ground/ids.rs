@@ -163,7 +163,7 @@ impl JobId {
     /// Splits jobs by the time that is shown of them: ids of those created before it are smaller, and no others.
     pub(in crate::datasvc) fn from_time(time: OffsetDateTime) -> Self {
         let milliseconds = time.unix_timestamp_nanos().div_euclid(1_000_000) + 1;
-        let is_whole = time.nanosecond() % 1_000_000 == 0;
+        let is_whole = time.nanosecond().is_multiple_of(1_000_000);
         Self::first_at(u64::try_from(milliseconds - i128::from(is_whole)).unwrap_or(0))
     }
 

@@ -1,5 +1,6 @@
 //! How a run can end badly, from the trap that wasmtime reports to a sentence for the plugin's author.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use wasmtime::{Trap, WasmBacktrace};
@@ -16,6 +17,9 @@ mod tests;
 /// How many lines of a trace are kept. What is in the middle goes: one end of it says where the failure was, the other
 /// how the plugin got there, and languages differ in which is which.
 const MAX_TRACE_LINES: usize = 100;
+
+/// How much of a panic's message is kept.
+const MAX_PANIC_CHARS: usize = 4096;
 
 /// How much of a line is kept.
 const MAX_LINE_CHARS: usize = 300;
@@ -121,12 +125,15 @@ impl RunError {
         if trap.is_some()
             && let Some((traceback, message)) = exception(stderr)
         {
-            return Self::panic(message).traced(traceback.lines());
+            return Self::panic(&kept(message)).traced(traceback.lines());
         }
         if trap.is_some()
             && let Some(message) = panic_message(stderr)
         {
             return Self::panic(&message).traced(frames);
+        }
+        if let Some((message, goroutines)) = go_panic(stderr) {
+            return Self::panic(&kept(message)).traced(goroutines.lines());
         }
         if trap.is_some() && stderr.contains(JAVASCRIPT_NEVER) {
             return Self::new(JobErrorCode::ActionFailed, NEVER);
@@ -180,7 +187,26 @@ fn panic_message(stderr: &str) -> Option<String> {
     let (_, panic) = stderr.rsplit_once("panicked at ")?;
     let (place, message) = panic.split_once(":\n")?;
     let message = message.split("\nnote: ").next().unwrap_or(message).trim();
-    Some(format!("{message} ({place})"))
+    Some(format!("{} ({place})", kept(message)))
+}
+
+/// What is kept of a panic's message.
+fn kept(message: &str) -> Cow<'_, str> {
+    match message.char_indices().nth(MAX_PANIC_CHARS) {
+        Some((end, _)) => format!("{}…", &message[..end]).into(),
+        None => message.into(),
+    }
+}
+
+/// What Go says before it exits: a message, and the stacks of its goroutines after an empty line.
+fn go_panic(stderr: &str) -> Option<(&str, &str)> {
+    let begin = |kind: &str| match stderr.rfind(&format!("\n{kind}")) {
+        Some(line_end) => Some(line_end + 1),
+        None => stderr.starts_with(kind).then_some(0),
+    };
+    let told = &stderr[begin("panic: ").max(begin("fatal error: "))?..];
+    let (message, _) = told.split_once("\n\ngoroutine ")?;
+    Some((message.strip_prefix("panic: ").unwrap_or(message), told[message.len()..].trim_start()))
 }
 
 /// The traceback of a Python exception that nothing caught, and its last line, which says what it was. What follows is

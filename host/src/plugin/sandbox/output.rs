@@ -16,8 +16,8 @@ use crate::datasvc::{JobLog, PluginName};
 
 /// The longest line; a longer one is broken.
 const MAX_LINE_BYTES: usize = 8 * 1024;
-/// How much of stderr's end is kept to explain a trap.
-const STDERR_TAIL_BYTES: usize = 4 * 1024;
+/// How much of stderr's end is kept to explain a trap: a panic's message may be long.
+const STDERR_TAIL_BYTES: usize = 64 * 1024;
 
 /// How important a line is.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,8 @@ impl Output {
     /// The end of what was written to stderr.
     pub(crate) fn stderr_tail(&self) -> String {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&state.stderr_tail).into_owned()
+        let excess = state.stderr_tail.len().saturating_sub(STDERR_TAIL_BYTES);
+        String::from_utf8_lossy(&state.stderr_tail[excess..]).into_owned()
     }
 
     fn take(&self, bytes: usize, lines: usize) -> Result<(), Exceeded> {
@@ -122,8 +123,11 @@ impl Output {
     fn keep_tail(&self, bytes: &[u8]) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.stderr_tail.extend_from_slice(bytes);
-        let excess = state.stderr_tail.len().saturating_sub(STDERR_TAIL_BYTES);
-        state.stderr_tail.drain(..excess);
+        // Not each time, which would move all of it for every byte.
+        if state.stderr_tail.len() > 2 * STDERR_TAIL_BYTES {
+            let excess = state.stderr_tail.len() - STDERR_TAIL_BYTES;
+            state.stderr_tail.drain(..excess);
+        }
     }
 }
 

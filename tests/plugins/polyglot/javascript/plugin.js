@@ -1,6 +1,6 @@
 // What `misbehave` does, as far as languages differ in it: how a run fails, what one costs, and how values look.
 
-import { Failure, plugin } from "elita-plugin";
+import { Failure, plugin, progress } from "elita-plugin";
 import { run as runAction } from "elita:plugin/actions@0.1.0";
 import { list as listBuilds } from "elita:plugin/builds@0.1.0";
 import { create as createGitdeploy } from "elita:plugin/gitdeploys@0.1.0";
@@ -24,6 +24,11 @@ const offered = plugin({
       { name: "Never", description: "Waits for what never comes", run: () => new Promise(() => {}) },
       { name: "Forgotten", description: "Returns what it should have awaited", run: () => ({ pages: [late(), late()] }) },
       { name: "NotAwaited", description: "Starts what fails after a while, and does not wait for it", run: notAwaited },
+      { name: "ThrowsObject", description: "Throws what is not an error", run: throwsObject },
+      { name: "ThrowsCause", description: "Throws an error with a cause", run: throwsCause },
+      { name: "OddDetails", description: "Fails with details that are not JSON", run: oddDetails },
+      { name: "OddProgress", description: "Is further than the end", run: () => progress(300, "too far") },
+      { name: "Given", description: "Returns its optional parameters", run: given },
       { name: "PanicUncaught", description: "The same where nothing catches it", run: () => {} },
     ],
   },
@@ -86,6 +91,31 @@ async function latePanic() {
 function notAwaited() {
   latePanic();
   return "early";
+}
+
+function throwsObject() {
+  throw { code: 5 };
+}
+
+function throwsCause() {
+  try {
+    onTheWayDown();
+  } catch (cause) {
+    throw new Error("no widgets today", { cause });
+  }
+}
+
+function oddDetails() {
+  throw new Failure("the widget press is jammed", { press: 42n });
+}
+
+function given(call) {
+  return [
+    call.optionalText("text") ?? "missing",
+    call.optionalBoolean("truth") ?? "missing",
+    call.optionalInteger("number") ?? "missing",
+    call.value("value") ?? "missing",
+  ];
 }
 
 function fail() {

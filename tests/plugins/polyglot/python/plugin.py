@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from elita_plugin import ActionCall, Failure, Plugin
+from componentize_py_types import Err
+from elita_plugin import ActionCall, Failure, Plugin, progress
 from wit_world.exports import handler
 from wit_world.imports import actions, builds, gitdeploys, git_repos, groups, jobs, package_maps, servers, types
 
@@ -100,6 +101,40 @@ async def forgotten(call: ActionCall) -> Any:
 async def not_awaited(call: ActionCall) -> str:
     asyncio.create_task(late_panic(call))
     return "early"
+
+
+@plugin.action("hostile", "ThrowsObject", "Raises an answer that is none of Elita's")
+def throws_object(_: ActionCall) -> None:
+    raise Err({"code": 5})
+
+
+@plugin.action("hostile", "ThrowsCause", "Raises an error with a cause")
+def throws_cause(_: ActionCall) -> None:
+    try:
+        on_the_way_down()
+    except ValueError as cause:
+        raise RuntimeError("no widgets today") from cause
+
+
+@plugin.action("hostile", "OddDetails", "Fails with details that are not JSON")
+def odd_details(_: ActionCall) -> None:
+    raise Failure("the widget press is jammed", {"press": {42}})
+
+
+@plugin.action("hostile", "OddProgress", "Is further than the end")
+def odd_progress(_: ActionCall) -> None:
+    progress(300, "too far")
+
+
+@plugin.action("hostile", "Given", "Returns its optional parameters")
+def given(call: ActionCall) -> Any:
+    found = [
+        call.optional_text("text"),
+        call.optional_boolean("truth"),
+        call.optional_integer("number"),
+        call.value("value"),
+    ]
+    return ["missing" if value is None else value for value in found]
 
 
 @plugin.action("hostile", "PanicUncaught", "The same where nothing catches it")

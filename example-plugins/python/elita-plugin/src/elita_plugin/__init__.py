@@ -28,7 +28,7 @@ from componentize_py_types import Err
 from wit_world.exports import handler, registration
 from wit_world.imports import jobs
 
-__all__ = ["ActionCall", "Failure", "HookCall", "Plugin", "append"]
+__all__ = ["ActionCall", "Failure", "HookCall", "Plugin", "append", "progress"]
 
 _SHOWN_CHARACTERS = 64
 
@@ -43,7 +43,14 @@ class Failure(Exception):
 
 def append(data: Any) -> int:
     """Adds an entry to the job's log, for its users to see: any JSON of at most 64 KiB. Returns its number."""
-    return jobs.append(json.dumps(data))
+    return jobs.append(_json(data))
+
+
+def progress(percent: float, status: str) -> int:
+    """Says in the job's log how far it is, from 0 to 100 percent, and what it does. Returns the entry's number."""
+    if not 0 <= percent <= 100:
+        raise ValueError(f"progress is a number from 0 to 100, and not {percent!r}")
+    return jobs.progress(int(percent), status)
 
 
 class ActionCall:
@@ -70,6 +77,10 @@ class ActionCall:
             case values:
                 raise Failure(f"parameter `{name}`: given {len(values)} times, and one value is expected")
 
+    def optional_text(self, name: str) -> str | None:
+        """The same of one that may be missing. JSON's null is as good as missing, here and below."""
+        return self.text(name) if self._is_given(name) else None
+
     def boolean(self, name: str) -> bool:
         """A parameter that is true or false."""
         value = self.text(name)
@@ -77,12 +88,33 @@ class ActionCall:
             raise Failure(f"parameter `{name}`: `{_shown(value)}` is not true or false")
         return value.lower() == "true"
 
+    def optional_boolean(self, name: str) -> bool | None:
+        """The same of one that may be missing."""
+        return self.boolean(name) if self._is_given(name) else None
+
     def integer(self, name: str, minimum: int = 0, maximum: int = 2**32 - 1) -> int:
         """A parameter that is an integer in a range."""
         value = self.text(name)
         if re.fullmatch("[+-]?[0-9]{1,30}", value) and minimum <= int(value) <= maximum:
             return int(value)
         raise Failure(f"parameter `{name}`: `{_shown(value)}` is not an integer of {minimum} to {maximum}")
+
+    def optional_integer(self, name: str, minimum: int = 0, maximum: int = 2**32 - 1) -> int | None:
+        """The same of one that may be missing."""
+        return self.integer(name, minimum, maximum) if self._is_given(name) else None
+
+    def value(self, name: str) -> Any:
+        """An object or a list, or null, that was sent as JSON; anything else is a text. None if it is missing."""
+        text = self.optional_text(name)
+        if text is None or not text.startswith(("{", "[")):
+            return text
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+    def _is_given(self, name: str) -> bool:
+        return self.parameters.get(name, ["null"]) != ["null"]
 
 
 class HookCall:
@@ -120,6 +152,8 @@ class Plugin:
         action = registration.Action(name, description, declared, idempotent, timeout_seconds)
 
         def declare(function: Callable[[ActionCall], Any]) -> Callable[[ActionCall], Any]:
+            if name in self._actions.get(application, {}):
+                raise ValueError(f"the application `{application}` has two actions of the name `{name}`")
             self._actions.setdefault(application, {})[name] = action, function
             return function
 
@@ -129,6 +163,8 @@ class Plugin:
         """Declares the function below it as a hook: it runs when the named point is reached."""
 
         def declare(function: Callable[[HookCall], Any]) -> Callable[[HookCall], Any]:
+            if name in self._hooks.get(application, {}):
+                raise ValueError(f"the application `{application}` has two functions for the hook `{name}`")
             self._hooks.setdefault(application, {})[name] = function
             return function
 
@@ -160,18 +196,38 @@ class Plugin:
 def _run(function: Callable[[], Any]) -> str:
     try:
         result = function()
-        return json.dumps(_Loop().run(result) if isinstance(result, Awaitable) else result)
+        return _json(_Loop().run(result) if isinstance(result, Awaitable) else result)
     except Failure as failure:
-        raise _failed(str(failure), details=failure.details) from None
+        raise _expected(failure) from None
     except Err as answer:
-        raise _failed(answer.value.value) from None
+        raise _answered(answer) from None
     except Exception as error:
         message = "".join(traceback.format_exception_only(error)).strip()
         raise _failed(message, trace=traceback.format_exc()) from None
 
 
-def _failed(message: str, details: Any = None, trace: str | None = None) -> Err[handler.Failure]:
-    return Err(handler.Failure(message, None if details is None else json.dumps(details), trace))
+def _expected(failure: Failure) -> Err[handler.Failure]:
+    try:
+        return _failed(str(failure), details=None if failure.details is None else _json(failure.details))
+    except Exception as problem:
+        left_out = f"its details are left out, because they cannot be written as JSON: {problem}\n"
+        return _failed(str(failure), trace=left_out + "".join(traceback.format_exception(failure)))
+
+
+def _answered(answer: Err[Any]) -> Err[handler.Failure]:
+    """An answer of the host has a sentence; those of WASI's interfaces are names."""
+    sentence = getattr(answer.value, "value", None)
+    if isinstance(sentence, str):
+        return _failed(sentence)
+    return _failed(f"the host answered {answer.value!r}", trace=traceback.format_exc())
+
+
+def _failed(message: str, details: str | None = None, trace: str | None = None) -> Err[handler.Failure]:
+    return Err(handler.Failure(message, details, trace))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
 
 
 class _Loop(asyncio.BaseEventLoop):

@@ -24,3 +24,19 @@ fn an_exception_is_told_by_its_last_line() {
     assert_eq!(exception(&stderr), Some((traceback, "ValueError: no")));
     assert_eq!(exception("thread '<unnamed>' panicked at src/lib.rs:1:2:\nno"), None);
 }
+
+#[test]
+fn of_a_go_program_that_gives_up_the_message_and_the_stacks_are_told() {
+    let stacks = "goroutine 1 [running]:\nmain.press()\n\t/src/plugin.go:7\n\ngoroutine 2 [select]:\nmain.wait()";
+    let panic = format!("starting\npanic: runtime error: index out of range [3]\n\n{stacks}");
+    assert_eq!(go_panic(&panic), Some(("runtime error: index out of range [3]", stacks)));
+    let deadlock = format!("fatal error: all goroutines are asleep - deadlock!\n\n{stacks}");
+    assert_eq!(go_panic(&deadlock), Some(("fatal error: all goroutines are asleep - deadlock!", stacks)));
+    assert_eq!(go_panic("do not panic: this is a line"), None);
+}
+
+#[test]
+fn of_a_long_panic_the_beginning_is_kept() {
+    let message = panic_message(&format!("thread 'main' panicked at src/lib.rs:1:2:\n{}", "é".repeat(5000)));
+    assert_eq!(message, Some(format!("{}… (src/lib.rs:1:2)", "é".repeat(4096))));
+}
