@@ -201,6 +201,14 @@ async fn no_message_is_lost_whatever_is_thrown() {
         }
     }
     insta::assert_snapshot!(told.join("\n"), @r#"
+    Python ThrowsObject: "the host answered {'code': 5}" null
+    Python ThrowsCause: "RuntimeError: no widgets today" null
+    Python OddDetails: "the widget press is jammed" null
+    Python OddProgress: "ValueError: progress is a number from 0 to 100, and not 300" null
+    JavaScript ThrowsObject: "{\"code\":5}" null
+    JavaScript ThrowsCause: "Error: no widgets today; caused by RangeError: the widget press is jammed: 42" null
+    JavaScript OddDetails: "the widget press is jammed" null
+    JavaScript OddProgress: "RangeError: progress is a number from 0 to 100, and not 300" null
     "#);
 }
 
@@ -233,7 +241,10 @@ async fn a_plugin_in_javascript_fetches_waits_and_digests() {
     let fetched = run("Fetch", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
     assert_eq!(fetched["result"], json!({ "status": 200, "text": "hello" }), "{fetched:#}");
     let denied = run("Fetch", &format!("url=http://127.0.0.1:{}/", other.port())).await;
-    insta::assert_snapshot!(denied["error"]["message"], @"");
+    insta::assert_snapshot!(denied["error"]["message"], @r#""TypeError: NetworkError when attempting to fetch resource; the job's trace says why, such as that it is not granted""#);
+    let path = format!("/job/{}?trace=true", denied["job_id"].as_str().unwrap());
+    let trace = host.client.get(&path).await.body["trace"].to_string();
+    assert!(trace.contains("denied"), "{trace}");
     let pause = run("Pause", "").await;
     assert!(pause["result"].as_u64().is_some_and(|waited| waited >= 300), "{pause:#}");
     let digest = run("Digest", "text=abc").await;

@@ -128,9 +128,16 @@ function failure(error) {
   if (!(error instanceof Error)) return { message: thrown(error) };
   const causes = causesOf(error);
   return {
-    message: [error, ...causes].map((each) => (each instanceof Error ? `${each.name}: ${each.message}` : thrown(each))).join("; caused by "),
+    message: [error, ...causes].map(told).join("; caused by "),
     trace: [error, ...causes].map((each) => each?.stack ?? "").join("caused by\n"),
   };
+}
+
+function told(error) {
+  if (!(error instanceof Error)) return thrown(error);
+  // All that `fetch` says of any failure.
+  const isFetch = error.name === "TypeError" && error.message.startsWith("NetworkError");
+  return `${error.name}: ${error.message}${isFetch ? "; the job's trace says why, such as that it is not granted" : ""}`;
 }
 
 function expected(error) {
