@@ -9,6 +9,8 @@ use crate::datasvc::ground::ids::JobId;
 
 /// How many ids one request compares with the end of one.
 const IDS_LOOKED_AT: i64 = 10_000;
+/// Of so many places the jobs are read at once, without looking first which ones are the newest.
+const FEW_PLACES: usize = 4;
 /// How often places are read until their newest jobs are known. Each time some four times as much of each is read.
 const MAX_ROUNDS: usize = 6;
 
@@ -31,6 +33,8 @@ pub(super) struct Seen {
 /// A job that was looked at.
 struct SeenJob {
     id: JobId,
+    /// The number of its place, from 1.
+    place: i64,
     /// Whether the caller may see it.
     shown: bool,
     /// Whether the filter lets it through.
@@ -44,6 +48,7 @@ struct PlaceIds {
 }
 
 /// A place of an index that is not read to its end.
+#[derive(Clone)]
 struct Place {
     beginning: (String, String),
     /// Up to here it was read.
@@ -51,6 +56,27 @@ struct Place {
 }
 
 impl Seen {
+    fn new(mut jobs: Vec<SeenJob>, horizon: Option<JobId>) -> Self {
+        jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
+        Self { jobs, horizon }
+    }
+
+    /// From what was read of each place, which may have more.
+    fn of_few_places(jobs: Vec<SeenJob>, places: usize, each: i64) -> Self {
+        let mut of_place = vec![(0, None); places];
+        for job in &jobs {
+            let place = usize::try_from(job.place - 1).ok().and_then(|at| of_place.get_mut(at));
+            if let Some((count, oldest)) = place {
+                *count += 1;
+                *oldest = Some(oldest.map_or(job.id, |oldest: JobId| oldest.min(job.id)));
+            }
+        }
+        let horizon = of_place.iter().filter(|(count, _)| *count == each).filter_map(|(_, oldest)| *oldest).max();
+        let mut seen = Self::new(jobs, horizon);
+        seen.jobs.retain(|job| horizon.is_none_or(|horizon| job.id >= horizon));
+        seen
+    }
+
     pub(super) fn matching(&self) -> i64 {
         self.jobs.iter().filter(|job| job.shown && job.fits).count() as i64
     }
@@ -131,14 +157,14 @@ macro_rules! jobs_of {
     ($connection:expr, $places:expr, $floor:expr, $each:expr, $wanted:expr, $along:expr, $place:literal) => {
         sqlx::query_as!(
             SeenJob,
-            r#"select id as "id!: JobId",
+            r#"select id as "id!: JobId", place as "place!",
                    coalesce($6::text[] is null or application = any($6), false) as "shown!",
                    (($7::text is null or name = $7)
                        and ($8::text[] is null or status = any($8))
                        and ($9::text[] is null or job_type = any($9))
                        and ($10::text is null or coalesce(plugin = $10, false))
                        and ($11::text is null or coalesce(username = $11, false))) as "fits!"
-               from unnest($1::text[], $2::text[], $3::uuid[]) as places (app, word, before)
+               from unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as places (app, word, before, place)
                    cross join lateral (
                        select id, application, name, status, job_type, plugin, username from jobs where "#
                 + $place
@@ -179,22 +205,17 @@ impl Wanted {
         let places: Vec<_> = places.collect();
         if way.is_exact {
             let (ids, horizon) = newest(connection, way.along, places, floor, count).await?;
-            let jobs = ids.into_iter().map(|id| SeenJob { id, shown: true, fits: true });
+            let jobs = ids.into_iter().map(|id| SeenJob { id, place: 0, shown: true, fits: true });
             return Ok(Seen { jobs: jobs.collect(), horizon });
         }
-        let (floor, horizon) = match &places[..] {
-            [_] => (floor, None),
-            _ => {
-                let again = way.places.iter().map(|beginning| Place { beginning: beginning.clone(), before: end });
-                let (_, horizon) = newest(connection, way.along, again.collect(), floor, count).await?;
-                (horizon.unwrap_or(floor), horizon)
-            }
-        };
-        let mut jobs = self.read(connection, way.along, &places, floor, count).await?;
-        jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
-        let is_cut = places.len() == 1 && jobs.len() as i64 == count;
-        let horizon = if is_cut { jobs.last().map(|job| job.id) } else { horizon };
-        Ok(Seen { jobs, horizon })
+        if places.len() <= FEW_PLACES {
+            let each = (2 * count / places.len() as i64).clamp(1, count);
+            let jobs = self.read(connection, way.along, &places, floor, each).await?;
+            return Ok(Seen::of_few_places(jobs, places.len(), each));
+        }
+        let (_, horizon) = newest(connection, way.along, places.clone(), floor, count).await?;
+        let jobs = self.read(connection, way.along, &places, horizon.unwrap_or(floor), count).await?;
+        Ok(Seen::new(jobs, horizon))
     }
 
     /// The newest jobs before that one whose ids end like this.
