@@ -105,46 +105,6 @@ async fn attributes_are_not_rewritten_without_end() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_users_together_do_not_rewrite_an_application_without_end() {
-    const USERS: usize = 8;
-    let host = TestHost::start().await;
-    host.create_application("shared").await;
-    host.create_application("other").await;
-    let mut writers = tokio::task::JoinSet::new();
-    for number in 0..USERS {
-        let (name, map) = (format!("writer{number}"), format!("/app/shared/packagemaps/map{number}"));
-        make_user(&host, &name, &json!({ "apps": { "*": "read/write" } })).await;
-        let client = log_in(&host, &name).await;
-        writers.spawn(async move {
-            let long = json!({ "patterns": ["x".repeat(500)] });
-            let packages: serde_json::Map<_, _> = (0..100).map(|n| (format!("package{n}"), long.clone())).collect();
-            let new = json!({ "name": format!("map{number}"), "packages": packages });
-            let made = client.post("/app/shared/packagemaps", &new).await;
-            assert_eq!(made.status, 201, "{made}");
-            // Less than what a user may change alone.
-            for round in 0..130 {
-                let attributes = json!({ "text": "x".repeat(60_000), "round": round });
-                let reply = client.patch(&map, &json!({ "attributes": attributes })).await;
-                if reply.status != 200 {
-                    return Some((client, reply));
-                }
-            }
-            None
-        });
-    }
-    let mut refused = None;
-    while let Some(ended) = writers.join_next().await {
-        refused = ended.unwrap().or(refused);
-    }
-    let (client, reply) = refused.expect("someone has to wait");
-    assert_eq!((reply.status, &reply.body["code"]), (429, &json!("too-many-requests")), "{reply}");
-    assert!(reply.body["detail"].as_str().unwrap().contains("application `shared`"), "{reply}");
-    assert!(reply.header("retry-after").parse::<u32>().is_ok(), "{reply}");
-    let elsewhere = client.patch("/app/other", &json!({ "attributes": { "a": 1 } })).await;
-    assert_eq!(elsewhere.status, 200, "{elsewhere}");
-}
-
 #[tokio::test]
 async fn an_indented_page_takes_no_more_memory_than_the_page() {
     let (database, data_dir) = (Database::new().await, tempfile::tempdir().unwrap());

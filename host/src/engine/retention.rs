@@ -66,11 +66,9 @@ pub(super) async fn remove_old(engine: Arc<Inner>) {
 
 async fn remove_older(kept: Kept, age: Option<Duration>, svc: &DataSvc) {
     let (Some(age), what) = (age, kept.name()) else { return };
-    // Soon after the start, for servers that are started often.
-    let mut next = INTERVALS.0;
+    let interval = (age / 100).clamp(INTERVALS.0, INTERVALS.1);
     loop {
-        tokio::time::sleep(jittered(next)).await;
-        next = (age / 100).clamp(INTERVALS.0, INTERVALS.1);
+        tokio::time::sleep(jittered(interval)).await;
         let mut removed = 0;
         loop {
             match kept.remove(svc, age).await {
