@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use elita::datasvc::{
-    AppName, Caller, DataSvc, HostId, JobFilter, JobId, JobStatus, JobType, LogPart, Page, Room, UPLOAD, WorkerId,
+    AppName, Caller, DataSvc, HostId, JobFilter, JobId, JobStatus, JobType, LogPart, NamePattern, Page, Room, UPLOAD,
+    WorkerId,
 };
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use time::OffsetDateTime;
@@ -144,7 +145,7 @@ async fn one_job(
 fn filters(user: &str) -> anyhow::Result<Vec<(String, JobFilter)>> {
     let none = JobFilter::default;
     let app = |name: &str| anyhow::Ok(JobFilter { applications: vec![AppName::parse(name)?], ..none() });
-    let name = |name: &str| JobFilter { name: Some(name.into()), ..none() };
+    let name = |name: &str| JobFilter { name: NamePattern::new(name).ok(), ..none() };
     let status = |status| JobFilter { statuses: vec![status], ..none() };
     let since = |days| JobFilter { since: Some(OffsetDateTime::now_utc() - time::Duration::days(days)), ..none() };
     let mut filters = vec![
@@ -169,7 +170,7 @@ fn filters(user: &str) -> anyhow::Result<Vec<(String, JobFilter)>> {
         ("name=frequent&active=true".into(), JobFilter { active: Some(true), ..name("Action1") }),
         ("status=failed&since=today".into(), JobFilter { statuses: vec![Failed], ..since(1) }),
         ("status=lost&since=a month ago".into(), JobFilter { statuses: vec![Lost], ..since(30) }),
-        ("name=rare&since=today".into(), JobFilter { name: Some("Rare".into()), ..since(1) }),
+        ("name=rare&since=today".into(), JobFilter { name: NamePattern::new("Rare").ok(), ..since(1) }),
         ("status=failed,lost".into(), JobFilter { statuses: vec![Failed, Lost], ..none() }),
         ("until=a month ago".into(), JobFilter { until: since(30).since, ..none() }),
         ("username=frequent".into(), JobFilter { username: Some("user7".into()), ..none() }),
@@ -192,8 +193,14 @@ fn filters(user: &str) -> anyhow::Result<Vec<(String, JobFilter)>> {
                 (format!("app={which}&active=false"), JobFilter { active: Some(false), ..of.clone() }),
                 (format!("app={which}&status=failed"), JobFilter { statuses: vec![Failed], ..of.clone() }),
                 (format!("app={which}&status=lost"), JobFilter { statuses: vec![Lost], ..of.clone() }),
-                (format!("app={which}&name=frequent"), JobFilter { name: Some("Action1".into()), ..of.clone() }),
-                (format!("app={which}&name=rare, old"), JobFilter { name: Some("Rare".into()), ..of.clone() }),
+                (
+                    format!("app={which}&name=frequent"),
+                    JobFilter { name: NamePattern::new("Action1").ok(), ..of.clone() },
+                ),
+                (
+                    format!("app={which}&name=rare, old"),
+                    JobFilter { name: NamePattern::new("Rare").ok(), ..of.clone() },
+                ),
                 (format!("app={which}&since=today"), JobFilter { applications: of.applications, ..since(1) }),
             ]);
         }

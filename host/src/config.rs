@@ -1,6 +1,7 @@
 //! Every setting: a flag of `elita serve`, a variable, and a key in an optional TOML file; the first
 //! one that is given, in this order, is used.
 
+mod admin;
 mod http;
 mod uploads;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+pub use admin::{Admin, AdminCommand};
 pub use http::HttpSettings;
 pub use uploads::UploadSettings;
 

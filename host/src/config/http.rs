@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ipnet::IpNet;
+use url::Url;
 
 /// What the HTTP server takes, and for how long.
 #[derive(Clone, Debug, Args)]
@@ -21,6 +22,11 @@ pub struct HttpSettings {
     /// `127.0.0.1,10.0.0.0/8`.
     #[arg(long, env = "ELITA_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of web pages that may use the API from browsers, separated by commas, such as
+    /// `https://console.example.org`; `*` is any.
+    #[arg(long = "http-cors-origins", env = "ELITA_HTTP_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',',
+          value_parser = origin)]
+    pub cors_origins: Vec<String>,
     /// Client connections at the same time; further ones wait.
     #[arg(long = "http-connections", env = "ELITA_HTTP_CONNECTIONS", default_value_t = 2_000, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -60,6 +66,15 @@ impl HttpSettings {
             (None, Some(_)) => anyhow::bail!("--tls-key needs --tls-cert, the certificate of the private key"),
         }
     }
+}
+
+/// Where web pages come from, as browsers write it.
+fn origin(text: &str) -> Result<String, String> {
+    let is_origin = |url: Url| url.has_host() && url.origin().ascii_serialization() == text;
+    if text == "*" || text.parse().is_ok_and(is_origin) {
+        return Ok(text.to_owned());
+    }
+    Err("a scheme and a host are needed, such as https://console.example.org, without a path or a slash".into())
 }
 
 /// An address is a network of its own.

@@ -56,11 +56,13 @@ pub use ground::ids::{
     ActionName, AppName, BuildName, Digest, EnvironmentName, GitProviderName, GitRepoName, GitdeployName, GroupName,
     HostId, JobId, KeypairName, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,
 };
+pub use ground::numbers::check_integers;
 pub use ground::outage::{Outage, patiently};
-pub use ground::page::{Listed, Order, Page};
+pub use ground::page::{Listed, NamePattern, Order, Page};
 pub use ground::patch::Patch;
 pub use ground::pointer::{escaped, pointer};
 pub use ground::revision::{Expected, Revision};
+pub use ground::wording::plainly;
 pub use jobs::cancel::{CancelFilter, CancelledJobs, JobLane};
 pub use jobs::error::{JobError, JobErrorCode};
 pub use jobs::intake::Taker;

@@ -3,13 +3,13 @@
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Deserialize;
-use time::OffsetDateTime;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::Query;
+use super::http::moment::Moment;
 use super::http::page::{ListReply, PageQuery};
 use super::http::problem::Problem;
 use crate::datasvc::{AppName, AuditEntry, AuditFilter, Caller, Listed, PluginName, UserName};
@@ -21,19 +21,21 @@ struct AuditQuery {
     /// Those of this operation, such as `builds.update`.
     operation: Option<String>,
     /// Those in this application.
-    app: Option<AppName>,
+    #[serde(alias = "app")]
+    application: Option<AppName>,
     /// Those of documents with this name or id.
     name: Option<String>,
     /// Those by this user.
-    user: Option<UserName>,
+    #[serde(alias = "user")]
+    username: Option<UserName>,
     /// Those by this plugin.
     plugin: Option<PluginName>,
-    /// Those made at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    since: Option<OffsetDateTime>,
+    /// Those made at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`, or a date.
+    #[param(value_type = Option<OffsetDateTime>)]
+    since: Option<Moment>,
     /// Those made before this time.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    until: Option<OffsetDateTime>,
+    #[param(value_type = Option<OffsetDateTime>)]
+    until: Option<Moment>,
     /// The cursor that the page before gave as `next`.
     #[param(pattern = "^[0-9]{1,18}$")]
     after: Option<String>,
@@ -54,8 +56,16 @@ async fn list(
     Query(query): Query<AuditQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<AuditEntry>>, Problem> {
-    let AuditQuery { operation, app, name, user, plugin, since, until, after, limit } = query;
-    let filter = AuditFilter { operation, application: app, name, username: user, plugin, since, until };
+    let AuditQuery { operation, application, name, username, plugin, since, until, after, limit } = query;
+    let filter = AuditFilter {
+        operation,
+        application,
+        name,
+        username,
+        plugin,
+        since: since.map(Into::into),
+        until: until.map(Into::into),
+    };
     let page = PageQuery::new(after, limit).page()?;
     let listed = rest.svc.audit(&caller, &filter, &page).await?;
     Ok(ListReply::of(&uri, listed))

@@ -35,6 +35,9 @@ struct NewBuild {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct BuildsQuery {
+    /// Those with a name that matches: `*` is any run of characters, `?` is one.
+    #[param(max_length = 128, example = "1.*")]
+    name: Option<String>,
     /// `true`: builds that have a file; `false`: builds that do not have one.
     stored: Option<bool>,
     /// `name`, or `-created`: the newest first.
@@ -70,10 +73,10 @@ async fn list(
     State(rest): State<Rest>,
     caller: Caller,
     Path(app): Path<AppName>,
-    Query(BuildsQuery { stored, order, after, limit }): Query<BuildsQuery>,
+    Query(BuildsQuery { name, stored, order, after, limit }): Query<BuildsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Build>>, Problem> {
-    let page = PageQuery::new(after, limit).page()?;
+    let page = PageQuery::new(after, limit).named(name).page()?;
     let listed = rest.svc.builds(&caller, &app, BuildFilter { stored, order }, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }

@@ -78,6 +78,9 @@ struct GroupsQuery {
     #[param(value_type = Option<String>, example = "staging,production",
         pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}([ ,][A-Za-z0-9][A-Za-z0-9._-]{0,127})*$")]
     environments: EnvironmentNames,
+    /// Those with a name that matches: `*` is any run of characters, `?` is one.
+    #[param(max_length = 128, example = "web-*")]
+    name: Option<String>,
     /// The cursor that the page before gave as `next`.
     after: Option<String>,
     /// How many items a page has, 1 to 1000; 100 unless it is given.
@@ -96,8 +99,8 @@ async fn list(
     Query(query): Query<GroupsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Group>>, Problem> {
-    let GroupsQuery { environments: EnvironmentNames(environments), after, limit } = query;
-    let page = PageQuery::new(after, limit).page()?;
+    let GroupsQuery { environments: EnvironmentNames(environments), name, after, limit } = query;
+    let page = PageQuery::new(after, limit).named(name).page()?;
     let listed = rest.svc.groups(&caller, &app, &environments, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }

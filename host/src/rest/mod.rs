@@ -96,8 +96,8 @@ impl Rest {
     }
 }
 
-/// All routes, with all that every request passes.
-pub fn router(rest: Rest) -> Router {
+/// All routes, with all that every request passes, for web pages of these origins, too.
+pub fn router(rest: Rest, origins: &[String]) -> Router {
     let routes = OpenApiRouter::with_openapi(api::frame())
         .merge(about::router())
         .merge(applications::router())
@@ -118,7 +118,8 @@ pub fn router(rest: Rest) -> Router {
         .merge(tokens::router())
         .merge(uploads::router())
         .merge(users::router());
-    fronted(rest, routes)
+    let router = fronted(rest, routes);
+    if origins.is_empty() { router } else { router.layer(http::cors::layer(origins)) }
 }
 
 /// Those for a server that only runs jobs: what it is and whether it is well.
@@ -132,8 +133,8 @@ fn fronted(rest: Rest, routes: OpenApiRouter<Rest>) -> Router {
     let front = Arc::new(Front::new(Arc::clone(&api), rest.body_within));
     let whole = Arc::new(Whole { rest: rest.clone(), api: Arc::clone(&api) });
     routes
-        .fallback(http::front::nothing_there)
-        .method_not_allowed_fallback(http::front::not_allowed)
+        .fallback(http::guide::nothing_there)
+        .method_not_allowed_fallback(http::guide::not_allowed)
         .layer(middleware::from_fn_with_state(whole, whole::whole))
         .layer(Extension(api))
         .layer(middleware::from_fn_with_state(front, http::front::front))

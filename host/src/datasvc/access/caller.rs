@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::permissions::{Permissions, matches};
+use super::permissions::Permissions;
 use crate::datasvc::ground::error::{Error, Result};
+use crate::datasvc::ground::glob::matches;
 use crate::datasvc::ground::ids::{ActionName, AppName, JobId, PluginName, ServerName, TokenId, UserName};
 use crate::outbound::Destination;
 

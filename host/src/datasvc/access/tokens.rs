@@ -316,10 +316,12 @@ impl DataSvc {
                    scope as "scope: Permissions", made_by as "made_by: TokenId", created_at, expires_at, last_used_at
                from tokens
                where ($1::text is null or username = $1) and ($2::uuid is null or id > $2)
+                   and ($4::text is null or name like $4)
                order by id limit $3"#,
             visible_to(caller, Permission::Read)?,
             after as _,
-            page.fetch()
+            page.fetch(),
+            page.like()
         )
         .fetch_all(&self.pool)
         .await?;

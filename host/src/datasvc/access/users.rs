@@ -178,9 +178,11 @@ impl DataSvc {
             User,
             r#"select name as "username: UserName", permissions as "permissions: Permissions",
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
-               from users where $1::text is null or name > $1 order by name limit $2"#,
+               from users where ($1::text is null or name > $1) and ($3::text is null or name like $3)
+               order by name limit $2"#,
             page.after(),
-            page.fetch()
+            page.fetch(),
+            page.like()
         )
         .fetch(&self.pool);
         page.gather(rows, |user| user.username.to_string()).await
@@ -440,7 +442,7 @@ async fn another_administrator(connection: &mut PgConnection, name: &UserName) -
     )))
 }
 
-fn check_password(password: &str) -> Result<()> {
+pub(in crate::datasvc) fn check_password(password: &str) -> Result<()> {
     if PASSWORD_LENGTH.contains(&password.chars().count()) {
         return Ok(());
     }

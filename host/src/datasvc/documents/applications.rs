@@ -99,8 +99,10 @@ impl DataSvc {
             Application,
             r#"select name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
                    revision as "revision: Revision"
-               from applications where $1::text is null or name > $1 order by name"#,
-            page.after()
+               from applications where ($1::text is null or name > $1) and ($2::text is null or name like $2)
+               order by name"#,
+            page.after(),
+            page.like()
         )
         .fetch(&self.pool);
         let readable = rows.try_filter(|found| ready(caller.may(Permission::Read, &found.app_name)));

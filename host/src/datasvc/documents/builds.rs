@@ -226,11 +226,13 @@ impl DataSvc {
                    created_at, updated_at, revision as "revision: Revision"
                from builds
                where application = $1 and ($2::text is null or name > $2) and ($4::boolean is null or stored = $4)
+                   and ($5::text is null or name like $5)
                order by name limit $3"#,
             application.as_str(),
             page.after(),
             page.fetch(),
-            stored
+            stored,
+            page.like()
         )
         .fetch(&self.pool);
         page.gather(rows, |build| build.build_name.to_string()).await
@@ -245,13 +247,14 @@ impl DataSvc {
                    created_at, updated_at, revision as "revision: Revision"
                from builds
                where application = $1 and ($2::timestamptz is null or (created_at, name) < ($2, $3))
-                   and ($5::boolean is null or stored = $5)
+                   and ($5::boolean is null or stored = $5) and ($6::text is null or name like $6)
                order by created_at desc, name desc limit $4"#,
             application.as_str(),
             before,
             name,
             page.fetch(),
-            stored
+            stored,
+            page.like()
         )
         .fetch(&self.pool);
         page.gather(rows, |build| AgeCursor::of(build.created_at, build.build_name.as_str()).to_string()).await

@@ -269,9 +269,11 @@ impl DataSvc {
                    base_url as "base_url: BaseUrl", auth is not null as "has_auth!",
                    attributes as "attributes: Attributes", created_at, updated_at,
                    revision as "revision: Revision"
-               from git_providers where $1::text is null or name > $1 order by name limit $2"#,
+               from git_providers where ($1::text is null or name > $1) and ($3::text is null or name like $3)
+               order by name limit $2"#,
             page.after(),
-            page.fetch()
+            page.fetch(),
+            page.like()
         )
         .fetch(&self.pool);
         page.gather(rows, |provider| provider.name.to_string()).await

@@ -155,10 +155,13 @@ impl DataSvc {
                    git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
                    last_build as "last_build: BuildName", last_commit,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
-               from git_repos where application = $1 and ($2::text is null or name > $2) order by name limit $3"#,
+               from git_repos
+               where application = $1 and ($2::text is null or name > $2) and ($4::text is null or name like $4)
+               order by name limit $3"#,
             application.as_str(),
             page.after(),
-            page.fetch()
+            page.fetch(),
+            page.like()
         )
         .fetch(&self.pool);
         let listed = page.gather(rows, |repo| repo.name.to_string()).await?;

@@ -244,10 +244,13 @@ impl DataSvc {
                              where s.application = g.application and s.gitdeploy = g.name), '[]')
                        as "servers!: InitializedServers",
                    created_at, updated_at, revision as "revision: Revision"
-               from gitdeploys g where application = $1 and ($2::text is null or name > $2) order by name limit $3"#,
+               from gitdeploys g
+               where application = $1 and ($2::text is null or name > $2) and ($4::text is null or name like $4)
+               order by name limit $3"#,
             application.as_str(),
             page.after(),
-            page.fetch()
+            page.fetch(),
+            page.like()
         )
         .fetch(&self.pool);
         let listed = page.gather(rows.map_ok(Gitdeploy::from), |gitdeploy| gitdeploy.name.to_string()).await?;

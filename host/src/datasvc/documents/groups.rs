@@ -164,11 +164,13 @@ impl DataSvc {
                          order by m.server) as "servers!: Vec<ServerName>",
                    g.created_at, g.updated_at, g.revision as "revision: Revision"
                from groups g where g.application = $1 and ($3::text is null or g.name > $3)
+                   and ($5::text is null or g.name like $5)
                order by g.name limit $4"#,
             application.as_str(),
             environments.as_deref() as _,
             page.after(),
-            page.fetch()
+            page.fetch(),
+            page.like()
         )
         .fetch(&self.pool);
         let listed = page.gather(rows, |group| group.name.to_string()).await?;

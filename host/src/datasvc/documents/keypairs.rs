@@ -184,9 +184,11 @@ impl DataSvc {
             Keypair,
             r#"select name as "name: KeypairName", key_type, public_key, fingerprint,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
-               from keypairs where $1::text is null or name > $1 order by name limit $2"#,
+               from keypairs where ($1::text is null or name > $1) and ($3::text is null or name like $3)
+               order by name limit $2"#,
             page.after(),
-            page.fetch()
+            page.fetch(),
+            page.like()
         )
         .fetch(&self.pool);
         page.gather(rows, |keypair| keypair.name.to_string()).await

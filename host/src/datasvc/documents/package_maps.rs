@@ -202,10 +202,13 @@ impl DataSvc {
             r#"select name as "name: PackageMapName", application as "app_name: AppName",
                    packages as "packages: PackageRules", attributes as "attributes: Attributes", created_at,
                    updated_at, revision as "revision: Revision"
-               from package_maps where application = $1 and ($2::text is null or name > $2) order by name limit $3"#,
+               from package_maps
+               where application = $1 and ($2::text is null or name > $2) and ($4::text is null or name like $4)
+               order by name limit $3"#,
             application.as_str(),
             page.after(),
-            page.fetch()
+            page.fetch(),
+            page.like()
         )
         .fetch(&self.pool);
         let listed = page.gather(rows, |map| map.name.to_string()).await?;

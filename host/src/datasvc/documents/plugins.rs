@@ -146,7 +146,7 @@ impl DataSvc {
     /// [`Error::NotFound`], also for one that has registered nothing for such an application.
     pub async fn plugin(&self, caller: &Caller, name: &PluginName) -> Result<Plugin> {
         let readable = self.readable_registrations(caller).await?;
-        let found = self.select_plugins(Some(name), readable.as_deref(), None, 1).await?.pop();
+        let found = self.select_plugins(Some(name), readable.as_deref(), None, None, 1).await?.pop();
         found.ok_or_else(|| Error::not_found(Kind::Plugin, name))
     }
 
@@ -157,7 +157,7 @@ impl DataSvc {
     /// [`Error::Unavailable`].
     pub async fn plugins(&self, caller: &Caller, page: &Page) -> Result<Listed<Plugin>> {
         let readable = self.readable_registrations(caller).await?;
-        let plugins = self.select_plugins(None, readable.as_deref(), page.after(), page.fetch()).await?;
+        let plugins = self.select_plugins(None, readable.as_deref(), page.after(), page.like(), page.fetch()).await?;
         Ok(page.cut(plugins, |plugin| plugin.name.to_string()))
     }
 
@@ -182,6 +182,7 @@ impl DataSvc {
         name: Option<&PluginName>,
         of: Option<&[String]>,
         after: Option<&str>,
+        like: Option<&str>,
         limit: i64,
     ) -> Result<Vec<Plugin>> {
         let rows = sqlx::query!(
@@ -197,6 +198,7 @@ impl DataSvc {
                     ) h) as "hooks!: Json<Vec<PluginHooks>>"
                from plugins p
                where ($1::text is null or p.name = $1) and ($2::text is null or p.name > $2)
+                   and ($5::text is null or p.name like $5)
                    and ($4::text[] is null
                        or exists (select from plugin_actions a where a.plugin = p.name and a.application = any($4))
                        or exists (select from plugin_hooks h where h.plugin = p.name and h.application = any($4)))
@@ -204,7 +206,8 @@ impl DataSvc {
             name.map(PluginName::as_str),
             after,
             limit,
-            of
+            of,
+            like
         )
         .fetch_all(&self.pool)
         .await?;
@@ -240,7 +243,7 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn active_plugins(&self) -> Result<Vec<ActivePlugin>> {
-        let plugins = self.select_plugins(None, None, None, i64::MAX).await?;
+        let plugins = self.select_plugins(None, None, None, None, i64::MAX).await?;
         Ok(plugins
             .into_iter()
             .filter_map(|plugin| {

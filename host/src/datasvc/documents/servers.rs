@@ -153,8 +153,10 @@ impl DataSvc {
             r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
                    driver as "driver: Driver", connection as "connection: Connection",
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
-               from servers where $1::text is null or name > $1 order by name"#,
-            page.after()
+               from servers where ($1::text is null or name > $1) and ($2::text is null or name like $2)
+               order by name"#,
+            page.after(),
+            page.like()
         )
         .fetch(&self.pool);
         let readable = rows.try_filter(|server| ready(caller.may_server(Permission::Read, &server.name)));

@@ -1,4 +1,4 @@
-//! What the other groups are built on: names and ids, errors, pages, patches, revisions, and the connections to
+//! What the other groups are built on: names and ids, errors, pages, patterns, patches, revisions, and the connections to
 //! Postgres.
 //!
 //! Knows no noun of the system, and none of the other groups.
@@ -8,7 +8,9 @@ pub(super) mod attributes;
 pub(super) mod clock;
 pub(super) mod connections;
 pub(super) mod error;
+pub(super) mod glob;
 pub(super) mod ids;
+pub(super) mod numbers;
 pub(super) mod outage;
 pub(super) mod page;
 pub(super) mod patch;
@@ -16,3 +18,4 @@ pub(super) mod pointer;
 pub(super) mod pooler;
 pub(super) mod revision;
 pub(super) mod sql;
+pub(super) mod wording;

@@ -8,15 +8,64 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::error::{Error, Result};
+use super::glob::matches;
 
 /// The longest page, as JSON in bytes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Which part of a list: what comes after the cursor, at most so many.
+/// How long a pattern of names is, in bytes.
+const MAX_PATTERN_BYTES: usize = 512;
+
+/// Which part of a list: what comes after the cursor, at most so many, of those with names that match.
 #[derive(Clone, Debug)]
 pub struct Page {
     after: Option<String>,
     limit: u16,
+    names: Option<NamePattern>,
+}
+
+/// A pattern of names, in which `*` is any run of characters and `?` is one.
+#[derive(Clone, Debug)]
+pub struct NamePattern {
+    glob: String,
+    like: String,
+}
+
+impl NamePattern {
+    /// # Errors
+    /// [`Error::Invalid`] if it is longer than 512 bytes.
+    pub fn new(glob: impl Into<String>) -> Result<Self> {
+        let glob = glob.into();
+        if glob.len() > MAX_PATTERN_BYTES || glob.contains('\0') {
+            return Err(Error::invalid("name", format!("a pattern has at most {MAX_PATTERN_BYTES} bytes")));
+        }
+        let mut like = String::with_capacity(glob.len());
+        for c in glob.chars() {
+            match c {
+                // One after the other means no more, and takes longer.
+                '*' if like.ends_with('%') && !like.ends_with("\\%") => {}
+                '*' => like.push('%'),
+                '?' => like.push('_'),
+                '%' | '_' | '\\' => like.extend(['\\', c]),
+                _ => like.push(c),
+            }
+        }
+        Ok(Self { glob, like })
+    }
+
+    /// The same for SQL's `like`.
+    pub(in crate::datasvc) fn like(&self) -> &str {
+        &self.like
+    }
+
+    /// The one name that matches, if it stands for one.
+    pub(in crate::datasvc) fn exact(&self) -> Option<&str> {
+        (!self.glob.contains(['*', '?'])).then_some(&*self.glob)
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        matches(self.glob.as_bytes(), name.as_bytes())
+    }
 }
 
 /// In which order a list is read.
@@ -79,9 +128,22 @@ impl Page {
         }
         let limit = limit.unwrap_or(Self::DEFAULT_LIMIT);
         match u16::try_from(limit) {
-            Ok(within) if (1..=Self::MAX_LIMIT).contains(&limit) => Ok(Self { after, limit: within }),
+            Ok(within) if (1..=Self::MAX_LIMIT).contains(&limit) => Ok(Self { after, limit: within, names: None }),
             _ => Err(Error::invalid("limit", format!("a page has 1 to {} items, not {limit}", Self::MAX_LIMIT))),
         }
+    }
+
+    /// The same of a list of those whose names match.
+    ///
+    /// # Errors
+    /// Those of [`NamePattern::new`].
+    pub fn named(self, glob: Option<String>) -> Result<Self> {
+        Ok(Self { names: glob.map(NamePattern::new).transpose()?, ..self })
+    }
+
+    /// The names to list, for SQL's `like`.
+    pub(in crate::datasvc) fn like(&self) -> Option<&str> {
+        self.names.as_ref().map(NamePattern::like)
     }
 
     /// The cursor: the last item's key on the page before.
@@ -101,6 +163,7 @@ impl Page {
     /// The part of a list that is at hand as a whole, in the order of `key`.
     pub fn of<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> &str) -> Listed<T> {
         items.retain(|item| self.after().is_none_or(|after| key(item) > after));
+        items.retain(|item| self.names.as_ref().is_none_or(|names| names.matches(key(item))));
         self.cut(items, |item| key(item).to_owned())
     }
 

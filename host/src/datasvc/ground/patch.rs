@@ -11,7 +11,9 @@ use serde_json::{Map, Value};
 use super::aside::aside_at_once;
 use super::attributes;
 use super::error::{Error, Result};
+use super::numbers::check_integers;
 use super::pointer::{escaped, pointer};
+use super::wording::plainly;
 
 /// How many operations a JSON Patch has at most.
 const MAX_OPERATIONS: usize = 256;
@@ -130,7 +132,7 @@ impl Patch {
             if let Some(name) = removed.iter().find(|name| reason == format!("missing field `{name}`")) {
                 return at(name, "it is needed, and cannot be removed");
             }
-            Error::invalid(pointer(path).trim_start_matches('/').to_owned(), reason)
+            Error::invalid(pointer(path).trim_start_matches('/').to_owned(), plainly(&reason))
         })
     }
 
@@ -216,10 +218,10 @@ fn operate(document: &mut Value, number: usize, operation: &PatchOperation) -> R
 }
 
 fn parsed<T: DeserializeOwned>(text: &str) -> Result<T> {
+    check_integers(text).map_err(|reason| Error::invalid("", reason))?;
     let mut json = serde_json::Deserializer::from_str(text);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let reason = error.inner().to_string();
-        let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
+        let reason = plainly(&error.inner().to_string());
         Error::invalid(pointer(error.path()).trim_start_matches('/').to_owned(), reason)
     })?;
     json.end().map_err(|error| Error::invalid("", error.to_string()))?;

@@ -21,7 +21,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{AppName, JobId};
-use crate::datasvc::ground::page::{Listed, Page};
+use crate::datasvc::ground::page::{Listed, NamePattern, Page};
 
 /// Up to how many jobs of a state are counted.
 const COUNTED: i64 = 10_000;
@@ -46,8 +46,8 @@ pub struct JobFilter {
     pub statuses: Vec<JobStatus>,
     /// Those of one of these applications.
     pub applications: Vec<AppName>,
-    /// Those of this name.
-    pub name: Option<String>,
+    /// Those with a name that matches.
+    pub name: Option<NamePattern>,
     /// Those that do one of these.
     pub types: Vec<JobType>,
     /// Those that run this plugin.

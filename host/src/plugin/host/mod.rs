@@ -26,7 +26,7 @@ use super::bindings::elita::plugin::types;
 use super::json;
 use super::sandbox::error::Exceeded;
 use super::sandbox::instance::{GuestRun, GuestState};
-use crate::datasvc::{Attributes, Error, Listed, Page, Patch};
+use crate::datasvc::{Attributes, Error, Listed, Page, Patch, check_integers, plainly};
 
 /// Why a host call did not do what was asked. Most reach the guest as a value; the rest end the run.
 #[derive(Debug, thiserror::Error)]
@@ -121,8 +121,9 @@ fn names<T>(listed: Listed<T>, name: impl Fn(&T) -> String) -> types::Names {
 
 /// An argument that is JSON, as what it has to be.
 fn from_json<T: DeserializeOwned>(argument: &'static str, text: String) -> Result<T, Error> {
-    let json = json::parse(text).map_err(|reason| Error::invalid(argument, reason))?;
-    serde_json::from_str(json.get()).map_err(|error| Error::invalid(argument, error.to_string()))
+    let json = json::parse(text).and_then(|json| check_integers(json.get()).map(|()| json));
+    let json = json.map_err(|reason| Error::invalid(argument, reason))?;
+    serde_json::from_str(json.get()).map_err(|error| Error::invalid(argument, plainly(&error.to_string())))
 }
 
 fn attributes(text: String) -> Result<Attributes, Error> {

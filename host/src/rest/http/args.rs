@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use self::values::{Fields, Misfit};
+use self::values::{Fields, Misfit, flag};
 use super::body::Content;
 use super::form;
 use super::json::Members;
@@ -116,11 +116,21 @@ pub(in crate::rest) fn refuse_in_url(uri: &Uri, name: &str) -> Result<(), Proble
     Err(Problem::malformed(detail).with([Fault::in_parameter(name, "belongs in the body")]))
 }
 
+/// Whether an indented reply is asked for, by `pretty=true` or just `pretty`.
+pub(in crate::rest) fn wants_pretty(uri: &Uri) -> bool {
+    let mut parameters = uri.query().unwrap_or_default().split('&');
+    parameters.any(|parameter| match parameter.strip_prefix(PRETTY) {
+        Some("") | Some("=") => true,
+        Some(value) => value.strip_prefix('=').and_then(flag) == Some(true),
+        None => false,
+    })
+}
+
 /// The arguments in a URL, without [`PRETTY`].
 fn of_query(uri: &Uri) -> Result<Vec<Argument>, Problem> {
     let (pretty, others): (Vec<_>, Vec<_>) =
         form::pairs(uri.query().unwrap_or_default())?.into_iter().partition(|(name, _)| name == PRETTY);
-    if pretty.iter().any(|(_, value)| value != "true" && value != "false") {
+    if pretty.iter().any(|(_, value)| !value.is_empty() && flag(value).is_none()) {
         let fault = Fault::in_parameter(PRETTY, "`true` or `false`");
         return Err(Problem::invalid("`pretty` is `true` or `false`").with([fault]));
     }

@@ -1,6 +1,5 @@
 //! Lists: which part of one is asked for, and how it is answered.
 
-use axum::Json;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -9,12 +8,16 @@ use utoipa::IntoParams;
 
 use super::form;
 use super::problem::Problem;
+use super::reply::Json;
 use crate::datasvc::{Listed, Page};
 
 /// What every list takes.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::rest) struct PageQuery {
+    /// Those with a name that matches: `*` is any run of characters, `?` is one.
+    #[param(max_length = 128, example = "web-*")]
+    name: Option<String>,
     /// The cursor that the page before gave as `next`.
     after: Option<String>,
     /// How many items a page has, 1 to 1000; 100 unless it is given.
@@ -24,15 +27,20 @@ pub(in crate::rest) struct PageQuery {
 
 impl PageQuery {
     pub(in crate::rest) fn new(after: Option<String>, limit: Option<u32>) -> Self {
-        Self { after, limit }
+        Self { name: None, after, limit }
+    }
+
+    /// The same of those whose names match.
+    pub(in crate::rest) fn named(self, name: Option<String>) -> Self {
+        Self { name, ..self }
     }
 
     /// The page that is asked for.
     ///
     /// # Errors
-    /// 422 if `limit` is out of its range.
+    /// 422 if `limit` is out of its range, or the pattern of names is too long.
     pub(in crate::rest) fn page(self) -> Result<Page, Problem> {
-        Ok(Page::new(self.after, self.limit)?)
+        Ok(Page::new(self.after, self.limit)?.named(self.name)?)
     }
 }
 

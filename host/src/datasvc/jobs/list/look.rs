@@ -6,6 +6,7 @@ use super::Wanted;
 use super::way::{Along, Way};
 use crate::datasvc::ground::error::Result;
 use crate::datasvc::ground::ids::JobId;
+use crate::datasvc::ground::page::NamePattern;
 
 /// How many ids one request compares with the end of one.
 const IDS_LOOKED_AT: i64 = 10_000;
@@ -159,7 +160,7 @@ macro_rules! jobs_of {
             SeenJob,
             r#"select id as "id!: JobId", place as "place!",
                    coalesce($6::text[] is null or application = any($6), false) as "shown!",
-                   (($7::text is null or name = $7)
+                   (($7::text is null or name like $7)
                        and ($8::text[] is null or status = any($8))
                        and ($9::text[] is null or job_type = any($9))
                        and ($10::text is null or coalesce(plugin = $10, false))
@@ -176,7 +177,7 @@ macro_rules! jobs_of {
             $floor as _,
             $each,
             $wanted.applications_beside($along) as _,
-            $wanted.filter.name,
+            $wanted.filter.name.as_ref().map(NamePattern::like),
             $wanted.statuses_as_text() as _,
             $wanted.types_as_text() as _,
             $wanted.filter.plugin,
@@ -248,7 +249,7 @@ impl Wanted {
                where substring(uuid_send(page.id) from 17 - length($4::bytea)) = $4::bytea
                    and right(page.id::text, length($5)) = $5
                    and ($6::text[] is null or application = any($6))
-                   and ($7::text is null or name = $7)
+                   and ($7::text is null or name like $7)
                    and ($8::text[] is null or status = any($8))
                    and ($9::text[] is null or job_type = any($9))
                    and ($10::text is null or plugin = $10)
@@ -261,7 +262,7 @@ impl Wanted {
             bytes,
             suffix,
             self.applications.as_deref() as _,
-            self.filter.name,
+            self.filter.name.as_ref().map(NamePattern::like),
             self.statuses_as_text() as _,
             self.types_as_text() as _,
             self.filter.plugin,

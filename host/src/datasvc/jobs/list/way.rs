@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Wanted;
+use crate::datasvc::ground::page::NamePattern;
 use crate::datasvc::jobs::lookup::{ACTION, JobStatus, JobType};
 
 /// How many jobs one request reads, give or take a few, if not all that it finds are wanted: of all jobs, which are in
@@ -89,7 +90,7 @@ impl Wanted {
         } else if !filter.types.is_empty() && !filter.types.iter().any(|kind| kind.as_str() == ACTION) {
             let types: BTreeSet<_> = filter.types.iter().map(JobType::as_str).collect();
             (Along::Types, types.into_iter().map(word).collect())
-        } else if let Some(name) = &filter.name {
+        } else if let Some(name) = filter.name.as_ref().and_then(NamePattern::exact) {
             (Along::Name, vec![word(name)])
         } else {
             (Along::Ids, vec![word("")])

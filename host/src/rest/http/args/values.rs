@@ -9,7 +9,7 @@ use serde::forward_to_deserialize_any;
 use serde_json::de::StrRead;
 
 use super::{Argument, Value};
-use crate::datasvc::pointer;
+use crate::datasvc::{check_integers, plainly, pointer};
 use crate::rest::http::json;
 
 /// How arguments do not fit a struct.
@@ -102,13 +102,13 @@ fn from_json<'de, T>(
         serde_path_to_error::Deserializer<'_, '_, &mut serde_json::Deserializer<StrRead<'de>>>,
     ) -> serde_json::Result<T>,
 ) -> Result<T, Misfit> {
+    check_integers(text).map_err(Misfit::custom)?;
     let mut track = serde_path_to_error::Track::new();
     let mut json = serde_json::Deserializer::from_str(text);
-    read(serde_path_to_error::Deserializer::new(&mut json, &mut track)).map_err(|error| {
-        // The line and the column are those in this value, and would be taken for those in the body.
-        let reason = error.to_string();
-        let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason).to_owned();
-        Misfit::Wrong { name: String::new(), below: pointer(&track.path()), reason }
+    read(serde_path_to_error::Deserializer::new(&mut json, &mut track)).map_err(|error| Misfit::Wrong {
+        name: String::new(),
+        below: pointer(&track.path()),
+        reason: plainly(&error.to_string()),
     })
 }
 
@@ -139,16 +139,32 @@ macro_rules! parsed {
     )*};
 }
 
+/// A flag in a query string, in capitals or not.
+pub(in crate::rest) fn flag(text: &str) -> Option<bool> {
+    match text {
+        "true" | "True" | "TRUE" => Some(true),
+        "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
 impl<'de> Deserializer<'de> for Text<'de> {
     type Error = Misfit;
 
     parsed! {
-        deserialize_bool visit_bool "`true` or `false`";
         deserialize_i32 visit_i32 "a whole number";
         deserialize_i64 visit_i64 "a whole number";
         deserialize_u32 visit_u32 "a whole number";
         deserialize_u64 visit_u64 "a whole number";
         deserialize_f64 visit_f64 "a number";
+    }
+
+    /// Also as Python writes it.
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match flag(self.0) {
+            Some(flag) => visitor.visit_bool(flag),
+            None => Err(Misfit::custom("expected `true` or `false`")),
+        }
     }
 
     json! {
@@ -196,7 +212,7 @@ impl Misfit {
 
 impl serde::de::Error for Misfit {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Wrong { name: String::new(), below: String::new(), reason: message.to_string() }
+        Self::Wrong { name: String::new(), below: String::new(), reason: plainly(&message.to_string()) }
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -1,0 +1,203 @@
+//! Finding things in lists, and arguments in the forms in which people and programs write them.
+
+use serde_json::{Value, json};
+
+use crate::access::everything;
+use crate::harness::{Client, TestHost};
+
+#[tokio::test]
+async fn every_list_can_be_narrowed_by_a_pattern_of_names() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    host.create_application("hostess").await;
+    for name in ["base", "web-1", "web-2", "db_1", "dbx1"] {
+        for (path, document) in everything(name) {
+            let reply = host.client.post(path, &document).await;
+            assert_eq!(reply.status, 201, "{path}: {reply}");
+        }
+    }
+    for list in [
+        "/app/hostile/builds",
+        "/app/hostile/builds?order=-created",
+        "/app/hostile/packagemaps",
+        "/app/hostile/gitrepos",
+        "/app/hostile/gitdeploys",
+        "/app/hostile/groups",
+        "/server",
+        "/global/gitproviders",
+        "/global/keypairs",
+        "/global/users",
+    ] {
+        let and = if list.contains('?') { '&' } else { '?' };
+        for (pattern, names) in [
+            ("web-?", vec!["web-1", "web-2"]),
+            ("*2", vec!["web-2"]),
+            ("web-1", vec!["web-1"]),
+            // What means something to the database is a letter like others.
+            ("db_1", vec!["db_1"]),
+            ("%25", vec![]),
+            ("WEB-1", vec![]),
+        ] {
+            assert_eq!(names_in(&host.client, &format!("{list}{and}name={pattern}")).await, names, "{list} {pattern}");
+        }
+        let first = host.client.get(&format!("{list}{and}name=web-*&limit=1")).await;
+        let next = first.header("link").split(['<', '>']).nth(1).unwrap().to_owned();
+        assert!(next.contains("name=web-*"), "{next}");
+        assert_eq!(host.client.get(&next).await.body["items"].as_array().unwrap().len(), 1, "{list}");
+    }
+    assert_eq!(host.client.get("/app?name=host?s?").await.items("app_name"), ["hostess"]);
+    assert_eq!(host.client.get("/global/plugins?name=mis*").await.items("name"), ["misbehave"]);
+    assert_eq!(host.client.get("/app/hostile/actions?name=No*").await.items("name"), ["Noop"]);
+    host.client.post("/global/tokens", &json!({ "name": "ci-shop" })).await;
+    assert_eq!(host.client.get("/global/tokens?name=ci-*").await.items("name"), ["ci-shop"]);
+    let long = host.client.get(&format!("/app?name={}", "x".repeat(600))).await;
+    assert_eq!(long.fault(), (422, "name"), "{long}");
+}
+
+#[tokio::test]
+async fn jobs_are_found_by_patterns_of_their_names() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    for action in ["Noop", "Echo", "Fail"] {
+        host.run_action("hostile", action, "").await;
+    }
+    for (filter, names) in [
+        ("name=Noop", vec!["Noop"]),
+        ("name=*o*", vec!["Echo", "Noop"]),
+        ("name=*&status=failed,lost", vec!["Fail"]),
+        ("name=?o?p&application=hostile", vec!["Noop"]),
+        ("name=N%25", vec![]),
+    ] {
+        assert_eq!(host.client.get(&format!("/job?{filter}")).await.items("name"), names, "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn an_application_is_called_the_same_everywhere() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    host.run_action("hostile", "Noop", "").await;
+    for filter in ["application=hostile", "app=hostile"] {
+        assert_eq!(host.client.get(&format!("/job?{filter}")).await.items("application"), ["hostile"]);
+        assert!(
+            !host.client.get(&format!("/global/audit?{filter}")).await.body["items"].as_array().unwrap().is_empty()
+        );
+        let cancel = host.client.post_empty(&format!("/job?cancel=true&{filter}")).await;
+        assert_eq!(cancel.status, 202, "{cancel}");
+    }
+    let twice = host.client.get("/job?app=hostile&application=hostile").await;
+    assert_eq!(twice.status, 422, "{twice}");
+}
+
+#[tokio::test]
+async fn times_are_understood_as_people_write_them() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    host.run_action("hostile", "Noop", "").await;
+    for since in
+        ["2026-01-01", "2026-01-01T00:00:00Z", "2026-01-01T02:00:00+02:00", "2026-01-01T00:00", "2026-01-01%2000:00:00"]
+    {
+        assert_eq!(host.client.get(&format!("/job?since={since}")).await.items("name"), ["Noop"], "{since}");
+        assert!(
+            !host.client.get(&format!("/global/audit?since={since}")).await.body["items"]
+                .as_array()
+                .unwrap()
+                .is_empty()
+        );
+        let until = host.client.get(&format!("/job?until={since}")).await;
+        assert_eq!(until.body["items"], json!([]), "{until}");
+    }
+    for since in ["yesterday", "2026-13-01", ""] {
+        let reply = host.client.get(&format!("/job?since={since}")).await;
+        assert_eq!(reply.fault(), (422, "since"), "{reply}");
+        assert!(reply.body["detail"].as_str().unwrap().contains("a date such as `2026-11-22`"), "{reply}");
+    }
+    let hour = host.client.post("/global/tokens", &json!({ "expires_in": "1h" })).await;
+    assert_eq!(hour.status, 201, "{hour}");
+    let (made, ends) = (hour.body["created_at"].as_str().unwrap(), hour.body["expires_at"].as_str().unwrap());
+    assert_ne!(made[..13], ends[..13], "{hour}");
+    assert_eq!(made[14..19], ends[14..19], "{hour}");
+}
+
+#[tokio::test]
+async fn flags_are_understood_as_people_write_them() {
+    let host = TestHost::start().await;
+    for flag in ["pretty", "pretty=", "pretty=True", "pretty=true"] {
+        let reply = host.client.request(reqwest::Method::GET, &format!("/app?{flag}")).send().await.unwrap();
+        assert!(reply.text().await.unwrap().contains("\n  \""), "{flag}");
+    }
+    for flag in ["active=True", "active=FALSE", "active=true"] {
+        assert_eq!(host.client.get(&format!("/job?{flag}")).await.status, 200, "{flag}");
+    }
+    // What a script left empty decides nothing.
+    for flag in ["active=", "active", "active=yes"] {
+        assert_eq!(host.client.get(&format!("/job?{flag}")).await.fault(), (422, "active"), "{flag}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_without_the_words_of_a_programming_language() {
+    let host = TestHost::start().await;
+    host.create_application("shop").await;
+    let server = |driver: Value| json!({ "name": "web", "environment": "test", "driver": driver });
+    for (path, body, said) in [
+        ("/server", server(json!("pigeon")), "driver: `pigeon` is not known here; known are `salt`, `ssh`, `local`"),
+        ("/app", json!({ "app_name": 5 }), "app_name: expected a text, not the number `5`"),
+        ("/app", json!({ "app_name": "x", "attributes": [] }), "attributes: expected an object, not a list"),
+        (
+            "/app/shop/groups",
+            json!({ "name": "g", "gitdeploys": [], "rolling_deploy": "yes" }),
+            "rolling_deploy: expected `true` or `false`, not the text \"yes\"",
+        ),
+        (
+            "/app/shop/packagemaps",
+            json!({ "name": "m", "packages": { "p": { "glob": 1 } } }),
+            "packages/p/glob: `glob` is not known here; known are `patterns`, `remove_prefix`, `prefix`",
+        ),
+    ] {
+        let reply = host.client.post(path, &body).await;
+        assert_eq!((reply.status, reply.body["detail"].as_str().unwrap()), (422, said), "{reply}");
+    }
+    let status = host.client.get("/job?status=runing").await;
+    let known = "known are `queued`, `running`, `succeeded`, `failed`, `cancelled`, `lost`";
+    assert_eq!(status.body["detail"], format!("status: `runing` is not known here; {known}"), "{status}");
+    let patch = host.client.patch("/app/shop", &json!({ "attributes": 7 })).await;
+    assert_eq!(patch.body["detail"], "attributes: expected an object, not the number `7`", "{patch}");
+}
+
+#[tokio::test]
+async fn a_number_is_kept_as_it_came_or_refused() {
+    let host = TestHost::start().await;
+    let create = async |number: &str| {
+        let name = number.replace(['-', '.'], "x");
+        let body = format!(r#"{{"app_name": "n{name}", "attributes": {{"n": [{number}]}}}}"#);
+        let request = host.client.request(reqwest::Method::POST, "/app").header("Content-Type", "application/json");
+        host.client.send(request.body(body)).await
+    };
+    let refused = create("123456789012345678901").await;
+    assert_eq!(refused.fault(), (422, "/attributes"), "{refused}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("does not fit into 64 bits"), "{refused}");
+    for number in ["18446744073709551615", "-9223372036854775808", "0.1"] {
+        let created = create(number).await;
+        assert_eq!(created.status, 201, "{created}");
+        let path = created.header("location").to_owned();
+        host.client.patch(&path, &json!({ "attributes": { "m": 1 } })).await;
+        let text = host.client.request(reqwest::Method::GET, &path).send().await.unwrap().text().await.unwrap();
+        assert!(text.contains(&format!(r#""n":[{number}]"#)), "{text}");
+    }
+    let request = host.client.request(reqwest::Method::PATCH, "/app/n0x1").header("Content-Type", "application/json");
+    let refused = host.client.send(request.body(r#"{"attributes": {"n": 99999999999999999999}}"#)).await;
+    assert_eq!(refused.status, 422, "{refused}");
+}
+
+async fn names_in(client: &Client, path: &str) -> Vec<String> {
+    let reply = client.get(path).await;
+    let items = reply.body["items"].as_array().unwrap_or_else(|| panic!("{path}: {reply}"));
+    let name = |item: &Value| {
+        let names = ["name", "build_name", "username"].into_iter().find_map(|member| item[member].as_str());
+        names.unwrap().to_owned()
+    };
+    let mut names: Vec<_> = items.iter().map(name).collect();
+    names.sort();
+    names
+}
