@@ -53,7 +53,8 @@ impl Events {
             let line = self.lines.next_line().await.unwrap()?;
             match line.split_once(": ") {
                 Some(("event", kind)) => event.kind = kind.into(),
-                Some(("id", id)) => event.id = Some(id.parse().unwrap()),
+                // The last one has no number.
+                Some(("id", id)) => event.id = id.parse().ok(),
                 Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
                 _ if line.is_empty() && event.data != Value::Null => return Some(event),
                 _ if line == "0" => return None,
@@ -127,6 +128,87 @@ async fn a_stream_that_is_to_go_on_beyond_the_log_is_told_so() {
     assert_eq!((beyond.status, &beyond.body["code"]), (422, &json!("invalid")), "{beyond}");
     assert!(beyond.body["detail"].as_str().unwrap().contains("no entry 2; its last one so far is 1"), "{beyond}");
     assert_eq!(request("1").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_browser_that_comes_back_after_the_end_is_told_to_stop() {
+    let host = start(Setup::default()).await;
+    let id = host.run_action("hostile", "Fail", "").await["job_id"].as_str().unwrap().to_owned();
+    let request = |id: &str, last: &str| {
+        let request = host.client.request(reqwest::Method::GET, &format!("/job/{id}/data"));
+        request.header("Accept", "text/event-stream").header("Last-Event-ID", last.to_owned())
+    };
+    let stream = request(&id, "0").send().await.unwrap();
+    assert_eq!(stream.headers()["x-accel-buffering"], "no");
+    let events = stream.text().await.unwrap();
+    assert!(events.starts_with("retry: 2000\n\n"), "{events}");
+    let end = events.split("\n\n").find(|event| event.contains("event: end")).unwrap();
+    assert!(end.lines().any(|line| line == "id: end"), "{end}");
+
+    let again = host.client.send(request(&id, "end")).await;
+    assert_eq!((again.status, &again.body), (204, &Value::Null), "{again}");
+    let running = host.post_action("hostile", "UntilCancelled", "").await;
+    assert_eq!(host.client.send(request(&running, "end")).await.status, 422);
+    assert_eq!(host.client.send(request("00000000-0000-7000-8000-000000000000", "end")).await.status, 404);
+    host.client.post_empty(&format!("/job/{running}?cancel=true")).await;
+}
+
+#[tokio::test]
+async fn a_job_can_be_waited_for() {
+    let host = start(Setup::default()).await;
+    let id = host.post_action("hostile", "UntilCancelled", "").await;
+    let began = Instant::now();
+    let running = host.client.get(&format!("/job/{id}?wait=1")).await;
+    assert_eq!((running.status, &running.body["status"]), (200, &json!("running")), "{running}");
+    assert!(began.elapsed() >= Duration::from_secs(1), "it did not wait");
+
+    let preferring = |prefer: &str| {
+        let request = host.client.request(reqwest::Method::GET, &format!("/job/{id}?results=true"));
+        request.header("Prefer", prefer.to_owned())
+    };
+    let (client, request) = (host.client.clone(), preferring("respond-async, wait=30"));
+    let waiting = tokio::spawn(async move { client.send(request).await });
+    host.running_job(&id).await;
+    let began = Instant::now();
+    host.client.post_empty(&format!("/job/{id}?cancel=true")).await;
+    let ended = waiting.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20), "it waited for {:?}", began.elapsed());
+    assert_eq!(
+        (ended.header("preference-applied"), &ended.body["status"]),
+        ("wait=30", &json!("cancelled")),
+        "{ended}"
+    );
+    assert_eq!(ended.body["job_data"][0]["data"], "waiting", "{ended}");
+
+    // One that has ended is not waited for, and what is no preference is none.
+    let began = Instant::now();
+    for wait in ["30s", "1m", "60"] {
+        assert_eq!(host.client.get(&format!("/job/{id}?wait={wait}")).await.body["status"], "cancelled");
+    }
+    assert_eq!(host.client.send(preferring("wait=soon")).await.header("preference-applied"), "");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let long = host.client.get(&format!("/job/{id}?wait=61")).await;
+    assert_eq!(long.fault(), (422, "wait"), "{long}");
+    let strange = host.client.get(&format!("/job/{id}?wait=soon")).await;
+    assert_eq!(strange.fault(), (422, "wait"), "{strange}");
+    assert!(strange.body["detail"].as_str().unwrap().contains("such as `90s`"), "{strange}");
+}
+
+#[tokio::test]
+async fn waiting_for_a_job_ends_with_the_token() {
+    let host = start(Setup::default()).await;
+    let id = host.post_action("hostile", "UntilCancelled", "").await;
+    let token = host.client.post("/global/tokens", &json!({ "name": "short" })).await;
+    let client = host.client.with_token(token.body["token"].as_str().unwrap());
+    let path = format!("/job/{id}?wait=60");
+    let waiting = tokio::spawn(async move { client.get(&path).await });
+    host.running_job(&id).await;
+    let began = Instant::now();
+    host.client.delete(&format!("/global/tokens/{}", token.body["token_id"].as_str().unwrap())).await;
+    let reply = waiting.await.unwrap();
+    assert_eq!((reply.status, &reply.body["code"]), (401, &json!("invalid-token")), "{reply}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    host.client.post_empty(&format!("/job/{id}?cancel=true")).await;
 }
 
 #[tokio::test]

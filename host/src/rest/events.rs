@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
-use axum::response::Sse;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive};
-use futures_util::stream::{self, Stream};
+use axum::response::{IntoResponse as _, Response, Sse};
+use futures_util::stream::{self, Stream, StreamExt as _};
 
 use super::Rest;
 use super::http::problem::Problem;
@@ -25,6 +25,12 @@ const PAGE_BYTES: i64 = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often a silent stream says that it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// After what time a browser connects again.
+const RECONNECT: Duration = Duration::from_secs(2);
+/// The name and the id of the last event.
+const END: &str = "end";
+/// Keeps nginx from holding events back.
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// How long to wait before rows are read again, when the database was away.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -35,8 +41,22 @@ pub(super) enum Wants {
     /// As events, after the one that it has seen last.
     Events {
         /// Its `Last-Event-ID`.
-        last_id: Option<i64>,
+        last: Option<LastEvent>,
     },
+}
+
+/// The last event that a client has seen.
+pub(super) enum LastEvent {
+    /// The entry with this number.
+    Entry(i64),
+    /// The end of the job.
+    End,
+}
+
+impl LastEvent {
+    fn parse(id: &str) -> Option<Self> {
+        if id == END { Some(Self::End) } else { id.parse().ok().map(Self::Entry) }
+    }
 }
 
 impl FromRequestParts<Rest> for Wants {
@@ -47,21 +67,40 @@ impl FromRequestParts<Rest> for Wants {
         if !parts.headers.get_all(header::ACCEPT).iter().any(accepts_events) {
             return Ok(Self::Document);
         }
-        let last_id = parts.headers.get("Last-Event-ID").map(|id| id.to_str().ok()?.parse().ok());
-        match last_id {
-            Some(None) => Err(Problem::malformed("`Last-Event-ID` is the id of an event, a number")),
-            Some(last_id) => Ok(Self::Events { last_id }),
-            None => Ok(Self::Events { last_id: None }),
+        match parts.headers.get("Last-Event-ID").map(|id| LastEvent::parse(id.to_str().ok()?)) {
+            Some(None) => Err(Problem::malformed("`Last-Event-ID` is the id of an event, a number or `end`")),
+            last => Ok(Self::Events { last: last.flatten() }),
         }
     }
 }
 
-/// The events of a job from this part of its log on.
+/// The events of a job after the last one that came, or else from this part of its log on.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such job or the caller may not see it; [`Error::Invalid`] if the log does not
-/// have the entry after which it is to continue, or cannot continue after it.
-pub(super) async fn stream(
+/// have the entry after which it is to continue, or cannot continue after it, or the job has not ended yet.
+pub(super) async fn reply(
+    rest: Rest,
+    caller: Caller,
+    job_id: JobId,
+    part: LogPart,
+    last: Option<LastEvent>,
+) -> Result<Response> {
+    let part = match last {
+        // A browser would come back for ever.
+        Some(LastEvent::End) if rest.svc.job(&caller, job_id).await?.status.is_final() => {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+        Some(LastEvent::End) => return Err(Error::invalid("Last-Event-ID", "the job has not ended yet")),
+        Some(LastEvent::Entry(seq)) => LogPart::After(seq),
+        None => part,
+    };
+    let events = stream(rest, caller, job_id, part).await?;
+    Ok(([(BUFFERING, "no")], events).into_response())
+}
+
+/// The events of a job from this part of its log on.
+async fn stream(
     rest: Rest,
     caller: Caller,
     job_id: JobId,
@@ -75,6 +114,7 @@ pub(super) async fn stream(
     let mut events = Events { rest, session, job_id, part, follower, unsent: VecDeque::new(), ended: false };
     events.read().await?;
     let stream = stream::unfold(events, async |mut events| Some((Ok(events.next().await?), events)));
+    let stream = stream::iter([Ok(Event::default().retry(RECONNECT))]).chain(stream);
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
@@ -124,7 +164,7 @@ impl Events {
                 Ok(LogState::End) => match self.rest.svc.job(&caller, self.job_id).await {
                     Ok(job) => {
                         self.ended = true;
-                        return Event::default().event("end").json_data(job).ok();
+                        return Some(Event::default().event(END).json_data(job).ok()?.id(END));
                     }
                     Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY).await,
                     Err(_) => return None,

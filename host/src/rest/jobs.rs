@@ -1,36 +1,39 @@
 //! `/job`: what was asked for, how it goes and what came of it.
 
+mod log;
+
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
 use super::api::True;
-use super::events::{self, Wants};
 use super::http::args::Query;
+use super::http::moment::Moment;
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
-use super::http::reply::{Accepted, SubmittedJob};
+use super::http::reply::{Accepted, Json, SubmittedJob};
+use super::http::seconds::Seconds;
 use super::http::several::Several;
+use super::http::wait::Preferred;
 use crate::datasvc::{
-    AppName, Caller, CancelFilter, CancelledJobs, Error, Job, JobCounts, JobEntries, JobEntry, JobFilter, JobId,
-    JobStatus, JobSteps, JobTrace, JobType, Listed, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, Page,
-    PluginName, UserName,
+    AppName, Caller, CancelFilter, CancelledJobs, Job, JobCounts, JobEntries, JobEntry, JobFilter, JobId, JobStatus,
+    JobSteps, JobTrace, JobType, Listed, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, NamePattern, PluginName,
+    UserName,
 };
 use crate::engine::News;
 
-/// The longest that a request may wait for an entry.
-const MAX_WAIT_SECONDS: u32 = 60;
+/// How long a request that waits for a job's end waits when there is something new: a busy job is to cost little.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Which jobs to list.
 #[derive(Deserialize, IntoParams)]
@@ -47,8 +50,10 @@ struct JobsQuery {
     #[serde(default)]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(,[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,9}$",
         example = "my_application")]
-    app: Several<AppName>,
-    /// Those of this name, such as an action's.
+    #[serde(alias = "app")]
+    application: Several<AppName>,
+    /// Those with a name that matches, such as an action's: `*` is any run of characters, `?` is one.
+    #[param(max_length = 128, example = "DeleteWidgets")]
     name: Option<String>,
     /// Those that do one of these, with commas between them: `action`, `upload`.
     #[serde(default)]
@@ -63,12 +68,12 @@ struct JobsQuery {
     /// Those whose ids end like this: the last eight characters tell jobs apart.
     #[param(pattern = "^[0-9a-fA-F]{4,12}$", example = "e668b057")]
     id_suffix: Option<String>,
-    /// Those created at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    since: Option<OffsetDateTime>,
+    /// Those created at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`, or a date.
+    #[param(value_type = Option<OffsetDateTime>)]
+    since: Option<Moment>,
     /// Those created before this time.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    until: Option<OffsetDateTime>,
+    #[param(value_type = Option<OffsetDateTime>)]
+    until: Option<Moment>,
     /// With `data`, `result` and `error.trace`.
     #[serde(default)]
     details: bool,
@@ -99,28 +104,9 @@ struct JobQuery {
     /// With the steps after those that came before: what the document before gave as `steps_next`.
     #[param(minimum = 0)]
     steps_after: Option<i32>,
-}
-
-/// Which entries to read: those after one, the last ones before one, or from so many before the end on.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct EntriesQuery {
-    /// The `seq` of the last entry that is known.
-    #[param(minimum = 0)]
-    after: Option<i64>,
-    /// The `seq` of the first entry that is known.
-    #[param(minimum = 1)]
-    before: Option<i64>,
-    /// How many entries before the end to begin; with 0 only new entries are read.
-    #[param(minimum = 0, maximum = 1000)]
-    tail: Option<u32>,
-    /// How many entries to read, 1 to 1000; 100 unless it is given.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
-    /// How long to wait for the next entry or the end of the job, in seconds: up to 60.
-    #[serde(default)]
-    #[param(maximum = 60)]
-    wait: u32,
+    /// How long to wait for its end, in seconds (up to 60) or as `30s` or `1m`; `Prefer: wait=30` does the same.
+    #[param(value_type = Option<u32>, maximum = 60)]
+    wait: Option<Seconds>,
 }
 
 /// What to do with a job.
@@ -142,16 +128,17 @@ struct CancelQuery {
     /// Those in this state: `queued` or `running`; both unless it is given.
     status: Option<JobStatus>,
     /// Those of this application.
-    app: Option<AppName>,
+    #[serde(alias = "app")]
+    application: Option<AppName>,
     /// Those of this name, such as an action's.
     name: Option<String>,
     /// This job and all that come of it: those that it started, those that they started, and so on.
     root: Option<JobId>,
     /// Those that this job has started itself.
     parent: Option<JobId>,
-    /// Those created at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    since: Option<OffsetDateTime>,
+    /// Those created at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`, or a date.
+    #[param(value_type = Option<OffsetDateTime>)]
+    since: Option<Moment>,
 }
 
 /// A job, with its log if that was asked for.
@@ -203,7 +190,7 @@ async fn list(
 ) -> Result<ListReply<JobsDocument>, Problem> {
     let page = PageQuery::new(query.after.clone(), query.limit).page()?;
     let (details, counts) = (query.details, query.counts);
-    let filter = query.filter();
+    let filter = query.filter()?;
     let listed = rest.svc.jobs(&caller, &filter, details, &page).await?;
     let counts = if counts { Some(rest.svc.job_counts(&caller, &filter).await?) } else { None };
     let next = listed.next.clone();
@@ -211,46 +198,23 @@ async fn list(
 }
 
 impl JobsQuery {
-    fn filter(self) -> JobFilter {
-        let Self { active, status, app, name, r#type, plugin, username, parent, id_suffix, since, until, .. } = self;
-        JobFilter {
+    fn filter(self) -> Result<JobFilter, Problem> {
+        let Self {
+            active, status, application, name, r#type, plugin, username, parent, id_suffix, since, until, ..
+        } = self;
+        Ok(JobFilter {
             active,
             statuses: status.0,
-            applications: app.0,
-            name,
+            applications: application.0,
+            name: name.map(NamePattern::new).transpose()?,
             types: r#type.0.into_iter().map(JobType::from).collect(),
             plugin: plugin.map(|plugin| plugin.to_string()),
             username: username.map(|username| username.to_string()),
             parent,
             id_suffix,
-            since,
-            until,
-        }
-    }
-}
-
-impl EntriesQuery {
-    /// The part of the log that is meant.
-    fn part(&self) -> Result<LogPart, Problem> {
-        let invalid = |name: &'static str, reason: String| Err(Error::invalid(name, reason).into());
-        match (self.after, self.before, self.tail) {
-            (Some(after @ ..0), ..) => {
-                invalid("after", format!("entries are numbered from 1, so {after} is not an entry"))
-            }
-            (_, Some(before @ ..1), _) => {
-                invalid("before", format!("entries are numbered from 1, so {before} is not an entry"))
-            }
-            (_, _, Some(tail)) if tail > MAX_ENTRIES_PAGE => {
-                invalid("tail", format!("0 to {MAX_ENTRIES_PAGE} entries, not {tail}"))
-            }
-            (after, None, None) => Ok(LogPart::After(after.unwrap_or(0))),
-            (None, Some(_), None) if self.wait > 0 => {
-                invalid("wait", "before an entry there is nothing to wait for".into())
-            }
-            (None, Some(before), None) => Ok(LogPart::Before(before)),
-            (None, None, Some(tail)) => Ok(LogPart::Last(tail)),
-            _ => Err(Problem::malformed("`after`, `before` and `tail` each say where to read; give one of them")),
-        }
+            since: since.map(OffsetDateTime::from),
+            until: until.map(OffsetDateTime::from),
+        })
     }
 }
 
@@ -271,18 +235,24 @@ async fn cancel_matching(
     caller: Caller,
     Query(query): Query<CancelQuery>,
 ) -> Result<(StatusCode, Json<CancelledJobs>), Problem> {
-    let CancelQuery { cancel, status, app, name, root, parent, since } = query;
+    let CancelQuery { cancel, status, application, name, root, parent, since } = query;
     if !cancel {
         return Err(Problem::malformed("jobs can be cancelled, with `?cancel=true`, and nothing else"));
     }
-    let filter = CancelFilter { status, application: app, name, root, parent, since };
+    let filter = CancelFilter { status, application, name, root, parent, since: since.map(OffsetDateTime::from) };
     let stopped = rest.engine.cancel_matching(&caller, &filter).await?;
     Ok((StatusCode::ACCEPTED, Json(stopped)))
 }
 
-/// Shows a job
+/// Shows a job, perhaps once it has ended
+///
+/// With `wait` the answer comes when the job has ended, or after so many seconds: `status` tells which.
 #[utoipa::path(get, path = "/job/{id}", operation_id = "jobs.get", tag = "jobs",
-    params(("id" = JobId, Path, description = "The job"), JobQuery),
+    params(
+        ("id" = JobId, Path, description = "The job"),
+        JobQuery,
+        ("Prefer" = Option<String>, Header, description = "`wait=30`: the same as the parameter `wait`"),
+    ),
     responses(
         (status = 200, body = JobDocument),
         (status = 403, description = "You may not see the trace"),
@@ -293,9 +263,13 @@ async fn get(
     caller: Caller,
     Path(id): Path<JobId>,
     Query(query): Query<JobQuery>,
-) -> Result<Json<JobDocument>, Problem> {
+    preferred: Preferred,
+) -> Result<impl IntoResponse, Problem> {
     // The job first: if it has ended by then, its log is complete.
-    let job = rest.svc.job(&caller, id).await?;
+    let (job, caller) = match preferred.unless(query.wait)? {
+        Duration::ZERO => (rest.svc.job(&caller, id).await?, caller),
+        wait => rest.job_within(caller, id, wait).await?,
+    };
     let results = match query.results {
         false => None,
         true => {
@@ -312,7 +286,31 @@ async fn get(
         (false, None) => None,
         (_, after) => Some(rest.svc.job_steps(&caller, id, after.unwrap_or(0)).await?),
     };
-    Ok(Json(JobDocument { job, results, trace, steps }))
+    Ok((preferred.applied(query.wait), Json(JobDocument { job, results, trace, steps })))
+}
+
+impl Rest {
+    /// A job once it has ended, or as it is after this time; and who may see it by then.
+    async fn job_within(&self, caller: Caller, id: JobId, wait: Duration) -> Result<(Job, Caller), Problem> {
+        let until = Instant::now() + wait;
+        let mut follower = self.engine.follow(id);
+        let mut session = self.sessions.begin(caller);
+        loop {
+            let caller = session.caller()?;
+            let job = self.svc.job(&caller, id).await?;
+            if job.status.is_final() || Instant::now() >= until {
+                return Ok((job, caller));
+            }
+            tokio::select! {
+                news = follower.news() => match news {
+                    News::Perhaps => sleep(PAUSE).await,
+                    News::Stopping => return Ok((job, caller)),
+                },
+                () = session.changed() => {}
+                () = sleep_until(until) => {}
+            }
+        }
+    }
 }
 
 /// Stops a job
@@ -338,65 +336,6 @@ async fn cancel(
     Ok(rest.engine.cancel(&caller, id).await?.into())
 }
 
-/// Reads the log of a job, or follows it
-///
-/// With `Accept: text/event-stream` the entries come as server-sent events, with their `seq` as `id`. The last event is
-/// `end`, with the final job. `Last-Event-ID` continues after the entry that it names. In both forms an entry that is
-/// not in the log is refused, because it belongs to another log.
-#[utoipa::path(get, path = "/job/{id}/data", operation_id = "jobs.entries", tag = "jobs",
-    params(
-        ("id" = JobId, Path, description = "The job"),
-        EntriesQuery,
-        ("Last-Event-ID" = Option<i64>, Header, description = "The same as `after`, for event streams"),
-    ),
-    responses(
-        (status = 200, content((JobEntries = "application/json"), (String = "text/event-stream"))),
-        (status = 404, description = "No such job"),
-        (status = 422, description = "The log has no such entry"),
-    ))]
-async fn entries(
-    State(rest): State<Rest>,
-    caller: Caller,
-    Path(id): Path<JobId>,
-    Query(query): Query<EntriesQuery>,
-    wants: Wants,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let mut part = query.part()?;
-    let EntriesQuery { limit, wait, .. } = query;
-    if let Wants::Events { last_id } = wants {
-        return Ok(events::stream(rest, caller, id, last_id.map_or(part, LogPart::After)).await?.into_response());
-    }
-    if wait > MAX_WAIT_SECONDS {
-        return Err(Error::invalid("wait", format!("at most {MAX_WAIT_SECONDS} seconds are waited")).into());
-    }
-    let until = Instant::now() + Duration::from_secs(u64::from(wait));
-    let limit = limit.unwrap_or(Page::DEFAULT_LIMIT);
-    let mut follower = rest.engine.follow(id);
-    let mut session = rest.sessions.begin(caller);
-    loop {
-        let caller = session.caller()?;
-        let entries = rest.svc.job_entries(&caller, id, part, limit, MAX_ENTRIES_PAGE_BYTES).await?;
-        entries.check_reaches(part)?;
-        if entries.items.is_empty() && !entries.status.is_final() && Instant::now() < until {
-            // What comes from now on comes after the end that was there.
-            if let LogPart::Last(0) = part {
-                part = LogPart::After(entries.last_seq);
-            }
-            tokio::select! {
-                news = follower.news() => if news == News::Perhaps { continue },
-                () = session.changed() => continue,
-                () = tokio::time::sleep_until(until) => {}
-            }
-        }
-        let next = entries.next.map(|seq| seq.to_string());
-        return Ok(ListReply::new(&uri, entries, next.as_deref()).into_response());
-    }
-}
-
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default()
-        .routes(routes!(list, cancel_matching))
-        .routes(routes!(get, cancel))
-        .routes(routes!(entries))
+    OpenApiRouter::default().routes(routes!(list, cancel_matching)).routes(routes!(get, cancel)).merge(log::router())
 }
