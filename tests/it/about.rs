@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Api, TestHost, filled_in};
+use crate::harness::{Api, Setup, TestHost, filled_in};
 
 /// What needs no token.
 const OPEN: [&str; 6] =
@@ -11,11 +11,25 @@ const OPEN: [&str; 6] =
 #[tokio::test]
 async fn anyone_may_ask_what_the_server_is() {
     let host = TestHost::start().await;
-    for path in ["/", "/about"] {
-        let reply = host.client.anonymous().get(path).await;
-        assert_eq!(reply.status, 200, "{reply}");
-        assert_eq!(reply.body, json!({ "name": "elita", "version": env!("CARGO_PKG_VERSION") }));
+    let about = host.client.anonymous().get("/about").await;
+    assert_eq!(about.status, 200, "{about}");
+    assert_eq!(about.body, json!({ "name": "elita", "version": env!("CARGO_PKG_VERSION") }));
+    let root = host.client.anonymous().get("/").await;
+    assert_eq!((&root.body["name"], &root.body["version"]), (&about.body["name"], &about.body["version"]), "{root}");
+}
+
+#[tokio::test]
+async fn the_root_leads_to_all_that_there_is() {
+    let host = TestHost::start().await;
+    let root = host.client.anonymous().get("/").await;
+    let links = root.body["links"].as_object().unwrap();
+    assert!(links.len() >= 10, "{root}");
+    for (name, path) in links {
+        let reply = host.client.get(path.as_str().unwrap()).await;
+        assert_eq!(reply.status, 200, "{name}: {reply}");
     }
+    let worker = Setup::default().flag("--role", "worker").start().await;
+    assert_eq!(worker.client.get("/").await.body["links"], json!({ "health": "/health/ready" }));
 }
 
 #[tokio::test]

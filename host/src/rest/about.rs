@@ -1,12 +1,13 @@
 //! What the server is, whether it is well, and what it can be asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use axum::{Extension, Json};
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -17,6 +18,7 @@ use super::Rest;
 use super::api::Api;
 use super::http::args::{NoQuery, Query};
 use super::http::problem::{Problem, ProblemCode};
+use super::http::reply::Json;
 
 /// How long the database may take to answer before the server says that it is not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
@@ -32,6 +34,34 @@ struct About {
     version: &'static str,
 }
 
+/// What the server is, and where to go on.
+#[derive(Serialize, ToSchema)]
+struct Root {
+    #[serde(flatten)]
+    about: About,
+    /// The URLs of its lists and of what describes it.
+    #[schema(value_type = std::collections::BTreeMap<String, String>, example = json!({ "jobs": "/job" }))]
+    links: BTreeMap<&'static str, &'static str>,
+}
+
+/// Where to go on, and what is there.
+const LINKS: [(&str, &str); 12] = [
+    ("applications", "/app"),
+    ("audit", "/global/audit"),
+    ("git_providers", "/global/gitproviders"),
+    ("health", "/health/ready"),
+    ("jobs", "/job"),
+    ("keypairs", "/global/keypairs"),
+    ("openapi", "/openapi.json"),
+    ("plugins", "/global/plugins"),
+    ("servers", "/server"),
+    ("tokens", "/global/tokens"),
+    ("user", "/global/users/current"),
+    ("users", "/global/users"),
+];
+
+const ABOUT: About = About { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+
 /// The state of the server.
 #[derive(Serialize, ToSchema)]
 struct Health {
@@ -44,14 +74,17 @@ struct Health {
 #[utoipa::path(get, path = "/about", operation_id = "about.get", tag = "about", security(()),
     responses((status = 200, body = About)))]
 async fn get(Query(NoQuery {}): Query<NoQuery>) -> Json<About> {
-    Json(About { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
+    Json(ABOUT)
 }
 
-/// Says what this server is, as `/about` does
+/// Says what this server is, and where to go on
 #[utoipa::path(get, path = "/", operation_id = "about.root", tag = "about", security(()),
-    responses((status = 200, body = About)))]
-async fn root(query: Query<NoQuery>) -> Json<About> {
-    get(query).await
+    responses((status = 200, body = Root)))]
+async fn root(Query(NoQuery {}): Query<NoQuery>, Extension(api): Extension<Arc<Api>>) -> Json<Root> {
+    // A server that only runs jobs has few of them.
+    let is_here = |path: &str| api.methods(path.trim_end_matches("/current")).count() > 0;
+    let links = LINKS.into_iter().filter(|(_, path)| is_here(path)).collect();
+    Json(Root { about: ABOUT, links })
 }
 
 /// Says that the server answers

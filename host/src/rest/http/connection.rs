@@ -29,7 +29,9 @@ use tracing::debug;
 use super::client::{ClientAddress, TrustedProxies};
 use super::delivery::{Delivery, LARGE_BYTES, Read};
 use super::front;
+use super::guide;
 use super::problem::Problem;
+use super::refusal::Explained;
 use super::server::{ServerSettings, stopped};
 use crate::shares::{Place, Shares};
 
@@ -91,7 +93,8 @@ impl Connections {
             let (connections, in_flight) = (Arc::clone(&self), InFlight::begin(&activity));
             async move { Ok::<_, Infallible>(connections.answer(request, peer, in_flight).await) }
         });
-        let mut serving = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Explained::new(stream, Arc::clone(&activity)));
+        let mut serving = pin!(self.http.serve_connection(stream, service));
         // hyper's timeout begins once it knows the version, and HTTP/2 has no timeout: this covers the first request.
         let mut look = pin!(sleep(self.head_within));
         let (mut closing, mut stopping) = (false, false);
@@ -130,7 +133,9 @@ impl Connections {
         let client = self.proxies.client(peer, request.headers());
         let closes = request.version() < Version::HTTP_2;
         let (body, read) = Read::of(request.body());
-        let mut reply = self.replied(request.map(|incoming| body.watch(incoming)), client, &mut in_flight).await;
+        let is_coming = closes && !request.headers().contains_key(header::EXPECT);
+        let request = request.map(|incoming| body.watch(incoming, is_coming));
+        let mut reply = self.replied(request, client, &mut in_flight).await;
         // The rest of the body is where the next request would begin, so there can be no next request.
         if closes && !read.to_its_end() {
             reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -152,6 +157,7 @@ impl Connections {
         };
         let Some(place) = self.requests.take(client.network(), 1, oust) else { return busy().await };
         in_flight.places.push(place);
+        guide::without_trailing_slash(&mut request);
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(id.clone());
         let reply = tokio::select! {
@@ -232,6 +238,11 @@ impl Activity {
             requests: AtomicUsize::new(0),
             offers: Mutex::default(),
         }
+    }
+
+    /// Whether nothing is being answered.
+    pub(in crate::rest) fn has_no_request(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0
     }
 
     fn note(&self) {
