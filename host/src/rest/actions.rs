@@ -1,6 +1,5 @@
 //! `/app/{app}/actions`: what plugins offer for an application.
 
-use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::Uri;
 use axum::http::request::Parts;
@@ -14,7 +13,7 @@ use super::http::page::{ListReply, PageQuery};
 use super::http::parameters::Parameters;
 use super::http::path::Path;
 use super::http::problem::Problem;
-use super::http::reply::{Accepted, SubmittedJob};
+use super::http::reply::{Accepted, Json, SubmittedJob};
 use crate::datasvc::{ActionName, AppName, Caller, JobId, Listed, PluginAction};
 
 /// Lists the actions of an application, by name

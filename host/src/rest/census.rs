@@ -1,6 +1,5 @@
 //! `/app/{app}/census`: what runs where.
 
-use axum::Json;
 use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -9,6 +8,7 @@ use super::Rest;
 use super::http::args::{NoQuery, Query};
 use super::http::path::Path;
 use super::http::problem::Problem;
+use super::http::reply::Json;
 use crate::datasvc::{AppName, Caller, Census, CensusEntry};
 
 /// Shows what runs where: environments, in them groups, in them servers, on them gitdeploys

@@ -1,6 +1,5 @@
 //! `/global/plugins`: which plugins there are, what they register and what was refused.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
@@ -13,6 +12,7 @@ use super::http::args::{NoQuery, Query};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
+use super::http::reply::Json;
 use crate::datasvc::{Caller, Listed, Plugin, PluginAccess, PluginName};
 
 /// A plugin, with what it asks for against what it is granted.

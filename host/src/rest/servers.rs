@@ -1,6 +1,5 @@
 //! `/server`: what is deployed to.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
-use super::http::reply::Created;
+use super::http::reply::{Created, Json};
 use crate::datasvc::{
     self, Attributes, Caller, Driver, EnvironmentName, Environments, Listed, Server, ServerChange, ServerName,
 };

@@ -1,6 +1,5 @@
 //! `/global/users`: who may log in, and what they may do.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
@@ -15,7 +14,7 @@ use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
-use super::http::reply::Created;
+use super::http::reply::{Created, Json};
 use crate::datasvc::{Attributes, Caller, EffectivePermissions, Listed, Permissions, User, UserChange, UserName};
 
 /// What a new user needs.

@@ -1,6 +1,5 @@
 //! Documents that clients change: their versions, and the changes.
 
-use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -12,12 +11,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::args::{NoQuery, Query};
 use super::body;
 use super::problem::Problem;
+use super::reply::Json;
 use crate::datasvc::{Expected, Patch, Revision};
 use crate::rest::Rest;
 
 /// A document, with its version as `ETag`: for `If-Match`, which keeps a change from overwriting another one. What others
-/// do elsewhere, such as initializing a gitdeploy on a server, shows in it without a new version, so that it is nothing for
-/// caches to go by; `If-None-Match` is not taken.
+/// do elsewhere, such as initializing a gitdeploy on a server, shows in it without a new version: `representation` adds a
+/// digest of what it says, for `If-None-Match`.
 pub(in crate::rest) struct Document<T> {
     revision: Revision,
     body: T,
@@ -67,7 +67,8 @@ fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
         let ((is_weak, opaque), behind) = entity_tag(rest)
             .ok_or_else(|| Problem::malformed("`If-Match` is `*` or a list of entity tags, which stand in quotes"))?;
         // A weak one matches nothing here (RFC 9110, 13.1.1), nor does one that was never given.
-        revisions.extend(Revision::parse(opaque).filter(|_| !is_weak));
+        let (version, _digest) = opaque.split_once('-').unwrap_or((opaque, ""));
+        revisions.extend(Revision::parse(version).filter(|_| !is_weak));
         rest = behind;
     }
     Ok(Expected::OneOf(revisions))

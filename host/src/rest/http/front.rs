@@ -17,11 +17,14 @@ use tracing::{Instrument, debug, info_span};
 use url::form_urlencoded;
 use uuid::Uuid;
 
+use super::args;
 use super::client::ClientAddress;
 use super::form;
 use super::json;
 use super::pretty::Indented;
 use super::problem::{Fault, PROBLEM_JSON, Problem, ProblemCode};
+use super::representation::Wishes;
+use super::wait;
 use crate::datasvc::holds_token;
 use crate::rest::api::Api;
 
@@ -31,6 +34,8 @@ const MAX_URI_BYTES: usize = 32 * 1024;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 /// Operations with their own deadlines: they wait because they were asked to, or have a body that may be long.
 const HAVE_DEADLINES: [&str; 3] = ["jobs.entries", "builds.upload", "builds.upload-file"];
+/// Operations that wait if they are asked to.
+const MAY_WAIT: [&str; 1] = ["jobs.get"];
 /// How many header fields a request may have.
 const MAX_HEADERS: usize = 100;
 /// The longest a request's header fields may be together, in bytes.
@@ -76,13 +81,15 @@ pub(in crate::rest) async fn front(State(front): State<Arc<Front>>, request: Req
     );
     async {
         let started = Instant::now();
-        let uri = request.uri().clone();
+        let (uri, wishes) = (request.uri().clone(), Wishes::of(request.method(), request.headers()));
         let within = if request.body().is_end_stream() { ANSWERED_WITHIN } else { front.body_within + ANSWERED_WITHIN };
+        let waits = if MAY_WAIT.contains(&op) { wait::at_most(&uri, request.headers()) } else { Duration::ZERO };
         let reply = match admitted {
-            Ok(()) => answered(op, within, next.run(request)).await,
+            Ok(()) => answered(op, within + waits, next.run(request)).await,
             Err(problem) => problem.into_response(),
         };
-        let reply = finished(reply, &id, &uri).await;
+        let reply = finished(wishes.tag(reply).await, &id, &uri).await;
+        let reply = wishes.compress(reply).await;
         let elapsed_ms = started.elapsed().as_micros() as f64 / 1000.0;
         debug!(http.status = reply.status().as_u16(), elapsed_ms, "answered");
         reply
@@ -110,17 +117,6 @@ async fn answered(op: &str, within: Duration, reply: impl Future<Output = Respon
         let detail = format!("there was no answer within {within:?}; what was asked may still be done");
         Problem::new(ProblemCode::Unavailable, detail).into_response()
     })
-}
-
-/// The reply to a path that no route has.
-pub(in crate::rest) async fn nothing_there(uri: Uri) -> Problem {
-    Problem::not_found(format!("there is nothing at `{}`", uri.path()))
-}
-
-/// The reply to a method that a route does not have. The router adds `Allow`.
-pub(in crate::rest) async fn not_allowed(request: Request) -> Problem {
-    let detail = format!("`{}` takes other methods than {}", request.uri().path(), request.method());
-    Problem::new(ProblemCode::MethodNotAllowed, detail)
 }
 
 /// Refuses what no handler should see.
@@ -159,19 +155,16 @@ fn token_in_url() -> Problem {
     Problem::new(ProblemCode::TokenInUrl, detail)
 }
 
-fn wants_pretty(uri: &Uri) -> bool {
-    uri.query().unwrap_or_default().split('&').any(|parameter| parameter == "pretty=true")
-}
-
 /// Gives a reply what all replies have: the indentation, the document if it is a problem, the headers.
 async fn finished(reply: Response, id: &RequestId, uri: &Uri) -> Response {
-    let pretty = wants_pretty(uri);
+    let pretty = args::wants_pretty(uri);
     let mut reply = if pretty { indented(reply).await } else { reply };
     if let Some(problem) = reply.extensions_mut().remove::<Problem>() {
         // What cannot be read has been refused, and is not in the way of saying so.
         let parameters = form::pairs(uri.query().unwrap_or_default()).unwrap_or_default();
         let document = serde_json::to_vec(&problem.of_request(&parameters).into_document(id.to_string()));
-        let document = document.expect("a problem document is made of strings and numbers");
+        let mut document = document.expect("a problem document is made of strings and numbers");
+        document.push(b'\n');
         *reply.body_mut() = Body::from(if pretty { json::indented(&document) } else { document });
         reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     }

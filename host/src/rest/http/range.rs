@@ -42,7 +42,7 @@ impl Wanted {
 }
 
 /// Whether one of the tags in the header is this one, weak or not.
-fn names(headers: &HeaderMap, header: &HeaderName, etag: &str) -> bool {
+pub(super) fn names(headers: &HeaderMap, header: &HeaderName, etag: &str) -> bool {
     let values = headers.get_all(header).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)

@@ -1,12 +1,26 @@
-//! The replies of operations that make something.
+//! Documents as replies, and the replies of operations that make something.
 
-use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::problem::Problem;
 use crate::datasvc::{Enqueued, Job, JobId, JobStatus};
+
+/// A document, as a line of JSON.
+pub(in crate::rest) struct Json<T>(pub(in crate::rest) T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        let mut text = Vec::with_capacity(512);
+        if let Err(error) = serde_json::to_writer(&mut text, &self.0) {
+            return Problem::internal(&error).into_response();
+        }
+        text.push(b'\n');
+        ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+    }
+}
 
 /// 201: something new, and where it is.
 pub(in crate::rest) struct Created<T> {
