@@ -112,6 +112,7 @@ const TABLE: &str = "
     tokens.create          201   201   201    201    201
     tokens.list            401   200   200    200    200
     tokens.get             401   404   404    404    200
+    tokens.rotate          401   404   404    404    403
     tokens.delete          401   404   404    404    204
 
     plugins.list           401   200   200    200    200
@@ -337,6 +338,7 @@ pub(crate) fn arguments(operation: &str, caller: &str) -> (String, Option<Value>
         ("builds.upload-file", _) => ("?file_type=zip".into(), None),
         ("jobs.cancel-matching", _) => ("?cancel=true&app=hostile&name=Echo&status=queued".into(), None),
         ("jobs.cancel", _) => ("?cancel=true".into(), None),
+        ("tokens.rotate", _) => ("?rotate=true".into(), None),
         ("applications.create" | "applications.put", _) => {
             let document = json!({ "app_name": format!("hostile-{verb}-{caller}") });
             if verb == "put" { (in_query(&document), None) } else { (String::new(), Some(document)) }

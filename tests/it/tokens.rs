@@ -5,6 +5,7 @@ use std::time::Duration;
 use elita::datasvc::DataSvc;
 use reqwest::Method;
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::harness::{Database, PASSWORD, Program, Reply, TestHost, eventually};
@@ -95,6 +96,67 @@ async fn a_token_makes_one_that_may_do_less_and_ends_with_it() {
     assert_eq!(parent_client.delete("/global/tokens/current").await.status, 204);
     for ended in [&child_client, &host.client.with_token(token(&same))] {
         assert_eq!(ended.get("/app").await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_put_in_the_place_of_another_one_without_a_password() {
+    let host = TestHost::start().await;
+    let scope = json!({ "apps": { "*": "read" } });
+    let asked = json!({ "name": "ci", "scope": scope, "expires_in": 7200 });
+    let old = log_in(&host, merged(&json!({ "username": "admin", "password": PASSWORD }), &asked)).await;
+    let old_client = host.client.with_token(token(&old));
+    let child = old_client.post("/global/tokens", &json!({ "expires_in": 600 })).await;
+    let child_client = host.client.with_token(token(&child));
+
+    let new = old_client.post_empty("/global/tokens/current?rotate=true&overlap=1h").await;
+    assert_eq!((new.status, new.header("cache-control")), (201, "no-store"), "{new}");
+    assert_ne!((token(&new), token_id(&new)), (token(&old), token_id(&old)));
+    for member in ["name", "scope", "username", "made_by"] {
+        assert_eq!(new.body[member], old.body[member], "{member}");
+    }
+    let new_client = host.client.with_token(token(&new));
+    // Both are valid for a while, and what was made with the old one goes with the new one.
+    for client in [&old_client, &new_client, &child_client] {
+        assert_eq!(client.get("/app").await.status, 200);
+    }
+    let left = |token: &Value| {
+        let end = |name: &str| time::OffsetDateTime::parse(token[name].as_str().unwrap(), &Rfc3339).unwrap();
+        end("expires_at") - end("created_at")
+    };
+    assert_eq!(left(&new.body).whole_seconds(), 7200);
+    let before = host.client.get(&format!("/global/tokens/{}", token_id(&old))).await.body;
+    assert!(left(&before).whole_seconds() <= 3660, "{before}");
+    assert_eq!(host.client.delete(&format!("/global/tokens/{}", token_id(&old))).await.status, 204);
+    assert_eq!(old_client.get("/app").await.status, 401);
+    assert_eq!(child_client.get("/app").await.status, 200);
+
+    // Without any overlap the one in use ends with its answer.
+    let last = new_client.post_empty("/global/tokens/current?rotate=True&overlap=0&expires_in=1d").await;
+    assert_eq!((last.status, left(&last.body).whole_seconds()), (201, 86_400), "{last}");
+    assert_eq!(new_client.get("/app").await.status, 401);
+    let last_client = host.client.with_token(token(&last));
+    assert_eq!(last_client.get("/app").await.status, 200);
+
+    let audited = host.client.get("/global/audit?operation=tokens.rotate").await;
+    assert_eq!(audited.body["items"].as_array().unwrap().len(), 2, "{audited}");
+    assert!(!audited.body.to_string().contains("elita_"), "{audited}");
+
+    let child = last_client.post("/global/tokens", &json!({ "expires_in": 600 })).await;
+    let child_client = host.client.with_token(token(&child));
+    for (client, path, status) in [
+        (&last_client, "/global/tokens/current", 400),
+        (&last_client, "/global/tokens/current?rotate=false", 400),
+        (&last_client, "/global/tokens/current?rotate=true&overlap=8d", 422),
+        (&last_client, "/global/tokens/current?rotate=true&expires_in=400d", 422),
+        // A token that ends with another one does not outlive it by this.
+        (&child_client, "/global/tokens/current?rotate=true&expires_in=2d", 422),
+        (&child_client, &format!("/global/tokens/{}?rotate=true", token_id(&last)), 403),
+        (&last_client, "/global/tokens/00000000-0000-7000-8000-000000000000?rotate=true", 404),
+        (&host.client.anonymous(), "/global/tokens/current?rotate=true", 401),
+    ] {
+        let refused = client.post_empty(path).await;
+        assert_eq!(refused.status, status, "{path}: {refused}");
     }
 }
 
@@ -456,4 +518,10 @@ async fn stop(mut elita: Program) -> String {
     let (code, stderr) = elita.ended().await;
     assert_eq!(code, Some(0), "{stderr}");
     stderr
+}
+
+/// The members of both.
+fn merged(one: &Value, other: &Value) -> Value {
+    let members = [one, other].into_iter().flat_map(|object| object.as_object().unwrap().clone());
+    Value::Object(members.collect())
 }

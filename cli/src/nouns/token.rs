@@ -40,14 +40,22 @@ pub(crate) fn command() -> Command {
         .arg(Arg::new("name").value_name("NAME").required(true).help("What it is for"))
         .arg(scope.help("A file with what may be done with it, as JSON; - is standard input"))
         .arg(lasts.help("How long it lasts, at most as long as the one in use"));
+    let lasts = Arg::new("expires-in").long("expires-in").value_name("TIME").value_parser(duration);
+    let overlap = Arg::new("overlap").long("overlap").value_name("TIME").value_parser(duration);
+    let rotate = Command::new("rotate")
+        .about("Put a new token in the place of the one in use; it is printed once")
+        .arg(lasts.help("How long it lasts; as long as the one before, unless it is given"))
+        .arg(overlap.help("How long the one before is still valid for [default: 10m]"));
     NOUN.command()
         .subcommand(create)
+        .subcommand(rotate)
         .subcommand(Command::new("revoke").about("Revoke tokens: they are no longer valid").arg(ids))
 }
 
 pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code> {
     match matches.subcommand() {
         Some(("create", matches)) => create(session, matches).await,
+        Some(("rotate", matches)) => rotate(session, matches).await,
         Some(("revoke", matches)) => revoke(session, matches).await,
         _ => NOUN.run(session, matches).await,
     }
@@ -62,18 +70,33 @@ async fn create(session: &Session, matches: &ArgMatches) -> Result<Code> {
         body["expires_in"] = json!(lasts.as_secs());
     }
     let token = session.client.send(Request::post("/global/tokens").json(&body)).await?.json()?;
-    match session.output.json {
-        true => session.output.document(&token),
-        false => {
-            session.output.note(format!(
-                "token {} is valid until {}",
-                text(&token, "token_id"),
-                text(&token, "expires_at")
-            ));
-            session.output.line(text(&token, "token"));
+    show_once(session, &token);
+    Ok(Code::Done)
+}
+
+async fn rotate(session: &Session, matches: &ArgMatches) -> Result<Code> {
+    let mut path = "/global/tokens/current?rotate=true".to_owned();
+    for (name, parameter) in [("expires-in", "expires_in"), ("overlap", "overlap")] {
+        if let Some(time) = matches.get_one::<std::time::Duration>(name) {
+            path += &format!("&{parameter}={}", time.as_secs());
         }
     }
+    // Not repeated: each time there is another one.
+    let token = session.client.send(Request::post(path)).await?.json()?;
+    show_once(session, &token);
     Ok(Code::Done)
+}
+
+/// Shows a new token, which nobody shows again.
+fn show_once(session: &Session, token: &Value) {
+    match session.output.json {
+        true => session.output.document(token),
+        false => {
+            let (id, end) = (text(token, "token_id"), text(token, "expires_at"));
+            session.output.note(format!("token {id} is valid until {end}"));
+            session.output.line(text(token, "token"));
+        }
+    }
 }
 
 /// What a token may do at most, from a file.

@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::True;
 use super::http::args::{JsonBody, NoQuery, Query};
 use super::http::auth;
 use super::http::client::ClientAddress;
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::{Fault, Problem};
-use super::http::reply::Created;
-use crate::datasvc::{Caller, Listed, NewToken, Permissions, Token, TokenId, TokenTerms};
+use super::http::reply::{Created, Json};
+use super::http::seconds::Seconds;
+use crate::datasvc::{Caller, Error, Listed, NewToken, Permissions, Token, TokenId, TokenTerms};
 
 /// Stands for the token in use.
 const CURRENT: &str = "current";
@@ -34,10 +35,25 @@ struct LogIn {
     /// What to call the token.
     #[schema(min_length = 1, max_length = 128, example = "ci")]
     name: Option<String>,
-    /// How long the token lasts, in seconds; 30 days unless it is given, at most 366 days.
-    expires_in: Option<u64>,
+    /// How long the token lasts, in seconds or as `12h` or `90d`; 30 days unless it is given, at most 366 days.
+    expires_in: Option<Seconds>,
     /// What the token may do at most. It grants nothing that the user may not.
     scope: Option<Permissions>,
+}
+
+/// How to rotate a token.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct RotateQuery {
+    /// `true`: put another one in its place.
+    #[param(value_type = True)]
+    rotate: bool,
+    /// How long the new one lasts, in seconds or as `90d`; as long as the one before, unless it is given.
+    #[param(value_type = Option<u64>)]
+    expires_in: Option<Seconds>,
+    /// How long the one before is still valid for, in seconds or as `1h`; 10 minutes unless it is given, at most 7 days.
+    #[param(value_type = Option<u32>, maximum = 604800)]
+    overlap: Option<Seconds>,
 }
 
 /// Logs in: makes a token
@@ -61,7 +77,7 @@ async fn create(
     JsonBody(LogIn { username, password, name, expires_in, scope }): JsonBody<LogIn>,
 ) -> Result<([(HeaderName, &'static str); 1], Created<Json<NewToken>>), Problem> {
     let terms = TokenTerms {
-        expires_in: expires_in.map(Duration::from_secs),
+        expires_in: expires_in.map(Duration::from),
         scope: scope.as_ref(),
         name: name.as_deref(),
         client: headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()),
@@ -79,6 +95,43 @@ async fn create(
             return Err(Problem::malformed(detail).with(missing.iter().map(|name| Fault::in_body(name, "is missing"))));
         }
     };
+    let created = Created::at(format!("/global/tokens/{}", token.stored.token_id), Json(token));
+    Ok(([(header::CACHE_CONTROL, "no-store")], created))
+}
+
+/// Puts a new token in the place of the one in use
+///
+/// It has the same name and the same scope, and is in this reply only. The one before is valid for a while, so that
+/// nothing that has it fails and a reply that was lost can be asked for again. Tokens that were made with the one before
+/// end with the new one.
+#[utoipa::path(post, path = "/global/tokens/{id}", operation_id = "tokens.rotate", tag = "tokens",
+    params(("id" = String, Path, description = "The token in use: its id, or `current`"), RotateQuery),
+    responses(
+        (status = 201, body = NewToken, headers(("Location" = String, description = "The token, without its secret"))),
+        (status = 403, description = "It is not the token in use"),
+        (status = 404, description = "No such token"),
+        (status = 422, description = "A time is too long"),
+    ))]
+async fn rotate(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(RotateQuery { rotate, expires_in, overlap }): Query<RotateQuery>,
+    headers: HeaderMap,
+) -> Result<([(HeaderName, &'static str); 1], Created<Json<NewToken>>), Problem> {
+    if !rotate {
+        return Err(Problem::malformed("a token can be rotated, with `?rotate=true`, and nothing else"));
+    }
+    let id = token_id(&caller, &id)?;
+    if !matches!(&caller, Caller::User { token, .. } if *token == id) {
+        rest.svc.token(&caller, id).await?;
+        let reason = "only the token in use can be rotated: send the one that is to be replaced".into();
+        return Err(Error::Denied { reason }.into());
+    }
+    let client = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let (expires_in, overlap) = (expires_in.map(Duration::from), overlap.map(Duration::from));
+    let token = rest.svc.rotate_token(&caller, expires_in, overlap, client).await?;
+    rest.tokens.clear();
     let created = Created::at(format!("/global/tokens/{}", token.stored.token_id), Json(token));
     Ok(([(header::CACHE_CONTROL, "no-store")], created))
 }
@@ -138,5 +191,5 @@ fn token_id(caller: &Caller, id: &str) -> Result<TokenId, Problem> {
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, create)).routes(routes!(get, delete))
+    OpenApiRouter::default().routes(routes!(list, create)).routes(routes!(get, rotate, delete))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::harness::{Api, TestHost};
 
 /// The commands by operation. Those of a noun are there by its name.
-const COMMANDS: [(&str, &str); 74] = [
+const COMMANDS: [(&str, &str); 75] = [
     ("about.get", "doctor"),
     ("actions.get", "action show"),
     ("actions.list", "action list"),
@@ -74,6 +74,7 @@ const COMMANDS: [(&str, &str); 74] = [
     ("tokens.delete", "logout"),
     ("tokens.get", "token show"),
     ("tokens.list", "token list"),
+    ("tokens.rotate", "token rotate"),
     ("users.create", "user create"),
     ("users.delete", "user delete"),
     ("users.get", "user show"),
