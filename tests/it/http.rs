@@ -182,6 +182,46 @@ async fn a_reply_that_leaves_a_body_unread_says_that_the_connection_ends() {
 }
 
 #[tokio::test]
+async fn a_client_that_looks_for_the_reply_only_after_its_body_finds_it() {
+    let host = TestHost::start().await;
+    host.create_application("shop").await;
+    host.client.put("/app/shop/builds?build_name=1").await;
+    let token = &host.database.token;
+    // More than all buffers on the way hold.
+    let body = vec![b'x'; 24 * MIB];
+    let upload = |token: &str| {
+        format!(
+            "PUT /app/shop/builds/1/file?file_type=zip HTTP/1.1\r\nHost: elita\r\nAuth-Token: {token}\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        )
+    };
+    let json = format!(
+        "POST /app HTTP/1.1\r\nHost: elita\r\nAuth-Token: {token}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    for (head, status) in [(upload("elita_wrong"), "401"), (upload(token), "422"), (json, "413")] {
+        let mut stream = connect(&host.client).await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap_or_else(|error| panic!("{status}: the body is not taken: {error}"));
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).await.unwrap_or_else(|error| panic!("{status}: the reply is lost: {error}"));
+        let reply = String::from_utf8(reply).unwrap();
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")) && reply.contains("problem+json"), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_not_asked_for_what_nobody_reads() {
+    let host = TestHost::start().await;
+    let head = "POST /app HTTP/1.1\r\nHost: elita\r\nAuth-Token: elita_wrong\r\nContent-Type: application/json\r\n\
+                Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n";
+    let reply = exchange(&host.client, head.as_bytes()).await;
+    assert!(reply.starts_with("HTTP/1.1 401 ") && reply.matches("HTTP/1.1").count() == 1, "{reply}");
+}
+
+#[tokio::test]
 async fn a_body_that_becomes_too_long_is_refused_on_its_way() {
     let host = TestHost::start().await;
     let mut bytes = post_app(&host, "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n").into_bytes();
@@ -263,8 +303,20 @@ async fn what_no_server_should_read_to_its_end_is_refused() {
         let reply = exchange(&host.client, request.as_bytes()).await;
         let status = reply.split(' ').nth(1).unwrap_or_default();
         assert!(statuses.contains(&status), "{reply}");
+        assert_explained(&reply);
     }
     assert_eq!(host.client.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_told_so_in_a_problem_document() {
+    let host = TestHost::start().await;
+    for noise in ["\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/1.1\r\nBroken header\r\n\r\n"]
+    {
+        let reply = exchange(&host.client, noise.as_bytes()).await;
+        assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
+        assert_explained(&reply);
+    }
 }
 
 #[tokio::test]
@@ -287,7 +339,7 @@ async fn a_reply_is_indented_for_those_who_ask() {
     host.create_application("shop").await;
     for path in ["/app", "/app/shop", "/app/nowhere"] {
         let plain = text(&host.client, path).await;
-        assert!(!plain.contains('\n'), "{plain}");
+        assert!(plain.ends_with("}\n") && plain.matches('\n').count() == 1, "{plain}");
         assert_eq!(text(&host.client, &format!("{path}?pretty=false")).await.len(), plain.len());
         let pretty = text(&host.client, &format!("{path}?pretty=true")).await;
         assert!(pretty.starts_with("{\n  \"") && pretty.ends_with("}\n"), "{pretty}");
@@ -374,6 +426,16 @@ pub(crate) fn assert_problem(reply: &Reply, status: u16, code: &str) {
     assert!(["title", "detail"].iter().all(|name| reply.body[*name].as_str().is_some_and(|text| !text.is_empty())));
     assert!(!reply.header("x-request-id").is_empty(), "{reply}");
     assert_eq!(reply.body["request_id"], reply.header("x-request-id"), "{reply}");
+}
+
+/// A reply that came before there was a request is a problem document, too.
+fn assert_explained(reply: &str) {
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    assert!(head.to_lowercase().contains("content-type: application/problem+json"), "{reply}");
+    let problem: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(problem["status"].to_string(), head.split(' ').nth(1).unwrap(), "{reply}");
+    assert!(head.contains(problem["request_id"].as_str().unwrap()), "{reply}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{reply}");
 }
 
 fn json_body(client: &Client, body: impl AsRef<[u8]>) -> RequestBuilder {

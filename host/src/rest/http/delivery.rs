@@ -1,27 +1,41 @@
 //! Bodies in transit: for a request, whether all of it was read; for a reply, how much of it the client has read.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::connection::InFlight;
 
 /// The longest piece of a reply that is handed over at once, in bytes. A reply of more takes room while it is sent.
 pub(in crate::rest) const LARGE_BYTES: usize = 64 * 1024;
 
+/// How much of a body is thrown away after its request was refused, in bytes, and for how long: what a client sends
+/// beyond that, it may send in vain.
+const MAX_DRAINED_BYTES: usize = 256 * 1024 * 1024;
+const DRAINED_WITHIN: Duration = Duration::from_secs(30);
+
 /// Whether the body of a request was read to its end.
 #[derive(Clone)]
 pub(in crate::rest) struct Read(Arc<AtomicBool>);
 
-/// The body of a request, which says when it was read to its end.
+/// The body of a request, which says when it was read to its end. What is left of it when it is dropped is read and
+/// thrown away: many clients look for the reply only once they have sent all, and lose it if the connection is closed
+/// before.
 struct Watched {
-    incoming: Incoming,
+    /// None: it was dropped.
+    incoming: Option<Incoming>,
     read: Read,
+    /// Whether the client sends the rest without being asked for it.
+    is_coming: bool,
 }
 
 impl Read {
@@ -32,8 +46,13 @@ impl Read {
     }
 
     /// The body as handlers get it.
-    pub(in crate::rest) fn watch(self, incoming: Incoming) -> Body {
-        if self.to_its_end() { Body::new(incoming) } else { Body::new(Watched { incoming, read: self }) }
+    ///
+    /// `is_coming`: whether the client sends it without being asked for it, so that no next request can come before.
+    pub(in crate::rest) fn watch(self, incoming: Incoming, is_coming: bool) -> Body {
+        match self.to_its_end() {
+            true => Body::new(incoming),
+            false => Body::new(Watched { incoming: Some(incoming), read: self, is_coming }),
+        }
     }
 
     pub(in crate::rest) fn to_its_end(&self) -> bool {
@@ -49,19 +68,41 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(context);
-        if matches!(polled, Poll::Ready(None)) || self.incoming.is_end_stream() {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *incoming).poll_frame(context);
+        if matches!(polled, Poll::Ready(None)) || incoming.is_end_stream() {
             self.read.0.store(true, Ordering::Relaxed);
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let rest = self.incoming.take().filter(|_| self.is_coming && !self.read.to_its_end());
+        if let (Some(rest), Ok(runtime)) = (rest, Handle::try_current()) {
+            runtime.spawn(timeout(DRAINED_WITHIN, drain(rest)));
+        }
+    }
+}
+
+/// Reads a body to its end, or up to a bound, and throws it away.
+async fn drain(mut body: Incoming) {
+    let mut left = MAX_DRAINED_BYTES;
+    while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }
 
