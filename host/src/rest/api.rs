@@ -1,5 +1,6 @@
 //! The OpenAPI document, made of the handlers' own descriptions, and what is read off it: each route's operation.
 
+mod generators;
 pub(super) mod put;
 mod schemas;
 
@@ -23,6 +24,25 @@ use crate::datasvc::{BaseUrl, GitProviderAuth, PasswordAuth, TokenAuth};
         title = "Elita",
         description = DESCRIPTION,
         license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "about", description = "What the server is, and this document"),
+        (name = "health", description = "Whether the server is well"),
+        (name = "applications", description = "Applications, to which nearly everything belongs"),
+        (name = "actions", description = "What plugins offer for an application. Running one is a job"),
+        (name = "builds", description = "Builds, their files and their packages"),
+        (name = "package-maps", description = "Which packages are made of an upload"),
+        (name = "git-repos", description = "The git repositories that packages are committed to"),
+        (name = "gitdeploys", description = "Which package goes to which path of servers, by way of which repository"),
+        (name = "groups", description = "Which gitdeploys are deployed together, and to which servers"),
+        (name = "servers", description = "What is deployed to"),
+        (name = "git-providers", description = "Where git repositories are"),
+        (name = "keypairs", description = "SSH keys"),
+        (name = "jobs", description = "What was asked for, how it goes and what came of it"),
+        (name = "plugins", description = "What is loaded, and what it may do"),
+        (name = "users", description = "Who may do what"),
+        (name = "tokens", description = "Logging in and out"),
+        (name = "audit", description = "Who changed what")
     ),
     components(schemas(Document, JsonPatch, True, False, GitProviderAuth, TokenAuth, PasswordAuth, BaseUrl))
 )]
@@ -104,6 +124,10 @@ impl Api {
                     let failed = || Response::new("A test in a JSON Patch fails").into();
                     operation.responses.responses.entry("409".into()).or_insert_with(failed);
                 }
+                if method == Method::GET {
+                    let same = || Response::new("It is what `If-None-Match` names").into();
+                    operation.responses.responses.entry("304".into()).or_insert_with(same);
+                }
                 describe_replies(operation);
                 of_route.extend(operation.operation_id.clone().map(|id| (method, id)));
             }
@@ -111,7 +135,8 @@ impl Api {
         let mut document =
             serde_json::to_value(document).expect("the document is made of strings, lists and maps with string keys");
         schemas::complete(&mut document);
-        Self { document: document.to_string(), operation_ids }
+        generators::simplify(&mut document);
+        Self { document: format!("{document}\n"), operation_ids }
     }
 
     /// The operation that a request to this route asks for.
@@ -119,6 +144,16 @@ impl Api {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let (_, id) = self.operation_ids.get(route)?.iter().find(|(known, _)| known == method)?;
         Some(id)
+    }
+
+    /// All routes.
+    pub(super) fn routes(&self) -> impl Iterator<Item = &str> {
+        self.operation_ids.keys().map(String::as_str)
+    }
+
+    /// The methods of a route.
+    pub(super) fn methods(&self, route: &str) -> impl Iterator<Item = &Method> {
+        self.operation_ids.get(route).into_iter().flatten().map(|(method, _)| method)
     }
 }
 

@@ -96,7 +96,7 @@ pub struct JobError {
     pub message: String,
     /// What the plugin gave with its failure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value, required = false)]
     pub details: Option<Box<serde_json::Value>>,
     /// Where in the plugin it happened, line by line: the traceback of its language, or wasm's, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]

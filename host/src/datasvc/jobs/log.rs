@@ -46,7 +46,7 @@ pub struct JobEntry {
     /// `host`, or the plugin that recorded it.
     pub source: String,
     /// What it says: any JSON.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     pub data: Json,
 }
 

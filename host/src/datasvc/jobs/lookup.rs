@@ -161,7 +161,7 @@ pub struct Job {
     pub last_seq: i64,
     /// What it returned: any JSON, once it has succeeded. Not in lists, unless they are to have details.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, required = false)]
+    #[schema(value_type = serde_json::Value, required = false)]
     pub result: Option<Option<Json>>,
     /// Why it ended otherwise.
     pub error: Option<JobError>,

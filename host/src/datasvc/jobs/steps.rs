@@ -63,7 +63,7 @@ pub struct JobStep {
     #[serde(with = "time::serde::rfc3339::option")]
     pub ended_at: Option<OffsetDateTime>,
     /// What it returned, any JSON; or why it failed, an error as jobs have it.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     pub outcome: Option<Json>,
 }
 

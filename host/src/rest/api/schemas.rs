@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::generators::RULES;
 use crate::rest::http::problem::ProblemCode;
 
 const JSON: &str = "application/json";
@@ -153,7 +154,7 @@ fn or_null(schema: Value) -> Value {
 fn relate(schemas: &mut Schemas, name: &str, rules: fn(&Schemas) -> Value) {
     let rules = rules(schemas);
     if let Some(Value::Object(schema)) = schemas.get_mut(name) {
-        schema.insert("oneOf".into(), rules);
+        schema.insert(RULES.into(), rules);
     }
 }
 
