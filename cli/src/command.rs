@@ -76,6 +76,7 @@ This client:
 
 The server:
   serve        Run the server
+  admin        Set a lost password, on the server's machine
 
 Options of all commands:
   -s, --server URL     The server to talk to, such as https://elita.example.org
@@ -137,7 +138,7 @@ pub(crate) fn command(host: &Host) -> Command {
                 .about("Tell about a command, or about exit-codes, environment or output")
                 .arg(Arg::new("topic").value_name("COMMAND").num_args(0..)),
         )
-        .subcommand(host.serve.clone())
+        .subcommands(host.of_server.clone())
 }
 
 /// Does what the command line says.

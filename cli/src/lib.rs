@@ -37,8 +37,8 @@ pub use authoring::Checked;
 
 /// What the program that this is linked into brings along.
 pub struct Host {
-    /// The server's own command, for help and completion.
-    pub serve: clap::Command,
+    /// The server's own commands, for help and completion.
+    pub of_server: [clap::Command; 2],
     /// Says of a plugin's file what a server would say: what it registers, or why it is refused. It is somebody's code:
     /// this is called in a process of its own.
     pub check: fn(&[u8]) -> Result<Checked, String>,

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{HttpSettings, Role, Settings, UploadSettings};
 use crate::data_dir::{self, Announcement, DataDir};
-use crate::datasvc::{DataSvc, HostId, SecretKeys, StoreIdentity};
+use crate::datasvc::{DataSvc, HostId, SecretKeys, StoreIdentity, UserName};
 use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::Outbound;
 use crate::plugin::{Loader, Plugins, Sandbox};
@@ -218,7 +218,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let rest =
         Rest::new(svc.clone(), engine, work.clone(), ready.clone(), body_within, settings.uploads.at_a_time as usize);
     let router = match settings.role {
-        Role::All | Role::Api => rest::router(rest),
+        Role::All | Role::Api => rest::router(rest, &settings.http.cors_origins),
         Role::Worker => rest::health_router(rest),
     };
     let (fail, failure) = watch::channel(None);
@@ -246,6 +246,44 @@ async fn tell_when_ready(started: watch::Sender<bool>, mut settled: watch::Recei
         Err(_) => warn!("plugins are still being compiled; the server is said to be ready without them"),
     }
     started.send_replace(true);
+}
+
+/// Gives a user of the server with these settings another password: that of the settings, or a random one, which is
+/// returned.
+///
+/// # Errors
+/// If the database cannot be reached, which is so if it belongs to a server that runs; if there is no such user.
+pub async fn reset_password(username: &UserName, settings: &Settings) -> anyhow::Result<Option<String>> {
+    let made = match settings.admin_password {
+        Some(_) => None,
+        None => Some(format!("{:032x}", rand::random::<u128>())),
+    };
+    let password = settings.admin_password.as_ref().or(made.as_ref()).context("there is no password")?;
+    match &settings.database_url {
+        Some(url) => set_password(url, username, password).await?,
+        None => {
+            // Where nothing is, nothing is made.
+            anyhow::ensure!(
+                settings.data_dir.join("postgres").exists() || settings.data_dir.join("host-id").exists(),
+                "{} is no data directory of a server; name it with --data-dir",
+                settings.data_dir.display()
+            );
+            let data_dir = DataDir::open(&settings.data_dir).context("stop the server first")?;
+            let postgres = Embedded::start(&data_dir).await.context("the embedded Postgres did not start")?;
+            let set = set_password(postgres.url(), username, password).await;
+            postgres.stop().await;
+            set?;
+        }
+    }
+    Ok(made)
+}
+
+async fn set_password(url: &str, username: &UserName, password: &str) -> anyhow::Result<()> {
+    // As few as it takes.
+    let svc = DataSvc::connect(url, 2).await?;
+    let set = svc.reset_password(username, password).await;
+    svc.close().await;
+    Ok(set?)
 }
 
 /// What is taken of clients.

@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use elita::boot::Server;
-use elita::config::{Cli, Commands, Settings};
+use clap::Parser as _;
+use elita::boot::{self, Server};
+use elita::config::{Admin, AdminCommand, Cli, Commands, Settings};
+use elita::datasvc::UserName;
 use elita::{plugin, shutdown, telemetry};
 use elita_cli::{Checked, Host};
 use serde_json::json;
@@ -17,7 +19,38 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|command| command == "serve") {
         return server(arguments);
     }
-    elita_cli::run(arguments, Host { serve: Cli::serve(), check })
+    if arguments.get(1).is_some_and(|command| command == "admin") {
+        return admin(arguments);
+    }
+    elita_cli::run(arguments, Host { of_server: [Cli::serve(), Admin::described()], check })
+}
+
+/// Does what whoever has the host may do.
+fn admin(mut arguments: Vec<OsString>) -> ExitCode {
+    arguments.remove(1);
+    let done = match Admin::parse_from(arguments).command {
+        AdminCommand::ResetPassword { username, place } => match place.settings() {
+            Ok(settings) => reset_password(&username, settings),
+            Err(error) => error.exit(),
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("elita: {problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn reset_password(username: &UserName, settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    match runtime.block_on(boot::reset_password(username, &settings))? {
+        Some(made) => println!("{made}"),
+        None => eprintln!("the password of `{username}` is the one in ELITA_ADMIN_PASSWORD"),
+    }
+    eprintln!("the tokens of `{username}` have ended");
+    Ok(())
 }
 
 /// What a server with the limits of the environment would say of a plugin's file.

@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::{Connection as _, Executor as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::harness::{Client, Database, PASSWORD, Program, Reply, Setup, TestHost, eventually};
+use crate::harness::{Client, Database, Elita, PASSWORD, Program, Reply, Setup, TestHost, eventually};
 use crate::http::connect;
 
 /// How many failures cost nothing: of a user at an address, and of an address.
@@ -34,6 +34,43 @@ async fn after_some_failures_even_the_right_password_has_to_wait_and_then_it_cou
     // What was before is forgotten.
     assert_eq!(log_in(&host.client, "admin", "guess").await.status, 401);
     assert_eq!(log_in(&host.client, "admin", PASSWORD).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_lost_password_is_set_anew_by_whoever_has_the_host() {
+    let host = TestHost::start().await;
+    for _ in 0..=FREE {
+        log_in(&host.client, "admin", "guess").await;
+    }
+    let url = &host.database.url;
+    let reset = ["admin", "reset-password", "--database-url", url];
+    let said = Elita::new().run(&reset).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let password = said.stdout.trim();
+    assert_eq!(password.len(), 32, "{said:?}");
+    assert_eq!(log_in(&host.client, "admin", PASSWORD).await.status, 401);
+    assert_eq!(log_in(&host.client, "admin", password).await.status, 201);
+    eventually("the tokens from before to end", async || (host.client.get("/app").await.status == 401).then_some(()))
+        .await;
+
+    let said = Elita::new().with("ELITA_ADMIN_PASSWORD", "chosen by hand").run(&reset).await;
+    assert_eq!((said.code, &*said.stdout), (0, ""), "{said:?}");
+    let token = log_in(&host.client, "admin", "chosen by hand").await;
+    let client = host.client.with_token(token.body["token"].as_str().unwrap());
+    let audited = client.get("/global/audit?operation=users.reset-password").await;
+    assert_eq!(audited.items("name"), ["admin", "admin"]);
+    assert!(!audited.body.to_string().contains("chosen"), "{audited}");
+
+    for (arguments, why) in [
+        (vec!["admin", "reset-password", "nobody", "--database-url", url], "user `nobody` does not exist"),
+        (vec!["admin", "reset-password", "--data-dir", "/nowhere"], "/nowhere is no data directory"),
+        (vec!["admin", "reset-password", "no name"], "a name is 1 to 128 of"),
+    ] {
+        let said = Elita::new().run(&arguments).await;
+        assert!(said.code != 0 && said.stderr.contains(why), "{said:?}");
+    }
+    let short = Elita::new().with("ELITA_ADMIN_PASSWORD", "short").run(&reset).await;
+    assert!(short.code != 0 && short.stderr.contains("8 to 1024 characters"), "{short:?}");
 }
 
 #[tokio::test]

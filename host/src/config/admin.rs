@@ -1,0 +1,76 @@
+//! The command line of `elita admin`, for whoever has the host.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Command, CommandFactory as _, Parser, Subcommand};
+
+use super::{Cli, Commands, Settings};
+use crate::datasvc::UserName;
+
+/// Does what takes the host and no token.
+#[derive(Debug, Parser)]
+#[command(name = "elita admin", bin_name = "elita admin")]
+pub struct Admin {
+    #[command(subcommand)]
+    pub command: AdminCommand,
+}
+
+/// What there is to do.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Gives a user a new password, which is printed once, and ends the user's tokens.
+    ///
+    /// A server that runs its own Postgres has to be stopped before. With ELITA_ADMIN_PASSWORD the password is that one.
+    ResetPassword {
+        /// The user.
+        #[arg(default_value = "admin", value_parser = user)]
+        username: UserName,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where the server is that is meant: as `elita serve` is told.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// The server's TOML file with settings.
+    #[arg(long, env = "ELITA_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The server's data directory.
+    #[arg(long, env = "ELITA_DATA_DIR", value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// The server's Postgres, if it does not run its own.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+impl Place {
+    /// The settings of the server there.
+    ///
+    /// # Errors
+    /// Those of [`Cli::read`].
+    pub fn settings(self) -> Result<Settings, clap::Error> {
+        let Self { config, data_dir, database_url } = self;
+        let given = [
+            ("--config", config.map(OsString::from)),
+            ("--data-dir", data_dir.map(OsString::from)),
+            ("--database-url", database_url.map(OsString::from)),
+        ];
+        let given = given.into_iter().filter_map(|(flag, value)| Some([OsString::from(flag), value?])).flatten();
+        let Cli { command: Commands::Serve(settings) } =
+            Cli::read(["elita", "serve"].map(OsString::from).into_iter().chain(given))?;
+        Ok(*settings)
+    }
+}
+
+impl Admin {
+    /// The command, for the help of the whole program.
+    pub fn described() -> Command {
+        Self::command().name("admin").about("Do what takes the host and no token")
+    }
+}
+
+fn user(text: &str) -> Result<UserName, String> {
+    UserName::parse(text).map_err(|error| error.to_string())
+}
