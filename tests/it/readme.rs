@@ -1,5 +1,5 @@
-//! The README and the guide for plugin authors do what they say: each of their commands is run, and what they print is
-//! compared with what is shown.
+//! The README, the guide for plugin authors and the one to the API do what they say: each of their commands is run, and
+//! what they print is compared with what is shown.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,11 @@ async fn every_command_of_the_readme_works_and_prints_what_it_shows() {
 #[tokio::test]
 async fn every_command_of_the_guide_for_plugin_authors_works_and_prints_what_it_shows() {
     follow("docs/plugin-authors.md").await;
+}
+
+#[tokio::test]
+async fn every_request_of_the_guide_to_the_api_works_and_prints_what_it_shows() {
+    follow("docs/rest.md").await;
 }
 
 /// Does what a document says, from its beginning to its end.
@@ -268,8 +273,10 @@ fn the_readme_links_to_files_that_are_there() {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "docs/cli.md",
+        "docs/install.md",
         "docs/operating.md",
         "docs/plugin-authors.md",
+        "docs/rest.md",
         "docs/adding-an-operation.md",
     ] {
         let path = project_root().join(document);

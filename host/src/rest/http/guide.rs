@@ -7,7 +7,7 @@ use axum::extract::{MatchedPath, Request as Asked};
 use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemCode};
 use crate::rest::api::Api;
 
 /// The longest path that is compared with those that there are, in segments and in bytes.
@@ -71,7 +71,7 @@ pub(in crate::rest) async fn not_allowed(Extension(api): Extension<Arc<Api>>, re
     }
     let methods = methods.join(", ");
     let detail = format!("`{}` takes {methods}, and not {}", request.uri().path(), request.method());
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail);
+    let problem = Problem::new(ProblemCode::MethodNotAllowed, detail);
     (allow, problem).into_response()
 }
 

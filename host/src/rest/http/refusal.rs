@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Activity;
 use super::front;
-use super::problem::{PROBLEM_JSON, Problem};
+use super::problem::{PROBLEM_JSON, Problem, ProblemCode};
 
 /// A connection on which hyper's own refusals are told from replies.
 pub(in crate::rest) struct Explained<S> {
@@ -54,16 +54,13 @@ fn explained(head: &[u8]) -> Option<Bytes> {
     if !is_bare || !head.contains("content-length: 0\r\n") || head.contains("x-request-id") {
         return None;
     }
-    let status = StatusCode::from_bytes(head.get(9..12)?.as_bytes()).ok()?;
-    let problem = match status {
-        StatusCode::URI_TOO_LONG => Problem::new(status, "uri-too-long", "the URI is too long to be read"),
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            Problem::new(status, "headers-too-large", "the header fields are too long or too many to be read")
-        }
-        _ => {
-            Problem::new(status, "malformed", "this is no HTTP request that can be read; is it meant for another port?")
-        }
+    let (code, detail) = match head.get(9..12)? {
+        "400" => (ProblemCode::Malformed, "this is no HTTP request that can be read; is it meant for another port?"),
+        "414" => (ProblemCode::UriTooLong, "the URI is too long to be read"),
+        "431" => (ProblemCode::HeadersTooLarge, "the header fields are too long or too many to be read"),
+        _ => return None,
     };
+    let problem = Problem::new(code, detail);
     let id = front::id_of(&HeaderMap::new());
     let mut document = serde_json::to_vec(&problem.into_document(id.to_string())).ok()?;
     document.push(b'\n');
