@@ -268,7 +268,7 @@ pub async fn reset_password(username: &UserName, settings: &Settings) -> anyhow:
                 "{} is no data directory of a server; name it with --data-dir",
                 settings.data_dir.display()
             );
-            let data_dir = DataDir::open(&settings.data_dir).context("stop the server first")?;
+            let data_dir = DataDir::open(&settings.data_dir)?;
             let postgres = Embedded::start(&data_dir).await.context("the embedded Postgres did not start")?;
             let set = set_password(postgres.url(), username, password).await;
             postgres.stop().await;

@@ -162,7 +162,9 @@ async fn every_operation_answers_each_caller_as_the_table_says() {
 async fn assert_audited(site: &Site, operations: &[Operation<'_>]) {
     let audit = site.host.client.get("/global/audit?limit=1000").await;
     let recorded: BTreeSet<_> = audit.items("operation").into_iter().map(str::to_owned).collect();
-    let changing = operations.iter().filter(|it| it.method != Method::GET && !JOBS.contains(&it.id()));
+    // Somebody else's token, which this asks for, is rotated by nobody.
+    let is_done = |id: &str| !JOBS.contains(&id) && id != "tokens.rotate";
+    let changing = operations.iter().filter(|it| it.method != Method::GET && is_done(it.id()));
     let names = changing.map(|operation| operation.id().replace(".put", ".create"));
     let missing: Vec<_> = names.filter(|name| !recorded.contains(name)).collect();
     assert!(missing.is_empty(), "these changes are not in the audit: {missing:?}");

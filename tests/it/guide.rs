@@ -16,9 +16,13 @@ async fn a_slash_at_the_end_is_forgiven() {
     }
     let built = host.client.put("/app/shop/builds/?build_name=1.0").await;
     assert_eq!((built.status, built.header("location")), (201, "/app/shop/builds/1.0"), "{built}");
-    assert_eq!(host.client.delete("/app/shop/builds/1.0/").await.status, 204);
-    // Where a script's variable is empty, nothing else is removed instead.
-    assert_problem(&host.client.delete("/app/shop/builds/").await, 405, "method-not-allowed");
+    // Where a script's variable is empty or climbs, nothing else is removed instead.
+    for path in ["/app/shop/builds/1.0/", "/app/shop/builds/", "/app/shop/builds/.."] {
+        assert_problem(&host.client.delete(path).await, 404, "not-found");
+    }
+    let refused = host.client.delete("/app/shop/").await;
+    assert!(refused.body["detail"].as_str().unwrap().ends_with("did you mean `/app/shop`?"), "{refused}");
+    assert_eq!(host.client.get("/app/shop/builds/1.0").await.status, 200);
 }
 
 #[tokio::test]

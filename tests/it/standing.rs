@@ -41,7 +41,7 @@ async fn nothing_is_done_for_who_lost_the_right_to_it_while_the_body_came() {
             let username = format!("late-{number}-{loss:?}");
             let status = ask_and_lose(&host, operation, &username, loss, &job).await;
             let expected = match (loss, operation.id()) {
-                (Loss::Demoted, "jobs.cancel") => 404,
+                (Loss::Demoted, "jobs.cancel" | "tokens.rotate") => 404,
                 // It cancels what its sender may cancel: here, nothing.
                 (Loss::Demoted, "jobs.cancel-matching") => 202,
                 (Loss::Demoted, _) => 403,

@@ -34,10 +34,11 @@ const SYNONYMS: [(&str, &[&str]); 6] = [
     ("packages", &["download"]),
 ];
 
-/// Takes the slashes off the end of a path: what is meant is what is there without them.
+/// Takes the slashes off the end of a path: what is meant is what is there without them. Not where something is removed:
+/// a client makes `/app/shop/` of `/app/shop/builds/..`, and a script of a variable that is empty.
 pub(in crate::rest) fn without_trailing_slash<B>(request: &mut Request<B>) {
     let path = request.uri().path().trim_end_matches('/');
-    if path.is_empty() || path.len() == request.uri().path().len() {
+    if path.is_empty() || path.len() == request.uri().path().len() || request.method() == Method::DELETE {
         return;
     }
     let target = match request.uri().query() {
