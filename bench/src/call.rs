@@ -190,7 +190,7 @@ fn claim(digest: Digest, action: &str) -> anyhow::Result<Claim> {
         depth: 0,
         plugin_entries: 0,
         plugin_bytes: 0,
-        application: AppName::parse(APPLICATION)?,
+        application: Some(AppName::parse(APPLICATION)?),
         name: action.to_owned(),
         job_type: JobType::new(elita::datasvc::ACTION),
         plugin: Some(ClaimedPlugin { name: PluginName::parse(PLUGIN)?, digest }),

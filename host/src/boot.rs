@@ -17,6 +17,7 @@ use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::Outbound;
 use crate::plugin::{Loader, Plugins, Sandbox};
 use crate::postgres::Embedded;
+use crate::remote::{LocalServers, Remote};
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
 use crate::storage::Storage;
@@ -184,6 +185,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let server = server_settings(&settings.http).await?;
     let scheme = if server.tls.is_some() { "https" } else { "http" };
     let svc = DataSvc::connect(url, settings.database_connections).await?.allow_git_hosts(settings.git_hosts.clone());
+    let svc = svc.on_host(data_dir.host_id().into());
     let secret_key_file = settings.secret_key_file();
     let unusable = || format!("the secret key in {} cannot be used", secret_key_file.display());
     let keys =
@@ -207,7 +209,8 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let (engine, worker) = Engine::new(svc.clone(), engine_settings(settings, data_dir), stopped.clone());
     let body_within = Duration::from_secs(settings.http.body_seconds);
     let uploads = upload_limits(&settings.uploads, body_within);
-    let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), uploads);
+    let remote = remote(settings, data_dir)?;
+    let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), remote, uploads);
     let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work.clone()));
     engine.register(work.kinds(&sandbox));
     worker.join(store).await?;
@@ -324,6 +327,15 @@ fn engine_settings(settings: &Settings, data_dir: &DataDir) -> EngineSettings {
         },
         notify: !settings.no_notify,
     }
+}
+
+/// How servers are reached.
+fn remote(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<Remote> {
+    let local = match settings.allows_local_servers() {
+        true => Some(LocalServers::below(data_dir.path(), data_dir.host_id())?),
+        false => None,
+    };
+    Ok(Remote::new(local, settings.remote.commands as usize))
 }
 
 /// What may be uploaded.

@@ -3,6 +3,7 @@
 
 mod admin;
 mod http;
+mod remote;
 mod uploads;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subc
 
 pub use admin::{Admin, AdminCommand};
 pub use http::HttpSettings;
+pub use remote::RemoteSettings;
 pub use uploads::UploadSettings;
 
 use crate::datasvc::{Grants, PluginName};
@@ -118,7 +120,8 @@ pub struct Settings {
     /// What to log, such as `info,elita::jobs=debug`.
     #[arg(long, env = "ELITA_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
     pub log: String,
-    /// For trying things out: writes the log for people, not for machines.
+    /// For trying things out: writes the log for people, not for machines, and allows servers of the driver `local` where
+    /// --listen is a loopback address.
     #[arg(long, env = "ELITA_DEV")]
     pub dev: bool,
     /// What the HTTP server takes, and for how long.
@@ -127,6 +130,9 @@ pub struct Settings {
     /// What is taken as a build's file.
     #[command(flatten)]
     pub uploads: UploadSettings,
+    /// How servers are reached.
+    #[command(flatten)]
+    pub remote: RemoteSettings,
     /// What plugins may use.
     #[command(flatten)]
     pub limits: Limits,
@@ -137,6 +143,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether servers of the driver `local` are allowed.
+    pub fn allows_local_servers(&self) -> bool {
+        self.remote.local || self.dev && self.listen.ip().is_loopback()
+    }
+
     /// Where the secret key is.
     pub fn secret_key_file(&self) -> PathBuf {
         self.secret_key_file.clone().unwrap_or_else(|| self.data_dir.join("secret.key"))

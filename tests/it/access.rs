@@ -86,6 +86,8 @@ const TABLE: &str = "
     servers.get            401   403   403    403    200
     servers.update         401   403   403    403    200
     servers.delete         401   403   403    403    204
+    servers.command        401   403   403    403    403
+    servers.command-several 401  403   403    403    403
 
     git-providers.list     401   403   403    403    200
     git-providers.create   401   403   403    403    201
@@ -339,6 +341,10 @@ pub(crate) fn arguments(operation: &str, caller: &str) -> (String, Option<Value>
         ("builds.upload", _) => ("?file_type=zip&indirect_url=http%3A%2F%2Fexample.org%2F1.zip".into(), None),
         ("builds.upload-file", _) => ("?file_type=zip".into(), None),
         ("jobs.cancel-matching", _) => ("?cancel=true&app=hostile&name=Echo&status=queued".into(), None),
+        ("servers.command", _) => (String::new(), Some(json!({ "command": ["true"] }))),
+        ("servers.command-several", _) => {
+            (String::new(), Some(json!({ "servers": [format!("c-{caller}")], "command": ["true"] })))
+        }
         ("jobs.cancel", _) => ("?cancel=true".into(), None),
         ("tokens.rotate", _) => ("?rotate=true".into(), None),
         ("applications.create" | "applications.put", _) => {

@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use crate::harness::project_root;
 
 /// What each room may name beside itself. What is not listed here, such as `boot`, may name everything.
-const MAY_NAME: [(&str, &[&str]); 12] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("rest", &["work", "engine", "datasvc", "shares"]),
-    ("work", &["engine", "plugin", "datasvc", "outbound", "storage"]),
+    ("work", &["engine", "plugin", "datasvc", "outbound", "remote", "storage"]),
     ("engine", &["datasvc"]),
     ("plugin", &["datasvc", "outbound", "storage"]),
     ("datasvc", &["outbound", "shares"]),
     ("shares", &[]),
     ("outbound", &[]),
+    ("remote", &["account"]),
+    ("account", &[]),
     ("storage", &[]),
-    ("postgres", &["data_dir"]),
+    ("postgres", &["account", "data_dir"]),
     ("data_dir", &[]),
     ("config", &["datasvc", "outbound", "plugin"]),
     ("telemetry", &[]),

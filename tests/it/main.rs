@@ -15,6 +15,7 @@ mod cancel;
 mod chaos;
 mod cli;
 mod clocks;
+mod commands;
 mod compiling;
 mod connections;
 mod copies;

@@ -100,6 +100,8 @@ async fn every_operation_has_a_name() {
     package-maps.update
     plugins.get
     plugins.list
+    servers.command
+    servers.command-several
     servers.create
     servers.delete
     servers.environments

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use elita::datasvc::{
-    AppName, Caller, DataSvc, HostId, Job, JobError, JobErrorCode, JobId, JobStatus, LogLimits, LogPart, Outcome,
+    Caller, DataSvc, HostId, Job, JobError, JobErrorCode, JobId, JobLane, JobStatus, LogLimits, LogPart, Outcome,
     Result, StoreIdentity,
 };
 use elita::engine::{Engine, EngineSettings, Journal, Kind, Kinds, Retention, Run, Seen, StepResult};
@@ -93,8 +93,8 @@ impl Kind for Scripted {
 
     type Asked = Value;
 
-    fn may_cancel(&self, caller: &Caller, application: &AppName, _name: &str) -> Result<()> {
-        caller.require(elita::datasvc::Permission::Write, application)
+    fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()> {
+        caller.require(elita::datasvc::Permission::Write, lane.application()?)
     }
 
     async fn run(&self, run: &Run, _asked: Value) -> Outcome {

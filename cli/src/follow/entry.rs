@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::servers::ServerOutput;
 use crate::output::{Output, shown, visible};
 
 /// How entries are shown.
@@ -19,6 +20,8 @@ pub(crate) struct Lines {
     pub(crate) prefix: Option<String>,
     /// Only those with this text.
     pub(crate) grep: Option<String>,
+    /// Only what servers say, of the log of a command for them.
+    pub(crate) of_servers: Option<ServerOutput>,
     /// Only those of this source.
     pub(crate) source: Option<String>,
 }
@@ -33,6 +36,9 @@ impl Lines {
                 output.line(entry.to_string());
             }
             return;
+        }
+        if let Some(servers) = &self.of_servers {
+            return servers.take(output, entry);
         }
         let text = if self.raw { entry.to_string() } else { self.text(output, entry) };
         if !self.is_wanted(entry, &text) {

@@ -7,6 +7,7 @@
 mod bar;
 mod entry;
 mod outcome;
+mod servers;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::bar::Bar;
 pub(crate) use self::entry::Lines;
 pub(crate) use self::outcome::{describe, outcome_line};
+pub(crate) use self::servers::ServerOutput;
 use crate::duration::duration;
 use crate::exit::Code;
 use crate::failure::{Failure, Result};

@@ -1,5 +1,7 @@
 //! Servers: where builds are deployed to.
 
+mod exec;
+
 use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 
@@ -44,10 +46,12 @@ pub(crate) fn command() -> Command {
     NOUN.command()
         .mut_subcommand("list", |_| list)
         .subcommand(Command::new("environments").about("List the environments with their servers"))
+        .subcommand(exec::command())
 }
 
 pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code> {
     match matches.subcommand() {
+        Some(("exec", matches)) => exec::run(session, matches).await,
         Some(("environments", _)) => environments(session).await,
         Some(("list", matches)) if matches.contains_id("env") => {
             let found = session.client.list("/server", &[], None).await?.items;

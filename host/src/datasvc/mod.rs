@@ -24,6 +24,7 @@ pub use documents::builds::{
     Build, BuildFiles, BuildFilter, Change as BuildChange, KeptPackage, KeptPackages, PackageFile, Packages,
 };
 pub use documents::census::{Census, CensusEntry};
+pub use documents::commands::{CommandTarget, NewCommand, SERVER};
 pub use documents::file_url::FileUrl;
 pub use documents::git_providers::{
     BaseUrl, Change as GitProviderChange, GitProvider, GitProviderAuth, GitProviderType, NewGitProvider, PasswordAuth,
@@ -97,6 +98,8 @@ pub struct DataSvc {
     passwords: std::sync::Arc<access::passwords::PasswordHasher>,
     secrets: Option<std::sync::Arc<access::secrets::SecretKeys>>,
     quotas: std::sync::Arc<access::quotas::Quotas>,
+    /// The host that this server runs on.
+    host: Option<HostId>,
     /// Where git may be sent to although it is no public host.
     git_hosts: std::sync::Arc<[crate::outbound::Destination]>,
     intake: jobs::intake::Intake,

@@ -114,6 +114,7 @@ impl DataSvc {
             secrets: None,
             heads: Heads::default(),
             quotas: Arc::default(),
+            host: None,
             git_hosts: Arc::from([]),
             reads: Connections::of(pool.clone(), max_connections / 4),
             lists: Connections::of(lists, share),

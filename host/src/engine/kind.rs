@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
 use super::run::Run;
-use crate::datasvc::{AppName, Caller, Claim, Digest, JobError, JobId, Outcome, Result};
+use crate::datasvc::{Caller, Claim, Digest, JobError, JobId, JobLane, Outcome, Result};
 
 /// A kind of work: what the jobs of one `job_type` do. `boot` registers each with
 /// [`Engine::register`](super::Engine::register).
@@ -21,7 +21,7 @@ pub trait Kind: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Denied`](crate::datasvc::Error::Denied) otherwise.
-    fn may_cancel(&self, caller: &Caller, application: &AppName, name: &str) -> Result<()>;
+    fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()>;
 
     /// The threads that its jobs run on, if not on those of the server.
     fn threads(&self) -> Option<&Handle> {
@@ -57,7 +57,7 @@ pub trait Kind: Send + Sync + 'static {
 
 /// Any kind of work, as the engine keeps it.
 pub(super) trait AnyKind: Send + Sync {
-    fn may_cancel(&self, caller: &Caller, application: &AppName, name: &str) -> Result<()>;
+    fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()>;
     fn threads(&self) -> Option<&Handle>;
     fn ready(&self) -> Vec<Digest>;
     fn prepare<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), JobError>>;
@@ -67,8 +67,8 @@ pub(super) trait AnyKind: Send + Sync {
 }
 
 impl<K: Kind> AnyKind for K {
-    fn may_cancel(&self, caller: &Caller, application: &AppName, name: &str) -> Result<()> {
-        Kind::may_cancel(self, caller, application, name)
+    fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()> {
+        Kind::may_cancel(self, caller, lane)
     }
 
     fn threads(&self) -> Option<&Handle> {

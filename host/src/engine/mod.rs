@@ -147,7 +147,7 @@ impl Engine {
     /// Those of [`DataSvc::enqueue_action`].
     pub async fn submit(&self, caller: &Caller, job: NewActionJob, ready: bool) -> Result<Enqueued> {
         let engine = self.0.clone();
-        let (plugin, application) = (Some(job.plugin.clone()), job.application.clone());
+        let (plugin, application) = (Some(job.plugin.clone()), Some(job.application.clone()));
         let lane = Lane { plugin, application, name: job.action.to_string() };
         let slot = engine.lease.holds().then(|| engine.slots.take(lane)).flatten();
         let taker = slot.is_some().then(|| Taker { worker: engine.worker, starts: ready });
@@ -229,10 +229,10 @@ impl Inner {
     }
 
     fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()> {
-        match (&lane.application, self.kind(&lane.job_type)) {
+        match self.kind(&lane.job_type) {
             _ if caller.may_globally(Permission::Write) => Ok(()),
-            (Some(application), Some(kind)) => kind.may_cancel(caller, application, &lane.name),
-            _ => caller.require_global(Permission::Write),
+            Some(kind) => kind.may_cancel(caller, lane),
+            None => caller.require_global(Permission::Write),
         }
     }
 }

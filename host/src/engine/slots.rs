@@ -16,7 +16,8 @@ const MAX_SERVED: usize = 1000;
 pub(super) struct Lane {
     /// `None`: the host does the work itself.
     pub(super) plugin: Option<PluginName>,
-    pub(super) application: AppName,
+    /// `None`: the installation.
+    pub(super) application: Option<AppName>,
     pub(super) name: String,
 }
 
@@ -55,11 +56,11 @@ struct State {
     taken: usize,
     running: HashMap<Lane, usize>,
     /// The jobs of each application that have lent their slot, because they wait for something else.
-    lent: HashMap<AppName, usize>,
+    lent: HashMap<Option<AppName>, usize>,
     /// How many of those wait to have it back before they go on.
     coming_back: usize,
     /// When each application's last job was taken; grows with every job.
-    served: HashMap<AppName, i64>,
+    served: HashMap<Option<AppName>, i64>,
     clock: i64,
     /// While a claim is in progress, no other task takes a slot.
     claiming: bool,
@@ -107,11 +108,11 @@ impl Slots {
             return None;
         }
         (state.claiming, state.backlog) = (true, false);
-        let mut running_in: HashMap<&AppName, i32> = HashMap::new();
+        let mut running_in: HashMap<&Option<AppName>, i32> = HashMap::new();
         for (lane, count) in &state.running {
             *running_in.entry(&lane.application).or_default() += small(*count);
         }
-        let mut own_in: HashMap<&AppName, i32> = HashMap::new();
+        let mut own_in: HashMap<&Option<AppName>, i32> = HashMap::new();
         for (lane, count) in state.running.iter().filter(|(lane, _)| lane.plugin.is_none()) {
             *own_in.entry(&lane.application).or_default() += small(*count);
         }

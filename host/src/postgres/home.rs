@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tracing::info;
 use uuid::Uuid;
 
-use super::account::Account;
+use super::account::{self, Account};
 use super::error::Error;
 use crate::data_dir::DirLock;
 
@@ -78,7 +78,7 @@ fn existing(data_dir: &Path, candidates: [&PathBuf; 2]) -> Result<Option<(PathBu
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(source) => return Err(Error::io("look at", &cluster)(source)),
         };
-        let account = Account::of_owner(&cluster, &owner)?;
+        let account = account::of_owner(&cluster, &owner)?;
         if dir.starts_with(data_dir) {
             account.let_through(data_dir).map_err(Error::io("open up", data_dir))?;
         }
@@ -91,7 +91,7 @@ fn existing(data_dir: &Path, candidates: [&PathBuf; 2]) -> Result<Option<(PathBu
 }
 
 fn new(data_dir: &Path, inside: PathBuf, outside: PathBuf) -> Result<(PathBuf, Account), Error> {
-    let account = Account::choose()?;
+    let account = account::choose()?;
     let dir = if account.let_through(data_dir).map_err(Error::io("open up", data_dir))? {
         inside
     } else {

@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::account::{Account, parse_passwd};
+use super::account::{self, Account};
 use super::binaries::{Binaries, parse_version};
 use super::pid_file::PidFile;
 use super::{Embedded, Error, runtime_dir};
@@ -42,9 +42,10 @@ fn a_missing_or_old_postgres_is_an_error_that_says_what_to_install() {
 
 #[test]
 fn a_user_is_read_from_its_line() {
-    let account = parse_passwd("postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash");
+    let account =
+        crate::account::parse_passwd("postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash");
     assert_eq!(account, Some(Account { name: "postgres".into(), uid: 101, gid: 104 }));
-    assert_eq!(parse_passwd("+::::::"), None);
+    assert_eq!(crate::account::parse_passwd("+::::::"), None);
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn a_socket_is_only_put_where_its_path_is_short() {
 #[test]
 fn a_socket_directory_that_others_may_have_made_is_refused() {
     let tmp = TempDir::new();
-    let account = Account::choose().unwrap();
+    let account = account::choose().unwrap();
     let refused = |path: &Path| matches!(runtime_dir::take(path, &account), Err(Error::UnsafeRuntimeDir { .. }));
 
     let open = tmp.path.join("open");
@@ -106,7 +107,7 @@ async fn a_stopped_server_is_gone_and_starts_again_with_its_files() {
     assert!(!first.is_true(&cluster(&tmp)));
 
     // As after a crash of the machine, when another process has got the server's id.
-    let mut other = Account::choose().unwrap().command("sleep").arg("60").spawn().unwrap();
+    let mut other = account::choose().unwrap().command("sleep").arg("60").spawn().unwrap();
     fs::write(cluster(&tmp).join("postmaster.pid"), format!("{}\n", other.id())).unwrap();
     let postgres = Embedded::start(&data_dir).await.unwrap();
     answers(&postgres).await;

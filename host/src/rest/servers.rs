@@ -1,8 +1,8 @@
 //! `/server`: what is deployed to.
 
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
-use serde::Deserialize;
+use axum::http::{Method, StatusCode, Uri};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -12,13 +12,15 @@ use super::Rest;
 use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
+use super::http::idempotency::{IdempotencyKey, fingerprint};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
-use super::http::reply::{Created, Json};
+use super::http::reply::{Accepted, Created, Json, SubmittedJob};
 use crate::datasvc::{
-    self, Attributes, Caller, Driver, EnvironmentName, Environments, Listed, Server, ServerChange, ServerName,
+    self, Attributes, Caller, Driver, EnvironmentName, Environments, Error, Listed, Server, ServerChange, ServerName,
 };
+use crate::work::{CommandRequest, Program, Shell};
 
 /// What a new server needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
@@ -143,10 +145,145 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What is to run on a server.
+#[derive(Deserialize, Serialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct NewCommand {
+    /// A program with its arguments, as they are: no shell is involved. It, or `script` with `shell`.
+    #[param(value_type = Option<Vec<String>>, required = false)]
+    #[schema(required = false, min_items = 1)]
+    command: Option<Vec<String>>,
+    /// The text of a script.
+    script: Option<String>,
+    /// What reads the script: `sh`, unless it is given, or `powershell`.
+    #[schema(value_type = Option<ShellName>)]
+    #[param(value_type = Option<ShellName>)]
+    shell: Option<Shell>,
+    /// Where it runs: an absolute path, or one that begins with `~/`. The home of who runs it, unless it is given.
+    #[schema(max_length = 4096)]
+    cwd: Option<String>,
+    /// How many seconds it may take, 1 to 86,400; 300, unless it is given. After that it is ended with all that it has
+    /// started.
+    #[schema(minimum = 1, maximum = 86400)]
+    #[param(minimum = 1, maximum = 86400)]
+    timeout: Option<u32>,
+}
+
+/// What is to run on several servers.
+#[derive(Deserialize, Serialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct NewCommands {
+    /// The servers, 1 to 5,000.
+    #[schema(min_items = 1, max_items = 5000)]
+    servers: Vec<ServerName>,
+    /// A program with its arguments, as they are: no shell is involved. It, or `script` with `shell`.
+    #[param(value_type = Option<Vec<String>>, required = false)]
+    #[schema(required = false, min_items = 1)]
+    command: Option<Vec<String>>,
+    /// The text of a script.
+    script: Option<String>,
+    /// What reads the script: `sh`, unless it is given, or `powershell`.
+    #[schema(value_type = Option<ShellName>)]
+    #[param(value_type = Option<ShellName>)]
+    shell: Option<Shell>,
+    /// Where it runs: an absolute path, or one that begins with `~/`. The home of who runs it, unless it is given.
+    #[schema(max_length = 4096)]
+    cwd: Option<String>,
+    /// How many seconds it may take on each server, 1 to 86,400; 300, unless it is given. After that it is ended with
+    /// all that it has started.
+    #[schema(minimum = 1, maximum = 86400)]
+    #[param(minimum = 1, maximum = 86400)]
+    timeout: Option<u32>,
+}
+
+/// What reads a script.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes the word; what is read is the work's own")]
+enum ShellName {
+    Sh,
+    Powershell,
+}
+
+impl NewCommands {
+    fn request(self) -> Result<CommandRequest, Problem> {
+        let Self { servers, command, script, shell, cwd, timeout } = self;
+        let program = match (command, script, shell) {
+            (Some(command), None, None) => Program::Arguments { command },
+            (None, Some(script), shell) => Program::Script { script, shell: shell.unwrap_or(Shell::Sh) },
+            (Some(_), Some(_), _) | (Some(_), None, Some(_)) => {
+                return Err(Problem::invalid(
+                    "`command` is a program with its arguments, and goes without `script` and `shell`",
+                ));
+            }
+            (None, None, _) => return Err(Problem::malformed("`command` or `script` is missing")),
+        };
+        Ok(CommandRequest { servers, program, cwd, timeout })
+    }
+}
+
+/// Runs a command on a server, as a job
+///
+/// The job's result is `{server: {outcome, exit_code, stdout, stderr, …}}`, with the outcome `ok`, `failed`,
+/// `no-response` or `unknown`; the job succeeds whatever the outcome. It needs the server among your `servers` and
+/// `execute` on `command` of `_global`.
+#[utoipa::path(post, path = "/server/{server}/command", operation_id = "servers.command", tag = "servers",
+    params(("server" = ServerName, Path, description = "The server"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "Visible ASCII; the same request with the same key answers with the same job")),
+    request_body = NewCommand,
+    responses(
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
+        (status = 404, description = "No such server"),
+        (status = 422, description = "No server can be asked for this, or this one cannot be reached with the settings of this installation"),
+    ))]
+async fn command(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(server): Path<ServerName>,
+    IdempotencyKey(key): IdempotencyKey,
+    Args(new): Args<NewCommand>,
+) -> Result<Accepted, Problem> {
+    let NewCommand { command, script, shell, cwd, timeout } = new;
+    submit(&rest, &caller, key, NewCommands { servers: vec![server], command, script, shell, cwd, timeout }).await
+}
+
+/// Runs a command on several servers, as one job
+///
+/// As on one server: the result has a report for each.
+#[utoipa::path(post, path = "/server/command", operation_id = "servers.command-several", tag = "servers",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+        description = "Visible ASCII; the same request with the same key answers with the same job")),
+    request_body = NewCommands,
+    responses(
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
+        (status = 404, description = "No such server"),
+        (status = 422, description = "No server can be asked for this, or one cannot be reached with the settings of this installation"),
+    ))]
+async fn command_several(
+    State(rest): State<Rest>,
+    caller: Caller,
+    IdempotencyKey(key): IdempotencyKey,
+    Args(new): Args<NewCommands>,
+) -> Result<Accepted, Problem> {
+    submit(&rest, &caller, key, new).await
+}
+
+async fn submit(rest: &Rest, caller: &Caller, key: Option<String>, new: NewCommands) -> Result<Accepted, Problem> {
+    let asked = serde_json::to_vec(&new).map_err(Error::internal)?;
+    let idempotency = key.map(|key| (key, fingerprint(&Method::POST, "/server/command", "", [&asked[..]])));
+    let enqueued = rest.work.submit_command(caller, new.request()?, idempotency).await?;
+    Ok(Accepted::job(enqueued, "command".into()))
+}
+
 pub(super) fn router() -> OpenApiRouter<Rest> {
     let put = Put::of::<NewServer>();
     OpenApiRouter::default()
         .routes(put.beside(create, routes!(list, create)))
         .routes(routes!(environments))
+        .routes(routes!(command_several))
         .routes(routes!(get, update, delete))
+        .routes(routes!(command))
 }

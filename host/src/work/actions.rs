@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 
 use super::Work;
 use crate::datasvc::{
-    ACTION, ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobId, Kind as Noun, Listed,
-    NewActionJob, Outcome, Page, Parent, Permission, PluginAction, Result,
+    ACTION, ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobId, JobLane, Kind as Noun,
+    Listed, NewActionJob, Outcome, Page, Parent, Permission, PluginAction, Result,
 };
 use crate::engine::{Kind, Run};
 use crate::plugin::{ActionRun, FoundAction, RunError, Sandbox};
@@ -132,8 +132,8 @@ impl Kind for Actions {
 
     type Asked = Asked;
 
-    fn may_cancel(&self, caller: &Caller, application: &AppName, name: &str) -> Result<()> {
-        caller.require_execute(application, &ActionName::parse(name)?)
+    fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()> {
+        caller.require_execute(lane.application()?, &ActionName::parse(&*lane.name)?)
     }
 
     fn threads(&self) -> Option<&Handle> {

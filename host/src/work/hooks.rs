@@ -68,8 +68,9 @@ impl Hooks {
 
     /// Fixes which plugins a hook of this job will run: those that have registered it by now, by name.
     pub(super) async fn plan(&self, run: &Run, journal: &Journal<'_>, hook: &str) -> StepResult<PlannedHook> {
-        let application = &run.claim.application;
         let planning = async {
+            let application =
+                run.claim.application().map_err(|error| JobError::internal("no hooks fire here", &error))?;
             let plugins = patiently(|| self.sandbox.plugins().hooks(application, hook)).await;
             let plugins = plugins.map_err(|error| JobError::internal("the hooks of a job cannot be read", &error))?;
             let plugins = plugins.into_iter().map(|(plugin, digest)| PlannedPlugin { plugin, digest }).collect();

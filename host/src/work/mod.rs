@@ -7,6 +7,7 @@
 mod actions;
 mod archives;
 mod builds;
+mod commands;
 mod effects;
 mod hooks;
 mod new_package;
@@ -25,10 +26,13 @@ use crate::datasvc::{Caller, DataSvc, Permission, Plugin, PluginAccess};
 use crate::engine::{Engine, Kinds};
 use crate::outbound::Outbound;
 use crate::plugin::{Plugins, Sandbox};
+use crate::remote::Remote;
 use crate::storage::Storage;
 
+pub use self::commands::CommandRequest;
 pub use self::packages::StoredPackage;
 pub use self::upload::{FinishedUpload, IncomingUpload, UploadError, UploadLimits, UploadRequest, sweep};
+pub use crate::remote::{Program, Shell};
 pub use crate::storage::Pace;
 
 /// The operations that reach beyond Postgres. Cheap to clone.
@@ -41,6 +45,7 @@ struct Inner {
     plugins: Plugins,
     storage: Storage,
     outbound: Outbound,
+    remote: Remote,
     uploads: UploadLimits,
     /// A permit is a file that is fetched.
     fetches: Arc<Semaphore>,
@@ -57,6 +62,7 @@ impl Work {
         plugins: Plugins,
         storage: Storage,
         outbound: Outbound,
+        remote: Remote,
         uploads: UploadLimits,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -65,6 +71,7 @@ impl Work {
             plugins,
             storage,
             outbound,
+            remote,
             fetches: Arc::new(Semaphore::new(uploads.at_a_time)),
             fetch_turns: Turns::new(uploads.at_a_time),
             archives: Archives::new(uploads.archives, uploads.archive),
@@ -75,7 +82,10 @@ impl Work {
     /// All kinds of work: a line each.
     pub fn kinds(&self, sandbox: &Sandbox) -> Kinds {
         let hooks = Hooks::new(sandbox.clone(), self.0.storage.clone());
-        Kinds::default().with(actions::Actions(sandbox.clone())).with(upload::Uploads { work: self.clone(), hooks })
+        Kinds::default()
+            .with(actions::Actions(sandbox.clone()))
+            .with(upload::Uploads { work: self.clone(), hooks })
+            .with(commands::Commands(self.clone()))
     }
 
     /// What this plugin asks for, against what it may touch; for those who may read `_global`.

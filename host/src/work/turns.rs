@@ -17,15 +17,15 @@ pub(super) struct Turns {
 
 #[derive(Default)]
 struct State {
-    taken: HashMap<AppName, usize>,
+    taken: HashMap<Option<AppName>, usize>,
     /// In the order in which they came.
-    waiting: Vec<(AppName, oneshot::Sender<Turn>)>,
+    waiting: Vec<(Option<AppName>, oneshot::Sender<Turn>)>,
 }
 
 /// A place of an application; free again when this is dropped.
 pub(super) struct Turn {
     turns: Turns,
-    application: AppName,
+    application: Option<AppName>,
     /// Whether it is a place, and not one that nobody waits for any more.
     counts: bool,
 }
@@ -36,7 +36,7 @@ impl Turns {
     }
 
     /// Waits for a place.
-    pub(super) async fn take(&self, application: &AppName) -> Turn {
+    pub(super) async fn take(&self, application: &Option<AppName>) -> Turn {
         loop {
             // Whoever asks is served or kept waiting.
             if let Ok(turn) = self.ask(application).await {
@@ -45,7 +45,7 @@ impl Turns {
         }
     }
 
-    fn ask(&self, application: &AppName) -> oneshot::Receiver<Turn> {
+    fn ask(&self, application: &Option<AppName>) -> oneshot::Receiver<Turn> {
         let (ready, turn) = oneshot::channel();
         let mut state = self.lock();
         state.waiting.push((application.clone(), ready));
@@ -57,7 +57,7 @@ impl Turns {
     fn serve(&self, state: &mut State) {
         state.waiting.retain(|(_, ready)| !ready.is_closed());
         while state.taken.values().sum::<usize>() < self.places {
-            let taken = |application: &AppName| state.taken.get(application).copied().unwrap_or(0);
+            let taken = |application: &Option<AppName>| state.taken.get(application).copied().unwrap_or(0);
             let next = state.waiting.iter().enumerate().map(|(place, (application, _))| (taken(application), place));
             let Some((_, place)) = next.filter(|(taken, _)| *taken < self.places.div_ceil(2)).min() else { return };
             let (application, ready) = state.waiting.remove(place);
@@ -76,7 +76,7 @@ impl Turns {
 }
 
 impl State {
-    fn give_back(&mut self, application: &AppName) {
+    fn give_back(&mut self, application: &Option<AppName>) {
         if let Some(taken) = self.taken.get_mut(application) {
             *taken -= 1;
             if *taken == 0 {

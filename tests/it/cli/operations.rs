@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::harness::{Api, TestHost};
 
 /// The commands by operation. Those of a noun are there by its name.
-const COMMANDS: [(&str, &str); 75] = [
+const COMMANDS: [(&str, &str); 77] = [
     ("about.get", "doctor"),
     ("actions.get", "action show"),
     ("actions.list", "action list"),
@@ -64,6 +64,8 @@ const COMMANDS: [(&str, &str); 75] = [
     ("package-maps.update", "packagemap update"),
     ("plugins.get", "plugin show"),
     ("plugins.list", "plugin list"),
+    ("servers.command", "server exec"),
+    ("servers.command-several", "server exec"),
     ("servers.create", "server create"),
     ("servers.delete", "server delete"),
     ("servers.environments", "server environments"),

@@ -698,7 +698,7 @@ fn check_room(room: &Room, claims: &[Claim], dead: bool) -> Result<(), Broken> {
         all.iter().map(|one| all.iter().filter(|other| one == *other).count()).max().unwrap_or(0)
     };
     let per_plugin = most(|claim| plugin(claim).name.to_string());
-    let per_action = most(|claim| format!("{} {}", claim.application, claim.name));
+    let per_action = most(|claim| format!("{:?} {}", claim.application, claim.name));
     if claims.len() > room.jobs || per_plugin > room.per_plugin || per_action > room.per_action {
         return Err(Broken::new("a worker got more than it had room for"));
     }

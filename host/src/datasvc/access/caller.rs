@@ -12,6 +12,9 @@ use crate::datasvc::ground::glob::matches;
 use crate::datasvc::ground::ids::{ActionName, AppName, JobId, PluginName, ServerName, TokenId, UserName};
 use crate::outbound::Destination;
 
+/// What the installation does with servers, by its name in permissions.
+pub(in crate::datasvc) const COMMAND: &str = "command";
+
 /// Who asks for an operation. Every operation for REST or plugins takes a caller and checks its permissions first.
 #[derive(Clone, Debug)]
 pub enum Caller {
@@ -151,6 +154,22 @@ impl Caller {
     }
 
     /// # Errors
+    /// [`Error::Denied`] if the caller may not send commands to the server: a user has to hold both the server and
+    /// [`COMMAND`].
+    pub fn require_command(&self, server: &ServerName) -> Result<()> {
+        let Self::User { permissions, .. } = self else { return self.require_server(Permission::Read, server) };
+        if !permissions.on_global_action(COMMAND) {
+            return Err(denied(format!(
+                "this needs the permission `execute` on `{COMMAND}` of `_global`, in `actions`"
+            )));
+        }
+        if !permissions.on_server(server.as_str()) {
+            return Err(denied(format!("this needs server `{server}` among the `servers` of your permissions")));
+        }
+        Ok(())
+    }
+
+    /// # Errors
     /// [`Error::Denied`] if the caller may not do this with what the interface offers.
     pub fn require_interface(&self, permission: Permission, interface: Interface) -> Result<()> {
         match self {
@@ -217,6 +236,14 @@ impl Caller {
         match self {
             Self::User { .. } => &[],
             Self::Plugin { grants, .. } => grants.http(),
+        }
+    }
+
+    /// The token in use; none for a plugin.
+    pub(in crate::datasvc) fn token(&self) -> Option<TokenId> {
+        match self {
+            Self::User { token, .. } => Some(*token),
+            Self::Plugin { .. } => None,
         }
     }
 

@@ -62,7 +62,7 @@ impl Permissions {
         let everywhere = |words: &str| (String::from("*"), String::from(words));
         Self {
             apps: BTreeMap::from([everywhere("read/write"), (GLOBAL.into(), "read/write".into())]),
-            actions: BTreeMap::from([(String::from("*"), BTreeMap::from([everywhere("execute")]))]),
+            actions: ["*", GLOBAL].map(|app| (app.to_owned(), BTreeMap::from([everywhere("execute")]))).into(),
             servers: vec![String::from("*")],
             scope: None,
         }
@@ -151,6 +151,9 @@ impl Permissions {
     }
 
     fn cover_actions(&self, other: &Self, budget: &mut Budget) -> Result<bool, TooMuch> {
+        if !self.cover_global_actions(other, budget)? {
+            return Ok(false);
+        }
         let all = |actions: &BTreeMap<String, String>| {
             actions.contains_key("*") && actions.values().all(|words| grants(words, "execute"))
         };
@@ -169,6 +172,15 @@ impl Permissions {
                 (mine, Some(theirs)) => cover_executions(&mine.unwrap_or_default(), &theirs, budget),
             }
         })
+    }
+
+    fn cover_global_actions(&self, other: &Self, budget: &mut Budget) -> Result<bool, TooMuch> {
+        let Some(theirs) = other.actions.get(GLOBAL) else { return Ok(true) };
+        if theirs.values().all(String::is_empty) || self.actions.get(GLOBAL) == Some(theirs) {
+            return Ok(true);
+        }
+        let mine: Vec<_> = self.actions.get(GLOBAL).into_iter().collect();
+        cover_executions(&mine, &[theirs], budget)
     }
 
     fn cover_servers(&self, other: &Self, budget: &mut Budget) -> Result<bool, TooMuch> {
@@ -208,6 +220,15 @@ impl Permissions {
             return false;
         }
         self.servers.iter().any(|pattern| matches(pattern.as_bytes(), server.as_bytes()))
+    }
+
+    /// Whether what the installation does by this name may be executed, such as `command`.
+    pub(in crate::datasvc) fn on_global_action(&self, action: &str) -> bool {
+        if self.scope.as_ref().is_some_and(|scope| !scope.on_global_action(action)) {
+            return false;
+        }
+        let granted = self.actions.get(GLOBAL).and_then(|actions| deciding(actions, action));
+        granted.is_some_and(|words| words.iter().all(|granted| grants(granted, "execute")))
     }
 
     /// Whether the action may be executed: the application's pattern decides first, then the action's.

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 use super::audit::AuditedTransaction;
-use super::caller::{Caller, Permission};
+use super::caller::{COMMAND, Caller, Permission};
 use super::permissions::Permissions;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::aside::aside;
@@ -308,6 +308,9 @@ impl EffectivePermissions {
             ["read", "write"].into_iter().filter(|word| granted(word)).collect::<Vec<_>>().join("/")
         };
         effective.apps.insert("_global".into(), words(&|word| permissions.on_global(word)));
+        if permissions.on_global_action(COMMAND) {
+            effective.actions.entry("_global".into()).or_default().insert(COMMAND.into(), "execute".into());
+        }
         for row in names {
             match row {
                 (Some(app), Some(action), _) if permissions.on_action(&app, &action) => {

@@ -6,6 +6,7 @@ pub(super) mod applications;
 pub(super) mod build_files;
 pub(super) mod builds;
 pub(super) mod census;
+pub(super) mod commands;
 pub(super) mod file_url;
 pub(super) mod git_hosts;
 pub(super) mod git_providers;

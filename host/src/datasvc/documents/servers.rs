@@ -16,7 +16,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
-use crate::datasvc::ground::ids::{AppName, EnvironmentName, ServerName};
+use crate::datasvc::ground::ids::{AppName, EnvironmentName, HostId, ServerName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
 use crate::datasvc::ground::revision::{Expected, Revision};
@@ -107,7 +107,8 @@ impl DataSvc {
         no_other_is(&mut transaction, name, *driver, &connection).await?;
         let server = sqlx::query_as!(
             Server,
-            r#"insert into servers (name, environment, driver, connection, attributes) values ($1, $2, $3, $4, $5)
+            r#"insert into servers (name, environment, driver, connection, attributes, host_id)
+               values ($1, $2, $3, $4, $5, $6)
                returning name as "name: ServerName", environment as "environment: EnvironmentName",
                    driver as "driver: Driver", connection as "connection: Connection",
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
@@ -115,7 +116,8 @@ impl DataSvc {
             environment.as_str(),
             driver.as_str(),
             connection as _,
-            attributes as _
+            attributes as _,
+            self.host_of(*driver) as _
         )
         .fetch_one(&mut *transaction)
         .await
@@ -216,6 +218,7 @@ impl DataSvc {
         let updated = sqlx::query_as!(
             Server,
             r#"update servers set environment = $2, driver = $3, connection = $4, attributes = $5,
+                   host_id = case when $3 = 'local' and driver = 'local' then host_id else $6 end,
                    revision = nextval('revisions'), updated_at = now()
                where name = $1
                returning name as "name: ServerName", environment as "environment: EnvironmentName",
@@ -225,7 +228,8 @@ impl DataSvc {
             environment.as_str(),
             driver.as_str(),
             connection as _,
-            attributes as _
+            attributes as _,
+            self.host_of(driver) as _
         )
         .fetch_one(&mut *transaction)
         .await?;
@@ -263,6 +267,19 @@ impl DataSvc {
             .await
             .on_constraint("gitdeploy_servers_server_fkey", || in_use(name, "a gitdeploy"))?;
         transaction.deleted(None, name, &server).await
+    }
+}
+
+impl DataSvc {
+    /// Has servers of the driver `local` that are made here be on this host.
+    #[must_use]
+    pub fn on_host(self, host: HostId) -> Self {
+        Self { host: Some(host), ..self }
+    }
+
+    /// The host that a server of this driver is on, if it is on one.
+    fn host_of(&self, driver: Driver) -> Option<HostId> {
+        self.host.filter(|_| driver == Driver::Local)
     }
 }
 

@@ -236,7 +236,7 @@ impl DataSvc {
             "update builds set stored = true, master_file = $3, packages = $4, file_count = $5,
                  revision = nextval('revisions'), updated_at = now()
              where application = $1 and name = $2 and upload = $6",
-            claim.application.as_str(),
+            claim.application()?.as_str(),
             claim.name,
             master_file,
             packages as _,
@@ -248,7 +248,7 @@ impl DataSvc {
         if updated.rows_affected() == 0 {
             return Err(Error::conflict(format!("build `{}` no longer waits for this upload", claim.name)));
         }
-        build_files::replace(&mut transaction, &claim.application, &claim.name, files).await?;
+        build_files::replace(&mut transaction, claim.application()?, &claim.name, files).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -261,7 +261,7 @@ impl DataSvc {
         let found = sqlx::query!(
             r#"select master_file as "master_file!", packages as "packages: KeptPackages", file_count
                from builds where application = $1 and name = $2 and upload = $3 and stored"#,
-            claim.application.as_str(),
+            claim.application()?.as_str(),
             claim.name,
             claim.job_id as _
         );

@@ -52,18 +52,31 @@ pub struct CancelledJobs {
 /// Jobs that take the same permission to stop.
 #[derive(Clone, Debug)]
 pub struct JobLane {
-    /// The application they belong to.
+    /// The application they belong to. `None`: the installation.
     pub application: Option<AppName>,
     /// What kind of work they are.
     pub job_type: JobType,
     /// What they are called.
     pub name: String,
+    /// Who asked for them, of those of the installation.
+    pub username: Option<String>,
 }
 
 impl JobLane {
     /// That of a job.
     pub(super) fn of(job: &Job) -> Self {
-        Self { application: job.application.clone(), job_type: job.job_type.clone(), name: job.name.clone() }
+        let username = job.username.clone().filter(|_| job.application.is_none());
+        let (job_type, name) = (job.job_type.clone(), job.name.clone());
+        Self { application: job.application.clone(), job_type, name, username }
+    }
+
+    /// The application they belong to.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if they are jobs of the installation.
+    pub fn application(&self) -> Result<&AppName> {
+        let missing = || Error::internal(format!("jobs named `{}` belong to no application", self.name));
+        self.application.as_ref().ok_or_else(missing)
     }
 }
 
@@ -112,7 +125,8 @@ impl DataSvc {
     ) -> Result<CancelledJobs> {
         filter.check()?;
         let seen = self.lanes_to_cancel(filter).await?.into_iter();
-        let seen: Vec<_> = seen.filter(|lane| may_read(caller, lane.application.as_ref())).collect();
+        let seen: Vec<_> =
+            seen.filter(|lane| may_read(caller, lane.application.as_ref(), lane.username.as_deref())).collect();
         let refused = seen.iter().find_map(|lane| may(lane).err());
         let allowed: Vec<_> = seen.into_iter().filter(|lane| may(lane).is_ok()).collect();
         match refused {
@@ -136,7 +150,8 @@ impl DataSvc {
         let CancelFilter { status, application, name, root, parent, since } = filter;
         let lanes = sqlx::query_as!(
             JobLane,
-            r#"select distinct application as "application: AppName", job_type as "job_type: JobType", name
+            r#"select distinct nullif(application, '') as "application: AppName", job_type as "job_type: JobType",
+                   name, case application when '' then username end as "username"
                from jobs
                where status in ('queued', 'running')
                    and ($1::text is null or status = $1)
@@ -168,9 +183,11 @@ impl DataSvc {
         let rows = sqlx::query!(
             r#"with chosen as (
                    select jobs.id from jobs
-                       join unnest($7::text[], $8::text[], $9::text[]) as allowed (application, job_type, name)
-                           on allowed.application is not distinct from jobs.application
+                       join unnest($7::text[], $8::text[], $9::text[], $14::text[])
+                           as allowed (application, job_type, name, username)
+                           on allowed.application = jobs.application
                                and allowed.job_type = jobs.job_type and allowed.name = jobs.name
+                               and (jobs.application <> '' or allowed.username is not distinct from jobs.username)
                    where (status = 'queued' or status = 'running' and cancel_requested_at is null)
                        and ($1::text is null or status = $1)
                        and ($2::text is null or jobs.application = $2)
@@ -201,13 +218,14 @@ impl DataSvc {
             *root as _,
             *parent as _,
             *since,
-            &lanes.iter().map(|lane| lane.application.as_ref().map(AppName::to_string)).collect::<Vec<_>>() as _,
+            &lanes.iter().map(|lane| lane.application.as_ref().map_or("", AppName::as_str).to_owned()).collect::<Vec<_>>(),
             &lanes.iter().map(|lane| lane.job_type.as_str().to_owned()).collect::<Vec<_>>(),
             &lanes.iter().map(|lane| lane.name.clone()).collect::<Vec<_>>(),
             MAX_AT_ONCE,
             caller.username().map(|name| name.as_str()),
             error,
-            SOURCE_HOST
+            SOURCE_HOST,
+            &lanes.iter().map(|lane| lane.username.clone()).collect::<Vec<_>>() as _
         )
         .fetch_all(&mut *change)
         .await

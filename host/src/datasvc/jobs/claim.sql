@@ -6,7 +6,7 @@
 --   $3  the digests of the components whose guests can start at once
 --   $4  how old the worker's heartbeat may be, in seconds
 --
--- The plugin of the host's own jobs is ''.
+-- The plugin of the host's own jobs is '', and so is the application of those of the installation.
 with recursive
 room as (
     select * from jsonb_to_record($2::jsonb) as room (
@@ -23,17 +23,18 @@ room as (
     )
 ),
 running as (
-    select coalesce(lane.plugin, '') as plugin, lane.application, lane.name, lane.count
+    select coalesce(lane.plugin, '') as plugin, coalesce(lane.application, '') as application, lane.name, lane.count
     from room cross join jsonb_to_recordset(room.running)
         as lane (plugin text, application text, name text, count int)
 ),
 -- Read once and not again for each lane.
 own_running as materialized (
-    select pair ->> 0 as application, (pair ->> 1)::int as count
+    select coalesce(pair ->> 0, '') as application, (pair ->> 1)::int as count
     from room cross join jsonb_array_elements(room.own_running) as pairs (pair)
 ),
 served as (
-    select served.* from room cross join jsonb_to_recordset(room.applications)
+    select coalesce(served.application, '') as application, served.running, served.last
+    from room cross join jsonb_to_recordset(room.applications)
         as served (application text, running int, last bigint)
 ),
 -- The lanes that have queued jobs, unless they are known. Each step finds the next one by a look-up in the index of
@@ -99,6 +100,8 @@ heads as (
         select id, fence, application, plugin, name from jobs
         where status = 'queued'
             and ((select kinds from room) is null or job_type = any((select kinds from room)::text[]))
+            -- What is on another host can be done there only.
+            and (bound_to is null or bound_to = (select host_id from workers where workers.id = $1))
             and (application, plugin, name, id) >= (rooms.application, rooms.plugin, rooms.name, rooms.first)
         order by application, plugin, name, id
         limit greatest(least(1 + 2 * (select jobs from room) / (select count(*) from lanes), of_action), 0)
@@ -134,7 +137,7 @@ update jobs set status = 'running', worker = $1, fence = fence + 1, updated_at =
 from chosen where jobs.id = chosen.id
 returning jobs.id as "id: JobId", fence, attempt, started_at is not null as "started!", depth,
     coalesce(root, jobs.id) as "root!: JobId",
-    application as "application!: AppName", name, job_type as "job_type: JobType", username,
+    nullif(application, '') as "application: AppName", name, job_type as "job_type: JobType", username,
     data as "data: SqlJson<Json>", nullif(plugin, '') as "plugin: PluginName", component_digest, timeout_ms,
     -- What the log has already, of earlier attempts: entries are numbered on from there, and count for its limits.
     (select coalesce(max(seq), 0) from job_entries where job_id = jobs.id) as "entries!",

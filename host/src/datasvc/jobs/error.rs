@@ -68,8 +68,10 @@ codes! {
         InvalidArchive = "invalid-archive",
         /// No file in the archive belongs to one of the packages.
         EmptyPackage = "empty-package",
-        /// The package map of the upload was removed.
+        /// The package map of the upload, or a server of the command, was removed.
         NotFound = "not-found",
+        /// Who asked for the job may not do this any more, or their token has ended.
+        NotAllowed = "not-allowed",
         /// The store has no space left.
         StorageFull = "storage-full",
         /// What a step of the job returned is longer than 1 MiB.

@@ -88,7 +88,8 @@ impl Heads {
         let Some(known) = state.known.as_mut() else { return };
         for claim in claims {
             let plugin = claim.plugin.as_ref().map(|plugin| plugin.name.to_string()).unwrap_or_default();
-            let lane = (claim.application.to_string(), plugin, claim.name.clone());
+            let lane =
+                (claim.application.as_ref().map(ToString::to_string).unwrap_or_default(), plugin, claim.name.clone());
             let first = known.lanes.entry(lane).or_insert(claim.job_id);
             *first = (*first).max(claim.job_id);
         }

@@ -74,6 +74,8 @@ pub struct JobCounts(BTreeMap<&'static str, i64>);
 struct Wanted {
     /// `None`: of all, whether they have one or not.
     applications: Option<Vec<String>>,
+    /// Whose jobs of the installation are wanted beside those of `applications`.
+    own: Option<String>,
     /// `None`: in any.
     statuses: Option<Vec<&'static str>>,
     filter: JobFilter,
@@ -142,7 +144,8 @@ impl DataSvc {
             let all = ALL_STATUSES.into_iter().filter(|status| named(status) && is_active(*status));
             all.map(JobStatus::as_str).collect()
         });
-        Ok(Wanted { applications, statuses, filter: filter.clone() })
+        let own = caller.username().filter(|_| applications.is_some() && filter.applications.is_empty());
+        Ok(Wanted { applications, own: own.map(ToString::to_string), statuses, filter: filter.clone() })
     }
 
     /// The applications whose jobs the caller may see; `None` means all jobs.
@@ -158,16 +161,31 @@ impl DataSvc {
 }
 
 impl Wanted {
-    /// The newest of them before that job, at most so many.
-    ///
-    /// There may be two indexes to go along. A look at each shows which one leads further with the same work.
+    /// The newest of them before that job, at most so many: those of applications, and the caller's own of the
+    /// installation.
     async fn look(&self, connection: &mut PgConnection, after: Option<JobId>, limit: i64) -> Result<MatchingJobs> {
+        if let Some(suffix) = self.filter.id_suffix.as_deref() {
+            return self.look_for_suffix(connection, suffix, after, limit).await;
+        }
+        let of_applications = self.look_at_applications(connection, after, limit).await?;
+        let Some(way) = self.own_way() else { return Ok(of_applications) };
+        if self.statuses.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(of_applications);
+        }
+        let own = self.look_along(connection, &way, after, way.first_look(limit)).await?;
+        Ok(of_applications.merged(own.into_matching(limit), limit))
+    }
+
+    /// There may be two indexes to go along. A look at each shows which one leads further with the same work.
+    async fn look_at_applications(
+        &self,
+        connection: &mut PgConnection,
+        after: Option<JobId>,
+        limit: i64,
+    ) -> Result<MatchingJobs> {
         let none = |empty: Option<bool>| empty.unwrap_or(false);
         if none(self.applications.as_ref().map(Vec::is_empty)) || none(self.statuses.as_ref().map(Vec::is_empty)) {
             return Ok(MatchingJobs { ids: Vec::new(), horizon: None });
-        }
-        if let Some(suffix) = self.filter.id_suffix.as_deref() {
-            return self.look_for_suffix(connection, suffix, after, limit).await;
         }
         let mut furthest: Option<(Way, Seen)> = None;
         for way in self.ways() {

@@ -19,7 +19,7 @@ use super::queue::{Claim, ClaimedPlugin, TAKEN};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
-use crate::datasvc::ground::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, hex};
+use crate::datasvc::ground::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, UserName, hex};
 use crate::datasvc::ground::sql::OnConstraint;
 
 /// A JSON text, kept as it came: with its order, its repeats and its numbers. It goes to the database as text, because
@@ -133,7 +133,7 @@ pub struct Job {
     pub job_type: JobType,
     /// Where it stands.
     pub status: JobStatus,
-    /// The application it belongs to.
+    /// The application it belongs to. Null: the installation.
     pub application: Option<AppName>,
     /// Who asked for it.
     pub username: Option<String>,
@@ -299,7 +299,7 @@ impl DataSvc {
             entries: 0,
             plugin_entries: 0,
             plugin_bytes: 0,
-            application,
+            application: Some(application),
             name: action.to_string(),
             job_type: JobType::new(ACTION),
             plugin: Some(ClaimedPlugin { name: plugin, digest }),
@@ -415,7 +415,7 @@ impl DataSvc {
     /// [`Error::NotFound`], also for a job of an application that the caller may not read.
     pub async fn job(&self, caller: &Caller, id: JobId) -> Result<Job> {
         let found = self.reads.run(async |connection| documents(connection, &[id], true).await).await?.pop();
-        found.filter(|job| may_read(caller, job.application.as_ref())).ok_or_else(|| Error::not_found(Kind::Job, id))
+        found.filter(|job| job.is_for(caller)).ok_or_else(|| Error::not_found(Kind::Job, id))
     }
 
     /// Makes sure that a job can be said to run that one again.
@@ -460,7 +460,7 @@ pub(in crate::datasvc) async fn documents(
     let rows = sqlx::query_as!(
         JobRow,
         r#"select jobs.id as "id: JobId", name, job_type as "job_type: JobType", status as "status: JobStatus",
-               application as "application: AppName", username, parent as "parent: JobId",
+               nullif(application, '') as "application: AppName", username, parent as "parent: JobId",
                rerun_of as "rerun_of: JobId", case when $3 then data end as "data: SqlJson<Json>", attempt, idempotent,
                timeout_ms, nullif(plugin, '') as "plugin: PluginName", component_digest,
                coalesce(workers.host_id, jobs.host_id) as "host: HostId",
@@ -498,10 +498,20 @@ pub(in crate::datasvc) fn described(caller: &Caller) -> String {
     }
 }
 
-/// Whether the caller may see a job of this application.
-pub(in crate::datasvc) fn may_read(caller: &Caller, application: Option<&AppName>) -> bool {
-    application.is_some_and(|application| caller.may(Permission::Read, application))
-        || caller.may_globally(Permission::Read)
+/// Whether the caller may see a job of this application, or, of the installation, the one that this user asked for.
+pub(in crate::datasvc) fn may_read(caller: &Caller, application: Option<&AppName>, username: Option<&str>) -> bool {
+    let is_own = match application {
+        Some(application) => caller.may(Permission::Read, application),
+        None => username.is_some() && caller.username().map(UserName::as_str) == username,
+    };
+    is_own || caller.may_globally(Permission::Read)
+}
+
+impl Job {
+    /// Whether the caller may see it.
+    fn is_for(&self, caller: &Caller) -> bool {
+        may_read(caller, self.application.as_ref(), self.username.as_deref())
+    }
 }
 
 /// A job as it is stored.

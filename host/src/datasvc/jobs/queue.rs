@@ -55,8 +55,8 @@ pub struct Claim {
     pub plugin_entries: i64,
     /// What these have in bytes.
     pub plugin_bytes: i64,
-    /// The application it belongs to.
-    pub application: AppName,
+    /// The application it belongs to. `None`: the installation.
+    pub application: Option<AppName>,
     /// What it is called.
     pub name: String,
     /// What kind of work it is.
@@ -88,6 +88,15 @@ impl Claim {
     /// After how long a claim that nobody uses is handed back.
     pub const ASTRAY: Duration = Duration::from_secs(12);
 
+    /// The application it belongs to, for what belongs to one always.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it is a job of the installation.
+    pub fn application(&self) -> Result<&AppName> {
+        let missing = || Error::internal(format!("job `{}` belongs to no application", self.job_id));
+        self.application.as_ref().ok_or_else(missing)
+    }
+
     /// Whether it may be used. Otherwise it may have been handed back as astray.
     pub fn is_timely(&self) -> bool {
         self.asked_at.elapsed() < Self::TIMELY
@@ -103,8 +112,8 @@ pub struct Room {
     pub own: usize,
     /// How many of those may be one application's.
     pub own_per_application: usize,
-    /// How many of those each application has, also where they wait for something else.
-    pub own_running: Vec<(AppName, i32)>,
+    /// How many of those each application has, also where they wait for something else. `None`: the installation.
+    pub own_running: Vec<(Option<AppName>, i32)>,
     /// How many of a plugin may run here.
     pub per_plugin: usize,
     /// How many of an action may run here.
@@ -132,8 +141,8 @@ struct Asked<'a> {
 /// What an application has had of a worker.
 #[derive(Clone, Debug, Serialize)]
 pub struct Served {
-    /// Its name.
-    pub application: AppName,
+    /// Its name. `None`: the installation.
+    pub application: Option<AppName>,
     /// How many of its jobs run.
     pub running: i32,
     /// When its last one was claimed: grows with every claim.
@@ -145,8 +154,8 @@ pub struct Served {
 pub struct RunningLane {
     /// The plugin that runs. `None`: the host does the work itself.
     pub plugin: Option<PluginName>,
-    /// The application it was called for.
-    pub application: AppName,
+    /// The application it was called for. `None`: the installation.
+    pub application: Option<AppName>,
     /// Its name, or that of the host's own job.
     pub name: String,
     /// How many of it run.

@@ -29,7 +29,7 @@ use super::effects::Effects;
 use super::host::packages::MAX_OPEN_PACKAGES;
 use super::json;
 use super::registry::Plugins;
-use crate::datasvc::{Claim, ClaimedPlugin, DataSvc, Digest, JobErrorCode, JobLog, Json, Lease, PluginName};
+use crate::datasvc::{AppName, Claim, ClaimedPlugin, DataSvc, Digest, JobErrorCode, JobLog, Json, Lease, PluginName};
 use crate::outbound::Outbound;
 use crate::storage::View;
 
@@ -128,7 +128,7 @@ impl Sandbox {
             parameters,
             cancel_requested,
         } = run;
-        let call = action_call(&claim, parameters);
+        let call = action_call(&claim, application(&claim)?, parameters);
         let timeout = claim.timeout;
         let job = Job { claim, plugin, digest, log, lease, cancel_requested, timeout, files: None };
         let answer = self
@@ -154,7 +154,7 @@ impl Sandbox {
             parameters.insert("storage_dir".into(), STORAGE_DIR.into());
         }
         let call = HookCall {
-            application: claim.application.to_string(),
+            application: application(&claim)?.to_string(),
             hook,
             parameters: parameters.to_string(),
             job: claim.job_id.to_string(),
@@ -181,7 +181,7 @@ impl Sandbox {
             registered: plugins.registered().clone(),
             effects: effects.clone(),
             outbound: outbound.clone(),
-            caller: plugins.caller(&plugin, claim.job_id, &claim.application),
+            caller: plugins.caller(&plugin, claim.job_id, application(&claim)?),
             claim,
             plugin,
             started: AtomicU32::new(0),
@@ -200,9 +200,14 @@ impl Sandbox {
     }
 }
 
-fn action_call(claim: &Claim, parameters: Vec<(String, String)>) -> ActionCall {
+/// What runs for a plugin belongs to an application.
+fn application(claim: &Claim) -> Result<&AppName, RunError> {
+    claim.application().map_err(|error| RunError::internal(&error))
+}
+
+fn action_call(claim: &Claim, application: &AppName, parameters: Vec<(String, String)>) -> ActionCall {
     ActionCall {
-        application: claim.application.to_string(),
+        application: application.to_string(),
         action: claim.name.clone(),
         parameters,
         job: claim.job_id.to_string(),

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::*;
 
-fn app(name: &str) -> AppName {
-    AppName::parse(name).expect("a name")
+fn app(name: &str) -> Option<AppName> {
+    Some(AppName::parse(name).expect("a name"))
 }
 
 async fn waits(turn: &mut (impl Future<Output = Turn> + Unpin)) -> bool {

@@ -31,7 +31,7 @@ impl Job<'_> {
         let _turn = self.turn(&self.work.fetch_turns).await;
         let permit = self.work.fetches.clone().acquire_owned().await.map_err(|error| internal(&error))?;
         // No plugin has such a name.
-        let permit = RequestPermit::new(format!("application {}", self.run.claim.application), permit);
+        let permit = RequestPermit::new(format!("application {}", self.application()?), permit);
         let response = self.get(url, &permit).await?;
         check(&response).map_err(|why| JobError::new(JobErrorCode::FetchFailed, why))?;
         let (folder, run) = (self.run.claim.job_id.into(), self.run.claim.fence);

@@ -22,8 +22,8 @@ use super::turns::{Turn, Turns};
 use super::{Inner, Work};
 use crate::datasvc::{
     AppName, BuildAsStored, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError,
-    JobErrorCode, JobId, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName, PackageName,
-    Permission, Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
+    JobErrorCode, JobId, JobLane, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName,
+    PackageName, Permission, Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
 use crate::outbound::Destination;
@@ -256,8 +256,8 @@ impl Kind for Uploads {
 
     type Asked = Upload;
 
-    fn may_cancel(&self, caller: &Caller, application: &AppName, _build: &str) -> Result<()> {
-        caller.require(Permission::Write, application)
+    fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()> {
+        caller.require(Permission::Write, lane.application()?)
     }
 
     async fn run(&self, run: &Run, upload: Upload) -> Outcome {
@@ -410,6 +410,10 @@ impl Job<'_> {
         let made = self.package(upload, &master).await?.into_iter();
         let made = made.map(|(name, file)| (name, KeptPackage { file, run: Some(self.run.claim.fence) }));
         Ok(KeptPackages(made.chain([(name, master)]).collect()))
+    }
+
+    fn application(&self) -> StepResult<&AppName> {
+        self.run.claim.application().map_err(|error| internal(&error))
     }
 
     /// Waits for a turn among all applications. Others may have the job's slot until then.

@@ -81,7 +81,8 @@ impl Job<'_> {
     /// The current rules of the package map. `None`: the upload has no package map.
     async fn rules(&self, upload: &Upload) -> Result<Option<PackageRules>, JobError> {
         let Some(map) = &upload.package_map else { return Ok(None) };
-        let rules = patiently(|| self.work.svc.package_rules(&self.run.claim.application, map)).await;
+        let application = self.application()?;
+        let rules = patiently(|| self.work.svc.package_rules(application, map)).await;
         rules.map(Some).map_err(|error| match error {
             Error::NotFound { .. } => JobError::new(JobErrorCode::NotFound, error.to_string()),
             problem => internal(&problem),

@@ -56,6 +56,18 @@ struct Place {
     before: JobId,
 }
 
+impl MatchingJobs {
+    /// With those of another look, at most so many: all down to where both have looked.
+    pub(super) fn merged(mut self, other: Self, limit: i64) -> Self {
+        let horizon = self.horizon.max(other.horizon);
+        self.ids.extend(other.ids);
+        self.ids.sort_unstable_by(|one, other| other.cmp(one));
+        self.ids.retain(|id| horizon.is_none_or(|horizon| *id >= horizon));
+        self.ids.truncate(usize::try_from(limit).unwrap_or(0));
+        Self { ids: self.ids, horizon }
+    }
+}
+
 impl Seen {
     fn new(mut jobs: Vec<SeenJob>, horizon: Option<JobId>) -> Self {
         jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
@@ -121,6 +133,9 @@ macro_rules! in_place {
                      and id < before and id >= $4 order by application desc, status desc, id desc"
             ),
             Along::Name => $read!("name = word and id < before and id >= $4 order by name desc, id desc"),
+            Along::Own => $read!(
+                "application = '' and username = word and id < before and id >= $4 order by username desc, id desc"
+            ),
             Along::Parent => $read!("parent = word::uuid and id < before and id >= $4 order by parent desc, id desc"),
             Along::Types => $read!(
                 "job_type = word and job_type <> 'action' and id < before and id >= $4 order by job_type desc, id desc"
@@ -248,7 +263,7 @@ impl Wanted {
                    join jobs on jobs.id = page.id
                where substring(uuid_send(page.id) from 17 - length($4::bytea)) = $4::bytea
                    and right(page.id::text, length($5)) = $5
-                   and ($6::text[] is null or application = any($6))
+                   and ($6::text[] is null or application = any($6) or application = '' and username = $14)
                    and ($7::text is null or name like $7)
                    and ($8::text[] is null or status = any($8))
                    and ($9::text[] is null or job_type = any($9))
@@ -268,7 +283,8 @@ impl Wanted {
             self.filter.plugin,
             self.filter.username,
             self.filter.parent as _,
-            limit
+            limit,
+            self.own
         )
         .fetch_all(connection)
         .await?;
@@ -298,9 +314,9 @@ impl Wanted {
         Ok(in_place!(along, jobs_in))
     }
 
-    /// `None` if the way leads to wanted applications only.
+    /// `None` if the way leads to what the caller may see only.
     fn applications_beside(&self, along: Along) -> Option<&[String]> {
-        let are_places = matches!(along, Along::Applications | Along::ApplicationsAndStatuses);
+        let are_places = matches!(along, Along::Applications | Along::ApplicationsAndStatuses | Along::Own);
         self.applications.as_deref().filter(|_| !are_places)
     }
 

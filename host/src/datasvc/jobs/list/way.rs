@@ -26,6 +26,8 @@ pub(super) enum Along {
     Name,
     Parent,
     Types,
+    /// A user's own of the installation.
+    Own,
 }
 
 /// How to look for jobs.
@@ -65,6 +67,12 @@ impl Way {
 }
 
 impl Wanted {
+    /// Along the caller's own jobs of the installation, if those are wanted.
+    pub(super) fn own_way(&self) -> Option<Way> {
+        let own = self.own.as_ref().filter(|_| self.filter.parent.is_none())?;
+        Some(Way { along: Along::Own, places: vec![(String::new(), own.clone())], is_exact: false })
+    }
+
     /// The indexes in which there may be the least to look at. The second one is for callers who may see only little of
     /// what is in the first one.
     pub(super) fn ways(&self) -> Vec<Way> {
@@ -118,7 +126,7 @@ impl Wanted {
     /// Whether all jobs are wanted that are found like that.
     fn is_all_of(&self, along: Along) -> bool {
         use Along::{Applications, ApplicationsAndStatuses, Name, Parent, Statuses, Types};
-        let Self { applications, statuses, filter } = self;
+        let Self { applications, own: _, statuses, filter } = self;
         (applications.is_none() || matches!(along, Applications | ApplicationsAndStatuses))
             && (statuses.is_none() || matches!(along, Statuses | ApplicationsAndStatuses))
             && (filter.name.is_none() || along == Name)

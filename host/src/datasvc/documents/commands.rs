@@ -1,0 +1,178 @@
+//! Commands for servers: how one becomes a job, and what that job may know of the servers.
+//!
+//! Such a job belongs to the installation and to no application. Who asked for it may look at it and stop it. The audit
+//! says what is to be run, and where, before it runs.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::servers::{Connection, Driver};
+use crate::datasvc::DataSvc;
+use crate::datasvc::access::caller::{COMMAND, Caller};
+use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::ids::{Digest, HostId, JobId, ServerName, TokenId};
+use crate::datasvc::jobs::lookup::{Enqueued, JobStatus, Json};
+
+/// The kind of work of jobs that do something with servers: the `job_type` of commands.
+pub const SERVER: &str = "server";
+
+/// How many servers one command is for.
+const MAX_SERVERS: usize = 5_000;
+
+/// A command for servers, as it becomes a job.
+#[derive(Clone, Debug)]
+pub struct NewCommand {
+    /// The servers, each once.
+    pub servers: Vec<ServerName>,
+    /// What was asked, for the job's document and its run.
+    pub data: Json,
+    /// The same for the audit: without what looks like a secret.
+    pub audited: Value,
+    /// How long the job may take.
+    pub timeout: Duration,
+    /// The client's key and what its request was.
+    pub idempotency: Option<(String, Digest)>,
+}
+
+/// A server that a command is for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CommandTarget {
+    /// The server.
+    pub name: ServerName,
+    /// What it is reached by.
+    pub driver: Driver,
+    /// How.
+    pub connection: Connection,
+}
+
+impl DataSvc {
+    /// The servers of these names, in their order, if the caller may send commands to all of them.
+    ///
+    /// # Errors
+    /// [`Error::Denied`]; [`Error::NotFound`]; [`Error::Invalid`] for none, too many, or one that is given twice.
+    pub async fn command_targets(&self, caller: &Caller, servers: &[ServerName]) -> Result<Vec<CommandTarget>> {
+        Ok(self.located_targets(caller, servers).await?.into_iter().map(|(target, _)| target).collect())
+    }
+
+    async fn located_targets(
+        &self,
+        caller: &Caller,
+        servers: &[ServerName],
+    ) -> Result<Vec<(CommandTarget, Option<HostId>)>> {
+        if servers.is_empty() || servers.len() > MAX_SERVERS {
+            return Err(Error::invalid("servers", format!("a command is for 1 to {MAX_SERVERS} servers")));
+        }
+        let mut sorted: Vec<_> = servers.iter().collect();
+        sorted.sort();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::invalid("servers", format!("server `{}` is given twice", pair[0])));
+        }
+        for server in servers {
+            caller.require_command(server)?;
+        }
+        let rows = sqlx::query!(
+            r#"select name as "name: ServerName", driver as "driver: Driver", connection as "connection: Connection",
+                   host_id as "host: HostId"
+               from unnest($1::text[]) with ordinality as wanted (wanted, place) join servers on name = wanted
+               order by place"#,
+            &servers.iter().map(|server| server.as_str().to_owned()).collect::<Vec<_>>()
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        if rows.len() < servers.len() {
+            let missing = servers.iter().find(|server| !rows.iter().any(|row| row.name == **server));
+            return Err(missing.map_or_else(Error::too_busy, |server| Error::not_found(Kind::Server, server)));
+        }
+        let located = rows.into_iter().map(|row| {
+            let target = CommandTarget { name: row.name, driver: row.driver, connection: row.connection };
+            (target, row.host)
+        });
+        Ok(located.collect())
+    }
+
+    /// Makes the job of a command durable, and the audit say so.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::command_targets`]; [`Error::Invalid`] for servers of the driver `local` on several hosts;
+    /// [`Error::KeyReused`] if the idempotency key came with another request.
+    pub async fn enqueue_command(&self, caller: &Caller, new: &NewCommand) -> Result<Enqueued> {
+        let NewCommand { servers, data, audited, timeout, idempotency } = new;
+        if let Some((key, fingerprint)) = idempotency
+            && let Some(before) = self.enqueued_before(caller, key, *fingerprint).await?
+        {
+            return Ok(before);
+        }
+        let located = self.located_targets(caller, servers).await?;
+        let host = one_host(&located)?;
+        let (key, fingerprint) = idempotency.as_ref().map(|(key, print)| (key.as_str(), print.as_bytes())).unzip();
+        let job_id = self.new_job_id();
+        let mut transaction = self.change(caller, "servers.command").await?;
+        let inserted = sqlx::query!(
+            r#"insert into jobs (id, job_type, name, username, data, idempotent, timeout_ms, idempotency_key,
+                                 idempotency_fingerprint, bound_to, token_id, created_at)
+               values ($1, $2, $3, $4, $5::text::json, true, $6, $7, $8, $9, $10, coalesce($11, now()))
+               on conflict (username, idempotency_key) where idempotency_key is not null do nothing"#,
+            job_id as _,
+            SERVER,
+            COMMAND,
+            caller.username().map(|name| name.as_str()),
+            data.get(),
+            i64::try_from(timeout.as_millis()).map_err(Error::internal)?,
+            key,
+            fingerprint,
+            host as _,
+            caller.token() as _,
+            // As in the id, so that what is listed by one is in the order of the other.
+            job_id.made_at()
+        )
+        .execute(&mut *transaction)
+        .await?;
+        if inserted.rows_affected() == 0 {
+            transaction.rollback().await?;
+            let found = match idempotency {
+                Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
+                None => None,
+            };
+            return found.ok_or_else(Error::too_busy);
+        }
+        let name = match &servers[..] {
+            [one] => one.to_string(),
+            several => format!("{} and {} more", several[0], several.len() - 1),
+        };
+        transaction.created(None, &name, &serde_json::json!({ "job_id": job_id, "asked": audited })).await?;
+        Ok(Enqueued { job_id, status: JobStatus::Queued, claim: None })
+    }
+
+    /// Who asked for a job of the installation, with what they may do now. `None`: their token has ended.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn requester(&self, job: JobId) -> Result<Option<Caller>> {
+        let token = sqlx::query_scalar!(r#"select token_id as "token: TokenId" from jobs where id = $1"#, job as _)
+            .fetch_optional(&self.pool)
+            .await?
+            .flatten();
+        match token {
+            Some(token) => Ok(self.callers_of(&[token]).await?.pop()),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The host that servers of the driver `local` are on, if there are any. `None`: any host will do.
+fn one_host(located: &[(CommandTarget, Option<HostId>)]) -> Result<Option<HostId>> {
+    let local = located.iter().filter(|(target, _)| target.driver == Driver::Local);
+    let mut hosts: Vec<HostId> = local.filter_map(|(_, host)| *host).collect();
+    hosts.sort();
+    hosts.dedup();
+    match hosts[..] {
+        [] => Ok(None),
+        [host] => Ok(Some(host)),
+        _ => Err(Error::invalid(
+            "servers",
+            "these servers of the driver `local` are on several hosts; ask for those of each host by themselves",
+        )),
+    }
+}

@@ -1,0 +1,184 @@
+//! Commands on servers, by SSH or on this machine: one interface, whatever reaches the server.
+//!
+//! Knows servers by a name and how they are reached, and nothing of documents, jobs or users. A command has an id that
+//! its caller makes and records before: on the server it runs once under that id, under its deadline there, and what it
+//! came to is kept there until it is [forgotten](Remote::forget). So whoever lost sight of it, or takes over from a
+//! server that has died, can [look](Remote::look).
+//!
+//! Start reading at [`Command`] (what is asked), [`Report`] (what comes of it) and `wrapper.sh` (what the server does).
+//! `sh` makes the scripts and reads their answers, `local` is a driver, and [`Files`] makes commands that work on files.
+
+mod command;
+mod files;
+mod local;
+mod mask;
+mod quote;
+mod report;
+mod sh;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use uuid::Uuid;
+
+pub use self::command::{Command, InvalidCommand, Program, Shell};
+pub use self::files::Files;
+pub use self::local::{LocalServers, LocalServersError};
+pub use self::mask::masked;
+pub use self::report::{Outcome, Report, Seen};
+
+/// How long a server may take to say what became of a command, or to end it, beside the command's own time.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A server, and what it is reached by.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its name, unique in this installation: letters, digits, `.`, `_` and `-`, beginning with a letter or a digit.
+    pub name: String,
+    /// How it is reached.
+    pub reach: Reach,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "driver")]
+pub enum Reach {
+    /// It is a directory of this machine.
+    Local,
+    /// By the OpenSSH client.
+    Ssh,
+    /// By a Salt master.
+    Salt,
+}
+
+impl Reach {
+    /// The driver, as in documents.
+    pub fn driver(&self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Ssh => "ssh",
+            Self::Salt => "salt",
+        }
+    }
+}
+
+/// The id of a command: on its server it runs once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CommandId(Uuid);
+
+impl CommandId {
+    /// One that no command has.
+    #[expect(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+/// What reaches servers.
+trait Driver: Send + Sync {
+    /// Runs a command. Ends when the command does, at the latest some seconds after its deadline.
+    fn run<'a>(&'a self, target: &'a Target, id: CommandId, command: &'a Command) -> BoxFuture<'a, Report>;
+
+    /// What became of a command that may have begun. Waits while it goes on, at most for its time.
+    fn look<'a>(&'a self, target: &'a Target, id: CommandId, command: &'a Command) -> BoxFuture<'a, Seen>;
+
+    /// Ends a command, if it has begun, and keeps it from beginning. What runs it gets its report.
+    fn stop<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()>;
+
+    /// Removes what the server keeps of a command, whose report is safe elsewhere.
+    fn forget<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()>;
+}
+
+/// Commands on servers. Cheap to clone.
+#[derive(Clone)]
+pub struct Remote(Arc<Inner>);
+
+struct Inner {
+    local: Option<sh::Posix<LocalServers>>,
+    /// A permit is a command.
+    room: Semaphore,
+}
+
+impl Remote {
+    /// Reaches servers of the driver `local` if they are given, and runs so many commands at a time.
+    pub fn new(local: Option<LocalServers>, at_a_time: usize) -> Self {
+        Self(Arc::new(Inner { local: local.map(sh::Posix), room: Semaphore::new(at_a_time) }))
+    }
+
+    /// Whether a server can be reached at all with the settings that there are.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn check(&self, target: &Target) -> Result<(), &'static str> {
+        self.driver(target).map(|_| ())
+    }
+
+    /// Runs a command on a server, once. Other commands may have to end before it begins. It goes on where this is
+    /// dropped: then [`Remote::look`] or [`Remote::stop`].
+    pub async fn run(&self, target: &Target, id: CommandId, command: &Command) -> Report {
+        let driver = match self.driver(target) {
+            Ok(driver) => driver,
+            Err(why) => return Report::no_response(why),
+        };
+        if let Err(InvalidCommand { what, reason }) = command.check() {
+            return Report::no_response(format!("{what}: {reason}"));
+        }
+        let _room = self.room().await;
+        driver.run(target, id, command).await.masked(command)
+    }
+
+    /// What became of a command that may have begun. Waits while it goes on.
+    pub async fn look(&self, target: &Target, id: CommandId, command: &Command) -> Seen {
+        let _room = self.room().await;
+        match self.driver(target) {
+            Ok(driver) => match driver.look(target, id, command).await {
+                Seen::Done(report) => Seen::Done(report.masked(command)),
+                Seen::NotDone => Seen::NotDone,
+            },
+            Err(why) => Seen::Done(Report::unknown(why)),
+        }
+    }
+
+    /// Ends a command with all that it has started, or keeps it from beginning.
+    pub async fn stop(&self, target: &Target, id: CommandId) {
+        if let Ok(driver) = self.driver(target) {
+            driver.stop(target, id).await;
+        }
+    }
+
+    /// Has the server forget a command, once its report is on record. What is not forgotten goes after two days.
+    pub async fn forget(&self, target: &Target, id: CommandId) {
+        if let Ok(driver) = self.driver(target) {
+            driver.forget(target, id).await;
+        }
+    }
+
+    /// Where a path of a server is for its commands: for a server of the driver `local` below its directory, otherwise
+    /// where it says. `path` is absolute, or begins with `~/`.
+    pub fn path(&self, target: &Target, path: &str) -> String {
+        match (&target.reach, &self.0.local) {
+            (Reach::Local, Some(sh::Posix(local))) => local.path(&target.name, path),
+            _ => path.to_owned(),
+        }
+    }
+
+    fn driver(&self, target: &Target) -> Result<&dyn Driver, &'static str> {
+        match (&target.reach, &self.0.local) {
+            (Reach::Local, Some(local)) => Ok(local),
+            (Reach::Local, None) => {
+                Err("servers of the driver `local` are turned off: this server has to be started with \
+                                         --local-servers, or with --dev where --listen is a loopback address")
+            }
+            (Reach::Ssh | Reach::Salt, _) => Err("commands by this driver are not supported yet"),
+        }
+    }
+
+    async fn room(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.0.room.acquire().await.ok()
+    }
+}

@@ -1,0 +1,299 @@
+//! Servers with a POSIX shell: what they are sent, and what they answer.
+//!
+//! A driver opens a session, in which `/bin/sh` reads one line from standard input and runs it as a script. The line
+//! depends on nothing but the script, whatever the login shell is, and the command's input comes behind it. What the
+//! script answers are lines that begin with a mark of this session alone, so that nothing a shell or a program prints
+//! is taken for it.
+
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use uuid::Uuid;
+
+use super::command::{Command, Program, Shell};
+use super::quote::{on_one_line, quoted};
+use super::report::{Report, Seen};
+use super::{ANSWER_WITHIN, CommandId, Driver, Target};
+
+const COMMON: &str = include_str!("common.sh");
+const WRAPPER: &str = include_str!("wrapper.sh");
+const LOOK: &str = include_str!("look.sh");
+const STOP: &str = include_str!("stop.sh");
+const FORGET: &str = include_str!("forget.sh");
+
+/// What a session runs: it reads a script from the first line of its input.
+pub(super) const SESSION: &str = r#"IFS= read -r s; eval "$(printf %b "$s")""#;
+
+/// How long a command has to end when it is asked to, in seconds, before it is killed.
+const GRACE_SECONDS: u64 = 2;
+/// What may come beside the output that is kept: banners, and our own lines.
+const NOISE_BYTES: usize = 256 * 1024;
+/// How often a server is looked at again that does not answer.
+const LOOKS: u32 = 3;
+
+/// What opens sessions.
+pub(super) trait Sessions: Send + Sync {
+    /// A process whose standard input and output are those of [`SESSION`] on the server.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn open(&self, target: &Target) -> impl Future<Output = Result<tokio::process::Command, String>> + Send;
+
+    /// Where a path of the server is.
+    fn path_of(&self, target: &Target, path: &str) -> String;
+}
+
+/// A driver for servers with a POSIX shell.
+pub(super) struct Posix<S>(pub(super) S);
+
+/// What a session answered.
+enum Answer {
+    /// There was none: the session was not opened, or was cut off before it said anything.
+    Nothing(String),
+    /// It has begun the command, and was cut off.
+    Begun,
+    /// The command had begun before.
+    Known,
+    /// The command never began.
+    Absent,
+    /// The command cannot begin, and why.
+    Refused(String),
+    /// It did what there was to do.
+    Done,
+    /// The command has ended.
+    Ended(Report),
+    /// The command has begun, and nobody can say what became of it.
+    Lost(Report),
+}
+
+impl<S: Sessions> Driver for Posix<S> {
+    fn run<'a>(&'a self, target: &'a Target, id: CommandId, command: &'a Command) -> BoxFuture<'a, Report> {
+        async move {
+            let began = Instant::now();
+            let within = command.timeout + Duration::from_secs(GRACE_SECONDS) + ANSWER_WITHIN;
+            let script = self.wrapper(target, id, command);
+            let report = match self.ask(target, &script, &command.input, command, within).await {
+                Answer::Ended(report) | Answer::Lost(report) => report,
+                Answer::Nothing(why) => self.unless_begun(target, id, command, why).await,
+                Answer::Refused(why) => Report::no_response(format!("the server did not begin the command: {why}")),
+                Answer::Begun | Answer::Known => self.found(target, id, command).await,
+                Answer::Absent | Answer::Done => Report::unknown("the server gave an answer that makes no sense"),
+            };
+            Report { duration_in_seconds: Some(began.elapsed().as_secs_f64()), ..report }
+        }
+        .boxed()
+    }
+
+    fn look<'a>(&'a self, target: &'a Target, id: CommandId, command: &'a Command) -> BoxFuture<'a, Seen> {
+        self.look_again(target, id, command, LOOKS).boxed()
+    }
+
+    fn stop<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()> {
+        async move {
+            self.ask(target, &head(id, STOP), &[], &Command::new(["true"]), ANSWER_WITHIN).await;
+        }
+        .boxed()
+    }
+
+    fn forget<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()> {
+        async move {
+            self.ask(target, &head(id, FORGET), &[], &Command::new(["true"]), ANSWER_WITHIN).await;
+        }
+        .boxed()
+    }
+}
+
+impl<S: Sessions> Posix<S> {
+    /// What became of a command that has begun.
+    async fn found(&self, target: &Target, id: CommandId, command: &Command) -> Report {
+        match self.look_again(target, id, command, LOOKS).await {
+            Seen::Done(report) => report,
+            Seen::NotDone => Report::unknown("the command had begun, and the server does not know of it any more"),
+        }
+    }
+
+    /// The same of one that was sent, and of which the server said nothing: it may have begun after all.
+    async fn unless_begun(&self, target: &Target, id: CommandId, command: &Command, why: String) -> Report {
+        match self.look_again(target, id, command, 1).await {
+            Seen::Done(report) if report.exit_code.is_some() => report,
+            Seen::Done(_) | Seen::NotDone => Report::no_response(why),
+        }
+    }
+
+    async fn look_again(&self, target: &Target, id: CommandId, command: &Command, times: u32) -> Seen {
+        let within = command.timeout + Duration::from_secs(GRACE_SECONDS) + ANSWER_WITHIN;
+        let (deadline, mut pause) = (Instant::now() + within, Duration::from_millis(500));
+        let mut last = String::from("the server was not asked");
+        for _ in 0..times {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.ask(target, &looking(id, command), &[], command, left).await {
+                Answer::Ended(report) | Answer::Lost(report) => return Seen::Done(report),
+                Answer::Absent => return Seen::NotDone,
+                Answer::Nothing(why) | Answer::Refused(why) => last = why,
+                Answer::Begun | Answer::Known | Answer::Done => last = "the server's answer makes no sense".into(),
+            }
+            tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
+            pause *= 2;
+        }
+        Seen::Done(Report::unknown(format!(
+            "the command may have begun, and what became of it could not be seen: {last}"
+        )))
+    }
+
+    /// Has the server run a script of ours, and reads its answer.
+    async fn ask(&self, target: &Target, script: &str, input: &[u8], command: &Command, within: Duration) -> Answer {
+        let mark = format!("elita-{}", Uuid::new_v4().simple());
+        let session = match self.0.open(target).await {
+            Ok(session) => session,
+            Err(why) => return Answer::Nothing(why),
+        };
+        let script = format!("n={mark}\n{script}");
+        match tokio::time::timeout(within, exchange(session, &script, input, command)).await {
+            Ok(Ok(output)) => answer(&mark, &output, command),
+            Ok(Err(error)) => Answer::Nothing(format!("the session could not be opened: {error}")),
+            // It may have begun: a look tells.
+            Err(_) => Answer::Begun,
+        }
+    }
+
+    /// The script that runs a command.
+    fn wrapper(&self, target: &Target, id: CommandId, command: &Command) -> String {
+        let Command { program, directory, environment, input, timeout, output_bytes, secrets: _ } = command;
+        let mut within = String::new();
+        if let Some(directory) = directory {
+            let directory = shell_path(&self.0.path_of(target, directory));
+            within += &format!("cd -- {directory} || exit 1\n");
+        } else {
+            within += "cd -- \"$HOME\" || exit 1\n";
+        }
+        for (name, value) in environment {
+            within += &format!("export {name}={}\n", quoted(value));
+        }
+        let (written, runs) = match program {
+            Program::Arguments { command } => {
+                let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
+                (":".to_owned(), words.join(" "))
+            }
+            Program::Script { script, shell: Shell::Sh } => {
+                (format!("printf %s {} > \"$d/script\"", quoted(script)), "/bin/sh \"$d/script\"".to_owned())
+            }
+            Program::Script { script, shell: Shell::Powershell } => (
+                format!("printf %s {} > \"$d/script.ps1\"", quoted(script)),
+                "pwsh -NoLogo -NoProfile -NonInteractive -File \"$d/script.ps1\"".to_owned(),
+            ),
+        };
+        let (limit, cap) = (timeout.as_secs().max(1), output_bytes + 1);
+        let settings = format!("len={} cap={cap} limit={limit}", input.len());
+        let functions = format!("write_script_() {{ {written}; }}\ncommand_() {{\n{within}in_group_ {runs}\n}}\n");
+        head(id, &format!("{settings}\n{functions}{WRAPPER}"))
+    }
+}
+
+/// The script that looks what became of a command.
+fn looking(id: CommandId, command: &Command) -> String {
+    head(id, &format!("cap={}\n{LOOK}", command.output_bytes + 1))
+}
+
+/// A script about a command.
+fn head(id: CommandId, rest: &str) -> String {
+    let id = id.0.simple();
+    format!("base=\"$HOME/.elita/commands\" id={id} grace={GRACE_SECONDS}\n{COMMON}{rest}")
+}
+
+/// A path as a word of `sh`; `~` is the home of who runs it.
+fn shell_path(path: &str) -> String {
+    match path.strip_prefix('~') {
+        Some("") => "\"$HOME\"".into(),
+        Some(rest) => format!("\"$HOME\"{}", quoted(rest)),
+        None => quoted(path),
+    }
+}
+
+/// Sends a script with its input, and reads what comes.
+async fn exchange(
+    mut session: tokio::process::Command,
+    script: &str,
+    input: &[u8],
+    command: &Command,
+) -> std::io::Result<Output> {
+    let mut child = session.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let writing = async {
+        let Some(mut stdin) = stdin else { return };
+        let mut line = on_one_line(script);
+        line.push(b'\n');
+        // Where the session ends before it has read all, its answer says why.
+        if stdin.write_all(&line).await.is_ok() {
+            let _ = stdin.write_all(input).await;
+        }
+        let _ = stdin.shutdown().await;
+    };
+    let most = 2 * (command.output_bytes + 1) + NOISE_BYTES;
+    let ((), stdout, stderr) = tokio::join!(writing, read_up_to(stdout, most), read_up_to(stderr, NOISE_BYTES));
+    Ok(Output { status: child.wait().await?, stdout, stderr })
+}
+
+/// All that comes, and of it no more than this is kept.
+async fn read_up_to(from: Option<impl AsyncRead + Unpin>, most: usize) -> Vec<u8> {
+    let (mut kept, mut piece) = (Vec::new(), vec![0; 16 * 1024]);
+    let Some(mut from) = from else { return kept };
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        let room = most.saturating_sub(kept.len());
+        kept.extend_from_slice(&piece[..length.min(room)]);
+    }
+    kept
+}
+
+/// Reads an answer. The last line of ours counts.
+fn answer(mark: &str, output: &Output, command: &Command) -> Answer {
+    let mut last = None;
+    let mut rest = &output.stdout[..];
+    while let Some((words, behind)) = next_line(mark, rest) {
+        rest = behind;
+        let numbers: Vec<usize> = words.split(' ').skip(1).filter_map(|word| word.parse().ok()).collect();
+        last = Some(match words.split(' ').next().unwrap_or_default() {
+            "start" => Answer::Begun,
+            "known" => Answer::Known,
+            "absent" => Answer::Absent,
+            "refused" => Answer::Refused(words.trim_start_matches("refused ").to_owned()),
+            "stopped" | "forgotten" => Answer::Done,
+            kind @ ("end" | "lost") => {
+                let [code, late, out, err] = numbers[..] else { return Answer::Begun };
+                // Cut off before all of it had come.
+                let Some(output) = behind.get(..out.saturating_add(err)) else { return Answer::Begun };
+                let (stdout, stderr) = output.split_at(out);
+                return if kind == "end" {
+                    let report = Report::ended(i32::try_from(code).unwrap_or(i32::MAX), late == 1, command);
+                    Answer::Ended(report.with_output(stdout, stderr, command))
+                } else {
+                    let why = "it began, and what ran it on the server has ended without saying what became of it";
+                    Answer::Lost(Report::unknown(why).with_output(stdout, stderr, command))
+                };
+            }
+            _ => continue,
+        });
+    }
+    last.unwrap_or_else(|| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said: String = said.trim().chars().take(500).collect();
+        Answer::Nothing(if said.is_empty() {
+            format!("the session ended without an answer ({})", output.status)
+        } else {
+            said
+        })
+    })
+}
+
+/// The next line of ours, without its mark, and what is behind it.
+fn next_line<'a>(mark: &str, bytes: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+    let at = bytes.windows(mark.len()).position(|window| window == mark.as_bytes())?;
+    let line = &bytes[at + mark.len()..];
+    let end = line.iter().position(|byte| *byte == b'\n')?;
+    Some((std::str::from_utf8(&line[..end]).ok()?.trim_start(), &line[end + 1..]))
+}
+
+#[cfg(test)]
+mod tests;

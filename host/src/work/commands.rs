@@ -1,0 +1,257 @@
+//! Commands for servers: how they are asked for, the job that runs them, and the durable step that runs one, which
+//! other work uses, too.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::to_raw_value;
+
+use super::Work;
+use crate::datasvc::{
+    Caller, CommandTarget, Connection, Digest, Enqueued, Error, JobError, JobErrorCode, JobLane, NewCommand, Outcome,
+    Permission, Result, SERVER, ServerName, patiently,
+};
+use crate::engine::{Journal, Kind, Run, Seen as Found, StepResult};
+use crate::remote::{Command, CommandId, Program, Reach, Report, Seen, Target, masked};
+
+/// How long a command may take unless its request says otherwise, in seconds.
+const TIMEOUT_SECONDS: u32 = 300;
+/// How many servers of a job run its command at the same time.
+const SERVERS_AT_A_TIME: usize = 32;
+/// How much is kept of each output of a server, in bytes.
+const OUTPUT_BYTES: usize = 64 * 1024;
+/// The same of all servers of a job together.
+const ALL_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
+/// And of a server at least.
+const LEAST_OUTPUT_BYTES: usize = 1024;
+/// How much of an output is in one entry of the log, in bytes: with all that has to be escaped it is an entry.
+const ENTRY_BYTES: usize = 8 * 1024;
+/// How much of a command is shown in the log, in characters.
+const SHOWN_CHARS: usize = 500;
+
+/// A command for servers, as it is asked for and kept with its job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CommandRequest {
+    /// The servers that it is for.
+    pub servers: Vec<ServerName>,
+    /// What runs.
+    #[serde(flatten)]
+    pub program: Program,
+    /// Where it runs: an absolute path, or one that begins with `~/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// How many seconds it may take on a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+}
+
+impl CommandRequest {
+    fn command(&self) -> Command {
+        let share = ALL_OUTPUT_BYTES / 2 / self.servers.len().max(1);
+        Command {
+            directory: self.cwd.clone(),
+            timeout: self.timeout(),
+            output_bytes: share.clamp(LEAST_OUTPUT_BYTES, OUTPUT_BYTES),
+            ..Command::of(self.program.clone())
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout.unwrap_or(TIMEOUT_SECONDS).into())
+    }
+}
+
+impl Work {
+    /// Makes a job of a command for servers. Its result has a report for each server. It is durable when this returns.
+    ///
+    /// # Errors
+    /// Those of [`crate::datasvc::DataSvc::enqueue_command`]; [`Error::Invalid`] for what no server can be asked for.
+    pub async fn submit_command(
+        &self,
+        caller: &Caller,
+        request: CommandRequest,
+        idempotency: Option<(String, Digest)>,
+    ) -> Result<Enqueued> {
+        request.command().check().map_err(|invalid| Error::invalid(invalid.what, invalid.reason))?;
+        for target in self.0.svc.command_targets(caller, &request.servers).await? {
+            let target = target_of(&target);
+            let why_not = |why| Error::invalid("servers", format!("server `{}`: {why}", target.name));
+            self.0.remote.check(&target).map_err(why_not)?;
+        }
+        let turns = request.servers.len().div_ceil(SERVERS_AT_A_TIME);
+        let new = NewCommand {
+            audited: json!({ "servers": request.servers, "command": shown(&request.program), "cwd": request.cwd,
+                "timeout": request.timeout }),
+            data: to_raw_value(&request).map_err(Error::internal)?,
+            timeout: (request.timeout() + Duration::from_secs(60)) * u32::try_from(turns).unwrap_or(u32::MAX),
+            servers: request.servers,
+            idempotency,
+        };
+        let enqueued = self.0.svc.enqueue_command(caller, &new).await?;
+        self.0.engine.tell_queued();
+        Ok(enqueued)
+    }
+
+    /// Runs a command on a server as a durable step of a job: it runs once, also where this server dies meanwhile. Says
+    /// in the job's log what it came to. Where someone asks for the job to stop, the command is ended.
+    ///
+    /// # Errors
+    /// Those of the journal. What the command comes to is never an error.
+    pub(super) async fn command_step(
+        &self,
+        run: &Run,
+        journal: &Journal<'_>,
+        step: &str,
+        target: &Target,
+        command: &Command,
+    ) -> StepResult<Report> {
+        let remote = &self.0.remote;
+        let work = async |id: &CommandId| {
+            let running = remote.run(target, *id, command);
+            tokio::pin!(running);
+            let report = tokio::select! {
+                report = &mut running => report,
+                () = run.cancel.requested() => {
+                    let (report, ()) = tokio::join!(running, remote.stop(target, *id));
+                    report
+                }
+            };
+            tell(run, target, command, &report);
+            Ok((*id, report))
+        };
+        let look = async |id: &CommandId| match remote.look(target, *id, command).await {
+            Seen::Done(report) => {
+                tell(run, target, command, &report);
+                Ok(Found::Done((*id, report)))
+            }
+            Seen::NotDone => Ok(Found::NotDone),
+        };
+        let (id, report) = journal.inspected(step, CommandId::new, work, look).await?;
+        // It is on record, and nobody asks the server for it any more.
+        let (remote, target) = (remote.clone(), target.clone());
+        tokio::spawn(async move { remote.forget(&target, id).await });
+        Ok(report)
+    }
+}
+
+/// Says what a command came to on a server: its output in pieces, then the rest.
+fn tell(run: &Run, target: &Target, command: &Command, report: &Report) {
+    let server = &target.name;
+    for (stream, text) in [("stdout", &report.stdout), ("stderr", &report.stderr)] {
+        let mut rest = &text[..];
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rest.floor_char_boundary(ENTRY_BYTES));
+            run.note(&json!({ "server": server, stream: piece }));
+            rest = behind;
+        }
+    }
+    let Report { outcome, exit_code, signal, timed_out, stdout: _, stderr: _, truncated, message, .. } = report;
+    run.note(&json!({
+        "status": outcome,
+        "server": server,
+        "driver": target.reach.driver(),
+        "command": shown(&command.program),
+        "exit_code": exit_code,
+        "signal": signal,
+        "timed_out": timed_out,
+        "truncated": truncated,
+        "message": message,
+        "duration_in_seconds": report.duration_in_seconds,
+    }));
+}
+
+/// A command for people, without what looks like a secret.
+fn shown(program: &Program) -> String {
+    let text = match program {
+        Program::Arguments { command } => masked(&command.join(" ")),
+        Program::Script { script, .. } => masked(script),
+    };
+    text.chars().take(SHOWN_CHARS).collect()
+}
+
+/// How commands reach a server.
+pub(super) fn target_of(target: &CommandTarget) -> Target {
+    let reach = match &target.connection {
+        Connection::Local(_) => Reach::Local,
+        Connection::Ssh(_) => Reach::Ssh,
+        Connection::Salt(_) => Reach::Salt,
+    };
+    Target { name: target.name.to_string(), reach }
+}
+
+/// The kind of work that runs commands on servers.
+pub(super) struct Commands(pub(super) Work);
+
+impl Kind for Commands {
+    const NAME: &'static str = SERVER;
+
+    type Asked = CommandRequest;
+
+    fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()> {
+        match (caller.username(), &lane.username) {
+            (Some(name), Some(own)) if name.as_str() == own => Ok(()),
+            _ => caller.require_global(Permission::Write),
+        }
+    }
+
+    async fn run(&self, run: &Run, request: CommandRequest) -> Outcome {
+        match self.command(run, &request).await {
+            Ok(reports) => match to_raw_value(&reports) {
+                Ok(result) => Outcome::Succeeded(result),
+                Err(error) => Outcome::Failed(internal(&error)),
+            },
+            Err(failure) => Outcome::Failed(failure),
+        }
+    }
+}
+
+impl Commands {
+    /// Runs the command on each server: a report by server.
+    async fn command(&self, run: &Run, request: &CommandRequest) -> StepResult<BTreeMap<String, Report>> {
+        let journal = run.journal().await?;
+        let targets: Vec<Target> = journal.repeatable("look up servers", self.targets(run, request)).await?;
+        let command = request.command();
+        // Commands take no place of others while they wait for servers.
+        let _lent = run.lend_slot();
+        let (journal, command) = (&journal, &command);
+        let running = stream::iter(targets).map(|target| async move {
+            if run.cancel.is_requested() {
+                return Err(JobError::cancelled("someone"));
+            }
+            let step = format!("command {}", target.name);
+            let report = self.0.command_step(run, journal, &step, &target, command).await?;
+            Ok((target.name, report))
+        });
+        let ended: Vec<StepResult<(String, Report)>> = running.buffer_unordered(SERVERS_AT_A_TIME).collect().await;
+        let reports = ended.into_iter().collect::<StepResult<BTreeMap<_, _>>>()?;
+        match run.cancel.is_requested() {
+            true => Err(JobError::cancelled("someone")),
+            false => Ok(reports),
+        }
+    }
+
+    /// The servers, if whoever asked may still send commands to them.
+    async fn targets(&self, run: &Run, request: &CommandRequest) -> StepResult<Vec<Target>> {
+        let svc = &self.0.0.svc;
+        let requester = patiently(|| svc.requester(run.claim.job_id)).await.map_err(|error| internal(&error))?;
+        let ended = || {
+            let message = "the token that this was asked for with has ended before it began; ask for it again";
+            JobError::new(JobErrorCode::NotAllowed, message)
+        };
+        let requester = requester.ok_or_else(ended)?;
+        let found = patiently(|| svc.command_targets(&requester, &request.servers)).await;
+        let found = found.map_err(|error| match error {
+            Error::Denied { reason } => JobError::new(JobErrorCode::NotAllowed, reason),
+            Error::NotFound { .. } => JobError::new(JobErrorCode::NotFound, error.to_string()),
+            error => internal(&error),
+        })?;
+        Ok(found.iter().map(target_of).collect())
+    }
+}
+
+fn internal(cause: &dyn std::error::Error) -> JobError {
+    JobError::internal("a command for servers failed for a fault of the service", cause)
+}
