@@ -18,7 +18,7 @@ up: _setup plugins _host
 
 # Run the tests, or some of those that go through HTTP: `just test jobs::`
 [group('test')]
-test *filter: _setup _test-tools plugins polyglot _shells _host
+test *filter: _setup _test-tools plugins polyglot _shells _sshd _host
     @{{ if filter == "" { just_executable() + " _test-parts" } else { "true" } }}
     cargo test --locked --workspace --test it -- {{ filter }}
 
@@ -121,6 +121,10 @@ _shells:
 # On stderr, so that `just db` prints a URL and nothing else.
 _postgres:
     @scripts/postgres >&2
+
+# Commands by SSH are tested on it.
+_sshd:
+    @scripts/sshd
 
 _test-tools:
     @scripts/test-tools

@@ -17,12 +17,12 @@ use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::Outbound;
 use crate::plugin::{Loader, Plugins, Sandbox};
 use crate::postgres::Embedded;
-use crate::remote::{LocalServers, Remote};
+use crate::remote::{LocalServers, Remote, Ssh};
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
 use crate::storage::Storage;
 use crate::storage::archive::ArchiveLimits;
-use crate::work::{self, UploadLimits, Work};
+use crate::work::{self, StoredKeys, UploadLimits, Work};
 
 /// How long the rest may take after running jobs have had their time: handing back, and replies under way.
 const BEYOND_DRAIN: Duration = Duration::from_secs(7);
@@ -209,7 +209,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let (engine, worker) = Engine::new(svc.clone(), engine_settings(settings, data_dir), stopped.clone());
     let body_within = Duration::from_secs(settings.http.body_seconds);
     let uploads = upload_limits(&settings.uploads, body_within);
-    let remote = remote(settings, data_dir)?;
+    let remote = remote(settings, data_dir, &svc)?;
     let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), remote, uploads);
     let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work.clone()));
     engine.register(work.kinds(&sandbox));
@@ -330,12 +330,13 @@ fn engine_settings(settings: &Settings, data_dir: &DataDir) -> EngineSettings {
 }
 
 /// How servers are reached.
-fn remote(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<Remote> {
+fn remote(settings: &Settings, data_dir: &DataDir, svc: &DataSvc) -> anyhow::Result<Remote> {
     let local = match settings.allows_local_servers() {
         true => Some(LocalServers::below(data_dir.path(), data_dir.host_id())?),
         false => None,
     };
-    Ok(Remote::new(local, settings.remote.commands as usize))
+    let ssh = Ssh::new(Arc::new(StoredKeys(svc.clone()))).context("there is no place for the sockets of SSH")?;
+    Ok(Remote::new(local, ssh, settings.remote.commands as usize))
 }
 
 /// What may be uploaded.

@@ -53,7 +53,21 @@ async fn a_command_runs_as_a_job_and_its_report_is_the_result() {
         (&json!("succeeded"), &json!("server"), &json!("command"))
     );
     assert_eq!(job["application"], Value::Null, "{job:#}");
-    assert_json_snapshot!(job["result"], { ".web1.duration_in_seconds" => "[seconds]" }, @r#""#);
+    assert_json_snapshot!(job["result"], { ".web1.duration_in_seconds" => "[seconds]" }, @r#"
+    {
+      "web1": {
+        "outcome": "failed",
+        "exit_code": 3,
+        "signal": null,
+        "timed_out": false,
+        "stdout": "it's $HOME; `x`\n*\n",
+        "stderr": "careful\n",
+        "truncated": false,
+        "message": null,
+        "duration_in_seconds": "[seconds]"
+      }
+    }
+    "#);
     let entries = job["job_data"].as_array().unwrap();
     let ended = entries.iter().find(|entry| entry["data"]["status"] == "failed").unwrap_or_else(|| panic!("{job:#}"));
     assert_eq!((&ended["data"]["server"], &ended["data"]["exit_code"]), (&json!("web1"), &json!(3)), "{job:#}");
@@ -201,6 +215,13 @@ async fn servers_of_the_driver_local_are_off_unless_the_operator_says_otherwise(
     assert!(refused.body["detail"].as_str().unwrap().contains("--local-servers"), "{refused}");
 }
 
+/// Gives the guest these permissions and no others.
+async fn permit(host: &TestHost, permissions: &Value) {
+    let operation = json!([{ "op": "replace", "path": "/permissions", "value": permissions }]);
+    let changed = host.client.patch_by("/global/users/guest", &operation).await;
+    assert_eq!(changed.status, 200, "{changed}");
+}
+
 #[tokio::test]
 async fn a_command_needs_its_own_permission_and_the_server_and_is_its_users_own() {
     let host = with_servers(&["web1", "db1"]).await;
@@ -211,11 +232,11 @@ async fn a_command_needs_its_own_permission_and_the_server_and_is_its_users_own(
     let body = json!({ "command": ["echo", "hello"] });
     let guest = host.guest(&granted).await;
     for permissions in [&servers, &everything] {
-        host.client.patch("/global/users/guest", &json!({ "permissions": permissions })).await;
+        permit(&host, permissions).await;
         let refused = guest.post("/server/web1/command", &body).await;
         assert_eq!(refused.status, 403, "{permissions}: {refused}");
     }
-    host.client.patch("/global/users/guest", &json!({ "permissions": granted })).await;
+    permit(&host, &granted).await;
     assert_eq!(guest.post("/server/db1/command", &body).await.status, 403);
     let several = guest.post("/server/command", &json!({ "servers": ["web1", "db1"], "command": ["true"] })).await;
     assert_eq!(several.status, 403, "nothing runs where one is not granted");
@@ -263,7 +284,7 @@ async fn the_same_key_runs_a_command_once() {
     let first = job_of(&post("echo x >> runs").await);
     host.ended_job(&first).await;
     assert_eq!(job_of(&post("echo x >> runs").await), first);
-    assert_eq!(post("echo y >> runs").await.body["code"], "key-reused");
+    assert_eq!(post("echo y >> runs").await.body["code"], "idempotency-key-reused");
     assert_eq!(sh(&host, "cat runs", 5).await["stdout"], "x\n");
 }
 

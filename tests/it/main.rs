@@ -55,6 +55,7 @@ mod replies;
 mod secrets;
 mod servers;
 mod shares;
+mod ssh;
 mod standing;
 mod state_machine;
 mod steps;

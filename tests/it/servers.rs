@@ -31,7 +31,10 @@ async fn a_server_is_created_and_shown() {
         "host": "web1.example.com",
         "port": 2222,
         "user": "deploy",
-        "host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti"
+        "host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti",
+        "keypair": null,
+        "jump": null,
+        "sudo": false
       },
       "attributes": {
         "rack": 7
@@ -82,7 +85,10 @@ async fn a_server_is_created_by_a_put_as_in_the_reference() {
 async fn a_connection_has_what_its_driver_needs() {
     let host = TestHost::start().await;
     for (driver, connection) in [
-        ("ssh", json!({ "host": "web", "port": 22, "user": "root", "host_key": null })),
+        (
+            "ssh",
+            json!({ "host": "web", "port": 22, "user": "root", "host_key": null, "keypair": null, "jump": null, "sudo": false }),
+        ),
         ("salt", json!({ "minion": "web" })),
         ("local", json!({})),
     ] {
@@ -158,6 +164,10 @@ async fn what_is_no_server_is_refused_where_it_is_wrong() {
         (with("connection", json!({ "user": "x".repeat(254) })), (422, "/connection/user")),
         (with("connection", json!({ "host_key": "no key" })), (422, "/connection/host_key")),
         (with("connection", json!({ "minion": "web" })), (422, "/connection/minion")),
+        (with("connection", json!({ "keypair": "none" })), (422, "/connection/keypair")),
+        (with("connection", json!({ "jump": "none" })), (422, "/connection/jump")),
+        (with("connection", json!({ "jump": "web" })), (422, "/connection/jump")),
+        (with("connection", json!({ "sudo": "yes" })), (422, "/connection/sudo")),
         (with("attributes", json!([])), (422, "/attributes")),
         (with("created_at", json!("2026-11-22T12:00:00Z")), (400, "/created_at")),
         (with("colour", json!("red")), (400, "/colour")),
@@ -176,7 +186,8 @@ async fn a_server_is_changed_by_a_merge_patch() {
     let changed = host.client.patch("/server/web", &change).await;
     assert_eq!(changed.status, 200, "{changed}");
     assert_eq!((&changed.body["environment"], &changed.body["driver"]), (&json!("staging"), &json!("ssh")));
-    let connection = json!({ "host": "web", "port": 2222, "user": "root", "host_key": null });
+    let connection = json!({ "host": "web", "port": 2222, "user": "root", "host_key": null, "keypair": null,
+        "jump": null, "sudo": false });
     assert_eq!((&changed.body["connection"], &changed.body["attributes"]), (&connection, &json!({ "rack": 7 })));
     assert_eq!(host.client.get("/server/web").await.body, changed.body);
 

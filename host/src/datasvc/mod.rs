@@ -47,7 +47,7 @@ pub use documents::plugins::{
 };
 pub use documents::servers::{
     Change as ServerChange, Connection, Driver, Environments, LocalConnection, NewServer, SaltConnection, Server,
-    SshConnection,
+    SshConnection, UnsealedKeypair,
 };
 pub use documents::storage::StoreIdentity;
 pub use documents::uploads::{BuildAsStored, FileType, StoredBuild, UPLOAD, Upload, UploadSource};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tracing::info;
 
 use super::Target;
-use super::sh::{SESSION, Sessions};
+use super::sh::{OpenError, SESSION, Session, Sessions};
 use crate::account::Account;
 
 /// Where the directories of servers are if the user whom commands run as cannot reach the data directory.
@@ -92,13 +92,14 @@ impl LocalServers {
 }
 
 impl Sessions for LocalServers {
-    async fn open(&self, target: &Target) -> Result<tokio::process::Command, String> {
+    async fn open(&self, target: &Target, _is_command: bool) -> Result<Session, OpenError> {
         let root = self.root(&target.name);
-        let root = root.map_err(|error| format!("the directory of the server cannot be made: {error}"))?;
+        let root =
+            root.map_err(|error| OpenError::lasting(format!("the directory of the server cannot be made: {error}")))?;
         let mut session = self.account.command("/bin/sh");
         session.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", &root).current_dir(&root);
         session.env("USER", &self.account.name).args(["-c", SESSION]);
-        Ok(session.into())
+        Ok(Session { command: session.into(), _place: None })
     }
 
     fn path_of(&self, target: &Target, path: &str) -> String {

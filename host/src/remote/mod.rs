@@ -6,7 +6,7 @@
 //! server that has died, can [look](Remote::look).
 //!
 //! Start reading at [`Command`] (what is asked), [`Report`] (what comes of it) and `wrapper.sh` (what the server does).
-//! `sh` makes the scripts and reads their answers, `local` is a driver, and [`Files`] makes commands that work on files.
+//! `sh` makes the scripts and reads their answers, `local` and `ssh` are drivers, and [`Files`] makes commands that work on files.
 
 mod command;
 mod files;
@@ -15,6 +15,7 @@ mod mask;
 mod quote;
 mod report;
 mod sh;
+mod ssh;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use self::files::Files;
 pub use self::local::{LocalServers, LocalServersError};
 pub use self::mask::masked;
 pub use self::report::{Outcome, Report, Seen};
+pub use self::ssh::{Keyring, Ssh, SshHost, SshKeys, SshReach};
 
 /// How long a server may take to say what became of a command, or to end it, beside the command's own time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -49,7 +51,7 @@ pub enum Reach {
     /// It is a directory of this machine.
     Local,
     /// By the OpenSSH client.
-    Ssh,
+    Ssh(SshReach),
     /// By a Salt master.
     Salt,
 }
@@ -59,7 +61,7 @@ impl Reach {
     pub fn driver(&self) -> &'static str {
         match self {
             Self::Local => "local",
-            Self::Ssh => "ssh",
+            Self::Ssh(_) => "ssh",
             Self::Salt => "salt",
         }
     }
@@ -99,14 +101,15 @@ pub struct Remote(Arc<Inner>);
 
 struct Inner {
     local: Option<sh::Posix<LocalServers>>,
+    ssh: sh::Posix<Ssh>,
     /// A permit is a command.
     room: Semaphore,
 }
 
 impl Remote {
     /// Reaches servers of the driver `local` if they are given, and runs so many commands at a time.
-    pub fn new(local: Option<LocalServers>, at_a_time: usize) -> Self {
-        Self(Arc::new(Inner { local: local.map(sh::Posix), room: Semaphore::new(at_a_time) }))
+    pub fn new(local: Option<LocalServers>, ssh: Ssh, at_a_time: usize) -> Self {
+        Self(Arc::new(Inner { local: local.map(sh::Posix), ssh: sh::Posix(ssh), room: Semaphore::new(at_a_time) }))
     }
 
     /// Whether a server can be reached at all with the settings that there are.
@@ -173,7 +176,8 @@ impl Remote {
                 Err("servers of the driver `local` are turned off: this server has to be started with \
                                          --local-servers, or with --dev where --listen is a loopback address")
             }
-            (Reach::Ssh | Reach::Salt, _) => Err("commands by this driver are not supported yet"),
+            (Reach::Ssh(_), _) => Ok(&self.0.ssh),
+            (Reach::Salt, _) => Err("commands by this driver are not supported yet"),
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::command::{Command, Program, Shell};
@@ -31,19 +32,58 @@ pub(super) const SESSION: &str = r#"IFS= read -r s; eval "$(printf %b "$s")""#;
 const GRACE_SECONDS: u64 = 2;
 /// What may come beside the output that is kept: banners, and our own lines.
 const NOISE_BYTES: usize = 256 * 1024;
-/// How often a server is looked at again that does not answer.
-const LOOKS: u32 = 3;
+/// How long to wait before a command is sent again that has not begun: connections are refused where many come at once.
+const RETRIES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(2)];
+/// How often a server is looked at again that does not answer, with longer and longer pauses: for half a minute.
+const LOOKS: u32 = 7;
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What opens sessions.
 pub(super) trait Sessions: Send + Sync {
-    /// A process whose standard input and output are those of [`SESSION`] on the server.
+    /// A session on the server, for a command or for a look at one.
     ///
     /// # Errors
     /// Why there is none.
-    fn open(&self, target: &Target) -> impl Future<Output = Result<tokio::process::Command, String>> + Send;
+    fn open(&self, target: &Target, is_command: bool) -> impl Future<Output = Result<Session, OpenError>> + Send;
 
     /// Where a path of the server is.
     fn path_of(&self, target: &Target, path: &str) -> String;
+}
+
+/// A process whose standard input and output are those of [`SESSION`] on the server.
+pub(super) struct Session {
+    pub(super) command: tokio::process::Command,
+    /// Its place among the sessions that a server lets through, for as long as it lasts.
+    pub(super) _place: Option<OwnedSemaphorePermit>,
+}
+
+/// Why there is no session.
+#[derive(Clone, Debug)]
+pub(super) struct OpenError {
+    why: String,
+    /// Whether it may be there the next time.
+    may_pass: bool,
+}
+
+impl OpenError {
+    /// One that may not be there the next time.
+    pub(super) fn passing(why: impl Into<String>) -> Self {
+        Self { why: why.into(), may_pass: true }
+    }
+
+    /// One that stays until somebody does something.
+    pub(super) fn lasting(why: impl Into<String>) -> Self {
+        Self { why: why.into(), may_pass: false }
+    }
+}
+
+/// What a server is asked for.
+struct Asked<'a> {
+    is_command: bool,
+    script: &'a str,
+    input: &'a [u8],
+    within: Duration,
 }
 
 /// A driver for servers with a POSIX shell.
@@ -52,7 +92,7 @@ pub(super) struct Posix<S>(pub(super) S);
 /// What a session answered.
 enum Answer {
     /// There was none: the session was not opened, or was cut off before it said anything.
-    Nothing(String),
+    Nothing(OpenError),
     /// It has begun the command, and was cut off.
     Begun,
     /// The command had begun before.
@@ -75,9 +115,20 @@ impl<S: Sessions> Driver for Posix<S> {
             let began = Instant::now();
             let within = command.timeout + Duration::from_secs(GRACE_SECONDS) + ANSWER_WITHIN;
             let script = self.wrapper(target, id, command);
-            let report = match self.ask(target, &script, &command.input, command, within).await {
+            let asked = Asked { is_command: true, script: &script, input: &command.input, within };
+            // It runs once, however often it is sent.
+            let mut answer = self.ask(target, &asked, command).await;
+            for pause in RETRIES {
+                match &answer {
+                    Answer::Nothing(OpenError { may_pass: true, .. }) => tokio::time::sleep(jittered(pause)).await,
+                    _ => break,
+                }
+                answer = self.ask(target, &asked, command).await;
+            }
+            let report = match answer {
                 Answer::Ended(report) | Answer::Lost(report) => report,
-                Answer::Nothing(why) => self.unless_begun(target, id, command, why).await,
+                Answer::Nothing(OpenError { why, may_pass: false }) => Report::no_response(why),
+                Answer::Nothing(OpenError { why, may_pass: true }) => self.unless_begun(target, id, command, why).await,
                 Answer::Refused(why) => Report::no_response(format!("the server did not begin the command: {why}")),
                 Answer::Begun | Answer::Known => self.found(target, id, command).await,
                 Answer::Absent | Answer::Done => Report::unknown("the server gave an answer that makes no sense"),
@@ -93,14 +144,16 @@ impl<S: Sessions> Driver for Posix<S> {
 
     fn stop<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()> {
         async move {
-            self.ask(target, &head(id, STOP), &[], &Command::new(["true"]), ANSWER_WITHIN).await;
+            let asked = Asked { is_command: false, script: &head(id, STOP), input: &[], within: ANSWER_WITHIN };
+            self.ask(target, &asked, &Command::new(["true"])).await;
         }
         .boxed()
     }
 
     fn forget<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()> {
         async move {
-            self.ask(target, &head(id, FORGET), &[], &Command::new(["true"]), ANSWER_WITHIN).await;
+            let asked = Asked { is_command: false, script: &head(id, FORGET), input: &[], within: ANSWER_WITHIN };
+            self.ask(target, &asked, &Command::new(["true"])).await;
         }
         .boxed()
     }
@@ -129,14 +182,15 @@ impl<S: Sessions> Posix<S> {
         let mut last = String::from("the server was not asked");
         for _ in 0..times {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.ask(target, &looking(id, command), &[], command, left).await {
+            let asked = Asked { is_command: false, script: &looking(id, command), input: &[], within: left };
+            match self.ask(target, &asked, command).await {
                 Answer::Ended(report) | Answer::Lost(report) => return Seen::Done(report),
                 Answer::Absent => return Seen::NotDone,
-                Answer::Nothing(why) | Answer::Refused(why) => last = why,
+                Answer::Nothing(OpenError { why, .. }) | Answer::Refused(why) => last = why,
                 Answer::Begun | Answer::Known | Answer::Done => last = "the server's answer makes no sense".into(),
             }
             tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
-            pause *= 2;
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
         Seen::Done(Report::unknown(format!(
             "the command may have begun, and what became of it could not be seen: {last}"
@@ -144,16 +198,17 @@ impl<S: Sessions> Posix<S> {
     }
 
     /// Has the server run a script of ours, and reads its answer.
-    async fn ask(&self, target: &Target, script: &str, input: &[u8], command: &Command, within: Duration) -> Answer {
+    async fn ask(&self, target: &Target, asked: &Asked<'_>, command: &Command) -> Answer {
+        let Asked { is_command, script, input, within } = *asked;
         let mark = format!("elita-{}", Uuid::new_v4().simple());
-        let session = match self.0.open(target).await {
+        let session = match self.0.open(target, is_command).await {
             Ok(session) => session,
             Err(why) => return Answer::Nothing(why),
         };
         let script = format!("n={mark}\n{script}");
         match tokio::time::timeout(within, exchange(session, &script, input, command)).await {
             Ok(Ok(output)) => answer(&mark, &output, command),
-            Ok(Err(error)) => Answer::Nothing(format!("the session could not be opened: {error}")),
+            Ok(Err(error)) => Answer::Nothing(OpenError::passing(format!("the session could not be opened: {error}"))),
             // It may have begun: a look tells.
             Err(_) => Answer::Begun,
         }
@@ -203,6 +258,11 @@ fn head(id: CommandId, rest: &str) -> String {
     format!("base=\"$HOME/.elita/commands\" id={id} grace={GRACE_SECONDS}\n{COMMON}{rest}")
 }
 
+/// Between half of it and one and a half.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + rand::random::<f64>())
+}
+
 /// A path as a word of `sh`; `~` is the home of who runs it.
 fn shell_path(path: &str) -> String {
     match path.strip_prefix('~') {
@@ -213,13 +273,8 @@ fn shell_path(path: &str) -> String {
 }
 
 /// Sends a script with its input, and reads what comes.
-async fn exchange(
-    mut session: tokio::process::Command,
-    script: &str,
-    input: &[u8],
-    command: &Command,
-) -> std::io::Result<Output> {
-    let mut child = session.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+async fn exchange(mut session: Session, script: &str, input: &[u8], command: &Command) -> std::io::Result<Output> {
+    let mut child = session.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let writing = async {
         let Some(mut stdin) = stdin else { return };
@@ -279,11 +334,11 @@ fn answer(mark: &str, output: &Output, command: &Command) -> Answer {
     last.unwrap_or_else(|| {
         let said = String::from_utf8_lossy(&output.stderr);
         let said: String = said.trim().chars().take(500).collect();
-        Answer::Nothing(if said.is_empty() {
+        Answer::Nothing(OpenError::passing(if said.is_empty() {
             format!("the session ended without an answer ({})", output.status)
         } else {
             said
-        })
+        }))
     })
 }
 

@@ -35,7 +35,8 @@ struct NewServer {
     /// What it is reached by.
     driver: Driver,
     /// How the driver reaches it, an object: for `ssh` `host` (the server's name, unless it is given), `port` (22),
-    /// `user` (root) and `host_key` (any key); for `salt` `minion` (the server's name). `local` has no members.
+    /// `user` (root), `host_key` (the one that it shows first), `keypair`, `jump` and `sudo` (none); for `salt`
+    /// `minion` (the server's name). `local` has no members.
     #[serde(default)]
     #[param(value_type = Object, required = false)]
     #[schema(value_type = Object, required = false)]

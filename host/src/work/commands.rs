@@ -4,18 +4,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::Work;
 use crate::datasvc::{
-    Caller, CommandTarget, Connection, Digest, Enqueued, Error, JobError, JobErrorCode, JobLane, NewCommand, Outcome,
-    Permission, Result, SERVER, ServerName, patiently,
+    Caller, CommandTarget, Connection, DataSvc, Digest, Enqueued, Error, JobError, JobErrorCode, JobLane, KeypairName,
+    NewCommand, Outcome, Permission, Result, SERVER, ServerName, SshConnection, patiently,
 };
 use crate::engine::{Journal, Kind, Run, Seen as Found, StepResult};
-use crate::remote::{Command, CommandId, Program, Reach, Report, Seen, Target, masked};
+use crate::remote::{
+    Command, CommandId, Keyring, Program, Reach, Report, Seen, SshHost, SshKeys, SshReach, Target, masked,
+};
 
 /// How long a command may take unless its request says otherwise, in seconds.
 const TIMEOUT_SECONDS: u32 = 300;
@@ -176,10 +179,58 @@ fn shown(program: &Program) -> String {
 pub(super) fn target_of(target: &CommandTarget) -> Target {
     let reach = match &target.connection {
         Connection::Local(_) => Reach::Local,
-        Connection::Ssh(_) => Reach::Ssh,
+        Connection::Ssh(ssh) => Reach::Ssh(SshReach {
+            host: ssh_host(&target.name, ssh),
+            jump: target.jump.as_ref().and_then(|(name, connection)| match connection {
+                Connection::Ssh(ssh) => Some(ssh_host(name, ssh)),
+                Connection::Local(_) | Connection::Salt(_) => None,
+            }),
+            sudo: ssh.sudo,
+        }),
         Connection::Salt(_) => Reach::Salt,
     };
     Target { name: target.name.to_string(), reach }
+}
+
+fn ssh_host(server: &ServerName, ssh: &SshConnection) -> SshHost {
+    let SshConnection { host, port, user, host_key: _, keypair, jump: _, sudo: _ } = ssh;
+    SshHost {
+        server: server.to_string(),
+        host: host.clone(),
+        port: *port,
+        user: user.clone(),
+        keypair: keypair.as_ref().map(ToString::to_string),
+    }
+}
+
+/// The keys that the database has.
+pub struct StoredKeys(pub DataSvc);
+
+impl Keyring for StoredKeys {
+    fn keypair<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<SshKeys, String>> {
+        async move {
+            let name = KeypairName::parse(name).map_err(|error| error.to_string())?;
+            let keys = self.0.unsealed_keypair(&name).await.map_err(|error| error.to_string())?;
+            Ok(SshKeys { private: keys.private, public: keys.public })
+        }
+        .boxed()
+    }
+
+    fn host_key<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<Option<String>, String>> {
+        async move {
+            let server = ServerName::parse(server).map_err(|error| error.to_string())?;
+            self.0.host_key(&server).await.map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
+
+    fn pin<'a>(&'a self, server: &'a str, key: String) -> BoxFuture<'a, Result<String, String>> {
+        async move {
+            let server = ServerName::parse(server).map_err(|error| error.to_string())?;
+            self.0.pin_host_key(&server, &key).await.map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
 }
 
 /// The kind of work that runs commands on servers.
@@ -252,6 +303,6 @@ impl Commands {
     }
 }
 
-fn internal(cause: &dyn std::error::Error) -> JobError {
+fn internal(cause: &(dyn std::error::Error + 'static)) -> JobError {
     JobError::internal("a command for servers failed for a fault of the service", cause)
 }

@@ -29,7 +29,7 @@ use crate::plugin::{Plugins, Sandbox};
 use crate::remote::Remote;
 use crate::storage::Storage;
 
-pub use self::commands::CommandRequest;
+pub use self::commands::{CommandRequest, StoredKeys};
 pub use self::packages::StoredPackage;
 pub use self::upload::{FinishedUpload, IncomingUpload, UploadError, UploadLimits, UploadRequest, sweep};
 pub use crate::remote::{Program, Shell};

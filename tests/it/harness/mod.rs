@@ -11,6 +11,7 @@ mod own_postgres;
 mod pgbouncer;
 mod postgres;
 mod program;
+mod sshd;
 
 pub(crate) use self::api::{Api, Operation, filled_in};
 pub(crate) use self::cable::Cable;
@@ -23,6 +24,7 @@ pub(crate) use self::own_postgres::{OwnPostgres, faked};
 pub(crate) use self::pgbouncer::PgBouncer;
 pub(crate) use self::postgres::{Database, PASSWORD};
 pub(crate) use self::program::{Program, elita, project_root};
+pub(crate) use self::sshd::Sshd;
 
 use std::time::{Duration, Instant};
 

@@ -45,6 +45,8 @@ pub struct CommandTarget {
     pub driver: Driver,
     /// How.
     pub connection: Connection,
+    /// The server that it is reached through, and how that is reached.
+    pub jump: Option<(ServerName, Connection)>,
 }
 
 impl DataSvc {
@@ -73,9 +75,12 @@ impl DataSvc {
             caller.require_command(server)?;
         }
         let rows = sqlx::query!(
-            r#"select name as "name: ServerName", driver as "driver: Driver", connection as "connection: Connection",
-                   host_id as "host: HostId"
-               from unnest($1::text[]) with ordinality as wanted (wanted, place) join servers on name = wanted
+            r#"select servers.name as "name: ServerName", servers.driver as "driver: Driver",
+                   servers.connection as "connection: Connection", servers.host_id as "host: HostId",
+                   jump.name as "jump_name?: ServerName", jump.connection as "jump_connection?: Connection"
+               from unnest($1::text[]) with ordinality as wanted (wanted, place)
+                   join servers on servers.name = wanted
+                   left join servers jump on jump.name = servers.connection ->> 'jump' and jump.driver = 'ssh'
                order by place"#,
             &servers.iter().map(|server| server.as_str().to_owned()).collect::<Vec<_>>()
         )
@@ -86,7 +91,8 @@ impl DataSvc {
             return Err(missing.map_or_else(Error::too_busy, |server| Error::not_found(Kind::Server, server)));
         }
         let located = rows.into_iter().map(|row| {
-            let target = CommandTarget { name: row.name, driver: row.driver, connection: row.connection };
+            let jump = row.jump_name.zip(row.jump_connection);
+            let target = CommandTarget { name: row.name, driver: row.driver, connection: row.connection, jump };
             (target, row.host)
         });
         Ok(located.collect())

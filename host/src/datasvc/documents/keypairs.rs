@@ -228,7 +228,7 @@ impl DataSvc {
     /// Removes a keypair.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] while git repositories use it, which are named as far as the caller
+    /// [`Error::NotFound`]; [`Error::Conflict`] while servers or git repositories use it, which are named as far as the caller
     /// may read them; [`Error::Denied`] without write permission on `_global`; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_keypair(&self, caller: &Caller, name: &KeypairName, expected: &Expected) -> Result<()> {
         caller.require_global(Permission::Write)?;
@@ -244,6 +244,13 @@ impl DataSvc {
         .fetch(&mut *transaction);
         if let Some(users) = named_to(caller, "git repo", users).await? {
             return Err(in_use(name, &users));
+        }
+        let server = sqlx::query_scalar!(
+            "select name from servers where driver = 'ssh' and connection ->> 'keypair' = $1 order by name limit 1",
+            name.as_str()
+        );
+        if let Some(server) = server.fetch_optional(&mut *transaction).await? {
+            return Err(in_use(name, &format!("server `{server}`")));
         }
         let removed = sqlx::query!("delete from keypairs where name = $1", name.as_str());
         let removed = removed.execute(&mut *transaction).await;

@@ -1,6 +1,7 @@
 //! Servers: what is deployed to, how each is reached, and the environments they make up.
 
 mod connection;
+mod ssh;
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -23,6 +24,7 @@ use crate::datasvc::ground::revision::{Expected, Revision};
 use crate::datasvc::ground::sql::OnConstraint as _;
 
 pub use connection::{Connection, Driver, LocalConnection, SaltConnection, SshConnection};
+pub use ssh::UnsealedKeypair;
 
 /// Names that the URLs of servers have another meaning for.
 const RESERVED: [&str; 2] = ["command", "environments"];
@@ -104,6 +106,7 @@ impl DataSvc {
             own_target(*driver, &connection, name)?;
         }
         let mut transaction = self.change(caller, "servers.create").await?;
+        ssh::check_references(&mut transaction, name, &connection).await?;
         no_other_is(&mut transaction, name, *driver, &connection).await?;
         let server = sqlx::query_as!(
             Server,
@@ -213,12 +216,16 @@ impl DataSvc {
         if driver != server.driver || connection.members()? != server.connection.members()? {
             // A plugin never has it: what a server is reached by is for people to say.
             caller.require_global(Permission::Write)?;
+            ssh::check_references(&mut transaction, name, &connection).await?;
             no_other_is(&mut transaction, name, driver, &connection).await?;
         }
         let updated = sqlx::query_as!(
             Server,
             r#"update servers set environment = $2, driver = $3, connection = $4, attributes = $5,
                    host_id = case when $3 = 'local' and driver = 'local' then host_id else $6 end,
+                   -- Another machine shows another key.
+                   pinned_host_key = case when $3 = driver and $4::json::text = connection::text
+                       then pinned_host_key end,
                    revision = nextval('revisions'), updated_at = now()
                where name = $1
                returning name as "name: ServerName", environment as "environment: EnvironmentName",
@@ -262,6 +269,7 @@ impl DataSvc {
         if let Some(users) = named_to(caller, "gitdeploy", gitdeploys).await? {
             return Err(in_use(name, &users));
         }
+        ssh::check_unused(&mut transaction, name).await?;
         sqlx::query!("delete from servers where name = $1", name.as_str())
             .execute(&mut *transaction)
             .await

@@ -6,14 +6,14 @@ use serde_json::{Map, Value, json};
 use ssh_key::PublicKey;
 
 use crate::datasvc::ground::error::{Error, Result};
-use crate::datasvc::ground::ids::ServerName;
+use crate::datasvc::ground::ids::{KeypairName, ServerName};
 use crate::datasvc::ground::pointer::pointer;
 use crate::datasvc::ground::sql::json_column;
 
 /// The longest host, user and minion id, in bytes.
 const MAX_BYTES: usize = 253;
 /// What drivers know.
-const MEMBERS: [&str; 5] = ["host", "port", "user", "host_key", "minion"];
+const MEMBERS: [&str; 8] = ["host", "port", "user", "host_key", "keypair", "jump", "sudo", "minion"];
 /// The longest host key, in bytes.
 const MAX_HOST_KEY_BYTES: usize = 16 * 1024;
 
@@ -69,6 +69,15 @@ pub struct SshConnection {
     /// The public half of the only key that the host may show, as `ssh-keyscan` prints it behind the host's name.
     #[schema(format = "ssh-public-key", max_length = 16384)]
     pub host_key: Option<String>,
+    /// The keypair that Elita logs in with. Null: the keys of the user that Elita runs as.
+    #[serde(default)]
+    pub keypair: Option<KeypairName>,
+    /// The server of the driver `ssh` that it is reached through.
+    #[serde(default)]
+    pub jump: Option<ServerName>,
+    /// Whether commands run as root, by `sudo`, which must not ask for a password.
+    #[serde(default)]
+    pub sudo: bool,
 }
 
 /// Which minion a server is.

@@ -1,0 +1,235 @@
+//! Commands by SSH, on a real sshd.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::harness::{Sshd, TestHost, eventually};
+
+/// A host with a server `web1` that is this sshd.
+async fn with_sshd(more: &str) -> (TestHost, Sshd) {
+    let host = TestHost::start().await;
+    let made = host.client.post("/global/keypairs", &json!({ "name": "deploy", "generate": true })).await;
+    let sshd = Sshd::start(made.body["public_key"].as_str().unwrap(), more).await;
+    create(&host, "web1", &sshd, json!({})).await;
+    (host, sshd)
+}
+
+async fn create(host: &TestHost, name: &str, sshd: &Sshd, more: Value) {
+    let mut connection = json!({ "host": "127.0.0.1", "port": sshd.port, "user": sshd.user, "keypair": "deploy" });
+    connection.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let new = json!({ "name": name, "environment": "test", "driver": "ssh", "connection": connection });
+    let created = host.client.post("/server", &new).await;
+    assert_eq!(created.status, 201, "{created}");
+}
+
+async fn send(host: &TestHost, server: &str, body: &Value) -> String {
+    let reply = host.client.post(&format!("/server/{server}/command"), body).await;
+    assert_eq!(reply.status, 202, "{reply}");
+    reply.body["job_id"].as_str().unwrap().to_owned()
+}
+
+async fn run_on(host: &TestHost, server: &str, body: &Value) -> Value {
+    let job = host.ended_job(&send(host, server, body).await).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    job["result"][server].clone()
+}
+
+async fn run(host: &TestHost, body: &Value) -> Value {
+    run_on(host, "web1", body).await
+}
+
+#[tokio::test]
+async fn a_command_runs_by_ssh_and_its_outcomes_are_told_apart() {
+    let (host, sshd) = with_sshd("").await;
+    let arguments = ["printf", "%s|", "it's", "$HOME `x` \"y\"", "a\nb", "", "*", "é", "--", "!"];
+    let report = run(&host, &json!({ "command": arguments })).await;
+    assert_eq!(
+        (&report["outcome"], &report["stdout"]),
+        (&json!("ok"), &json!("it's|$HOME `x` \"y\"|a\nb||*|é|--|!|")),
+        "{report:#}"
+    );
+    for (script, exit_code, signal) in [
+        ("exit 3", 3, Value::Null),
+        ("exit 255", 255, Value::Null),
+        ("kill -9 $$", 137, json!(9)),
+        ("no-such", 127, Value::Null),
+    ] {
+        let report = run(&host, &json!({ "script": script })).await;
+        let expected = (&json!("failed"), &json!(exit_code), &signal);
+        assert_eq!((&report["outcome"], &report["exit_code"], &report["signal"]), expected, "{script}: {report:#}");
+    }
+    let late = run(&host, &json!({ "script": "echo before; sleep 50 & sleep 51", "timeout": 1 })).await;
+    assert_eq!((&late["timed_out"], &late["stdout"]), (&json!(true), &json!("before\n")), "{late:#}");
+    // All of that was one connection.
+    assert!(sshd.sessions().len() <= 2, "{:?}", sshd.sessions());
+    assert!(sshd.home.join(".elita").exists());
+}
+
+#[tokio::test]
+async fn a_host_key_is_kept_at_the_first_contact_and_then_required() {
+    let (host, mut sshd) = with_sshd("").await;
+    assert_eq!(run(&host, &json!({ "command": ["true"] })).await["outcome"], "ok");
+    sshd.change_host_key().await;
+    let refused = run(&host, &json!({ "script": "touch ~/ran" })).await;
+    assert_eq!(refused["outcome"], "no-response", "{refused:#}");
+    assert!(refused["message"].as_str().unwrap().contains("another key"), "{refused:#}");
+    assert!(!sshd.home.join("ran").exists());
+    let new_key = std::fs::read_to_string(sshd.host_key_file()).unwrap();
+    let (kind_and_key, _) = new_key.trim().rsplit_once(' ').unwrap();
+    let changed = host.client.patch("/server/web1", &json!({ "connection": { "host_key": kind_and_key } })).await;
+    assert_eq!(changed.status, 200, "{changed}");
+    assert_eq!(run(&host, &json!({ "command": ["true"] })).await["outcome"], "ok");
+}
+
+#[tokio::test]
+async fn twenty_first_contacts_at_once_lose_nothing() {
+    let (host, _sshd) = with_sshd("MaxStartups 5:30:20").await;
+    let (client, body) = (&host.client, json!({ "command": ["echo", "x"] }));
+    let sent = (0..20).map(|_| client.post("/server/web1/command", &body));
+    let ids: Vec<String> = futures_util::future::join_all(sent)
+        .await
+        .iter()
+        .map(|reply| reply.body["job_id"].as_str().unwrap().to_owned())
+        .collect();
+    for id in ids {
+        let job = host.ended_job(&id).await;
+        assert_eq!(job["result"]["web1"]["stdout"], "x\n", "{job:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_no_response() {
+    let (host, mut sshd) = with_sshd("").await;
+    sshd.stop();
+    let refused = run(&host, &json!({ "command": ["true"] })).await;
+    assert_eq!(refused["outcome"], "no-response", "{refused:#}");
+    // One that accepts and drips lines.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = silent.accept().await.unwrap();
+            tokio::spawn(async move {
+                while connection.write_all(b"hello\r\n").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            });
+        }
+    });
+    let moved = host.client.patch("/server/web1", &json!({ "connection": { "port": port } })).await;
+    assert_eq!(moved.status, 200, "{moved}");
+    let began = Instant::now();
+    let silent = run(&host, &json!({ "command": ["true"], "timeout": 5 })).await;
+    assert_eq!(silent["outcome"], "no-response", "{silent:#}");
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_in_mid_command_loses_nothing() {
+    let (host, sshd) = with_sshd("").await;
+    let id = send(&host, "web1", &json!({ "script": "echo x >> ~/runs; sleep 3; echo done" })).await;
+    let runs = sshd.home.join("runs");
+    eventually("the command to begin", async || runs.exists().then_some(())).await;
+    for session in sshd.sessions() {
+        let _ = kill_process(Pid::from_raw(session.cast_signed()).unwrap(), Signal::KILL);
+    }
+    let job = host.ended_job(&id).await;
+    let report = &job["result"]["web1"];
+    assert_eq!((&report["outcome"], &report["stdout"]), (&json!("ok"), &json!("done\n")), "{job:#}");
+    assert_eq!(std::fs::read_to_string(runs).unwrap(), "x\n", "it ran once");
+}
+
+#[tokio::test]
+async fn a_server_that_stays_away_after_the_start_is_unknown() {
+    let (host, mut sshd) = with_sshd("").await;
+    let id = send(&host, "web1", &json!({ "script": "touch ~/began; sleep 2", "timeout": 4 })).await;
+    let began = sshd.home.join("began");
+    eventually("the command to begin", async || began.exists().then_some(())).await;
+    sshd.stop();
+    let job = host.ended_job(&id).await;
+    assert_eq!(job["result"]["web1"]["outcome"], "unknown", "{job:#}");
+}
+
+#[tokio::test]
+async fn the_private_key_is_on_no_disk_and_a_keypair_in_use_stays() {
+    let (host, _sshd) = with_sshd("").await;
+    assert_eq!(run(&host, &json!({ "command": ["true"] })).await["outcome"], "ok");
+    let refused = host.client.delete("/global/keypairs/deploy").await;
+    assert_eq!(refused.status, 409, "{refused}");
+    let unknown = host.client.patch("/server/web1", &json!({ "connection": { "keypair": "none" } })).await;
+    assert_eq!(unknown.fault(), (422, "/connection/keypair"), "{unknown}");
+}
+
+/// How many random vectors of arguments are tried with each login shell; `ELITA_VECTORS=1000` tries more.
+const VECTORS: usize = 12;
+
+#[tokio::test]
+async fn arguments_arrive_as_they_are_whatever_the_login_shell_is() {
+    let seed: u64 = std::env::var("ELITA_SEED").ok().map_or_else(rand::random, |seed| seed.parse().unwrap());
+    println!("ELITA_SEED={seed}");
+    let count = std::env::var("ELITA_VECTORS").ok().map_or(VECTORS, |count| count.parse().unwrap());
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (host, mut sshd) = with_sshd("").await;
+    let paths = ["/usr/bin", "/bin", "/usr/local/bin"];
+    let shells = ["dash", "bash", "zsh", "fish", "tcsh", "busybox sh"];
+    let there = |shell: &&str| paths.iter().any(|path| Path::new(path).join(shell.split(' ').next().unwrap()).exists());
+    for shell in shells.iter().filter(there) {
+        // As sshd starts the login shell of an account.
+        sshd.restart_with(&format!("ForceCommand exec {shell} -c \"$SSH_ORIGINAL_COMMAND\"")).await;
+        for _ in 0..count {
+            let arguments: Vec<String> = (0..rng.random_range(1..6)).map(|_| nasty(&mut rng)).collect();
+            let command: Vec<&str> =
+                ["printf", "<%s>"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+            let report = run(&host, &json!({ "command": command })).await;
+            let expected: String = arguments.iter().map(|argument| format!("<{argument}>")).collect();
+            assert_eq!(report["stdout"], expected, "seed {seed}, {shell}, {arguments:?}: {report:#}");
+        }
+    }
+}
+
+/// A word with what shells, `printf` and protocols read as something else.
+fn nasty(rng: &mut StdRng) -> String {
+    const PIECES: [&str; 34] = [
+        "'",
+        "\"",
+        "\\",
+        "`x`",
+        "$(x)",
+        "$HOME",
+        "!",
+        "!!",
+        "*",
+        "?",
+        "[a]",
+        "{a,b}",
+        "~",
+        "#",
+        "&",
+        "&&",
+        "|",
+        ";",
+        ">x",
+        "<x",
+        "\n",
+        "\t",
+        "\r",
+        " ",
+        "%s",
+        "%%",
+        "\\n",
+        "\\0101",
+        "-n",
+        "--",
+        "=",
+        "é",
+        "\u{1f600}",
+        "a",
+    ];
+    (0..rng.random_range(0..8)).map(|_| PIECES[rng.random_range(0..PIECES.len())]).collect()
+}
