@@ -67,7 +67,7 @@ impl Site {
         let token =
             svc.log_in(Ipv4Addr::LOCALHOST.into(), "admin", PASSWORD.into(), TokenTerms::default()).await?.token;
         let caller = svc.caller_of(&token).await?;
-        svc.create_application(&caller, &AppName::parse(APPLICATION)?, &Attributes::default()).await?;
+        svc.create_application(&caller, &AppName::parse(APPLICATION)?, &Attributes::default(), None).await?;
         svc.close().await;
         Ok(Database { url, token })
     }

@@ -225,6 +225,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         Role::Worker => rest::health_router(rest),
     };
     let (fail, failure) = watch::channel(None);
+    let prune_interval = Duration::from_secs(settings.prune_interval_seconds);
     let tasks = vec![
         tokio::spawn(rest::serve(listener, router, server, stopped.clone())),
         tokio::spawn(async move {
@@ -233,6 +234,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
                 let _ = fail.send(Some(problem.to_string()));
             }
         }),
+        tokio::spawn(work::apply_rules(work.clone(), prune_interval, stopped.clone())),
         tokio::spawn(work::sweep(work, stopped.clone())),
         tokio::spawn(tell_when_ready(started, loader.settled(), settings.limits.start())),
         tokio::spawn(loader.run(stopped)),

@@ -104,6 +104,10 @@ pub struct Settings {
     #[arg(long, env = "ELITA_AUDIT_RETENTION_SECONDS", default_value_t = 0, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(..=100 * 366 * 24 * 3600))]
     pub audit_retention_seconds: u64,
+    /// How often old builds are removed by the rules of applications (their `retention`), in seconds.
+    #[arg(long, env = "ELITA_PRUNE_INTERVAL_SECONDS", default_value_t = 3600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=7 * 24 * 3600))]
+    pub prune_interval_seconds: u64,
     /// Password of the user `admin`, for the first start only; without it a random password is made and printed.
     #[arg(long, env = "ELITA_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     pub admin_password: Option<String>,

@@ -38,6 +38,7 @@ const TABLE: &str = "
     builds.delete          401   403   204    403    403
     builds.files           401   200   200    403    403
     builds.package         401   404   404    403    403
+    builds.prune           401   403   202    403    403
     builds.upload          401   403   202    403    403
     builds.upload-file     401   403   202    403    403
 
@@ -123,7 +124,7 @@ const TABLE: &str = "
 ";
 
 /// What becomes a job.
-const JOBS: [&str; 3] = ["actions.run", "builds.upload", "builds.upload-file"];
+const JOBS: [&str; 4] = ["actions.run", "builds.prune", "builds.upload", "builds.upload-file"];
 
 /// The columns of the table, and who is in each.
 const COLUMNS: [(&str, &[&str]); 5] = [
@@ -339,6 +340,7 @@ pub(crate) fn arguments(operation: &str, caller: &str) -> (String, Option<Value>
     match (operation, verb) {
         ("tokens.create", _) => (String::new(), Some(credentials(caller))),
         ("builds.upload", _) => ("?file_type=zip&indirect_url=http%3A%2F%2Fexample.org%2F1.zip".into(), None),
+        ("builds.prune", _) => ("?keep_last=1000&dry_run=true".into(), None),
         ("builds.upload-file", _) => ("?file_type=zip".into(), None),
         ("jobs.cancel-matching", _) => ("?cancel=true&app=hostile&name=Echo&status=queued".into(), None),
         ("servers.command", _) => (String::new(), Some(json!({ "command": ["true"] }))),

@@ -16,6 +16,7 @@ async fn an_application_is_created_by_a_post() {
     {
       "app_name": "shop",
       "attributes": {},
+      "retention": null,
       "created_at": "[time]",
       "updated_at": "[time]",
       "containers": {

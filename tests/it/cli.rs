@@ -10,6 +10,7 @@ mod mistakes;
 mod operations;
 mod output;
 mod proxies;
+mod pruning;
 mod settings;
 mod upload;
 

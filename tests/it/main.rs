@@ -52,6 +52,7 @@ mod postgres;
 mod queue;
 mod readme;
 mod replies;
+mod retention;
 mod secrets;
 mod servers;
 mod shares;

@@ -2,7 +2,7 @@
 
 use clap::ArgMatches;
 
-use super::{ALL, Collection, Column, Noun};
+use super::{ALL, Collection, Column, Member, Noun};
 use crate::exit::Code;
 use crate::failure::Result;
 use crate::session::Session;
@@ -28,7 +28,14 @@ pub(crate) const NOUN: Noun = Noun {
         Column::new("ATTRIBUTES", "/attributes"),
         Column::time("CREATED", "/created_at"),
     ],
-    members: &[],
+    members: &[
+        Member::json(
+            "keep-last",
+            "/retention/keep_last",
+            "Keep the last so many builds; the server removes older ones",
+        ),
+        Member::json("keep-seconds", "/retention/keep_seconds", "Keep builds that are younger than so many seconds"),
+    ],
     verbs: ALL,
     example: "app create shop --attribute team=web",
 };

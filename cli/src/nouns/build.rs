@@ -13,6 +13,7 @@ use crate::output::{Cell, Table};
 use crate::session::Session;
 
 mod download;
+mod prune;
 
 pub(crate) const NOUN: Noun = Noun {
     name: "build",
@@ -44,6 +45,7 @@ pub(crate) fn command() -> Command {
         .mut_subcommand("list", |list| list.arg(stored).arg(newest))
         .subcommand(files)
         .subcommand(download::command())
+        .subcommand(prune::command())
 }
 
 pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code> {
@@ -51,6 +53,7 @@ pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code>
         Some(("list", matches)) => list(session, matches).await,
         Some(("files", matches)) => files(session, matches).await,
         Some(("download", matches)) => download::run(session, matches).await,
+        Some(("prune", matches)) => prune::run(session, matches).await,
         _ => NOUN.run(session, matches).await,
     }
 }

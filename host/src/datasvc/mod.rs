@@ -45,6 +45,7 @@ pub use documents::plugins::{
     ActivePlugin, FedPlugin, Plugin, PluginAction, PluginHooks, PluginState, RegisteredAction, RegisteredParameter,
     Registration,
 };
+pub use documents::retention::{BuildRetention, JudgedBuild, Judging, PRUNE, Prune, PrunedBuild};
 pub use documents::servers::{
     Change as ServerChange, Connection, Driver, Environments, LocalConnection, NewServer, SaltConnection, Server,
     SshConnection, UnsealedKeypair,

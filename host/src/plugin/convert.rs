@@ -23,7 +23,7 @@ impl TryFrom<Application> for applications::Application {
     type Error = Error;
 
     fn try_from(application: Application) -> Result<Self, Error> {
-        let Application { app_name, attributes, created_at, updated_at, revision: _ } = application;
+        let Application { app_name, attributes, retention: _, created_at, updated_at, revision: _ } = application;
         Ok(Self {
             name: app_name.to_string(),
             attributes: json(&attributes)?,

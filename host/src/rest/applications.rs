@@ -15,7 +15,7 @@ use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::Created;
-use crate::datasvc::{AppName, Application, ApplicationChange, Attributes, Caller, Listed};
+use crate::datasvc::{AppName, Application, ApplicationChange, Attributes, BuildRetention, Caller, Listed};
 
 /// What a new application needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
@@ -29,6 +29,8 @@ struct NewApplication {
     #[param(required = false)]
     #[schema(required = false)]
     attributes: Attributes,
+    /// Which of its builds the server keeps. Without it all are kept.
+    retention: Option<BuildRetention>,
 }
 
 /// An application, and where to find what belongs to it.
@@ -104,7 +106,7 @@ async fn create(
     caller: Caller,
     Args(new): Args<NewApplication>,
 ) -> Result<Created<Document<ApplicationDocument>>, Problem> {
-    let application = rest.svc.create_application(&caller, &new.app_name, &new.attributes).await?;
+    let application = rest.svc.create_application(&caller, &new.app_name, &new.attributes, new.retention).await?;
     let location = format!("/app/{}", application.app_name);
     Ok(Created::at(location, Document::new(application.revision, application.into())))
 }
@@ -123,7 +125,7 @@ async fn get(
     Ok(Document::new(application.revision, application.into()))
 }
 
-/// Changes the attributes of an application
+/// Changes the attributes of an application, and which of its builds are kept
 #[utoipa::path(patch, path = "/app/{app}", operation_id = "applications.update", tag = "applications",
     params(("app" = AppName, Path, description = "The application"), IfMatch),
     request_body(content = ApplicationChange, content_type = "application/merge-patch+json"),

@@ -1,7 +1,7 @@
 //! `/app/{app}/builds`: builds as records.
 
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -11,11 +11,15 @@ use super::Rest;
 use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
+use super::http::idempotency::{IdempotencyKey, fingerprint};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
-use super::http::reply::Created;
-use crate::datasvc::{AppName, Attributes, Build, BuildChange, BuildFilter, BuildName, Caller, Listed, Order};
+use super::http::reply::{Accepted, Created, SubmittedJob};
+use crate::datasvc::{
+    AppName, Attributes, Build, BuildChange, BuildFilter, BuildName, BuildRetention, Caller, Listed, Order, PRUNE,
+    Prune,
+};
 
 /// What a new build needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
@@ -177,7 +181,7 @@ async fn update(
     responses(
         (status = 204, description = "It is removed"),
         (status = 404, description = "No such build"),
-        (status = 409, description = "An upload of this build is in progress"),
+        (status = 409, description = "An upload of this build is in progress, or a deployment needs it"),
         (status = 412, description = "It has changed since the version that `If-Match` names"),
     ))]
 async fn delete(
@@ -191,10 +195,64 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Which builds are kept, by either of the two.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct PruneQuery {
+    /// The last so many that have a file, and all that are newer than these.
+    #[param(minimum = 1, maximum = 1_000_000)]
+    keep_last: Option<u32>,
+    /// Those that were created within so many seconds.
+    #[param(minimum = 1, maximum = 3_162_240_000_u64)]
+    keep_seconds: Option<u64>,
+    /// `true`: the job only says what it would remove.
+    #[serde(default)]
+    #[param(required = false)]
+    dry_run: bool,
+}
+
+/// Removes old builds, as a job
+///
+/// At least one of `keep_last` and `keep_seconds` is needed; with both, a build is kept that either keeps. Builds that
+/// are pinned (`"pinned": true` in `attributes`), deployed, in a git repository, needed by a deployment or being uploaded
+/// are kept, too. The job's result lists the builds that were removed (with `dry_run`: that would be), and those that
+/// were kept, with the reasons.
+#[utoipa::path(delete, path = "/app/{app}/builds", operation_id = "builds.prune", tag = "builds",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        PruneQuery,
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "Visible ASCII; the same request with the same key answers with the same job"),
+    ),
+    responses(
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
+        (status = 400, description = "Neither `keep_last` nor `keep_seconds` is given; nothing is removed"),
+        (status = 404, description = "No such application"),
+        (status = 422, description = "The idempotency key was used for another request"),
+    ))]
+async fn prune(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(app): Path<AppName>,
+    IdempotencyKey(key): IdempotencyKey,
+    uri: Uri,
+    Query(PruneQuery { keep_last, keep_seconds, dry_run }): Query<PruneQuery>,
+) -> Result<Accepted, Problem> {
+    if keep_last.is_none() && keep_seconds.is_none() {
+        let detail = "say which builds are kept: `keep_last`, how many, or `keep_seconds`, how young ones";
+        return Err(Problem::malformed(detail));
+    }
+    let prune = Prune { rule: BuildRetention::new(keep_last, keep_seconds)?, dry_run };
+    let print = fingerprint(&Method::DELETE, uri.path(), uri.query().unwrap_or_default(), []);
+    let enqueued = rest.work.submit_prune(&caller, &app, prune, key.map(|key| (key, print))).await?;
+    Ok(Accepted::job(enqueued, PRUNE.into()))
+}
+
 pub(super) fn router() -> OpenApiRouter<Rest> {
     let put = Put::of::<NewBuild>();
     OpenApiRouter::default()
-        .routes(put.beside(create, routes!(list, create)))
+        .routes(put.beside(create, routes!(list, create, prune)))
         .routes(routes!(get, update, delete))
         .routes(routes!(files))
 }

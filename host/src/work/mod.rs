@@ -12,6 +12,7 @@ mod effects;
 mod hooks;
 mod new_package;
 mod packages;
+mod prune;
 mod turns;
 mod upload;
 
@@ -31,6 +32,7 @@ use crate::storage::Storage;
 
 pub use self::commands::{CommandRequest, StoredKeys};
 pub use self::packages::StoredPackage;
+pub use self::prune::apply_rules;
 pub use self::upload::{FinishedUpload, IncomingUpload, UploadError, UploadLimits, UploadRequest, sweep};
 pub use crate::remote::{Program, Shell};
 pub use crate::storage::Pace;
@@ -86,6 +88,7 @@ impl Work {
             .with(actions::Actions(sandbox.clone()))
             .with(upload::Uploads { work: self.clone(), hooks })
             .with(commands::Commands(self.clone()))
+            .with(prune::Prunes(self.clone()))
     }
 
     /// What this plugin asks for, against what it may touch; for those who may read `_global`.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::harness::{Api, TestHost};
 
 /// The commands by operation. Those of a noun are there by its name.
-const COMMANDS: [(&str, &str); 77] = [
+const COMMANDS: [(&str, &str); 78] = [
     ("about.get", "doctor"),
     ("actions.get", "action show"),
     ("actions.list", "action list"),
@@ -23,6 +23,7 @@ const COMMANDS: [(&str, &str); 77] = [
     ("builds.get", "build show"),
     ("builds.list", "build list"),
     ("builds.package", "build download"),
+    ("builds.prune", "build prune"),
     ("builds.update", "build update"),
     ("builds.upload", "upload"),
     ("builds.upload-file", "upload"),

@@ -23,7 +23,7 @@ use crate::datasvc::ground::sql::json_column;
 /// How many entries are removed by one statement.
 const REMOVED_AT_ONCE: i64 = 1_000;
 
-/// A change that was made through REST or by a plugin.
+/// A change that was made through REST, by a plugin, or by a rule.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AuditEntry {
     /// Ascends with every change; some numbers are never given.
@@ -38,15 +38,15 @@ pub struct AuditEntry {
     pub application: Option<String>,
     /// What it was done to, by its name or id.
     pub name: String,
-    /// The user who did it; null for a plugin.
+    /// The user who did it; null for a plugin, and for a rule that the server applies.
     pub username: Option<UserName>,
     /// The token that the user had.
     pub token_id: Option<TokenId>,
     /// The address that the user's request came from.
     pub address: Option<String>,
-    /// The plugin that did it; null for a user.
+    /// The plugin that did it; null if there was none.
     pub plugin: Option<PluginName>,
-    /// The job in which the plugin did it.
+    /// The job in which it was done; null for what a user did at once.
     pub job_id: Option<JobId>,
     /// The document before the change; null for what was made. Secrets are in neither.
     pub before: Option<AuditedDocument>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::retention::BuildRetention;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
@@ -24,6 +25,8 @@ pub struct Application {
     pub app_name: AppName,
     /// What users keep with it.
     pub attributes: Attributes,
+    /// Which of its builds the server keeps; null: all.
+    pub retention: Option<BuildRetention>,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -42,6 +45,8 @@ pub struct Application {
 pub struct Change {
     #[serde(default)]
     attributes: Attributes,
+    #[serde(default)]
+    retention: Option<BuildRetention>,
 }
 
 impl DataSvc {
@@ -54,16 +59,19 @@ impl DataSvc {
         caller: &Caller,
         name: &AppName,
         attributes: &Attributes,
+        retention: Option<BuildRetention>,
     ) -> Result<Application> {
         caller.require(Permission::Write, name)?;
         let mut transaction = self.change(caller, "applications.create").await?;
         let application = sqlx::query_as!(
             Application,
-            r#"insert into applications (name, attributes) values ($1, $2)
-               returning name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+            r#"insert into applications (name, attributes, retention) values ($1, $2, $3)
+               returning name as "app_name: AppName", attributes as "attributes: Attributes",
+                   retention as "retention: BuildRetention", created_at, updated_at,
                    revision as "revision: Revision""#,
             name.as_str(),
-            attributes as _
+            attributes as _,
+            retention as _
         )
         .fetch_one(&mut *transaction)
         .await
@@ -80,7 +88,8 @@ impl DataSvc {
         caller.require(Permission::Read, name)?;
         sqlx::query_as!(
             Application,
-            r#"select name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+            r#"select name as "app_name: AppName", attributes as "attributes: Attributes",
+                   retention as "retention: BuildRetention", created_at, updated_at,
                    revision as "revision: Revision"
                from applications where name = $1"#,
             name.as_str()
@@ -97,7 +106,8 @@ impl DataSvc {
     pub async fn applications(&self, caller: &Caller, page: &Page) -> Result<Listed<Application>> {
         let rows = sqlx::query_as!(
             Application,
-            r#"select name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+            r#"select name as "app_name: AppName", attributes as "attributes: Attributes",
+                   retention as "retention: BuildRetention", created_at, updated_at,
                    revision as "revision: Revision"
                from applications where ($1::text is null or name > $1) and ($2::text is null or name like $2)
                order by name"#,
@@ -109,7 +119,7 @@ impl DataSvc {
         page.gather(readable, |application| application.app_name.to_string()).await
     }
 
-    /// Changes the attributes of an application.
+    /// Changes the attributes of an application, and which of its builds are kept.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without write permission on that name; [`Error::Changed`] if it is
@@ -125,16 +135,18 @@ impl DataSvc {
         let mut transaction = self.change(caller, "applications.update").await?;
         let application = locked(&mut transaction, name).await?;
         expected.check(application.revision, Kind::Application, name)?;
-        let Change { attributes } =
-            patch.apply(&application, &Change { attributes: application.attributes.clone() }).await?;
+        let before = Change { attributes: application.attributes.clone(), retention: application.retention };
+        let Change { attributes, retention } = patch.apply(&application, &before).await?;
         let updated = sqlx::query_as!(
             Application,
-            r#"update applications set attributes = $2, revision = nextval('revisions'), updated_at = now()
+            r#"update applications set attributes = $2, retention = $3, revision = nextval('revisions'), updated_at = now()
                where name = $1
-               returning name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+               returning name as "app_name: AppName", attributes as "attributes: Attributes",
+                   retention as "retention: BuildRetention", created_at, updated_at,
                    revision as "revision: Revision""#,
             name.as_str(),
-            attributes as _
+            attributes as _,
+            retention as _
         )
         .fetch_one(&mut *transaction)
         .await?;
@@ -183,6 +195,9 @@ impl DataSvc {
             )));
         }
         // What refers to another thing of the application goes before it.
+        sqlx::query!("delete from build_needs where application = $1", name.as_str())
+            .execute(&mut *transaction)
+            .await?;
         sqlx::query!("delete from groups where application = $1", name.as_str()).execute(&mut *transaction).await?;
         sqlx::query!("delete from gitdeploys where application = $1", name.as_str()).execute(&mut *transaction).await?;
         sqlx::query!("delete from applications where name = $1", name.as_str()).execute(&mut *transaction).await?;
@@ -194,7 +209,8 @@ impl DataSvc {
 async fn locked(connection: &mut PgConnection, name: &AppName) -> Result<Application> {
     sqlx::query_as!(
         Application,
-        r#"select name as "app_name: AppName", attributes as "attributes: Attributes", created_at, updated_at,
+        r#"select name as "app_name: AppName", attributes as "attributes: Attributes",
+                   retention as "retention: BuildRetention", created_at, updated_at,
                revision as "revision: Revision"
            from applications where name = $1 for no key update"#,
         name.as_str()

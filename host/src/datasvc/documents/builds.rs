@@ -299,7 +299,7 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it
-    /// is another version than expected; [`Error::Conflict`] while an upload of it goes on.
+    /// is another version than expected; [`Error::Conflict`] while an upload of it goes on, or a deployment needs it.
     pub async fn delete_build(
         &self,
         caller: &Caller,
@@ -311,6 +311,19 @@ impl DataSvc {
         let mut transaction = self.change(caller, "builds.delete").await?;
         let build = locked(&mut transaction, application, name).await?;
         expected.check(build.revision, Kind::Build, name)?;
+        let need = sqlx::query!(
+            r#"select reason, needed_by, count(*) over () - 1 as "more!" from build_needs
+               where application = $1 and build = $2 order by reason, needed_by limit 1"#,
+            application.as_str(),
+            name.as_str()
+        );
+        if let Some(need) = need.fetch_optional(&mut *transaction).await? {
+            let more = if need.more == 0 { String::new() } else { format!(" and {} more", need.more) };
+            let (what, whose) = (need.reason, need.needed_by);
+            return Err(Error::conflict(format!(
+                "build `{name}` is needed: {what} `{whose}`{more}; wait until it is not"
+            )));
+        }
         let upload = sqlx::query_scalar!(
             r#"delete from builds where application = $1 and name = $2
                    and not exists (select from jobs where jobs.id = upload and status in ('queued', 'running'))

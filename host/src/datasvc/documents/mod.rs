@@ -20,6 +20,7 @@ pub(super) mod packages;
 pub(super) mod plugin_access;
 pub(super) mod plugins;
 pub(super) mod referrers;
+pub(super) mod retention;
 pub(super) mod servers;
 pub(super) mod storage;
 pub(super) mod uploads;

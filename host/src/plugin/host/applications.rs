@@ -24,7 +24,7 @@ impl applications::Host for GuestState {
     async fn create(&mut self, application: String, kept: String) -> Result<applications::Application, HostError> {
         let call = self.call("applications.create", &[&application])?;
         let (application, kept) = (AppName::parse(application)?, attributes(kept)?);
-        let created = call.svc.create_application(&call.caller, &application, &kept);
+        let created = call.svc.create_application(&call.caller, &application, &kept, None);
         Ok(call.timed(created).await?.try_into()?)
     }
 
