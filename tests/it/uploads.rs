@@ -73,7 +73,7 @@ async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
     let file = || Part::bytes(zip("a", b"b"));
     let url = "https://example.org/1.zip";
     for (query, form, status, detail) in [
-        ("", Form::new().part("build", file()).text("file_type", "zip"), 400, "`file_type` is missing"),
+        ("", Form::new().part("build", file()).text("file_type", "zip"), 400, "comes after the file"),
         ("?file_type=zip", Form::new().part("build", file()).text("a", "b"), 400, "comes after the file"),
         (
             "?file_type=zip",
@@ -104,12 +104,13 @@ async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
 async fn what_is_no_upload_is_refused() {
     let host = with_build(Setup::default()).await;
     for (path, status, detail) in [
-        ("/app/shop/builds/1/file", 400, "`file_type` is missing"),
         ("/app/shop/builds/1/file?file_type=rar", 422, "file_type"),
+        ("/app/shop/builds/1/file?file_type=zip&create=yes", 422, "create"),
         ("/app/shop/builds/1/file?file_type=zip&a=b", 400, "not known here"),
         ("/app/shop/builds/1/file?file_type=zip&package_map=no", 404, "package map `no` does not exist"),
         ("/app/shop/builds/2/file?file_type=zip", 404, "build `2` does not exist"),
-        ("/app/blog/builds/1/file?file_type=zip", 404, "does not exist"),
+        ("/app/blog/builds/1/file?file_type=zip", 404, "application `blog` does not exist"),
+        ("/app/blog/builds/1/file?create=true", 404, "application `blog` does not exist"),
     ] {
         let reply = put(&host.client, path, zip("a", b"b")).await;
         let found = reply.body["detail"].as_str().unwrap_or_default();
@@ -135,6 +136,9 @@ async fn what_does_not_begin_like_its_type_is_refused_at_once() {
         (FILE, [page, vec![b' '; 9_000_000]].concat(), "looks like a page in HTML"),
         (tar_gz, zip("a", b"x"), "was sent as `tar.gz`, and looks like `zip`"),
         ("/app/shop/builds/1/file?file_type=tar", vec![b'x'; 600], "does not begin like one"),
+        ("/app/shop/builds/1/file", vec![b'x'; 600], "does not begin like a zip or a tar"),
+        ("/app/shop/builds/1/file", b"7z\xbc\xaf\x27\x1c".to_vec(), "looks like an archive of 7-Zip"),
+        ("/app/shop/builds/1/file", Vec::new(), "it is empty"),
     ] {
         let reply = put(&host.client, path, file).await;
         assert_eq!((reply.status, &reply.body["code"]), (422, &json!("invalid-archive")), "{reply}");
@@ -176,15 +180,34 @@ async fn a_file_at_the_wrong_door_is_shown_the_right_one() {
 #[tokio::test]
 async fn every_type_of_file_is_taken() {
     let host = with_build(Setup::default()).await;
-    for (number, (file_type, flag)) in
-        [("tar", "-c"), ("tar.gz", "-cz"), ("tar.bz2", "-cj"), ("tar.xz", "-cJ"), ("tar.zst", "-c --zstd"), ("jar", "")]
-            .into_iter()
-            .enumerate()
+    for (number, (file_type, given, flag)) in [
+        ("tar", "tar", "-c"),
+        ("tar.gz", "tar.gz", "-cz"),
+        ("tar.bz2", "tar.bz2", "-cj"),
+        ("tar.xz", "tar.xz", "-cJ"),
+        ("tar.zst", "tar.zst", "-c --zstd"),
+        ("zip", "jar", ""),
+        // As names of files end.
+        ("tar.gz", "tgz", "-cz"),
+        ("tar.gz", "TAR.GZ", "-cz"),
+        ("tar.bz2", "tbz2", "-cj"),
+        ("tar.xz", "txz", "-cJ"),
+        ("tar.zst", "tzst", "-c --zstd"),
+        // The file says it.
+        ("tar", "", "-c"),
+        ("tar.gz", "", "-cz"),
+        ("tar.bz2", "", "-cj"),
+        ("tar.xz", "", "-cJ"),
+        ("tar.zst", "", "-c --zstd"),
+        ("zip", "", ""),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let build = format!("of-type-{number}");
         host.client.post("/app/shop/builds", &json!({ "build_name": build })).await;
         let file = match file_type {
-            "jar" => zip("META-INF/MANIFEST.MF", b""),
+            "zip" => zip("META-INF/MANIFEST.MF", b""),
             _ => {
                 let tar = Command::new("tar")
                     .args(flag.split(' '))
@@ -195,16 +218,51 @@ async fn every_type_of_file_is_taken() {
                 tar.stdout
             }
         };
-        let accepted = put(&host.client, &format!("/app/shop/builds/{build}/file?file_type={file_type}"), file).await;
+        let given = if given.is_empty() { String::new() } else { format!("?file_type={given}") };
+        let accepted = put(&host.client, &format!("/app/shop/builds/{build}/file{given}"), file).await;
         let job = host.ended_job(id(&accepted)).await;
         assert_eq!(job["status"], "succeeded", "{job:#}");
         let master = &job["result"]["packages"]["master"];
-        let stored_as = if file_type == "jar" { "zip" } else { file_type };
         assert_eq!(
             (&master["file_type"], &master["filename"]),
-            (&json!(stored_as), &json!(format!("{build}.{stored_as}")))
+            (&json!(file_type), &json!(format!("{build}.{file_type}"))),
+            "{given}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_build_is_created_with_its_file_if_that_is_asked_for() {
+    let text = String::from_utf8(as_text("fetched")).unwrap();
+    let outside = Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{text}"))).await;
+    let host = with_build(fetching_from(&outside)).await;
+    let page = put(&host.client, "/app/shop/builds/2/file?create=true", b"<html>".to_vec()).await;
+    assert_eq!(page.status, 422, "{page}");
+    assert_eq!(host.client.get("/app/shop/builds/2").await.status, 404, "what is refused makes no build");
+    let reader = host.guest(&json!({ "apps": { "shop": "read" } })).await;
+    assert_eq!(put(&reader, "/app/shop/builds/2/file?create=true", zip("a", b"b")).await.status, 403);
+
+    let by_put = put(&host.client, "/app/shop/builds/2/file?create=true", zip("a", b"put")).await;
+    let form = Form::new().text("create", "true").part("build", Part::bytes(zip("a", b"form")));
+    let by_form = host.client.send(host.client.request(Method::POST, "/app/shop/builds/3").multipart(form)).await;
+    let url = format!("http://127.0.0.1:{}/files/shop.ZIP?token=x", outside.port());
+    let fetched = host.client.post("/app/shop/builds/4", &json!({ "indirect_url": url, "create": true })).await;
+    // One that is there is no obstacle.
+    let there = put(&host.client, "/app/shop/builds/1/file?create=true", zip("a", b"there")).await;
+    for (name, accepted) in [("2", by_put), ("3", by_form), ("4", fetched), ("1", there)] {
+        assert_eq!(accepted.status, 202, "{accepted}");
+        assert_eq!(host.ended_job(id(&accepted)).await["status"], "succeeded");
+        let build = host.client.get(&format!("/app/shop/builds/{name}")).await.body;
+        assert_eq!((&build["stored"], &build["master_file"]), (&json!(true), &json!(format!("{name}.zip"))), "{build}");
+    }
+    let created = host.client.get("/global/audit?operation=builds.create").await;
+    assert_eq!(created.items("name"), ["4", "3", "2", "1"]);
+    let again = put(&host.client, "/app/shop/builds/2/file?create=true", zip("a", b"other")).await;
+    assert_eq!(again.status, 409, "what is stored is not replaced: {again}");
+    let url = format!("http://127.0.0.1:{}/files/latest", outside.port());
+    let unknown = host.client.post("/app/shop/builds/5", &json!({ "indirect_url": url, "create": true })).await;
+    assert_eq!((unknown.status, unknown.fault().1), (422, "/file_type"), "{unknown}");
+    assert_eq!(host.client.get("/app/shop/builds/5").await.status, 404);
 }
 
 #[tokio::test]
@@ -282,6 +340,7 @@ async fn a_token_that_is_revoked_ends_the_upload() {
     let ada = host.guest(&json!({ "apps": { "shop": "read/write" } })).await;
     let token = ada.request(Method::GET, "/").build().unwrap().headers()["authorization"].to_str().unwrap().to_owned();
     let mut stream = begin_as(&host, &token, FILE, "content-length: 1000\r\n").await;
+    stream.write_all(&beginning()).await.unwrap();
     eventually("the upload to begin", async || (!folders_in(&host).is_empty()).then_some(())).await;
     assert_eq!(ada.delete("/global/tokens/current").await.status, 204);
     assert!(reply_on(&mut stream).await.starts_with("HTTP/1.1 401 "));
@@ -291,7 +350,8 @@ async fn a_token_that_is_revoked_ends_the_upload() {
 #[tokio::test]
 async fn uploads_that_come_in_are_bounded() {
     let host = with_build(Setup::default().flag("--uploads", 1)).await;
-    let _first = begin(&host, FILE, "content-length: 1000\r\n").await;
+    let mut first = begin(&host, FILE, "content-length: 1000\r\n").await;
+    first.write_all(&beginning()).await.unwrap();
     eventually("the upload to begin", async || (!folders_in(&host).is_empty()).then_some(())).await;
     let second = put(&host.client, FILE, zip("a", b"b")).await;
     assert_eq!((second.status, &second.body["code"]), (503, &json!("busy")), "{second}");
@@ -826,6 +886,11 @@ pub(crate) fn id(accepted: &Reply) -> &str {
 /// Begins a PUT whose body is still to be sent.
 async fn begin(host: &TestHost, path: &str, headers: &str) -> TcpStream {
     begin_as(host, &format!("Bearer {}", host.database.token), path, headers).await
+}
+
+/// As much of a zip as it takes to see what it is: then it is begun in the store.
+fn beginning() -> Vec<u8> {
+    [&b"PK\x03\x04"[..], &[0; 508]].concat()
 }
 
 async fn begin_as(host: &TestHost, authorization: &str, path: &str, headers: &str) -> TcpStream {

@@ -40,10 +40,15 @@ use crate::work::{UploadError, UploadRequest};
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct FileQuery {
-    /// What it is: `zip` (or `jar` or `war`, which are the same), `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
-    file_type: FileType,
+    /// What it is: `zip` (or `jar` or `war`, which are the same), `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`. Ends
+    /// of file names such as `tgz` are understood, too. Without it, the first bytes of the file say it.
+    file_type: Option<FileType>,
     /// The package map that says which packages are made of it.
     package_map: Option<PackageMapName>,
+    /// `true`: the build is created if it does not exist.
+    #[serde(default)]
+    #[param(required = false)]
+    create: bool,
 }
 
 /// What there is to say of a file, and where it is if it is to be fetched.
@@ -51,10 +56,17 @@ struct FileQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct UploadArgs {
-    /// What it is: `zip` (or `jar` or `war`, which are the same), `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`.
-    file_type: FileType,
+    /// What it is: `zip` (or `jar` or `war`, which are the same), `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`. Ends
+    /// of file names such as `tgz` are understood, too. Without it, the first bytes of the file say it, and of one that is fetched the
+    /// end of its URL.
+    file_type: Option<FileType>,
     /// The package map that says which packages are made of it.
     package_map: Option<PackageMapName>,
+    /// `true`: the build is created if it does not exist.
+    #[serde(default)]
+    #[param(required = false)]
+    #[schema(required = false)]
+    create: bool,
     /// Where the server fetches it from, instead of the form's file. The job shows it.
     indirect_url: Option<FileUrl>,
 }
@@ -64,8 +76,9 @@ struct UploadArgs {
 #[expect(dead_code, reason = "it is read part by part, and described by this")]
 struct UploadForm {
     #[schema(inline)]
-    file_type: FileType,
+    file_type: Option<FileType>,
     package_map: Option<PackageMapName>,
+    create: Option<bool>,
     /// The file.
     #[schema(value_type = String, format = Binary)]
     build: Vec<u8>,
@@ -89,7 +102,7 @@ impl Source {
 
 /// Uploads the file of a build, as the body of the request
 ///
-/// The build has to exist. What is stored is never replaced: a build takes one file.
+/// The build has to exist, unless `create` is `true`. What is stored is never replaced: a build takes one file.
 #[utoipa::path(put, path = "/app/{app}/builds/{build}/file", operation_id = "builds.upload-file", tag = "builds",
     params(
         ("app" = AppName, Path, description = "The application"),
@@ -118,7 +131,7 @@ async fn upload_file(
     State(rest): State<Rest>,
     caller: Caller,
     Path((application, build)): Path<(AppName, BuildName)>,
-    Query(FileQuery { file_type, package_map }): Query<FileQuery>,
+    Query(FileQuery { file_type, package_map, create }): Query<FileQuery>,
     IdempotencyKey(key): IdempotencyKey,
     request: Request,
 ) -> Result<Accepted, Problem> {
@@ -132,7 +145,7 @@ async fn upload_file(
     let declared = Declared::of(&parts.headers)?;
     let session = rest.sessions.begin(caller.clone());
     let source = Source::Body(Paced::new(body, session.clone(), rest.body_within));
-    let asked = UploadRequest { application, build, file_type, package_map };
+    let asked = UploadRequest { application, build, file_type, package_map, create };
     place.keep(rest.receive(&session, key, &parts, asked, source, &declared)).await
 }
 
@@ -173,8 +186,8 @@ async fn upload(
     request: Request,
 ) -> Result<Accepted, Problem> {
     let (parts, body) = request.into_parts();
-    let asked = |UploadArgs { file_type, package_map, indirect_url }| {
-        (UploadRequest { application, build, file_type, package_map }, indirect_url)
+    let asked = |UploadArgs { file_type, package_map, create, indirect_url }| {
+        (UploadRequest { application, build, file_type, package_map, create }, indirect_url)
     };
     refuse_parts(&parts.headers)?;
     let (asked, url) = if media_type(&parts.headers).as_deref() == Some("multipart/form-data") {
@@ -271,7 +284,8 @@ impl Rest {
 /// What makes a request the same as another one. For a form these are its values, because its bytes always differ.
 fn printed(parts: &Parts, asked: &UploadRequest, file: &[u8]) -> Digest {
     let package_map = asked.package_map.as_ref().map_or("", PackageMapName::as_str);
-    let body = [asked.file_type.as_str().as_bytes(), package_map.as_bytes(), file];
+    let file_type = asked.file_type.map_or("", FileType::as_str);
+    let body = [file_type.as_bytes(), package_map.as_bytes(), file];
     fingerprint(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), body)
 }
 

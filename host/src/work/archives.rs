@@ -63,3 +63,15 @@ pub(super) fn kind(file_type: FileType) -> archive::FileType {
         FileType::TarZst => archive::FileType::TarZst,
     }
 }
+
+/// What the store has taken it for.
+pub(super) fn file_type(kind: archive::FileType) -> FileType {
+    match kind {
+        archive::FileType::Zip => FileType::Zip,
+        archive::FileType::Tar => FileType::Tar,
+        archive::FileType::TarGz => FileType::TarGz,
+        archive::FileType::TarBz2 => FileType::TarBz2,
+        archive::FileType::TarXz => FileType::TarXz,
+        archive::FileType::TarZst => FileType::TarZst,
+    }
+}

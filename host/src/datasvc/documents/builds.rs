@@ -151,6 +151,17 @@ impl DataSvc {
         Ok(build)
     }
 
+    /// Makes a build unless it is there.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::create_build`] but that one.
+    pub async fn ensure_build(&self, caller: &Caller, application: &AppName, name: &BuildName) -> Result<()> {
+        match self.create_build(caller, application, name, &Attributes::default()).await {
+            Ok(_) | Err(Error::AlreadyExists { .. }) => Ok(()),
+            Err(problem) => Err(problem),
+        }
+    }
+
     /// One build.
     ///
     /// # Errors

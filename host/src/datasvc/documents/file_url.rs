@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::uploads::FileType;
 use crate::outbound;
 
 /// The longest URL, in bytes.
@@ -24,6 +25,11 @@ impl FileUrl {
     pub fn parse(text: impl Into<String>) -> Result<Self, String> {
         let text = text.into();
         check(&text).map(|()| Self(text))
+    }
+
+    /// What kind of archive the end of its path says that the file is. `None`: nothing.
+    pub fn file_type(&self) -> Option<FileType> {
+        Url::parse(&self.0).ok().and_then(|url| FileType::of_name(url.path()))
     }
 
     /// The URL as text.

@@ -26,9 +26,10 @@ pub const UPLOAD: &str = "upload";
 
 /// What kind of archive a file is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
 pub enum FileType {
     /// A zip archive, also one of Java.
-    #[serde(rename = "zip", alias = "jar", alias = "war")]
+    #[serde(rename = "zip")]
     Zip,
     /// A tar archive as it is.
     #[serde(rename = "tar")]
@@ -47,16 +48,44 @@ pub enum FileType {
     TarZst,
 }
 
+/// How types are called, and how names of files end. Those of several parts come before their ends.
+const NAMES: [(&str, FileType); 19] = [
+    ("zip", FileType::Zip),
+    ("jar", FileType::Zip),
+    ("war", FileType::Zip),
+    ("ear", FileType::Zip),
+    ("tar.gz", FileType::TarGz),
+    ("tgz", FileType::TarGz),
+    ("taz", FileType::TarGz),
+    ("tar.bz2", FileType::TarBz2),
+    ("tbz2", FileType::TarBz2),
+    ("tbz", FileType::TarBz2),
+    ("tb2", FileType::TarBz2),
+    ("tar.xz", FileType::TarXz),
+    ("txz", FileType::TarXz),
+    ("tar.zst", FileType::TarZst),
+    ("tar.zstd", FileType::TarZst),
+    ("tzst", FileType::TarZst),
+    // What `cargo package` and `gem build` write.
+    ("crate", FileType::TarGz),
+    ("gem", FileType::Tar),
+    ("tar", FileType::Tar),
+];
+
 impl FileType {
-    /// As it is called in the documents.
+    /// As it is called in the documents, or at the end of a file's name, such as `tgz`; in capitals, too.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it is not one of them.
     pub fn parse(name: &str) -> Result<Self> {
-        let known = [Self::Zip, Self::TarGz, Self::TarBz2].into_iter().find(|known| known.as_str() == name);
-        known.ok_or_else(|| {
-            Error::invalid("file_type", format!("`{name:.40}` is not one of `zip`, `tar.gz` and `tar.bz2`"))
-        })
+        Self::try_from(name.to_owned()).map_err(|reason| Error::invalid("file_type", reason))
+    }
+
+    /// What the name of a file says. `None`: nothing.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let ends = |end: &str| name.strip_suffix(end).is_some_and(|begin| begin.ends_with('.'));
+        NAMES.iter().find(|(end, _)| ends(end)).map(|(_, file_type)| *file_type)
     }
 
     /// As in the documents, and at the end of file names.
@@ -69,6 +98,17 @@ impl FileType {
             Self::TarXz => "tar.xz",
             Self::TarZst => "tar.zst",
         }
+    }
+}
+
+impl TryFrom<String> for FileType {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let known = NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+        known.map(|(_, file_type)| *file_type).ok_or_else(|| {
+            format!("`{name:.40}` is not one of `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz` and `tar.zst`")
+        })
     }
 }
 
@@ -162,7 +202,8 @@ struct UploadState {
 
 impl DataSvc {
     /// Whether a file may be uploaded for a build, before it is sent. With a key that the caller has used before, the
-    /// request may be the same one again: then nothing is in its way until that is known.
+    /// request may be the same one again: then nothing is in its way until that is known. With `create` the build may be
+    /// missing.
     ///
     /// # Errors
     /// [`Error::NotFound`] without the build or the package map; [`Error::Conflict`] if the build is stored, or another
@@ -174,14 +215,16 @@ impl DataSvc {
         build: &BuildName,
         package_map: Option<&PackageMapName>,
         key: Option<&str>,
+        create: bool,
     ) -> Result<()> {
         caller.require(Permission::Write, application)?;
         let looking = sqlx::query!(
-            r#"select stored,
+            r#"select stored as "stored?",
                    exists (select from jobs where jobs.id = upload and status in ('queued', 'running')) as "uploading!",
                    exists (select from package_maps where application = $1 and name = $3) as "has_map!",
                    exists (select from jobs where username = $4 and idempotency_key = $5) as "knows_key!"
-               from builds where application = $1 and name = $2"#,
+               from applications left join builds on builds.application = applications.name and builds.name = $2
+               where applications.name = $1"#,
             application.as_str(),
             build.as_str(),
             package_map.map(PackageMapName::as_str),
@@ -189,13 +232,16 @@ impl DataSvc {
             key
         );
         let known = self.reads.run(async |connection| Ok(looking.fetch_optional(connection).await?)).await?;
-        let known = known.ok_or_else(|| Error::not_found(Kind::Build, build))?;
+        let known = known.ok_or_else(|| Error::not_found(Kind::Application, application))?;
+        if known.stored.is_none() && !create {
+            return Err(Error::not_found(Kind::Build, build));
+        }
         if known.knows_key {
             return Ok(());
         }
         match package_map {
             Some(map) if !known.has_map => Err(Error::not_found(Kind::PackageMap, map)),
-            _ => UploadState { stored: known.stored, uploading: known.uploading }.check(build),
+            _ => UploadState { stored: known.stored.unwrap_or(false), uploading: known.uploading }.check(build),
         }
     }
 

@@ -6,6 +6,22 @@ use super::{ArchiveError, FileType};
 /// How many bytes that takes.
 pub const BEGINNING_BYTES: usize = 512;
 
+/// What a file is by its beginning.
+///
+/// # Errors
+/// [`ArchiveError::Refused`], which says what it is, if that is known.
+pub fn type_of(beginning: &[u8]) -> Result<FileType, ArchiveError> {
+    if beginning.is_empty() {
+        return Err(ArchiveError::Refused("it is empty".into()));
+    }
+    of(beginning).ok_or_else(|| {
+        ArchiveError::Refused(match described(beginning) {
+            Some(what) => format!("it looks like {what}"),
+            None => "it does not begin like a zip or a tar, as it is or compressed".into(),
+        })
+    })
+}
+
 /// Makes sure that a file begins as its type does.
 ///
 /// # Errors

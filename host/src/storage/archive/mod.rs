@@ -21,7 +21,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use self::beginning::{BEGINNING_BYTES, check_beginning};
+pub use self::beginning::{BEGINNING_BYTES, check_beginning, type_of};
 pub use self::error::ArchiveError;
 use self::metered::Meter;
 use self::names::Names;

@@ -16,7 +16,7 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 use tracing::warn;
 
-use super::archives::kind;
+use super::archives::{file_type, kind};
 use super::hooks::{Hooks, ShownFiles};
 use super::turns::{Turn, Turns};
 use super::{Inner, Work};
@@ -27,7 +27,7 @@ use crate::datasvc::{
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
 use crate::outbound::Destination;
-use crate::storage::archive::{ArchiveError, ArchiveLimits, BEGINNING_BYTES, check_beginning};
+use crate::storage::archive::{ArchiveError, ArchiveLimits, BEGINNING_BYTES, check_beginning, type_of};
 use crate::storage::{FinishedFile, Incoming, StorageError};
 
 pub(super) use self::packaging::package_filename;
@@ -62,10 +62,12 @@ pub struct UploadRequest {
     pub application: AppName,
     /// The build that it is for.
     pub build: BuildName,
-    /// What it says it is.
-    pub file_type: FileType,
+    /// What it says it is. `None`: its first bytes say it.
+    pub file_type: Option<FileType>,
     /// By which packages are made of it.
     pub package_map: Option<PackageMapName>,
+    /// Whether the build is made if it is not there.
+    pub create: bool,
 }
 
 /// Why a file is not taken.
@@ -97,14 +99,20 @@ impl From<StorageError> for UploadError {
 /// A file that is being sent. Nothing is left of it if this is dropped.
 pub struct IncomingUpload {
     draft: Draft,
-    file: Incoming,
+    file: IncomingFile,
+}
+
+/// A file, which is begun once it is known what it is.
+enum IncomingFile {
     /// Its first bytes.
-    beginning: Vec<u8>,
+    Beginning(Vec<u8>),
+    Begun(FileType, Incoming),
 }
 
 /// A file that was sent, and is no job yet. Nothing is left of it if this is dropped.
 pub struct FinishedUpload {
     draft: Draft,
+    file_type: FileType,
     file: FinishedFile,
     /// What has come in.
     pub sha256: [u8; 32],
@@ -128,26 +136,25 @@ impl Work {
     /// one that has been made already, which is told once the file has come in.
     ///
     /// # Errors
-    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::check_upload`]; [`UploadError::Full`];
-    /// [`UploadError::Store`].
+    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::check_upload`].
     pub async fn begin_upload(
         &self,
         caller: &Caller,
         request: UploadRequest,
         key: Option<&str>,
     ) -> Result<IncomingUpload, UploadError> {
-        let UploadRequest { application, build, file_type, package_map } = &request;
+        let UploadRequest { application, build, file_type: _, package_map, create } = &request;
         let work = self.0.clone();
-        work.svc.check_upload(caller, application, build, package_map.as_ref(), key).await?;
-        let (job_id, filename) = (work.svc.new_job_id(), Upload::filename(build, *file_type));
-        let file = work.storage.receive_build_file(job_id.into(), &filename).await?;
-        Ok(IncomingUpload { draft: Draft { work, request, job_id }, file, beginning: Vec::new() })
+        work.svc.check_upload(caller, application, build, package_map.as_ref(), key, *create).await?;
+        let job_id = work.svc.new_job_id();
+        Ok(IncomingUpload { draft: Draft { work, request, job_id }, file: IncomingFile::Beginning(Vec::new()) })
     }
 
     /// Makes a job that fetches a file and takes it in. It is durable when this returns.
     ///
     /// # Errors
-    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::enqueue_upload`].
+    /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::enqueue_upload`], and if nothing says what
+    /// kind of archive the file is.
     pub async fn submit_fetch(
         &self,
         caller: &Caller,
@@ -156,8 +163,11 @@ impl Work {
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued, UploadError> {
         let (work, job_id) = (self.0.clone(), self.0.svc.new_job_id());
+        let file_type = request.file_type.or_else(|| url.file_type()).ok_or_else(|| {
+            Error::invalid("file_type", "the end of the URL's path does not say which type the file is: give it")
+        })?;
         let draft = Draft { work, request, job_id };
-        draft.submit(caller, UploadSource::Fetched { indirect_url: url }, idempotency).await
+        draft.submit(caller, file_type, UploadSource::Fetched { indirect_url: url }, idempotency).await
     }
 }
 
@@ -168,16 +178,24 @@ impl IncomingUpload {
     /// [`UploadError::TooLarge`]; [`UploadError::NoArchive`]; [`UploadError::Full`]; [`UploadError::Store`].
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), UploadError> {
         let most = self.draft.work.uploads.bytes;
-        if self.file.size_bytes() + bytes.len() as u64 > most {
+        let so_far = match &self.file {
+            IncomingFile::Beginning(beginning) => beginning.len() as u64,
+            IncomingFile::Begun(_, file) => file.size_bytes(),
+        };
+        if so_far + bytes.len() as u64 > most {
             return Err(UploadError::TooLarge(most));
         }
-        if let Some(missing @ 1..) = BEGINNING_BYTES.checked_sub(self.beginning.len()) {
-            self.beginning.extend_from_slice(&bytes[..bytes.len().min(missing)]);
-            if self.beginning.len() == BEGINNING_BYTES {
-                self.check_beginning()?;
+        match &mut self.file {
+            IncomingFile::Beginning(beginning) => {
+                beginning.extend_from_slice(&bytes);
+                if beginning.len() >= BEGINNING_BYTES {
+                    let (file_type, file) = self.draft.begin(std::mem::take(beginning)).await?;
+                    self.file = IncomingFile::Begun(file_type, file);
+                }
+                Ok(())
             }
+            IncomingFile::Begun(_, file) => Ok(file.write(bytes).await?),
         }
-        Ok(self.file.write(bytes).await?)
     }
 
     /// Ends the file, so that what it is can be looked at.
@@ -185,13 +203,12 @@ impl IncomingUpload {
     /// # Errors
     /// [`UploadError::NoArchive`]; [`UploadError::Full`]; [`UploadError::Store`].
     pub async fn finish(self) -> Result<FinishedUpload, UploadError> {
-        self.check_beginning()?;
-        let file = self.file.finish().await?;
-        Ok(FinishedUpload { draft: self.draft, sha256: file.received().sha256, file })
-    }
-
-    fn check_beginning(&self) -> Result<(), UploadError> {
-        Ok(check_beginning(&self.beginning, kind(self.draft.request.file_type))?)
+        let (file_type, file) = match self.file {
+            IncomingFile::Beginning(whole) => self.draft.begin(whole).await?,
+            IncomingFile::Begun(file_type, file) => (file_type, file),
+        };
+        let file = file.finish().await?;
+        Ok(FinishedUpload { draft: self.draft, file_type, sha256: file.received().sha256, file })
     }
 }
 
@@ -202,7 +219,7 @@ impl FinishedUpload {
     /// [`UploadError::Refused`] with the errors of [`crate::datasvc::DataSvc::enqueue_upload`]; [`UploadError::Full`];
     /// [`UploadError::Store`].
     pub async fn submit(self, caller: &Caller, idempotency: Option<(String, Digest)>) -> Result<Enqueued, UploadError> {
-        let Self { draft, file, sha256: _ } = self;
+        let Self { draft, file_type, file, sha256: _ } = self;
         if let Some((key, fingerprint)) = &idempotency
             && let Some(before) = draft.work.svc.enqueued_before(caller, key, *fingerprint).await?
         {
@@ -216,25 +233,48 @@ impl FinishedUpload {
                 size_bytes: received.size_bytes,
                 sha256: Digest::from_bytes(received.sha256).hex(),
             };
-            draft.submit(&caller, source, idempotency).await
+            draft.submit(&caller, file_type, source, idempotency).await
         });
         submitted.await
     }
 }
 
 impl Draft {
+    /// Begins the file with its first bytes, if they are those of its type.
+    async fn begin(&self, beginning: Vec<u8>) -> Result<(FileType, Incoming), UploadError> {
+        let first = &beginning[..beginning.len().min(BEGINNING_BYTES)];
+        let file_type = match self.request.file_type {
+            Some(file_type) => {
+                check_beginning(first, kind(file_type))?;
+                file_type
+            }
+            None => file_type(type_of(first)?),
+        };
+        let filename = Upload::filename(&self.request.build, file_type);
+        let mut file = self.work.storage.receive_build_file(self.job_id.into(), &filename).await?;
+        file.write(beginning.into()).await?;
+        Ok((file_type, file))
+    }
+
     async fn submit(
         self,
         caller: &Caller,
+        file_type: FileType,
         source: UploadSource,
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued, UploadError> {
         let Self { work, request, job_id } = self;
-        let UploadRequest { application, build, file_type, package_map } = request;
+        let UploadRequest { application, build, file_type: _, package_map, create } = request;
         let filename = Upload::filename(&build, file_type);
         let upload = Upload { build_name: build, file_type, filename, package_map, source };
         let time = work.uploads.time;
-        let enqueued = work.svc.enqueue_upload(caller, &application, job_id, &upload, time, idempotency).await;
+        let enqueued = async {
+            if create {
+                work.svc.ensure_build(caller, &application, &upload.build_name).await?;
+            }
+            work.svc.enqueue_upload(caller, &application, job_id, &upload, time, idempotency).await
+        };
+        let enqueued = enqueued.await;
         match &enqueued {
             Ok(enqueued) if enqueued.job_id == job_id => work.engine.tell_queued(),
             // The job may be there, if only the answer was lost. If it is not, the file is orphaned, and removed later.
