@@ -10,18 +10,18 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::config::{HttpSettings, Role, Settings, UploadSettings};
+use crate::config::{HttpSettings, Role, Settings};
 use crate::data_dir::{self, Announcement, DataDir};
 use crate::datasvc::{DataSvc, HostId, SecretKeys, StoreIdentity, UserName};
 use crate::engine::{Engine, EngineSettings, Retention};
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, provide_cryptography};
 use crate::plugin::{Loader, Plugins, Sandbox};
 use crate::postgres::Embedded;
 use crate::remote::{LocalServers, Remote, Ssh};
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
-use crate::storage::Storage;
 use crate::storage::archive::ArchiveLimits;
+use crate::storage::{MAX_FILE_BYTES, Storage};
 use crate::work::{self, StoredKeys, UploadLimits, Work};
 
 /// How long the rest may take after running jobs have had their time: handing back, and replies under way.
@@ -57,6 +57,7 @@ impl Server {
     /// # Errors
     /// If a part cannot be started. What was started before it is stopped again.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        provide_cryptography();
         let data_dir =
             if settings.adopt { DataDir::adopt(&settings.data_dir)? } else { DataDir::open(&settings.data_dir)? };
         let (postgres, url) = match settings.database_url.clone() {
@@ -194,9 +195,12 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
 
     let host = HostId::from(data_dir.host_id());
     let storage = match &settings.storage_url {
-        Some(url) => Storage::at(url)?,
+        Some(url) => Storage::at(url, &data_dir.path().join("storage"))?,
         None => Storage::in_directory(&data_dir.path().join("storage"))?,
     };
+    if storage.is_bucket() && settings.uploads.bytes > MAX_FILE_BYTES {
+        anyhow::bail!("--upload-bytes is at most {MAX_FILE_BYTES} with an object store in --storage-url");
+    }
     let cache = data_dir.path().join("cache");
     let outbound = Outbound::new(settings.outbound_ca_file.as_deref())?;
     let (limits, grants) = (settings.limits.clone(), settings.grants.clone());
@@ -205,10 +209,10 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let loader = Loader::new(svc.clone(), plugins.clone(), settings.plugin_dir(), host)
         .with_context(|| format!("the plugin directory {} cannot be made", settings.plugin_dir().display()))?;
     let (stop, stopped) = shutdown::channel();
-    let store = StoreIdentity { id: storage.id().await?, shared: settings.storage_shared };
+    let store = StoreIdentity { id: storage.id().await?, shared: settings.storage_shared || storage.is_bucket() };
     let (engine, worker) = Engine::new(svc.clone(), engine_settings(settings, data_dir), stopped.clone());
     let body_within = Duration::from_secs(settings.http.body_seconds);
-    let uploads = upload_limits(&settings.uploads, body_within);
+    let uploads = upload_limits(settings, body_within);
     let remote = remote(settings, data_dir, &svc)?;
     let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), remote, uploads);
     let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work.clone()));
@@ -342,7 +346,8 @@ fn remote(settings: &Settings, data_dir: &DataDir, svc: &DataSvc) -> anyhow::Res
 }
 
 /// What may be uploaded.
-fn upload_limits(settings: &UploadSettings, patience: Duration) -> UploadLimits {
+fn upload_limits(settings: &Settings, patience: Duration) -> UploadLimits {
+    let (lends, settings) = (settings.storage_redirect, &settings.uploads);
     UploadLimits {
         bytes: settings.bytes,
         time: Duration::from_secs(settings.seconds),
@@ -356,6 +361,7 @@ fn upload_limits(settings: &UploadSettings, patience: Duration) -> UploadLimits 
             packages_factor: settings.packages_factor,
         },
         places: settings.from.clone(),
+        lends,
     }
 }
 

@@ -79,7 +79,8 @@ pub struct Settings {
     /// What this server does.
     #[arg(long, env = "ELITA_ROLE", default_value = "all", value_name = "ROLE")]
     pub role: Role,
-    /// Where files that all hosts need are stored, such as plugins: `file:///path` [default: <data-dir>/storage].
+    /// Where files that all hosts need are stored, such as plugins: `file:///path`, or `s3://bucket/prefix` with the usual
+    /// variables `AWS_…` for the address, the region and the credentials [default: <data-dir>/storage].
     #[arg(long, env = "ELITA_STORAGE_URL", value_name = "URL")]
     pub storage_url: Option<String>,
     /// File with the key that encrypts private keys and credentials in the database; made on the first start. All
@@ -89,6 +90,10 @@ pub struct Settings {
     /// Declares that all hosts share the directory of --storage-url, so that several servers may run.
     #[arg(long, env = "ELITA_STORAGE_SHARED")]
     pub storage_shared: bool,
+    /// Sends clients that download a build's file to the object store, by a URL that can be used for five minutes. Only
+    /// with `s3://`.
+    #[arg(long, env = "ELITA_STORAGE_REDIRECT")]
+    pub storage_redirect: bool,
     /// Does not use NOTIFY and LISTEN: each server polls the database every second instead. For connection poolers that
     /// do not support LISTEN.
     #[arg(long, env = "ELITA_NO_NOTIFY")]

@@ -73,6 +73,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    elita::outbound::provide_cryptography();
     let outcome = tokio::runtime::Runtime::new().context("there is no runtime").and_then(|runtime| {
         runtime.block_on(async {
             let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

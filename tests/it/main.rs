@@ -53,6 +53,7 @@ mod queue;
 mod readme;
 mod replies;
 mod retention;
+mod s3;
 mod secrets;
 mod servers;
 mod shares;

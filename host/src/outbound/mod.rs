@@ -36,7 +36,7 @@ pub use self::body::ResponseBody;
 pub use self::connect::RequestPermit;
 pub use self::destination::{Destination, Reach, check_url, may_be_named};
 pub use self::error::Error;
-pub use self::tls::SetupError;
+pub use self::tls::{SetupError, provide_cryptography};
 pub use hyper::{Request, Response};
 
 /// What a response's status line and headers may have in bytes, and what of its body waits in memory.

@@ -28,6 +28,12 @@ pub enum SetupError {
     Tls(#[from] rustls::Error),
 }
 
+/// Has libraries that choose no cryptography of their own use the one of this program.
+pub fn provide_cryptography() {
+    // Where it is there already, it is the same.
+    let _ = ring::default_provider().install_default();
+}
+
 /// Trusts the authorities of the platform, and those of a PEM file.
 ///
 /// # Errors

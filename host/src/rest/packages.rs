@@ -2,28 +2,46 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
-use super::http::args::{NoQuery, Query};
+use super::http::args::Query;
 use super::http::path::Path;
 use super::http::problem::{Problem, ProblemCode};
 use super::http::range::Wanted;
 use crate::datasvc::{AppName, BuildName, Caller, FileType, PackageFile, PackageName};
 
+/// How to send a file.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct PackageQuery {
+    /// `false`: the server sends the file itself, for clients that cannot reach the object store.
+    #[serde(default = "yes")]
+    #[param(required = false)]
+    redirect: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
 /// Sends a package's file
 ///
 /// `master` is the uploaded file, bit for bit. A request for one range gets that range; a request for several ranges
-/// gets the whole file.
+/// gets the whole file. A server with `--storage-redirect` sends the client to the object store instead.
 #[utoipa::path(get, path = "/app/{app}/builds/{build}/packages/{package}", operation_id = "builds.package",
     tag = "builds",
     params(
         ("app" = AppName, Path, description = "The application"),
         ("build" = BuildName, Path, description = "The build"),
         ("package" = PackageName, Path, description = "The package"),
+        PackageQuery,
         ("Range" = Option<String>, Header, description = "Which bytes, such as `bytes=0-1023`"),
         ("If-Range" = Option<String>, Header,
             description = "The `ETag` of the file: if it has another one now, the whole file is sent"),
@@ -34,6 +52,8 @@ use crate::datasvc::{AppName, BuildName, Caller, FileType, PackageFile, PackageN
             headers(("ETag" = String, description = "Its SHA-256"))),
         (status = 206, content_type = "application/octet-stream", body = [u8], description = "The range"),
         (status = 304, description = "The client has this file already"),
+        (status = 307, description = "The file is at the object store, at a URL that can be used for five minutes",
+            headers(("Location" = String, description = "That URL"))),
         (status = 404, description = "No such build or package"),
         (status = 416, description = "The file has no bytes in this range"),
     ))]
@@ -41,13 +61,24 @@ async fn package(
     State(rest): State<Rest>,
     caller: Caller,
     Path((app, build, package)): Path<(AppName, BuildName, PackageName)>,
-    Query(NoQuery {}): Query<NoQuery>,
+    Query(PackageQuery { redirect }): Query<PackageQuery>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = rest.work.package(&caller, &app, &build, &package).await?;
     let size = found.file.size_bytes;
     let etag = format!("\"{}\"", found.file.sha256);
-    let reply = match Wanted::of(&headers, &etag, size) {
+    let wanted = Wanted::of(&headers, &etag, size);
+    if !matches!(wanted, Wanted::Nothing)
+        && redirect
+        && method == Method::GET
+        && let Some(url) = found.lent_url().await?
+    {
+        // Whoever has the URL has the file: it is not kept anywhere.
+        let headers = [(header::LOCATION, url), (header::CACHE_CONTROL, "no-store".into()), (header::ETAG, etag)];
+        return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
+    }
+    let reply = match wanted {
         Wanted::Nothing => StatusCode::NOT_MODIFIED.into_response(),
         Wanted::Whole => {
             let body = Body::from_stream(found.read(0..size).await?);

@@ -123,8 +123,8 @@ impl Source {
         (status = 408, description = "The file comes too slowly"),
         (status = 409, description = "The build has a file already, or another upload of it is in progress"),
         (status = 413, description = "The file is too large"),
-        (status = 422, description = "The file type is unknown, or the file is not of this type"),
-        (status = 503, description = "Too many uploads are in progress"),
+        (status = 422, description = "The file type is unknown, or the file is not of this type, or of none that is taken"),
+        (status = 503, description = "Too many uploads are in progress, or the object store does not answer"),
         (status = 507, description = "The store is full"),
     ))]
 async fn upload_file(
@@ -151,9 +151,9 @@ async fn upload_file(
 
 /// Uploads the file of a build, in a form or from a URL
 ///
-/// The build has to exist. What is stored is never replaced: a build takes one file. In a multipart form it is the last
-/// part, `build`; the arguments come before it, or in the query string. With `indirect_url` the server fetches it, from
-/// a public address, and follows no redirect.
+/// The build has to exist, unless `create` is `true`. What is stored is never replaced: a build takes one file. In a
+/// multipart form it is the last part, `build`; the arguments come before it, or in the query string. With
+/// `indirect_url` the server fetches it, from a public address, and follows no redirect.
 #[utoipa::path(post, path = "/app/{app}/builds/{build}", operation_id = "builds.upload", tag = "builds",
     params(
         ("app" = AppName, Path, description = "The application"),
@@ -175,7 +175,7 @@ async fn upload_file(
         (status = 413, description = "The file is too large"),
         (status = 422,
             description = "The file type is unknown, the file is not of this type, or the URL is not valid"),
-        (status = 503, description = "Too many uploads are in progress"),
+        (status = 503, description = "Too many uploads are in progress, or the object store does not answer"),
         (status = 507, description = "The store is full"),
     ))]
 async fn upload(
@@ -327,6 +327,10 @@ impl From<UploadError> for Problem {
             UploadError::Full(cause) => {
                 error!("an upload was refused, because there is no room: {cause}");
                 Self::new(ProblemCode::StorageFull, detail)
+            }
+            UploadError::Away(cause) => {
+                error!("the object store does not answer: {cause}");
+                Self::new(ProblemCode::StorageUnavailable, detail)
             }
             UploadError::NoArchive(_) => Self::new(ProblemCode::InvalidArchive, detail),
             UploadError::Store(cause) => Self::internal(&cause),

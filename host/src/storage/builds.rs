@@ -14,11 +14,12 @@ use object_store::path::Path as Key;
 use object_store::{GetOptions, GetResultPayload, ObjectStoreExt as _};
 use uuid::Uuid;
 
+use super::bucket::{self, Stored};
 use super::incoming::{Incoming, Unfinished};
 use super::{Storage, StorageError};
 
 /// The folder of all folders.
-const BUILDS: &str = "builds";
+pub(super) const BUILDS: &str = "builds";
 
 impl Storage {
     /// Begins a new file in the folder of an upload. Nothing is there before it is finished.
@@ -26,6 +27,9 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Full`]; [`StorageError::Store`].
     pub async fn receive_build_file(&self, folder: Uuid, filename: &str) -> Result<Incoming, StorageError> {
+        if self.bucket.is_some() {
+            return Ok(Incoming::for_bucket(self.store.clone(), build_key(folder, None, filename)));
+        }
         let upload = match self.store.put_multipart(&build_key(folder, None, filename)).await {
             Ok(upload) => upload,
             Err(error) => {
@@ -42,6 +46,9 @@ impl Storage {
     /// # Errors
     /// Those of [`Storage::receive_build_file`].
     pub async fn add_build_file(&self, folder: Uuid, run: i64, filename: &str) -> Result<Incoming, StorageError> {
+        if self.bucket.is_some() {
+            return Ok(Incoming::for_bucket(self.store.clone(), build_key(folder, Some(run), filename)));
+        }
         let upload = self.store.put_multipart(&build_key(folder, Some(run), filename)).await?;
         Ok(Incoming::new(Unfinished::beside_others(upload)))
     }
@@ -54,10 +61,10 @@ impl Storage {
         Ok(tempfile::tempfile_in(&self.directory)?)
     }
 
-    /// Opens a file of an upload, or of a run of it; none if it is not there.
+    /// Opens a file of an upload, or of a run of it; none if it is not there. From a bucket it is fetched as a whole.
     ///
     /// # Errors
-    /// [`StorageError::Store`].
+    /// [`StorageError::Store`]; of one that is fetched also [`StorageError::Full`] and [`StorageError::Away`].
     pub async fn build_file(
         &self,
         folder: Uuid,
@@ -67,11 +74,25 @@ impl Storage {
         match self.store.get(&build_key(folder, run, filename)).await {
             Ok(found) => match found.payload {
                 GetResultPayload::File(file, _) => Ok(Some(file)),
-                GetResultPayload::Stream(_) => Err(StorageError::NoFile),
+                GetResultPayload::Stream(_) => Ok(Some(bucket::fetched(found, self.scratch_file()?).await?)),
             },
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Writes a file of an upload to another one.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`]; [`StorageError::Full`]; [`StorageError::Away`].
+    pub(super) async fn fetch_build_file(
+        &self,
+        folder: Uuid,
+        run: Option<i64>,
+        filename: &str,
+        file: File,
+    ) -> Result<File, StorageError> {
+        bucket::fetched(self.store.get(&build_key(folder, run, filename)).await?, file).await
     }
 
     /// A part of a file of an upload, as it is read.
@@ -90,11 +111,28 @@ impl Storage {
         Ok(found.into_stream().map_err(StorageError::from).boxed())
     }
 
+    /// Where a client can get a file of an upload itself, for some minutes. `None`: only here.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`].
+    pub async fn lent_url(
+        &self,
+        folder: Uuid,
+        run: Option<i64>,
+        filename: &str,
+    ) -> Result<Option<String>, StorageError> {
+        let Some(bucket) = &self.bucket else { return Ok(None) };
+        bucket::lent_url(bucket, &build_key(folder, run, filename)).await.map(Some)
+    }
+
     /// Removes all files of an upload, finished or not.
     ///
     /// # Errors
-    /// [`StorageError::Remove`].
+    /// [`StorageError::Remove`]; [`StorageError::Store`].
     pub async fn remove_build_files(&self, folder: Uuid) -> Result<(), StorageError> {
+        if self.bucket.is_some() {
+            return bucket::remove(&*self.store, &folder_key(folder), |_| true).await.map(drop);
+        }
         let folder = self.build_folder(folder);
         match tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await? {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(StorageError::Remove(error)),
@@ -122,6 +160,11 @@ impl Storage {
         folder: Uuid,
         kept: Vec<(Option<i64>, String)>,
     ) -> Result<usize, StorageError> {
+        if self.bucket.is_some() {
+            let is_kept =
+                |stored: &Stored| kept.iter().any(|(run, name)| *run == stored.run && *name == stored.filename);
+            return bucket::remove(&*self.store, &folder_key(folder), |stored| !is_kept(stored)).await;
+        }
         let folder = self.build_folder(folder);
         let removed = tokio::task::spawn_blocking(move || remove_others(&folder, None, &kept));
         removed.await?.map_err(StorageError::Remove)
@@ -132,6 +175,11 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Remove`].
     pub async fn remove_other_runs(&self, folder: Uuid, kept: Vec<i64>) -> Result<(), StorageError> {
+        if self.bucket.is_some() {
+            let is_kept = |stored: &Stored| stored.run.is_none_or(|run| kept.contains(&run));
+            let removed = bucket::remove(&*self.store, &folder_key(folder), |stored| !is_kept(stored)).await;
+            return removed.map(drop);
+        }
         let folder = self.build_folder(folder);
         let removed = tokio::task::spawn_blocking(move || {
             for entry in entries(&folder)? {
@@ -150,6 +198,9 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Look`].
     pub async fn old_build_folders(&self, before: SystemTime) -> Result<Vec<Uuid>, StorageError> {
+        if self.bucket.is_some() {
+            return bucket::old_folders(&*self.store, before).await;
+        }
         let builds = self.directory.join(BUILDS);
         let looked = tokio::task::spawn_blocking(move || old_folders(&builds, before)).await?;
         looked.map_err(StorageError::Look)
@@ -224,6 +275,10 @@ pub(super) fn changed(entry: &DirEntry) -> io::Result<Option<SystemTime>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn folder_key(folder: Uuid) -> Key {
+    Key::from_iter([BUILDS, &*folder.to_string()])
 }
 
 pub(super) fn build_key(folder: Uuid, run: Option<i64>, filename: &str) -> Key {

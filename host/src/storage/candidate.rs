@@ -81,6 +81,14 @@ impl Drop for Candidate {
             return;
         }
         // What cannot be removed is orphaned, and removed later.
+        if self.storage.is_bucket() {
+            let (storage, folder, run) = (self.storage.clone(), self.folder, self.run);
+            let filename = std::mem::take(&mut self.filename);
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { drop(storage.remove_build_file(folder, run, &filename).await) });
+            }
+            return;
+        }
         let file = self.storage.build_folder(self.folder).join(self.run.to_string()).join(&self.filename);
         let removed = move || drop(std::fs::remove_file(file));
         match tokio::runtime::Handle::try_current() {

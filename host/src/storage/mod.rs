@@ -4,6 +4,7 @@
 //! is what a run gets to see of it.
 
 pub mod archive;
+mod bucket;
 mod builds;
 mod candidate;
 mod incoming;
@@ -22,6 +23,8 @@ use object_store::{ObjectStore, ObjectStoreExt as _, PutMode};
 use tokio::task::JoinError;
 use uuid::Uuid;
 
+pub use self::bucket::MAX_FILE_BYTES;
+use self::bucket::{Bucket, Meaning};
 pub use self::candidate::Candidate;
 pub use self::incoming::{FinishedFile, Incoming, Received};
 pub use self::pace::Pace;
@@ -38,7 +41,7 @@ pub enum StorageError {
     #[error("the storage directory cannot be used: {0}")]
     Directory(#[source] std::io::Error),
     /// The URL names no store that can be used.
-    #[error("`{0}` is no storage URL; it looks like file:///var/lib/elita/storage")]
+    #[error("`{0}` is no storage URL; it looks like file:///var/lib/elita/storage or s3://bucket/prefix")]
     Url(String),
     /// The store's id is not valid.
     #[error("the store's id, in the file `{ID}`, is damaged")]
@@ -46,6 +49,17 @@ pub enum StorageError {
     /// The store is full.
     #[error("the object store is full: {0}")]
     Full(#[source] Box<dyn StdError + Send + Sync>),
+    /// The store cannot be reached, or does not do its work at this moment.
+    #[error("the object store does not answer, or not as it should: {0}")]
+    Away(#[source] object_store::Error),
+    /// The store does not let us in.
+    #[error(
+        "the object store refuses the request; look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do: {0}"
+    )]
+    Refused(#[source] object_store::Error),
+    /// There is no such bucket.
+    #[error("there is no bucket for the storage URL; make it first, and look at AWS_REGION and AWS_ENDPOINT_URL: {0}")]
+    NoBucket(#[source] object_store::Error),
     /// The store said no.
     #[error("the object store failed: {0}")]
     Store(#[source] object_store::Error),
@@ -71,7 +85,13 @@ pub enum StorageError {
 
 impl From<object_store::Error> for StorageError {
     fn from(error: object_store::Error) -> Self {
-        if is_full(&error) { Self::Full(error.into()) } else { Self::Store(error) }
+        match bucket::meaning(&error) {
+            _ if is_full(&error) => Self::Full(error.into()),
+            Some(Meaning::Full) => Self::Full(error.into()),
+            Some(Meaning::Away) => Self::Away(error),
+            Some(Meaning::Refused) => Self::Refused(error),
+            None => Self::Store(error),
+        }
     }
 }
 
@@ -99,7 +119,10 @@ fn is_full(error: &(dyn StdError + 'static)) -> bool {
 #[derive(Clone, Debug)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
-    /// Where its files are: for what a store of objects knows nothing of, folders and files without a name.
+    /// Where all files are, unless they are in a directory of this machine.
+    bucket: Option<Arc<Bucket>>,
+    /// On this machine. What a store of objects knows nothing of: folders, views, and files without a name; and all files,
+    /// unless they are in a bucket.
     directory: Arc<Path>,
 }
 
@@ -111,18 +134,29 @@ impl Storage {
     pub fn in_directory(directory: &Path) -> Result<Self, StorageError> {
         std::fs::create_dir_all(directory).map_err(StorageError::Directory)?;
         let store = LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), directory: directory.into() })
+        Ok(Self { store: Arc::new(store), bucket: None, directory: directory.into() })
     }
 
-    /// Files at a `file://` URL.
+    /// Files at a URL: `file:///directory`, or `s3://bucket/prefix`, for which files in progress are in the directory
+    /// `beside` on this machine.
     ///
     /// # Errors
-    /// [`StorageError::Url`], and those of [`Storage::in_directory`].
-    pub fn at(url: &str) -> Result<Self, StorageError> {
+    /// [`StorageError::Url`]; [`StorageError::Directory`]; [`StorageError::Store`].
+    pub fn at(url: &str, beside: &Path) -> Result<Self, StorageError> {
+        if url.starts_with("s3://") {
+            let bucket = bucket::at(url)?;
+            std::fs::create_dir_all(beside).map_err(StorageError::Directory)?;
+            return Ok(Self { store: bucket.clone(), bucket: Some(bucket), directory: beside.into() });
+        }
         match url.strip_prefix("file://") {
             Some(path) if path.starts_with('/') => Self::in_directory(Path::new(path)),
             _ => Err(StorageError::Url(url.to_owned())),
         }
+    }
+
+    /// Whether every host that has its URL has its files.
+    pub fn is_bucket(&self) -> bool {
+        self.bucket.is_some()
     }
 
     /// Names this store among all. Made by whoever asks first, and kept in the store.
@@ -133,6 +167,9 @@ impl Storage {
         let new = Uuid::new_v4().to_string();
         match self.store.put_opts(&Key::from(ID), new.into(), PutMode::Create.into()).await {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
+            Err(error @ object_store::Error::NotFound { .. }) if self.is_bucket() => {
+                return Err(StorageError::NoBucket(error));
+            }
             Err(error) => return Err(error.into()),
         }
         let kept = self.store.get(&Key::from(ID)).await?.bytes().await?;

@@ -1,8 +1,9 @@
 //! Views: some files of an upload in a directory of their own, under their names, for one run to read.
 //!
 //! A view needs no disk space: its files are hard links to those in the store, and copies only if the file system has
-//! no hard links. So a run must not be able to write to its view.
+//! no hard links. So a run must not be able to write to its view. From a bucket they are fetched.
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -26,6 +27,9 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Full`]; [`StorageError::View`], also if one of the files is not there.
     pub async fn view(&self, folder: Uuid, shown: Vec<(Option<i64>, String)>) -> Result<View, StorageError> {
+        if self.is_bucket() {
+            return self.fetched_view(folder, &shown).await;
+        }
         let files = self.build_folder(folder);
         let view = self.directory.join(VIEWS).join(Uuid::new_v4().to_string());
         tokio::task::spawn_blocking(move || {
@@ -39,6 +43,21 @@ impl Storage {
         })
         .await?
         .map_err(StorageError::of_view)
+    }
+
+    /// The same with copies of files in a bucket.
+    async fn fetched_view(&self, folder: Uuid, shown: &[(Option<i64>, String)]) -> Result<View, StorageError> {
+        let view = View(self.directory.join(VIEWS).join(Uuid::new_v4().to_string()));
+        let directory = view.0.clone();
+        tokio::task::spawn_blocking(move || std::fs::create_dir_all(directory))
+            .await?
+            .map_err(StorageError::of_view)?;
+        for (run, filename) in shown {
+            let file = view.0.join(filename);
+            let file = tokio::task::spawn_blocking(move || File::create_new(file)).await?;
+            self.fetch_build_file(folder, *run, filename, file.map_err(StorageError::of_view)?).await?;
+        }
+        Ok(view)
     }
 
     /// Removes the views that have not changed since then: those of runs that ended with their server.

@@ -43,6 +43,11 @@ pub(super) fn not_stored(error: StorageError) -> JobError {
             error!("files of a build were not stored, because there is no room: {cause}");
             JobError::new(JobErrorCode::StorageFull, "the server has no room for the file")
         }
+        StorageError::Away(cause) | StorageError::Refused(cause) => {
+            error!("files of a build were not stored, because the store does not take them: {cause}");
+            let message = "the server's object store does not answer, or refuses the server; its log says why";
+            JobError::new(JobErrorCode::StorageUnavailable, message)
+        }
         fault => JobError::internal("files of a build could not be stored", &fault),
     }
 }

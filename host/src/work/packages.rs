@@ -7,7 +7,8 @@ use futures_util::stream::BoxStream;
 use uuid::Uuid;
 
 use super::Work;
-use crate::datasvc::{AppName, BuildName, Caller, Error, KeptPackage, PackageFile, PackageName, Result};
+use super::upload::UploadError;
+use crate::datasvc::{AppName, BuildName, Caller, KeptPackage, PackageFile, PackageName, Result};
 use crate::storage::{Storage, StorageError};
 
 /// A package of a build, to be read.
@@ -18,6 +19,8 @@ pub struct StoredPackage {
     /// Where in the store it is.
     folder: Uuid,
     run: Option<i64>,
+    /// Whether clients are sent to the store.
+    lends: bool,
 }
 
 impl Work {
@@ -34,7 +37,8 @@ impl Work {
     ) -> Result<StoredPackage> {
         let work = &self.0;
         let (KeptPackage { file, run }, upload) = work.svc.build_package(caller, application, build, package).await?;
-        Ok(StoredPackage { file, storage: work.storage.clone(), folder: upload.into(), run })
+        let (storage, lends) = (work.storage.clone(), work.uploads.lends);
+        Ok(StoredPackage { file, storage, folder: upload.into(), run, lends })
     }
 }
 
@@ -42,8 +46,22 @@ impl StoredPackage {
     /// These bytes of it, as they are read. The stream ends with an error if they cannot be read to their end.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the file cannot be opened.
-    pub async fn read(&self, bytes: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, StorageError>>> {
-        self.storage.read_build_file(self.folder, self.run, &self.file.filename, bytes).await.map_err(Error::internal)
+    /// [`UploadError::Away`]; [`UploadError::Store`].
+    pub async fn read(
+        &self,
+        bytes: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, UploadError> {
+        Ok(self.storage.read_build_file(self.folder, self.run, &self.file.filename, bytes).await?)
+    }
+
+    /// Where a client can get it itself for some minutes, if clients are sent there.
+    ///
+    /// # Errors
+    /// [`UploadError::Store`].
+    pub async fn lent_url(&self) -> Result<Option<String>, UploadError> {
+        if !self.lends {
+            return Ok(None);
+        }
+        Ok(self.storage.lent_url(self.folder, self.run, &self.file.filename).await?)
     }
 }

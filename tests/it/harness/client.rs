@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use elita::outbound::provide_cryptography;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
@@ -26,6 +27,7 @@ pub(crate) struct Reply {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr, token: &str) -> Self {
+        provide_cryptography();
         Self { base: format!("http://{address}"), token: Some(token.to_owned()), http: reqwest::Client::new() }
     }
 

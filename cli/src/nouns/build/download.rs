@@ -43,7 +43,8 @@ pub(super) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code>
             false => failure.hint(format!("one of {}", known.join(", "))),
         });
     }
-    let from = format!("{path}/packages/{}", segment(name));
+    // The file from the server itself, which holds the token: its store may not be reachable from here.
+    let from = format!("{path}/packages/{}?redirect=false", segment(name));
     match destination(matches) {
         Some(to) if to.as_os_str() == "-" => fetch(session, &from, package, &mut Sink::Output(Sha256::new())).await?,
         to => {

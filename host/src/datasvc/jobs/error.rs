@@ -74,6 +74,8 @@ codes! {
         NotAllowed = "not-allowed",
         /// The store has no space left.
         StorageFull = "storage-full",
+        /// The store does not answer, or refuses the server.
+        StorageUnavailable = "storage-unavailable",
         /// What a step of the job returned is longer than 1 MiB.
         OutcomeTooLarge = "outcome-too-large",
         /// The service failed; its log says why.

@@ -7,6 +7,7 @@ mod fetch;
 mod packaging;
 mod sweep;
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct UploadLimits {
     pub archive: ArchiveLimits,
     /// From where files are fetched beside public addresses.
     pub places: Vec<Destination>,
+    /// Whether clients that download a file are sent to the store, where it can do that.
+    pub lends: bool,
 }
 
 /// A file that somebody wants to upload.
@@ -85,6 +88,9 @@ pub enum UploadError {
     /// The store is full.
     #[error("the server has no room for the file")]
     Full(#[source] StorageError),
+    /// The store does not answer.
+    #[error("the server's object store does not answer at this moment; try again later")]
+    Away(#[source] StorageError),
     /// The store failed. Not for users' eyes.
     #[error("the file could not be stored")]
     Store(#[source] StorageError),
@@ -92,7 +98,11 @@ pub enum UploadError {
 
 impl From<StorageError> for UploadError {
     fn from(error: StorageError) -> Self {
-        if matches!(error, StorageError::Full(_)) { Self::Full(error) } else { Self::Store(error) }
+        match error {
+            StorageError::Full(_) => Self::Full(error),
+            StorageError::Away(_) => Self::Away(error),
+            fault => Self::Store(fault),
+        }
     }
 }
 
@@ -402,8 +412,9 @@ impl Job<'_> {
         let stored = match self.stored().await? {
             Some(stored) => stored,
             None => {
-                let files = self.inspect(upload, &master).await?;
-                let packages = self.packages(upload, master).await?;
+                let file = self.open(&master).await?;
+                let files = self.inspect(upload, &file).await?;
+                let packages = self.packages(upload, master, &file).await?;
                 let stored = Stored { master_file: upload.filename.clone(), packages, files: files.0.len() };
                 self.give_to_build(&stored, files).await?;
                 stored
@@ -445,9 +456,9 @@ impl Job<'_> {
     }
 
     /// The build's packages: the uploaded file, and those that the package map makes of it.
-    async fn packages(&self, upload: &Upload, master: KeptPackage) -> StepResult<KeptPackages> {
+    async fn packages(&self, upload: &Upload, master: KeptPackage, file: &File) -> StepResult<KeptPackages> {
         let name = PackageName::parse(MASTER).map_err(|error| internal(&error))?;
-        let made = self.package(upload, &master).await?.into_iter();
+        let made = self.package(upload, file).await?.into_iter();
         let made = made.map(|(name, file)| (name, KeptPackage { file, run: Some(self.run.claim.fence) }));
         Ok(KeptPackages(made.chain([(name, master)]).collect()))
     }

@@ -1,6 +1,7 @@
 //! What is in an uploaded archive, and the packages that are made of it.
 
 use std::fs::File;
+use std::io::Seek as _;
 use std::sync::atomic::AtomicBool;
 
 use bytes::BytesMut;
@@ -26,8 +27,8 @@ const MAX_WARNINGS: usize = 20;
 
 impl Job<'_> {
     /// The paths in the archive, all of which has been read and found to be sound.
-    pub(super) async fn inspect(&self, upload: &Upload, master: &KeptPackage) -> Result<BuildFiles, JobError> {
-        let (master, kind) = (self.open(master).await?, kind(upload.file_type));
+    pub(super) async fn inspect(&self, upload: &Upload, master: &File) -> Result<BuildFiles, JobError> {
+        let (master, kind) = (again(master)?, kind(upload.file_type));
         let contents = self.on_archive(move |limits, stop| archive::inspect(master, kind, limits, stop)).await?;
         for warning in contents.warnings.iter().take(MAX_WARNINGS) {
             self.run.note(&json!({ "status": "warning", "message": warning }));
@@ -43,10 +44,10 @@ impl Job<'_> {
     pub(super) async fn package(
         &self,
         upload: &Upload,
-        master: &KeptPackage,
+        master: &File,
     ) -> Result<Vec<(PackageName, PackageFile)>, JobError> {
         let Some(PackageRules(rules)) = self.rules(upload).await? else { return Ok(Vec::new()) };
-        let (master, kind) = (self.open(master).await?, kind(upload.file_type));
+        let (master, kind) = (again(master)?, kind(upload.file_type));
         let outputs = rules.iter().map(|_| self.work.storage.scratch_file()).collect::<Result<Vec<File>, _>>();
         let outputs = outputs.map_err(not_stored)?;
         let copies = outputs.iter().map(File::try_clone).collect::<Result<Vec<_>, _>>();
@@ -89,9 +90,10 @@ impl Job<'_> {
         })
     }
 
-    async fn open(&self, master: &KeptPackage) -> Result<File, JobError> {
+    /// The uploaded file. From a bucket it is fetched, once for all that is done with it.
+    pub(super) async fn open(&self, master: &KeptPackage) -> Result<File, JobError> {
         let file = self.work.storage.build_file(self.run.claim.job_id.into(), master.run, &master.file.filename).await;
-        file.map_err(|error| internal(&error))?.ok_or_else(|| {
+        file.map_err(not_stored)?.ok_or_else(|| {
             JobError::new(JobErrorCode::FileMissing, "the uploaded file is no longer in the store; upload it again")
         })
     }
@@ -121,6 +123,12 @@ impl Job<'_> {
         self.run.lease.confirmed().await;
         finished.publish().await.map_err(not_stored)
     }
+}
+
+/// The same file, at its beginning.
+fn again(mut file: &File) -> Result<File, JobError> {
+    let again = file.rewind().and_then(|()| file.try_clone());
+    again.map_err(|error| internal(&error))
 }
 
 fn selection(rule: PackageRule) -> Selection {

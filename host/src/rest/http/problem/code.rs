@@ -66,6 +66,8 @@ codes! {
         Unavailable = "unavailable",
         /// The store has no space left.
         StorageFull = "storage-full",
+        /// The object store does not answer; try again after `Retry-After`.
+        StorageUnavailable = "storage-unavailable",
     }
 }
 
@@ -91,7 +93,9 @@ impl ProblemCode {
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Busy | Self::Starting | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Starting | Self::Unavailable | Self::StorageUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         }
     }

@@ -1,0 +1,178 @@
+//! Files in a bucket of S3, or of a store that speaks the same protocol. Where it is and who we are is said by the
+//! variables that other programs use, too (`AWS_…`).
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3CopyIfNotExists};
+use object_store::client::{ClientOptions, HttpError};
+use object_store::path::Path as Key;
+use object_store::prefix::PrefixStore;
+use object_store::signer::{Method, Signer as _};
+use object_store::{BackoffConfig, GetResult, ObjectStore, RetryConfig};
+use uuid::Uuid;
+
+use super::StorageError;
+use super::builds::BUILDS;
+use crate::errors::{causes, chain};
+
+/// What is sent at a time. The least that S3 takes is 5 MiB.
+pub(super) const PART_BYTES: usize = 8 * 1024 * 1024;
+/// The longest file, in bytes: S3 takes 10,000 parts.
+pub const MAX_FILE_BYTES: u64 = 10_000 * PART_BYTES as u64;
+/// Until a connection is there.
+const CONNECT: Duration = Duration::from_secs(5);
+/// For one request, with its part.
+const REQUEST: Duration = Duration::from_secs(60);
+/// While nothing of a reply comes in.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How often a request is sent again, and for how long.
+const RETRIES: (usize, Duration) = (6, Duration::from_secs(60));
+/// How long to wait before that, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(10));
+/// How long a URL for a client can be used.
+const LENT_FOR: Duration = Duration::from_secs(300);
+
+/// A bucket, or what is below a prefix in it.
+pub(super) type Bucket = PrefixStore<AmazonS3>;
+
+/// The bucket at `s3://bucket/prefix`.
+///
+/// # Errors
+/// [`StorageError::Url`]; [`StorageError::Store`] if a variable cannot be used.
+pub(super) fn at(url: &str) -> Result<Arc<Bucket>, StorageError> {
+    let refused = || StorageError::Url(url.to_owned());
+    let path = url.strip_prefix("s3://").ok_or_else(refused)?;
+    let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if !(3..=63).contains(&bucket.len()) || !bucket.chars().all(is_name) {
+        return Err(refused());
+    }
+    let prefix = Key::parse(prefix.trim_matches('/')).map_err(|_| refused())?;
+    let client = ClientOptions::new()
+        .with_connect_timeout(CONNECT)
+        .with_read_timeout(SILENCE)
+        .with_timeout(REQUEST)
+        .with_allow_http(std::env::var("AWS_ALLOW_HTTP").is_ok_and(|allow| allow.eq_ignore_ascii_case("true")));
+    let backoff = BackoffConfig { init_backoff: BACKOFF.0, max_backoff: BACKOFF.1, base: 2.0 };
+    let retry = RetryConfig { backoff, max_retries: RETRIES.0, retry_timeout: RETRIES.1 };
+    let mut builder = AmazonS3Builder::from_env();
+    if std::env::var_os("AWS_COPY_IF_NOT_EXISTS").is_none() {
+        builder = builder.with_copy_if_not_exists(S3CopyIfNotExists::Multipart);
+    }
+    let store = builder.with_client_options(client).with_retry(retry).with_bucket_name(bucket).build()?;
+    Ok(Arc::new(PrefixStore::new(store, prefix)))
+}
+
+/// Where a client gets a file itself, for some minutes.
+pub(super) async fn lent_url(bucket: &Bucket, key: &Key) -> Result<String, StorageError> {
+    Ok(bucket.signed_url(Method::GET, key, LENT_FOR).await?.to_string())
+}
+
+/// A file of this machine with what an object holds, at its beginning. It has no name.
+pub(super) async fn fetched(found: GetResult, mut file: File) -> Result<File, StorageError> {
+    let mut pieces = found.into_stream();
+    while let Some(piece) = pieces.try_next().await? {
+        file = written(file, piece).await?;
+    }
+    Ok(tokio::task::spawn_blocking(move || file.rewind().map(|()| file)).await??)
+}
+
+/// Off the threads that answer requests.
+async fn written(mut file: File, piece: Bytes) -> Result<File, StorageError> {
+    Ok(tokio::task::spawn_blocking(move || file.write_all(&piece).map(|()| file)).await??)
+}
+
+/// Removes the objects below a folder that are to go; says how many there were.
+pub(super) async fn remove(
+    store: &dyn ObjectStore,
+    folder: &Key,
+    goes: impl Fn(&Stored) -> bool,
+) -> Result<usize, StorageError> {
+    let objects: Vec<_> = store.list(Some(folder)).try_collect().await?;
+    let going = objects.into_iter().map(|object| object.location);
+    let going: Vec<_> = going.filter(|key| Stored::of(key).is_some_and(|stored| goes(&stored))).collect();
+    let count = going.len();
+    let removed = store.delete_stream(stream::iter(going).map(Ok).boxed());
+    removed
+        .try_for_each(|_| async { Ok(()) })
+        .await
+        .or_else(|error| if matches!(error, object_store::Error::NotFound { .. }) { Ok(()) } else { Err(error) })?;
+    Ok(count)
+}
+
+/// The uploads none of whose objects is as young as that.
+pub(super) async fn old_folders(store: &dyn ObjectStore, before: SystemTime) -> Result<Vec<Uuid>, StorageError> {
+    let mut ages: HashMap<Uuid, bool> = HashMap::new();
+    let mut objects = store.list(Some(&Key::from(BUILDS)));
+    while let Some(object) = objects.try_next().await? {
+        let Some(stored) = Stored::of(&object.location) else { continue };
+        let is_old = SystemTime::from(object.last_modified) < before;
+        *ages.entry(stored.folder).or_insert(true) &= is_old;
+    }
+    Ok(ages.into_iter().filter_map(|(folder, is_old)| is_old.then_some(folder)).collect())
+}
+
+/// A file of an upload, as its key says it.
+pub(super) struct Stored {
+    folder: Uuid,
+    /// The run that has stored it; none: a client sent it.
+    pub(super) run: Option<i64>,
+    pub(super) filename: String,
+}
+
+impl Stored {
+    fn of(key: &Key) -> Option<Self> {
+        let parts: Vec<_> = key.parts().map(|part| part.as_ref().to_owned()).collect();
+        match &parts[..] {
+            [builds, folder, filename] if builds == BUILDS => {
+                Some(Self { folder: Uuid::try_parse(folder).ok()?, run: None, filename: filename.clone() })
+            }
+            [builds, folder, run, filename] if builds == BUILDS => Some(Self {
+                folder: Uuid::try_parse(folder).ok()?,
+                run: Some(run.parse().ok()?),
+                filename: filename.clone(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// What an error of the store means. `None`: nothing that is known.
+pub(super) fn meaning(error: &object_store::Error) -> Option<Meaning> {
+    let text = || chain(error);
+    match error {
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            Some(Meaning::Refused)
+        }
+        object_store::Error::Generic { store: "S3", .. } => {
+            let text = text();
+            let is_full = ["507", "InsufficientStorage", "StorageFull", "QuotaExceeded", "XMinioStorageFull"];
+            if is_full.iter().any(|word| text.contains(word)) {
+                return Some(Meaning::Full);
+            }
+            let is_away = causes(error).any(|cause| cause.downcast_ref::<HttpError>().is_some())
+                || ["status 5", "error response: 5", "SlowDown", "TooManyRequests"]
+                    .iter()
+                    .any(|word| text.contains(word));
+            is_away.then_some(Meaning::Away)
+        }
+        _ => None,
+    }
+}
+
+/// What an error of the store means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Meaning {
+    /// It takes no more.
+    Full,
+    /// It cannot be reached, or does not do its work at this moment.
+    Away,
+    /// It does not let us in.
+    Refused,
+}
