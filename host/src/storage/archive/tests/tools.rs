@@ -1,5 +1,6 @@
 //! Archives as programs make them that people use, and what is told of those that are not taken.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -334,4 +335,75 @@ fn with_method(mut zip: Vec<u8>, method: u8) -> Vec<u8> {
         }
     }
     zip
+}
+
+/// Files as projects have them, with executable bits and a link into the tree.
+const PROJECT: &str = "mkdir -p node_modules/.bin node_modules/tool lib 'a b' &&
+    echo 'console.log(1)' > node_modules/tool/cli.js && chmod 755 node_modules/tool/cli.js &&
+    ln -s ../tool/cli.js node_modules/.bin/tool && echo so > lib/libfoo.so.1 && ln -s libfoo.so.1 lib/libfoo.so &&
+    echo ü > 'a b/ü.txt' && echo '{\"name\":\"x\",\"version\":\"1.0.0\",\"files\":[\"lib\",\"a b\"]}' > package.json &&";
+
+/// What each of these programs writes of a project is taken, and makes a package with the same files.
+#[test]
+fn what_real_tools_write_is_taken() {
+    let members =
+        ["a b/ü.txt", "lib/libfoo.so", "lib/libfoo.so.1", "node_modules/.bin/tool", "node_modules/tool/cli.js"];
+    for (tool, script, file_type) in [
+        ("tar", "tar -cz * ", FileType::TarGz),
+        ("tar", "tar -c --format=pax * | xz", FileType::TarXz),
+        ("tar", "tar -c --format=v7 *", FileType::Tar),
+        ("bsdtar", "bsdtar -c --format=pax -z *", FileType::TarGz),
+        ("bsdtar", "bsdtar -c --format=ustar -j *", FileType::TarBz2),
+        ("bsdtar", "bsdtar -c --zstd *", FileType::TarZst),
+        ("bsdtar", "bsdtar -c --format=zip *", FileType::Zip),
+        ("zip", "zip -qry - *", FileType::Zip),
+        ("zip", "zip -qry ../made.zip * && cat ../made.zip && rm ../made.zip", FileType::Zip),
+        ("7z", "7z a -bd -snl ../made.zip * > ../log && cat ../made.zip && rm ../made.zip ../log", FileType::Zip),
+        ("jar", "jar --create --no-manifest *", FileType::Zip),
+        (
+            "git",
+            "git init -q . && git add -A && git -c user.name=a -c user.email=a@b commit -qm a && git archive HEAD",
+            FileType::Tar,
+        ),
+        (
+            "git",
+            "git init -q . && git add -A && git -c user.name=a -c user.email=a@b commit -qm a && git archive --format=zip HEAD",
+            FileType::Zip,
+        ),
+        ("python3", "python3 -m zipfile -c ../made.zip * && cat ../made.zip && rm ../made.zip", FileType::Zip),
+        (
+            "python3",
+            "python3 -m tarfile -c ../made.tar.gz * && cat ../made.tar.gz && rm ../made.tar.gz",
+            FileType::TarGz,
+        ),
+        (
+            "npm",
+            "npm pack --silent --pack-destination .. > ../log && cat ../x-1.0.0.tgz && rm ../x-1.0.0.tgz ../log",
+            FileType::TarGz,
+        ),
+    ] {
+        let has = Command::new("sh").args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status();
+        // 7-Zip, npm and a JDK are not on every machine; scripts/test-tools installs the others.
+        if !has.unwrap().success() && ["7z", "npm", "jar"].contains(&tool) {
+            continue;
+        }
+        let bytes =
+            by_shell(&[], &format!("export LC_ALL=C.UTF-8; mkdir tree; cd tree; {PROJECT} ( {script} ) > ../out"));
+        let contents = look(&bytes, file_type).unwrap_or_else(|error| panic!("`{script}`: {error}"));
+        let mut found = contents.files.clone();
+        found.sort_unstable();
+        // Some of them follow links, and npm takes what the project says, below a folder of its own.
+        let expected: Vec<_> = match tool {
+            "npm" => {
+                vec!["package/a b/ü.txt".to_owned(), "package/lib/libfoo.so.1".into(), "package/package.json".into()]
+            }
+            _ => members.iter().map(|path| (*path).to_owned()).chain(["package.json".into()]).collect(),
+        };
+        assert_eq!(found, expected, "`{script}`");
+        let (_, package) = packed(&bytes, file_type, vec![everything()]).unwrap();
+        assert_eq!(look(&package[0], file_type).unwrap().files.len(), found.len(), "`{script}`");
+        let whole = contents_of(&package[0], file_type);
+        let text = whole.iter().find(|(path, _)| path.ends_with("a b/ü.txt")).map(|(_, content)| content.as_str());
+        assert_eq!(text, Some("ü\n"), "`{script}`: {whole:?}");
+    }
 }
