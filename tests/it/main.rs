@@ -13,6 +13,7 @@ mod bounds;
 mod builds;
 mod cancel;
 mod chaos;
+mod ci;
 mod cli;
 mod clocks;
 mod commands;
