@@ -21,6 +21,7 @@ mod report;
 mod server;
 mod site;
 mod throughput;
+mod uploads;
 
 use std::path::PathBuf;
 
@@ -41,7 +42,7 @@ struct Arguments {
     /// File to write the figures to, as JSON.
     #[arg(long, default_value = "target/bench.json", value_name = "FILE")]
     json: PathBuf,
-    /// What to measure [default: all but lists].
+    /// What to measure [default: all but lists and uploads].
     #[arg(long, num_args = 1.., value_name = "NAME")]
     only: Vec<Name>,
     #[command(subcommand)]
@@ -67,6 +68,8 @@ enum Name {
     Costs,
     /// The plans of the queries on a table of a million jobs, which are no ratios either.
     Lists,
+    /// Uploads of builds, and packages of them.
+    Uploads,
 }
 
 const ALL: [Name; 7] = [Name::Calls, Name::Accept, Name::Latency, Name::Jobs, Name::Reads, Name::Entries, Name::Costs];
@@ -106,6 +109,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             Name::Entries => entries::measure(&site, rounds, &mut report).await?,
             Name::Costs => costs::measure(seconds, &mut report).await?,
             Name::Lists => lists::measure(&site, &mut report).await?,
+            Name::Uploads => uploads::measure(&site, rounds, &mut report).await?,
         }
     }
     site.close().await;
