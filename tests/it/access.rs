@@ -10,7 +10,8 @@ use crate::harness::{Api, Client, Operation, PASSWORD, Reply, Setup, TestHost};
 use crate::uploads::zip;
 
 /// What each caller is answered. `none` is who has no token, a wrong one or one that has expired; `read` and `write`
-/// hold that on the application `hostile`, `other` both on another one, `global` both on `_global`.
+/// hold that on the application `hostile`, `other` both on another one, `global` both on `_global`, and commands for all
+/// servers.
 ///
 /// Lists show what the caller may see: they are not refused where each item has a permission of its own.
 const TABLE: &str = "
@@ -87,8 +88,8 @@ const TABLE: &str = "
     servers.get            401   403   403    403    200
     servers.update         401   403   403    403    200
     servers.delete         401   403   403    403    204
-    servers.command        401   403   403    403    403
-    servers.command-several 401  403   403    403    403
+    servers.command        401   403   403    403    202
+    servers.command-several 401  403   403    403    202
 
     git-providers.list     401   403   403    403    200
     git-providers.create   401   403   403    403    201
@@ -168,7 +169,9 @@ async fn assert_audited(site: &Site, operations: &[Operation<'_>]) {
     // Somebody else's token, which this asks for, is rotated by nobody.
     let is_done = |id: &str| !JOBS.contains(&id) && id != "tokens.rotate";
     let changing = operations.iter().filter(|it| it.method != Method::GET && is_done(it.id()));
-    let names = changing.map(|operation| operation.id().replace(".put", ".create"));
+    // A command is one, for however many servers.
+    let names =
+        changing.map(|operation| operation.id().replace(".put", ".create").replace("command-several", "command"));
     let missing: Vec<_> = names.filter(|name| !recorded.contains(name)).collect();
     assert!(missing.is_empty(), "these changes are not in the audit: {missing:?}");
 }
@@ -194,7 +197,8 @@ struct Site {
 impl Site {
     async fn new() -> Self {
         // Without a worker, jobs stay queued, so that there is something to cancel.
-        let host = Setup::default().plugins(&["misbehave"]).flag("--role", "api").start().await;
+        let host =
+            Setup::default().plugins(&["misbehave"]).flag("--role", "api").switch("--local-servers").start().await;
         let mut site = Self { host, clients: BTreeMap::new(), jobs: BTreeMap::new(), tokens: BTreeMap::new() };
         site.make("/app", &json!({ "app_name": "hostile" })).await;
         site.make("/app/hostile/gitrepos", &repo("base")).await;
@@ -282,7 +286,8 @@ fn permissions(caller: &str) -> Value {
         "read" => json!({ "apps": { "hostile*": "read" } }),
         "write" => json!({ "apps": { "hostile*": "read/write" }, "actions": { "hostile*": { "*": "execute" } } }),
         "other" => json!({ "apps": { "blog": "read/write" }, "actions": { "blog": { "*": "execute" } } }),
-        "global" => json!({ "apps": { "_global": "read/write" } }),
+        "global" => json!({ "apps": { "_global": "read/write" }, "servers": ["*"],
+            "actions": { "_global": { "command": "execute" } } }),
         _ => json!({}),
     }
 }

@@ -253,7 +253,7 @@ async fn a_command_needs_its_own_permission_and_the_server_and_is_its_users_own(
     assert_eq!(guest.get("/job").await.items("job_id"), [&*id]);
     assert_eq!(host.client.get("/job").await.items("job_id"), [&*other, &*id]);
 
-    let audit = host.client.get("/global/audit?operation=servers.command&username=guest").await;
+    let audit = host.client.get("/global/audit?operation=servers.command&user=guest").await;
     let entry = &audit.body["items"][0];
     assert_eq!((&entry["name"], &entry["after"]["job_id"]), (&json!("web1"), &json!(id)), "{audit}");
     assert_eq!(entry["after"]["asked"]["command"], "echo hello", "{audit}");

@@ -222,7 +222,7 @@ async fn another_driver_takes_another_connection() {
     assert_eq!(refused.fault(), (422, "/connection/host"), "{refused}");
     assert!(refused.body["detail"].as_str().unwrap().contains("to null"), "{refused}");
     assert_eq!(host.client.get("/server/web").await.body, before.body);
-    let change = json!({ "driver": "salt", "connection": { "host": null, "port": null, "user": null } });
+    let change = json!({ "driver": "salt", "connection": { "host": null, "port": null, "user": null, "sudo": null } });
     let changed = host.client.patch("/server/web", &change).await;
     assert_eq!(
         (&changed.body["driver"], &changed.body["connection"]),

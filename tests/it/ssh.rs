@@ -178,7 +178,8 @@ async fn arguments_arrive_as_they_are_whatever_the_login_shell_is() {
     let (host, mut sshd) = with_sshd("").await;
     let paths = ["/usr/bin", "/bin", "/usr/local/bin"];
     let shells = ["dash", "bash", "zsh", "fish", "tcsh", "busybox sh"];
-    let there = |shell: &&str| paths.iter().any(|path| Path::new(path).join(shell.split(' ').next().unwrap()).exists());
+    let there =
+        |shell: &&&str| paths.iter().any(|path| Path::new(path).join(shell.split(' ').next().unwrap()).exists());
     for shell in shells.iter().filter(there) {
         // As sshd starts the login shell of an account.
         sshd.restart_with(&format!("ForceCommand exec {shell} -c \"$SSH_ORIGINAL_COMMAND\"")).await;
