@@ -12,8 +12,8 @@ use tracing::{info, warn};
 
 use super::Work;
 use crate::datasvc::{
-    AppName, BuildName, BuildRetention, Caller, Digest, Enqueued, Error, JobError, JobErrorCode, Json, JudgedBuild,
-    Judging, Outcome, PRUNE, Permission, Prune, Result, patiently,
+    AppName, BuildName, BuildRetention, Caller, Digest, Enqueued, Error, JobError, JobErrorCode, JobLane, Json,
+    JudgedBuild, Judging, Outcome, PRUNE, Permission, Prune, Result, patiently,
 };
 use crate::engine::{Kind, Run, StepResult, jittered};
 
@@ -71,8 +71,8 @@ impl Kind for Prunes {
 
     type Asked = Prune;
 
-    fn may_cancel(&self, caller: &Caller, application: &AppName, _name: &str) -> Result<()> {
-        caller.require(Permission::Write, application)
+    fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()> {
+        caller.require(Permission::Write, lane.application()?)
     }
 
     async fn run(&self, run: &Run, Prune { rule, dry_run }: Prune) -> Outcome {
@@ -139,10 +139,11 @@ impl Job<'_> {
 
     /// Looks at all builds, the newest first.
     async fn judge(&self) -> StepResult<Told> {
+        let application = self.run.claim.application().map_err(|error| internal(&error))?;
         let (mut judging, mut told) = (Judging::default(), Told::default());
         loop {
             let svc = &self.work.0.svc;
-            let judged = svc.judge_builds(&self.run.claim.application, self.rule, &mut judging).await;
+            let judged = svc.judge_builds(application, self.rule, &mut judging).await;
             let judged = match judged {
                 Ok(judged) => judged,
                 // Nothing has been looked at: the same again.

@@ -278,7 +278,7 @@ impl DataSvc {
         // On its own, and in one order everywhere: whoever begins to need a build waits for it, or is seen from now on.
         sqlx::query!(
             "select from builds where application = $1 and name = any($2) order by name for update",
-            claim.application.as_str(),
+            claim.application()?.as_str(),
             &names
         )
         .execute(&mut *transaction)
@@ -287,7 +287,7 @@ impl DataSvc {
         let names: Vec<_> = gone.iter().map(|(build, _)| build.build_name.as_str().to_owned()).collect();
         sqlx::query!(
             "delete from builds where application = $1 and name = any($2)",
-            claim.application.as_str(),
+            claim.application()?.as_str(),
             &names
         )
         .execute(&mut *transaction)
@@ -297,7 +297,7 @@ impl DataSvc {
             "insert into audit (operation, application, name, username, job_id, before)
              select 'builds.prune', $1, gone.name, $2, $3, document::json
              from unnest($4::text[], $5::text[]) as gone (name, document)",
-            claim.application.as_str(),
+            claim.application()?.as_str(),
             claim.username,
             claim.job_id as _,
             &names,
@@ -330,7 +330,7 @@ impl DataSvc {
                    and not exists (select from build_holds
                                    where build_holds.application = builds.application and build = builds.name)
                order by created_at, name"#,
-            claim.application.as_str(),
+            claim.application()?.as_str(),
             names,
             rule.last(),
             rule.young_since(self.settled_time())
