@@ -4,7 +4,8 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use elita::datasvc::{
-    ActionName, AppName, BuildName, Caller, Claim, Error, FileType, JobId, NewPackage, PackageName, Parent, Result,
+    ActionName, AppName, BuildName, Caller, Claim, Commit, Error, FileChange, FileType, GitRepo, GitRepoName,
+    GitdeployName, JobId, Listed, NewGitRepo, NewPackage, PackageName, Page, Parent, Result, ServerName,
 };
 use elita::plugin::{Effects, PackageWriter};
 
@@ -30,6 +31,43 @@ impl Effects for Nothing {
     }
 
     fn delete_build<'a>(&'a self, _: &'a Caller, _: AppName, _: BuildName) -> Answer<'a, ()> {
+        refused()
+    }
+
+    fn create_git_repo<'a>(&'a self, _: &'a Caller, _: AppName, _: NewGitRepo) -> Answer<'a, GitRepo> {
+        refused()
+    }
+
+    fn commits<'a>(
+        &'a self,
+        _: &'a Caller,
+        _: AppName,
+        _: GitRepoName,
+        _: Option<String>,
+        _: Page,
+    ) -> Answer<'a, Listed<Commit>> {
+        refused()
+    }
+
+    fn changed_files<'a>(
+        &'a self,
+        _: &'a Caller,
+        _: AppName,
+        _: GitRepoName,
+        _: [Option<String>; 2],
+        _: Page,
+    ) -> Answer<'a, Listed<FileChange>> {
+        refused()
+    }
+
+    fn initialize<'a>(
+        &'a self,
+        _: &'a Caller,
+        _: (AppName, GitdeployName),
+        _: Vec<ServerName>,
+        _: bool,
+        _: Parent,
+    ) -> Answer<'a, JobId> {
         refused()
     }
 

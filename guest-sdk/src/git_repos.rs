@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::bindings::elita::plugin::git_repos as wit;
+use crate::bindings::elita::plugin::types::Page;
 use crate::{Names, Result};
 
 /// A git repository.
@@ -54,7 +55,8 @@ pub struct GitRepo {
 pub struct NewGitRepo {
     /// The git provider that it is at.
     pub gitprovider: Option<String>,
-    /// Whether it exists already. It has to be true: a repository cannot be created at a provider yet.
+    /// Whether it exists already. Otherwise a job makes it at its git provider, which has to be of the type `local` for
+    /// now.
     pub existing: bool,
     /// Where git clones it from.
     pub uri: Option<String>,
@@ -65,6 +67,11 @@ impl NewGitRepo {
     /// or an absolute path; without a password, and at most 2048 bytes long.
     pub fn existing(uri: impl Into<String>) -> Self {
         Self { gitprovider: None, existing: true, uri: Some(uri.into()) }
+    }
+
+    /// One that a job makes at this git provider.
+    pub fn at(gitprovider: impl Into<String>) -> Self {
+        Self { gitprovider: Some(gitprovider.into()), existing: false, uri: None }
     }
 
     /// The same at this git provider.
@@ -91,7 +98,7 @@ pub fn list(application: &str) -> Result<Names> {
     Names::read(move |page| wit::list(&application, page))
 }
 
-/// Registers a git repository that exists already. `attributes` serializes to an object of at most 64 KiB.
+/// Registers a git repository: one that exists already, or one that a job makes. `attributes` serializes to an object of at most 64 KiB.
 ///
 /// # Errors
 /// [`Invalid`](crate::Code::Invalid) for a URI that is not valid or a git provider that does not exist;
@@ -116,6 +123,100 @@ pub fn update(application: &str, git_repo: &str, change: &impl Serialize) -> Res
 /// [`Conflict`](crate::Code::Conflict) while gitdeploys use it, and those of [`get`].
 pub fn delete(application: &str, git_repo: &str) -> Result<()> {
     Ok(wit::delete(application, git_repo)?)
+}
+
+/// A commit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Commit {
+    /// 40 hexadecimal digits.
+    pub id: String,
+    /// The commits that it comes after: none of the first one, several of a merge.
+    pub parents: Vec<String>,
+    /// Whose it is.
+    pub author: String,
+    /// When it was made: RFC 3339, UTC.
+    pub at: String,
+    /// What it says of itself.
+    pub message: String,
+    /// The build whose package it is. None: Elita did not make the commit.
+    pub build_name: Option<String>,
+    /// That package.
+    pub package: Option<String>,
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum FileStatus {
+    /// It is new.
+    Added,
+    /// Its content or its mode is another one.
+    Modified,
+    /// It is gone.
+    Deleted,
+    /// It was a file and is a link, or the reverse.
+    TypeChanged,
+}
+
+/// A file that differs between two commits.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct FileChange {
+    /// Where it is in the repository.
+    pub path: String,
+    /// What became of it.
+    pub status: FileStatus,
+    /// How many lines came. None: it is binary, or longer than 1 MiB.
+    pub insertions: Option<u64>,
+    /// How many lines went. None: as above.
+    pub deletions: Option<u64>,
+}
+
+/// The newest commits of a branch, at most `limit` of up to 1000. Without a branch, those up to the commit of the last
+/// build.
+///
+/// # Errors
+/// [`Invalid`](crate::Code::Invalid) without such a branch or commit; [`Conflict`](crate::Code::Conflict) if the
+/// repository is not ready, or not on the disk of this server; and those of [`get`].
+pub fn log(application: &str, git_repo: &str, branch: Option<&str>, limit: u32) -> Result<Vec<Commit>> {
+    let page = Page { after: None, limit: Some(limit) };
+    let found = wit::log(application, git_repo, branch, &page)?;
+    Ok(found.items.into_iter().map(commit).collect())
+}
+
+/// The files that differ between two commits, each the name of a branch or an id; all of them, read page by page.
+/// Without `older`, the commit that the newer comes after; without `newer`, the commit of the last build.
+///
+/// # Errors
+/// Those of [`log`].
+pub fn diff(application: &str, git_repo: &str, older: Option<&str>, newer: Option<&str>) -> Result<Vec<FileChange>> {
+    let (mut files, mut page) = (Vec::new(), Page { after: None, limit: Some(1000) });
+    loop {
+        let found = wit::diff(application, git_repo, older, newer, &page)?;
+        files.extend(found.items.into_iter().map(file_change));
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(files),
+        }
+    }
+}
+
+fn commit(found: wit::Commit) -> Commit {
+    let wit::Commit { id, parents, author, at, message, build_name, package } = found;
+    Commit { id, parents, author, at, message, build_name, package }
+}
+
+fn file_change(found: wit::FileChange) -> FileChange {
+    let wit::FileChange { path, status, insertions, deletions } = found;
+    let status = match status {
+        wit::FileStatus::Added => FileStatus::Added,
+        wit::FileStatus::Modified => FileStatus::Modified,
+        wit::FileStatus::Deleted => FileStatus::Deleted,
+        wit::FileStatus::TypeChanged => FileStatus::TypeChanged,
+    };
+    FileChange { path, status, insertions, deletions }
 }
 
 fn from_wit(repo: wit::GitRepo) -> Result<GitRepo> {

@@ -247,6 +247,27 @@ fn into_wit(new: NewGitdeploy) -> wit::NewGitdeploy {
     }
 }
 
+/// Makes a working copy of its git repository on servers, by a job, whose id is returned. On each server it succeeds or
+/// fails by itself.
+///
+/// # Errors
+/// [`NotFound`](crate::Code::NotFound) without the gitdeploy or a server; [`Denied`](crate::Code::Denied) where a server
+/// is not granted to the plugin; [`Conflict`](crate::Code::Conflict) if the repository is not ready, or another gitdeploy
+/// is at that place on a server; and those of [`get`].
+pub fn initialize(application: &str, gitdeploy: &str, servers: &[&str]) -> Result<String> {
+    let servers: Vec<String> = servers.iter().map(|server| (*server).to_owned()).collect();
+    Ok(wit::initialize(application, gitdeploy, &servers)?)
+}
+
+/// Removes its working copies from servers, by a job, whose id is returned.
+///
+/// # Errors
+/// Those of [`initialize`].
+pub fn deinitialize(application: &str, gitdeploy: &str, servers: &[&str]) -> Result<String> {
+    let servers: Vec<String> = servers.iter().map(|server| (*server).to_owned()).collect();
+    Ok(wit::deinitialize(application, gitdeploy, &servers)?)
+}
+
 fn from_wit(gitdeploy: wit::Gitdeploy) -> Result<Gitdeploy> {
     let wit::Gitdeploy {
         application,

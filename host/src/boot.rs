@@ -1,6 +1,6 @@
 //! The only place where the parts are started and connected, and stopped again in reverse order.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{HttpSettings, Role, Settings};
 use crate::data_dir::{self, Announcement, DataDir};
-use crate::datasvc::{DataSvc, HostId, SecretKeys, StoreIdentity, UserName};
+use crate::datasvc::{DataSvc, GitHome, HostId, SecretKeys, StoreIdentity, UserName};
 use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::{Outbound, provide_cryptography};
 use crate::plugin::{Loader, Plugins, Sandbox};
@@ -22,7 +22,7 @@ use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
 use crate::storage::archive::ArchiveLimits;
 use crate::storage::{MAX_FILE_BYTES, Storage};
-use crate::work::{self, StoredKeys, UploadLimits, Work};
+use crate::work::{self, Addresses, StoredKeys, UploadLimits, Work};
 
 /// How long the rest may take after running jobs have had their time: handing back, and replies under way.
 const BEYOND_DRAIN: Duration = Duration::from_secs(7);
@@ -194,6 +194,8 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let svc = svc.use_secret_keys(keys).await.with_context(unusable)?;
 
     let host = HostId::from(data_dir.host_id());
+    let git_home = GitHome { host, directory: data_dir.path().join("git") };
+    let svc = svc.keep_git_at(git_home.clone());
     let storage = match &settings.storage_url {
         Some(url) => Storage::at(url, &data_dir.path().join("storage"))?,
         None => Storage::in_directory(&data_dir.path().join("storage"))?,
@@ -214,7 +216,9 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let body_within = Duration::from_secs(settings.http.body_seconds);
     let uploads = upload_limits(settings, body_within);
     let remote = remote(settings, data_dir, &svc)?;
-    let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), remote, uploads);
+    let here = (scheme == "http").then(|| format!("http://{}", on_this_machine(address)));
+    let git = (git_home, Addresses { public: settings.public_url.clone(), here });
+    let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), remote, uploads, git);
     let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work.clone()));
     engine.register(work.kinds(&sandbox));
     worker.join(store).await?;
@@ -332,6 +336,15 @@ fn engine_settings(settings: &Settings, data_dir: &DataDir) -> EngineSettings {
             audit: kept(settings.audit_retention_seconds),
         },
         notify: !settings.no_notify,
+    }
+}
+
+/// Where a listener is reached from its own machine.
+fn on_this_machine(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
     }
 }
 

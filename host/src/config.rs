@@ -126,6 +126,10 @@ pub struct Settings {
     /// `git.internal:22,10.0.0.5:3000`.
     #[arg(long, env = "ELITA_GIT_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
     pub git_hosts: Vec<Destination>,
+    /// Where servers reach this one, to pull from its git repositories: an `https` URL, or an `http` URL of a loopback
+    /// address. Servers of the driver `local` need none.
+    #[arg(long, env = "ELITA_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    pub public_url: Option<String>,
     /// What to log, such as `info,elita::jobs=debug`.
     #[arg(long, env = "ELITA_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
     pub log: String,
@@ -236,6 +240,25 @@ fn with_defaults_from(mut command: Command, table: toml::Table) -> Result<Comman
         serve
     });
     Ok(command)
+}
+
+/// The URL by which servers reach this one.
+fn public_url(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text).map_err(|error| format!("it is no URL: {error}"))?;
+    let is_loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    let plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    match (url.scheme(), plain) {
+        (_, false) => Err("it has no username, no password, no `?` and no `#`".into()),
+        ("https", true) => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        ("http", true) if is_loopback => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        _ => Err("it begins with `https://`, or with `http://` and a loopback address".into()),
+    }
 }
 
 #[cfg(test)]

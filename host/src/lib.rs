@@ -14,6 +14,7 @@ pub mod config;
 pub mod data_dir;
 pub mod datasvc;
 pub mod engine;
+pub mod git;
 pub mod outbound;
 pub mod plugin;
 pub mod postgres;

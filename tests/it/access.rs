@@ -56,6 +56,8 @@ const TABLE: &str = "
     git-repos.get          401   200   200    403    403
     git-repos.update       401   403   200    403    403
     git-repos.delete       401   403   204    403    403
+    git-repos.log          401   409   409    403    403
+    git-repos.diff         401   409   409    403    403
 
     gitdeploys.list        401   200   200    403    403
     gitdeploys.create      401   403   201    403    403
@@ -63,6 +65,7 @@ const TABLE: &str = "
     gitdeploys.get         401   200   200    403    403
     gitdeploys.update      401   403   200    403    403
     gitdeploys.delete      401   403   204    403    403
+    gitdeploys.run         401   403   404    403    403
 
     groups.list            401   200   200    403    403
     groups.create          401   403   201    403    403
@@ -125,7 +128,7 @@ const TABLE: &str = "
 ";
 
 /// What becomes a job.
-const JOBS: [&str; 4] = ["actions.run", "builds.prune", "builds.upload", "builds.upload-file"];
+const JOBS: [&str; 5] = ["actions.run", "builds.prune", "builds.upload", "builds.upload-file", "gitdeploys.run"];
 
 /// The columns of the table, and who is in each.
 const COLUMNS: [(&str, &[&str]); 5] = [
@@ -354,6 +357,7 @@ pub(crate) fn arguments(operation: &str, caller: &str) -> (String, Option<Value>
         }
         ("jobs.cancel", _) => ("?cancel=true".into(), None),
         ("tokens.rotate", _) => ("?rotate=true".into(), None),
+        ("gitdeploys.run", _) => ("?commit=true&build_name=none".into(), None),
         ("applications.create" | "applications.put", _) => {
             let document = json!({ "app_name": format!("hostile-{verb}-{caller}") });
             if verb == "put" { (in_query(&document), None) } else { (String::new(), Some(document)) }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, TestHost, plugin_file};
+use crate::harness::{Setup, TestHost, eventually, plugin_file};
 use crate::hooks;
 use crate::uploads::zip;
 
@@ -17,7 +17,8 @@ pub(crate) async fn exercised() -> (TestHost, Value) {
 /// The same with this file.
 pub(crate) async fn exercised_by(file: PathBuf) -> (TestHost, Value) {
     let grants = "applications = ['exercise-*']\nservers = ['exercise-*']\ninterfaces = ['git-providers', 'servers']";
-    let host = Setup::default().plugin("exercise-all", file).granting("exercise-all", grants).start().await;
+    let host = Setup::default().switch("--local-servers").plugin("exercise-all", file).granting("exercise-all", grants);
+    let host = host.start().await;
     host.create_application("exercise").await;
     prepare(&host).await;
     let uploaded = hooks::ended(&host, "exercise", "uploaded", zip("a", b"b")).await;
@@ -36,8 +37,26 @@ pub(crate) async fn exercised_by(file: PathBuf) -> (TestHost, Value) {
 async fn prepare(host: &TestHost) {
     let provider = json!({ "name": "exercise-hub", "type": "github", "base_url": "https://git.example.com",
         "attributes": { "team": "red" } });
-    let reply = host.client.post("/global/gitproviders", &provider).await;
-    assert_eq!(reply.status, 201, "{reply}");
+    let own = json!({ "name": "exercise-own", "type": "local" });
+    let kept = json!({ "name": "kept", "gitprovider": "exercise-own" });
+    for (path, new) in
+        [("/global/gitproviders", provider), ("/global/gitproviders", own), ("/app/exercise/gitrepos", kept)]
+    {
+        let reply = host.client.post(path, &new).await;
+        assert_eq!(reply.status, 201, "{reply}");
+    }
+    eventually("the repository to be ready", async || {
+        let kept = host.client.get("/app/exercise/gitrepos/kept").await;
+        (kept.body["state"] == "ready").then_some(())
+    })
+    .await;
+    let server = json!({ "name": "exercise-here", "environment": "testing", "driver": "local" });
+    let location = json!({ "path": "/kept", "gitrepo": "kept" });
+    let gitdeploy = json!({ "name": "kept", "package": "master", "location": location });
+    for (path, new) in [("/server", server), ("/app/exercise/gitdeploys", gitdeploy)] {
+        let reply = host.client.post(path, &new).await;
+        assert_eq!(reply.status, 201, "{reply}");
+    }
 }
 
 #[tokio::test]

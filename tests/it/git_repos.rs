@@ -30,6 +30,8 @@ async fn a_git_repository_that_exists_is_taken_in_and_shown() {
       "keypair": null,
       "last_build": null,
       "last_commit": null,
+      "state": "ready",
+      "job_id": null,
       "attributes": {
         "team": "red"
       },
@@ -94,12 +96,13 @@ async fn applications_have_git_repositories_of_their_own() {
 #[tokio::test]
 async fn a_repository_that_does_not_exist_is_to_be_created_at_its_provider_first() {
     let host = with_shop().await;
-    for new in
-        [json!({ "name": "site", "gitprovider": "hub" }), json!({ "name": "site", "existing": false, "uri": URI })]
-    {
+    for (new, fault, why) in [
+        (json!({ "name": "site", "gitprovider": "hub" }), "/existing", "create it there, and give its `uri`"),
+        (json!({ "name": "site", "existing": false, "uri": URI }), "/gitprovider", "needs the git provider"),
+    ] {
         let refused = host.client.post(REPOS, &new).await;
-        assert_eq!(refused.fault(), (422, "/existing"), "{refused}");
-        assert!(detail(&refused).contains("create it there, and give its `uri`"), "{refused}");
+        assert_eq!(refused.fault(), (422, fault), "{refused}");
+        assert!(detail(&refused).contains(why), "{refused}");
     }
     assert_eq!(host.client.get(SITE).await.status, 404);
 }
@@ -301,7 +304,7 @@ async fn a_git_repository_is_not_removed_at_its_provider() {
     create(&host, "site").await;
     let refused = host.client.delete(&format!("{SITE}?delete=true")).await;
     assert_eq!(refused.fault(), (422, "delete"), "{refused}");
-    assert!(detail(&refused).contains("not removed at their provider yet"), "{refused}");
+    assert!(detail(&refused).contains("only repositories that Elita has made"), "{refused}");
     assert_eq!(host.client.get(SITE).await.status, 200);
 }
 

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use crate::harness::project_root;
 
 /// What each room may name beside itself. What is not listed here, such as `boot`, may name everything.
-const MAY_NAME: [(&str, &[&str]); 14] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("rest", &["work", "engine", "datasvc", "shares"]),
-    ("work", &["engine", "plugin", "datasvc", "outbound", "remote", "storage"]),
+    ("work", &["engine", "plugin", "datasvc", "git", "outbound", "remote", "storage"]),
     ("engine", &["datasvc"]),
     ("plugin", &["datasvc", "outbound", "storage"]),
     ("datasvc", &["outbound", "shares"]),
     ("shares", &[]),
+    ("git", &[]),
     ("outbound", &[]),
     ("remote", &["account"]),
     ("account", &[]),

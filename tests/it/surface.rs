@@ -11,11 +11,13 @@ use crate::doors;
 use crate::harness::{TestHost, core_module, project_root};
 
 /// What is offered at one door only, with the reason.
-const ONLY_IN_WIT: [(&str, &str); 12] = [
+const ONLY_IN_WIT: [(&str, &str); 14] = [
     ("builds.add-package", "only the hook of an upload adds packages"),
     ("builds.package-writer.write", "the same"),
     ("builds.package-writer.finish", "the same"),
     ("builds.read-package", "a client gets the whole, by `builds.package`"),
+    ("gitdeploys.initialize", "a client asks `gitdeploys.run` for it"),
+    ("gitdeploys.deinitialize", "the same"),
     ("jobs.append", "only the running plugin writes to its job's log"),
     ("jobs.progress", "the same"),
     ("jobs.cancel-requested", "a client sees it in the job"),

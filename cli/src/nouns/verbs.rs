@@ -80,6 +80,12 @@ impl Noun {
         }
     }
 
+    /// The application that the words name.
+    pub(super) fn app(&self, session: &Session, matches: &ArgMatches) -> Result<String> {
+        let words: Vec<String> = matches.get_many("names").into_iter().flatten().cloned().collect();
+        Ok(session.app_and_name(&words, self.name)?.0)
+    }
+
     /// The path of the list.
     pub(super) fn container(&self, session: &Session, app: Option<&str>) -> Result<String> {
         match self.collection {

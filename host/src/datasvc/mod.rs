@@ -26,12 +26,15 @@ pub use documents::builds::{
 pub use documents::census::{Census, CensusEntry};
 pub use documents::commands::{CommandTarget, NewCommand, SERVER};
 pub use documents::file_url::FileUrl;
+pub use documents::git_history::{ChangeStatus, Commit, FileChange};
 pub use documents::git_providers::{
     BaseUrl, Change as GitProviderChange, GitProvider, GitProviderAuth, GitProviderType, NewGitProvider, PasswordAuth,
     TokenAuth,
 };
-pub use documents::git_repos::{Change as GitRepoChange, GitRepo, NewGitRepo};
+pub use documents::git_repo_work::{GIT_REPO, GitHome, GitRepoLock, GitRepoPlace, GitRepoWork};
+pub use documents::git_repos::{Change as GitRepoChange, GitRepo, GitRepoState, NewGitRepo};
 pub use documents::git_uri::GitUri;
+pub use documents::gitdeploy_work::{GITDEPLOY, GitdeployWork, ServersAsked, ServersFound};
 pub use documents::gitdeploys::{
     Change as GitdeployChange, Favor, Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployOptions,
     InitializedServer, NewGitdeploy,
@@ -75,6 +78,7 @@ pub use jobs::log::{
     SOURCE_HOST,
 };
 pub use jobs::lookup::{ACTION, Enqueued, Job, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
+pub use jobs::own::NewOwnJob;
 pub use jobs::peers::{Peer, Pulse, Silent};
 pub use jobs::progress::JobProgress;
 pub use jobs::queue::{Claim, ClaimedPlugin, HandedOn, HeldClaim, Outcome, Room, RunningLane, Served, TIME_TO_LIVE};
@@ -103,6 +107,8 @@ pub struct DataSvc {
     host: Option<HostId>,
     /// Where git may be sent to although it is no public host.
     git_hosts: std::sync::Arc<[crate::outbound::Destination]>,
+    /// Where repositories are made that are this server's own.
+    git_home: Option<std::sync::Arc<documents::git_repo_work::GitHome>>,
     intake: jobs::intake::Intake,
     recorder: jobs::recorder::Recorder,
     heads: jobs::heads::Heads,

@@ -116,6 +116,7 @@ impl DataSvc {
             quotas: Arc::default(),
             host: None,
             git_hosts: Arc::from([]),
+            git_home: None,
             reads: Connections::of(pool.clone(), max_connections / 4),
             lists: Connections::of(lists, share),
             pool,

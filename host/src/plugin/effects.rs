@@ -5,8 +5,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::datasvc::{
-    ActionName, AppName, BuildName, Caller, Claim, FileType, JobId, NewPackage, PackageFile, PackageName, Parent,
-    Result,
+    ActionName, AppName, BuildName, Caller, Claim, Commit, FileChange, FileType, GitRepo, GitRepoName, GitdeployName,
+    JobId, Listed, NewGitRepo, NewPackage, PackageFile, PackageName, Page, Parent, Result, ServerName,
 };
 
 /// What `boot` gives the sandbox. Permissions are checked here, as for any caller.
@@ -38,6 +38,61 @@ pub trait Effects: Send + Sync {
         application: AppName,
         build: BuildName,
     ) -> BoxFuture<'a, Result<()>>;
+
+    /// Registers a git repository: one that exists already, or one that a job makes.
+    ///
+    /// # Errors
+    /// Those of [`crate::datasvc::DataSvc::create_git_repo`].
+    fn create_git_repo<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        new: NewGitRepo,
+    ) -> BoxFuture<'a, Result<GitRepo>>;
+
+    /// The commits of a branch of a git repository, newest first.
+    ///
+    /// # Errors
+    /// [`crate::datasvc::Error::NotFound`]; [`crate::datasvc::Error::Denied`] without read permission on the
+    /// application; [`crate::datasvc::Error::Invalid`] without such a branch or commit;
+    /// [`crate::datasvc::Error::Conflict`] if the repository is not ready, or not on this server.
+    fn commits<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        repo: GitRepoName,
+        branch: Option<String>,
+        page: Page,
+    ) -> BoxFuture<'a, Result<Listed<Commit>>>;
+
+    /// The files that differ between two commits of a git repository.
+    ///
+    /// # Errors
+    /// Those of [`Effects::commits`].
+    fn changed_files<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        repo: GitRepoName,
+        between: [Option<String>; 2],
+        page: Page,
+    ) -> BoxFuture<'a, Result<Listed<FileChange>>>;
+
+    /// Makes a job that makes working copies of a gitdeploy on servers, or removes them, for a plugin that runs in another
+    /// job. The job is durable when this returns.
+    ///
+    /// # Errors
+    /// [`crate::datasvc::Error::NotFound`] without the gitdeploy or a server; [`crate::datasvc::Error::Denied`] without
+    /// the permissions; [`crate::datasvc::Error::Conflict`] if that is not possible now;
+    /// [`crate::datasvc::Error::TooMany`] if too many jobs are above it.
+    fn initialize<'a>(
+        &'a self,
+        caller: &'a Caller,
+        gitdeploy: (AppName, GitdeployName),
+        servers: Vec<ServerName>,
+        undo: bool,
+        parent: Parent,
+    ) -> BoxFuture<'a, Result<JobId>>;
 
     /// Begins a package of the build whose upload fires the hook that the plugin runs in; `claim` is that of the job.
     ///

@@ -44,7 +44,7 @@ use crate::datasvc::{BaseUrl, GitProviderAuth, PasswordAuth, TokenAuth};
         (name = "tokens", description = "Logging in and out"),
         (name = "audit", description = "Who changed what")
     ),
-    components(schemas(Document, JsonPatch, True, False, GitProviderAuth, TokenAuth, PasswordAuth, BaseUrl))
+    components(schemas(Document, JsonPatch, True, GitProviderAuth, TokenAuth, PasswordAuth, BaseUrl))
 )]
 struct Frame;
 
@@ -69,27 +69,13 @@ Formats of strings, in addition to those of JSON Schema:
 /// A flag that has to be set.
 pub(super) struct True;
 
-/// A flag that cannot be set yet.
-pub(super) struct False;
-
-fn only(value: bool) -> RefOr<Schema> {
-    Object::builder().schema_type(Type::Boolean).enum_values(Some([value])).into()
-}
-
 impl PartialSchema for True {
     fn schema() -> RefOr<Schema> {
-        only(true)
-    }
-}
-
-impl PartialSchema for False {
-    fn schema() -> RefOr<Schema> {
-        only(false)
+        Object::builder().schema_type(Type::Boolean).enum_values(Some([true])).into()
     }
 }
 
 impl ToSchema for True {}
-impl ToSchema for False {}
 
 /// The document to begin with, without any operation.
 pub(super) fn frame() -> OpenApi {

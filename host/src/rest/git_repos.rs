@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -9,17 +10,17 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::api::put::Put;
-use super::api::{False, True};
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
-use super::http::reply::Created;
+use super::http::reply::{Accepted, Created, SubmittedJob};
 use crate::datasvc::{
-    self, AppName, Attributes, Caller, GitProviderName, GitRepo, GitRepoChange, GitRepoName, GitUri, KeypairName,
-    Listed,
+    self, AppName, Attributes, Caller, Commit, FileChange, GitProviderName, GitRepo, GitRepoChange, GitRepoName,
+    GitUri, KeypairName, Listed,
 };
+use crate::work::{CommitsAsked, Compared};
 
 /// What a new git repository needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
@@ -32,15 +33,14 @@ struct NewGitRepo {
     gitprovider: Option<GitProviderName>,
     /// The keypair that it is reached with. To name one takes read permission on `_global`.
     keypair: Option<KeypairName>,
-    /// Whether it exists already. It has to be true: a repository cannot be created at a provider yet.
+    /// Whether it exists already. Otherwise a job makes it at its git provider, which has to be of the type `local`
+    /// for now: the reply's `state` is `creating`, and `job_id` says which job that is.
     #[serde(default)]
-    #[param(value_type = True)]
-    #[schema(value_type = True)]
+    #[param(required = false)]
+    #[schema(required = false)]
     existing: bool,
     /// Where git clones it from: an `https`, `http`, `ssh`, `git` or `file` URL, `user@host:path`, or an absolute
-    /// path; without a password. A repository that exists needs it.
-    #[param(value_type = GitUri)]
-    #[schema(value_type = GitUri)]
+    /// path; without a password. A repository that exists needs it; one that is made has its place chosen.
     uri: Option<GitUri>,
     /// What to keep with it.
     #[serde(default)]
@@ -53,9 +53,9 @@ struct NewGitRepo {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Removal {
-    /// Whether it is to be removed at its provider, too, which cannot be done yet.
+    /// Whether it is to be removed with what is in it, too, by a job. Only for repositories that Elita has made.
     #[serde(default)]
-    #[param(value_type = Option<False>)]
+    #[param(required = false)]
     delete: bool,
 }
 
@@ -74,7 +74,7 @@ async fn list(
     Ok(ListReply::of(&uri, listed))
 }
 
-/// Registers a git repository that exists already
+/// Registers a git repository: one that exists already, or one that a job makes
 #[utoipa::path(post, path = "/app/{app}/gitrepos", operation_id = "git-repos.create", tag = "git-repos",
     params(("app" = AppName, Path, description = "The application")),
     request_body = NewGitRepo,
@@ -93,7 +93,7 @@ async fn create(
 ) -> Result<Created<Document<GitRepo>>, Problem> {
     let NewGitRepo { name, gitprovider, keypair, existing, uri, attributes } = new;
     let new = datasvc::NewGitRepo { name, gitprovider, keypair, existing, uri, attributes };
-    let repo = rest.svc.create_git_repo(&caller, &app, &new).await?;
+    let repo = rest.work.create_git_repo(&caller, &app, &new).await?;
     Ok(Created::at(format!("/app/{app}/gitrepos/{}", repo.name), Document::new(repo.revision, repo)))
 }
 
@@ -139,7 +139,7 @@ async fn update(
     Ok(Document::new(repo.revision, repo))
 }
 
-/// Removes a git repository, but not at its provider
+/// Removes a git repository; with `delete` also what is in it, by a job
 #[utoipa::path(delete, path = "/app/{app}/gitrepos/{repo}", operation_id = "git-repos.delete", tag = "git-repos",
     params(
         ("app" = AppName, Path, description = "The application"),
@@ -148,11 +148,12 @@ async fn update(
         IfMatch,
     ),
     responses(
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job that removes it"))),
         (status = 204, description = "It is removed"),
         (status = 404, description = "No such git repository"),
-        (status = 409, description = "Gitdeploys use it, which the detail names"),
+        (status = 409, description = "Gitdeploys use it, which the detail names, or a job works on it"),
         (status = 412, description = "It has changed since the version that `If-Match` names"),
-        (status = 422, description = "It cannot be removed at its provider yet"),
+        (status = 422, description = "Elita has not made it, so that it is not removed with what is in it"),
     ))]
 async fn delete(
     State(rest): State<Rest>,
@@ -160,13 +161,104 @@ async fn delete(
     Path((app, repo)): Path<(AppName, GitRepoName)>,
     Query(Removal { delete: at_provider }): Query<Removal>,
     IfMatch(expected): IfMatch,
-) -> Result<StatusCode, Problem> {
-    rest.svc.delete_git_repo(&caller, &app, &repo, at_provider, &expected).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response, Problem> {
+    let removing = rest.work.delete_git_repo(&caller, &app, &repo, at_provider, &expected).await?;
+    Ok(match removing {
+        Some(enqueued) => Accepted::job(enqueued, repo.to_string()).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+/// Which commits to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct LogQuery {
+    /// The branch, or the commit to begin with. Without it the list begins with the commit of the last build.
+    #[param(max_length = 250)]
+    branch: Option<String>,
+    /// The cursor that the page before gave as `next`: the id of a commit.
+    after: Option<String>,
+    /// How many items a page has, 1 to 1000; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Lists the commits of a git repository, newest first
+///
+/// Where a commit comes after several others, the list goes on with the first of them.
+#[utoipa::path(get, path = "/app/{app}/gitrepos/{repo}/log", operation_id = "git-repos.log", tag = "git-repos",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("repo" = GitRepoName, Path, description = "The git repository"),
+        LogQuery,
+    ),
+    responses(
+        (status = 200, body = Listed<Commit>),
+        (status = 404, description = "No such git repository"),
+        (status = 409, description = "It is not ready, or not on the disk of this server"),
+        (status = 422, description = "It has no such branch or commit"),
+    ))]
+async fn log(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, repo)): Path<(AppName, GitRepoName)>,
+    Query(LogQuery { branch, limit, after }): Query<LogQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<Commit>>, Problem> {
+    let page = PageQuery::new(after, limit).page()?;
+    let listed = rest.work.commits(&caller, &app, &repo, CommitsAsked { branch }, &page).await?;
+    Ok(ListReply::of(&uri, listed))
+}
+
+/// Which commits to compare.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct DiffQuery {
+    /// The older one: a branch or a commit. Without it, the one that the newer comes after.
+    #[param(max_length = 250)]
+    from: Option<String>,
+    /// The newer one. Without it, the commit of the last build.
+    #[param(max_length = 250)]
+    to: Option<String>,
+    /// The cursor that the page before gave as `next`: a path.
+    after: Option<String>,
+    /// How many items a page has, 1 to 1000; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Lists the files that differ between two commits, by path
+#[utoipa::path(get, path = "/app/{app}/gitrepos/{repo}/diff", operation_id = "git-repos.diff", tag = "git-repos",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("repo" = GitRepoName, Path, description = "The git repository"),
+        DiffQuery,
+    ),
+    responses(
+        (status = 200, body = Listed<FileChange>),
+        (status = 404, description = "No such git repository"),
+        (status = 409, description = "It is not ready, or not on the disk of this server"),
+        (status = 422, description = "It has no such branch or commit"),
+    ))]
+async fn diff(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, repo)): Path<(AppName, GitRepoName)>,
+    Query(DiffQuery { from, to, limit, after }): Query<DiffQuery>,
+    uri: Uri,
+) -> Result<ListReply<Listed<FileChange>>, Problem> {
+    let page = PageQuery::new(after, limit).page()?;
+    let listed = rest.work.changed_files(&caller, &app, &repo, Compared { from, to }, &page).await?;
+    Ok(ListReply::of(&uri, listed))
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    let put = Put::of::<NewGitRepo>()
-        .summary("Registers a git repository that exists already, with the arguments in the query string");
-    OpenApiRouter::default().routes(put.beside(create, routes!(list, create))).routes(routes!(get, update, delete))
+    let put = Put::of::<NewGitRepo>().summary("Registers a git repository, with the arguments in the query string");
+    OpenApiRouter::default()
+        .routes(put.beside(create, routes!(list, create)))
+        .routes(routes!(get, update, delete))
+        .routes(routes!(log))
+        .routes(routes!(diff))
 }

@@ -1,7 +1,7 @@
 //! `/app/{app}/gitdeploys`: gitdeploys as records.
 
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -11,14 +11,16 @@ use super::Rest;
 use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
+use super::http::idempotency::{IdempotencyKey, fingerprint};
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
-use super::http::problem::Problem;
-use super::http::reply::Created;
+use super::http::problem::{Fault, Problem};
+use super::http::reply::{Accepted, Created, SubmittedJob};
 use crate::datasvc::{
-    self, AppName, Attributes, Caller, Gitdeploy, GitdeployActions, GitdeployChange, GitdeployLocation, GitdeployName,
-    GitdeployOptions, Listed, PackageName,
+    self, AppName, Attributes, BuildName, Caller, Gitdeploy, GitdeployActions, GitdeployChange, GitdeployLocation,
+    GitdeployName, GitdeployOptions, Listed, PackageName, ServerName, ServersAsked,
 };
+use crate::work::ServersTask;
 
 /// What a new gitdeploy needs.
 #[derive(Deserialize, IntoParams, ToSchema)]
@@ -114,7 +116,7 @@ async fn get(
     responses(
         (status = 200, body = Gitdeploy),
         (status = 404, description = "No such gitdeploy"),
-        (status = 409, description = "It is initialized on servers, so its path and its git repository cannot change"),
+        (status = 409, description = "It is initialized on servers, so its path, its git repository and its branch cannot change"),
         (status = 412, description = "It has changed since the version that `If-Match` names"),
         (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
@@ -154,7 +156,128 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What is to be done with a gitdeploy: one of the first four.
+#[derive(Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct GitdeployTask {
+    /// Make a working copy of its git repository on servers.
+    #[serde(default)]
+    #[param(required = false)]
+    #[schema(required = false)]
+    initialize: bool,
+    /// Remove its working copies from servers.
+    #[serde(default)]
+    #[param(required = false)]
+    #[schema(required = false)]
+    deinitialize: bool,
+    /// Pull what was committed last on servers.
+    #[serde(default)]
+    #[param(required = false)]
+    #[schema(required = false)]
+    pull: bool,
+    /// Commit the package of a build to its git repository, without pulling it on any server.
+    #[serde(default)]
+    #[param(required = false)]
+    #[schema(required = false)]
+    commit: bool,
+    /// The build that is to be committed.
+    build_name: Option<BuildName>,
+    /// The servers that it is to be done on.
+    servers: Option<Vec<ServerName>>,
+    /// The servers that it is to be done on: those of yours whose names match, where `*` is any run of characters.
+    #[param(max_length = 512)]
+    #[schema(max_length = 512)]
+    glob: Option<String>,
+}
+
+/// What was asked, once it is known to be one thing.
+enum Task {
+    Commit(BuildName),
+    OnServers(ServersTask, ServersAsked),
+}
+
+impl GitdeployTask {
+    fn read(self) -> Result<Task, Problem> {
+        let Self { initialize, deinitialize, pull, commit, build_name, servers, glob } = self;
+        let wrong = |field: &str, rule: &str| Problem::invalid(rule).with([Fault::at(field, rule)]);
+        let task = match (initialize, deinitialize, pull, commit) {
+            (true, false, false, false) => ServersTask::Initialize,
+            (false, true, false, false) => ServersTask::Deinitialize,
+            (false, false, true, false) => ServersTask::Pull,
+            (false, false, false, true) => {
+                if servers.is_some() || glob.is_some() {
+                    return Err(wrong("servers", "a commit is for no server"));
+                }
+                let build =
+                    build_name.ok_or_else(|| wrong("build_name", "a commit needs the build that is committed"))?;
+                return Ok(Task::Commit(build));
+            }
+            _ => {
+                return Err(wrong(
+                    "commit",
+                    "one of `initialize`, `deinitialize`, `pull` and `commit` has to be `true`",
+                ));
+            }
+        };
+        if build_name.is_some() {
+            return Err(wrong("build_name", "what was committed last is on servers; a build is for `commit`"));
+        }
+        match (servers, glob) {
+            (Some(servers), None) => Ok(Task::OnServers(task, ServersAsked::Named(servers))),
+            (None, Some(glob)) => Ok(Task::OnServers(task, ServersAsked::Matching(glob))),
+            (None, None) => Err(wrong("servers", "it needs `servers`, a list of names, or a `glob` of them")),
+            (Some(_), Some(_)) => Err(wrong("glob", "either `servers` or `glob` says which servers, not both")),
+        }
+    }
+
+    /// What makes a request with a key the same one.
+    fn parts(&self) -> Vec<u8> {
+        let Self { initialize, deinitialize, pull, commit, build_name, servers, glob } = self;
+        format!("{:?}", (initialize, deinitialize, pull, commit, build_name, servers, glob)).into_bytes()
+    }
+}
+
+/// Works on a gitdeploy, by a job
+///
+/// `commit=true` commits the package of a build to its git repository. If the branch has that content already, nothing
+/// is committed. The others work on servers: `initialize=true` makes a working copy on each, `pull=true` brings it to
+/// what was committed last, `deinitialize=true` removes it.
+#[utoipa::path(post, path = "/app/{app}/gitdeploys/{gitdeploy}", operation_id = "gitdeploys.run", tag = "gitdeploys",
+    params(
+        ("app" = AppName, Path, description = "The application"),
+        ("gitdeploy" = GitdeployName, Path, description = "The gitdeploy"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "Visible ASCII; the same request with the same key answers with the same job"),
+    ),
+    request_body = GitdeployTask,
+    responses(
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
+        (status = 404, description = "No such gitdeploy, server, build or package of it"),
+        (status = 409, description = "The git repository is not ready, or another gitdeploy is at that place on a server"),
+        (status = 422, description = "A value is not valid, or the idempotency key was used for another request"),
+    ))]
+async fn run(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path((app, gitdeploy)): Path<(AppName, GitdeployName)>,
+    IdempotencyKey(key): IdempotencyKey,
+    uri: Uri,
+    Args(asked): Args<GitdeployTask>,
+) -> Result<Accepted, Problem> {
+    let parts = asked.parts();
+    let idempotency = key.map(|key| (key, fingerprint(&Method::POST, uri.path(), "", [&*parts])));
+    let enqueued = match asked.read()? {
+        Task::Commit(build) => rest.work.commit_gitdeploy(&caller, &app, &gitdeploy, &build, idempotency).await?,
+        Task::OnServers(task, servers) => {
+            let origin = (idempotency, None);
+            rest.work.gitdeploy_on_servers(&caller, &app, &gitdeploy, task, &servers, origin).await?
+        }
+    };
+    Ok(Accepted::job(enqueued, gitdeploy.to_string()))
+}
+
 pub(super) fn router() -> OpenApiRouter<Rest> {
     let put = Put::of::<NewGitdeploy>();
-    OpenApiRouter::default().routes(put.beside(create, routes!(list, create))).routes(routes!(get, update, delete))
+    OpenApiRouter::default().routes(put.beside(create, routes!(list, create))).routes(routes!(get, update, delete, run))
 }

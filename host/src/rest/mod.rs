@@ -13,6 +13,7 @@ mod audit;
 mod builds;
 mod census;
 mod events;
+mod git;
 mod git_providers;
 mod git_repos;
 mod gitdeploys;
@@ -105,6 +106,7 @@ pub fn router(rest: Rest, origins: &[String]) -> Router {
         .merge(audit::router())
         .merge(builds::router())
         .merge(census::router())
+        .merge(git::router())
         .merge(git_providers::router())
         .merge(git_repos::router())
         .merge(gitdeploys::router())

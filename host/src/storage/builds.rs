@@ -20,6 +20,8 @@ use super::{Storage, StorageError};
 
 /// The folder of all folders.
 pub(super) const BUILDS: &str = "builds";
+/// What comes after the name of a file in the name of the tree that is kept with it.
+const TREE: &str = ".tree";
 
 impl Storage {
     /// Begins a new file in the folder of an upload. Nothing is there before it is finished.
@@ -93,6 +95,33 @@ impl Storage {
         file: File,
     ) -> Result<File, StorageError> {
         bucket::fetched(self.store.get(&build_key(folder, run, filename)).await?, file).await
+    }
+
+    /// Keeps what git would call the contents of a file of an upload, beside it, for as long as the file is kept.
+    ///
+    /// # Errors
+    /// [`StorageError::Full`]; [`StorageError::Store`].
+    pub async fn put_tree(
+        &self,
+        folder: Uuid,
+        run: Option<i64>,
+        filename: &str,
+        tree: Bytes,
+    ) -> Result<(), StorageError> {
+        self.store.put(&build_key(folder, run, &tree_of(filename)), tree.into()).await?;
+        Ok(())
+    }
+
+    /// What was kept like that. `None`: nothing was.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`].
+    pub async fn tree(&self, folder: Uuid, run: Option<i64>, filename: &str) -> Result<Option<Bytes>, StorageError> {
+        match self.store.get(&build_key(folder, run, &tree_of(filename))).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A part of a file of an upload, as it is read.
@@ -247,12 +276,21 @@ fn remove_others(folder: &Path, run: Option<i64>, kept: &[(Option<i64>, String)]
             if entries(&entry.path())?.is_empty() {
                 std::fs::remove_dir(entry.path())?;
             }
-        } else if !kept.iter().any(|(of, filename)| *of == run && entry.file_name() == **filename) {
+        } else if !kept.iter().any(|(of, filename)| *of == run && belongs_to(&entry, filename)) {
             std::fs::remove_file(entry.path())?;
             count += 1;
         }
     }
     Ok(count)
+}
+
+fn tree_of(filename: &str) -> String {
+    format!("{filename}{TREE}")
+}
+
+/// Whether it is that file, or the tree that is kept with it.
+fn belongs_to(entry: &DirEntry, filename: &str) -> bool {
+    entry.file_name() == *filename || entry.file_name() == *tree_of(filename)
 }
 
 /// The run that a folder belongs to. `None`: it is not the folder of a run.

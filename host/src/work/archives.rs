@@ -44,7 +44,14 @@ impl Archives {
 
 /// Says that work is to stop, once this is dropped.
 #[derive(Default)]
-struct StopOnDrop(Arc<AtomicBool>);
+pub(super) struct StopOnDrop(Arc<AtomicBool>);
+
+impl StopOnDrop {
+    /// What becomes true then.
+    pub(super) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {

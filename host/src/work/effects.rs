@@ -6,10 +6,13 @@ use futures_util::{FutureExt as _, TryStreamExt as _};
 
 use super::Work;
 use super::actions::new_job;
+use super::git::{CommitsAsked, Compared};
+use super::gitdeploys::ServersTask;
 use super::new_package::{self, Destination};
 use crate::datasvc::{
-    ActionName, AppName, BuildName, Caller, Claim, Error, Expected, FileType, JobId, KeptPackage, NewPackage,
-    PackageName, Parent, Result,
+    ActionName, AppName, BuildName, Caller, Claim, Commit, Error, Expected, FileChange, FileType, GitRepo, GitRepoName,
+    GitdeployName, JobId, KeptPackage, Listed, NewGitRepo, NewPackage, PackageName, Page, Parent, Result, ServerName,
+    ServersAsked,
 };
 use crate::plugin::{Effects, PackageWriter};
 
@@ -41,6 +44,55 @@ impl Effects for Work {
         build: BuildName,
     ) -> BoxFuture<'a, Result<()>> {
         async move { Work::delete_build(self, caller, &application, &build, &Expected::Any).await }.boxed()
+    }
+
+    fn create_git_repo<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        new: NewGitRepo,
+    ) -> BoxFuture<'a, Result<GitRepo>> {
+        async move { Work::create_git_repo(self, caller, &application, &new).await }.boxed()
+    }
+
+    fn commits<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        repo: GitRepoName,
+        branch: Option<String>,
+        page: Page,
+    ) -> BoxFuture<'a, Result<Listed<Commit>>> {
+        async move { Work::commits(self, caller, &application, &repo, CommitsAsked { branch }, &page).await }.boxed()
+    }
+
+    fn changed_files<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        repo: GitRepoName,
+        [from, to]: [Option<String>; 2],
+        page: Page,
+    ) -> BoxFuture<'a, Result<Listed<FileChange>>> {
+        async move { Work::changed_files(self, caller, &application, &repo, Compared { from, to }, &page).await }
+            .boxed()
+    }
+
+    fn initialize<'a>(
+        &'a self,
+        caller: &'a Caller,
+        (application, gitdeploy): (AppName, GitdeployName),
+        servers: Vec<ServerName>,
+        undo: bool,
+        parent: Parent,
+    ) -> BoxFuture<'a, Result<JobId>> {
+        let task = if undo { ServersTask::Deinitialize } else { ServersTask::Initialize };
+        async move {
+            let (servers, origin) = (ServersAsked::Named(servers), (None, Some(parent)));
+            let making = self.gitdeploy_on_servers(caller, &application, &gitdeploy, task, &servers, origin);
+            Ok(making.await?.job_id)
+        }
+        .boxed()
     }
 
     fn add_package<'a>(

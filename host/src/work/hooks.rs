@@ -61,6 +61,16 @@ enum FiredOutcome {
     Error(JobError),
 }
 
+impl Fired {
+    /// Why it failed, if it did.
+    pub(super) fn failure(&self) -> Option<&JobError> {
+        match &self.outcome {
+            FiredOutcome::Result(_) => None,
+            FiredOutcome::Error(failure) => Some(failure),
+        }
+    }
+}
+
 impl Hooks {
     pub(super) fn new(sandbox: Sandbox, storage: Storage) -> Self {
         Self { sandbox, storage }

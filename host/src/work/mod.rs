@@ -9,6 +9,8 @@ mod archives;
 mod builds;
 mod commands;
 mod effects;
+mod git;
+mod gitdeploys;
 mod hooks;
 mod new_package;
 mod packages;
@@ -23,14 +25,17 @@ use tokio::sync::Semaphore;
 use self::archives::Archives;
 use self::hooks::Hooks;
 use self::turns::Turns;
-use crate::datasvc::{Caller, DataSvc, Permission, Plugin, PluginAccess};
+use crate::datasvc::{Caller, DataSvc, GitHome, Permission, Plugin, PluginAccess};
 use crate::engine::{Engine, Kinds};
+use crate::git::Git;
 use crate::outbound::Outbound;
 use crate::plugin::{Plugins, Sandbox};
 use crate::remote::Remote;
 use crate::storage::Storage;
 
 pub use self::commands::{CommandRequest, StoredKeys};
+pub use self::git::{Addresses, CommitsAsked, Compared, GitReader, ServeError, ServedPart, ServedRepository};
+pub use self::gitdeploys::ServersTask;
 pub use self::packages::StoredPackage;
 pub use self::prune::apply_rules;
 pub use self::upload::{FinishedUpload, IncomingUpload, UploadError, UploadLimits, UploadRequest, sweep};
@@ -54,6 +59,11 @@ struct Inner {
     /// For files that are fetched.
     fetch_turns: Turns,
     archives: Archives,
+    git: Git,
+    git_home: GitHome,
+    addresses: Addresses,
+    /// For git clients.
+    git_places: git::Places,
 }
 
 impl Work {
@@ -66,6 +76,7 @@ impl Work {
         outbound: Outbound,
         remote: Remote,
         uploads: UploadLimits,
+        (git_home, addresses): (GitHome, Addresses),
     ) -> Self {
         Self(Arc::new(Inner {
             svc,
@@ -78,6 +89,10 @@ impl Work {
             fetch_turns: Turns::new(uploads.at_a_time),
             archives: Archives::new(uploads.archives, uploads.archive),
             uploads,
+            git: Git::default(),
+            git_home,
+            addresses,
+            git_places: git::Places::default(),
         }))
     }
 
@@ -86,7 +101,9 @@ impl Work {
         let hooks = Hooks::new(sandbox.clone(), self.0.storage.clone());
         Kinds::default()
             .with(actions::Actions(sandbox.clone()))
-            .with(upload::Uploads { work: self.clone(), hooks })
+            .with(upload::Uploads { work: self.clone(), hooks: hooks.clone() })
+            .with(git::repos::GitRepos(self.clone()))
+            .with(gitdeploys::Gitdeploys { work: self.clone(), hooks })
             .with(commands::Commands(self.clone()))
             .with(prune::Prunes(self.clone()))
     }

@@ -87,7 +87,8 @@ impl Destination {
         let kind = kind(self.file_type);
         // The slot of the job is not lent meanwhile: its guest is in memory.
         let turn = self.archives.turns.take(&self.claim.application).await;
-        let inspected = self.archives.work(turn, move |limits, stop| archive::inspect(file, kind, limits, stop)).await;
+        let work = move |limits: &_, stop: &_| archive::inspect(file, kind, limits, stop, &mut |_, _| Ok(()));
+        let inspected = self.archives.work(turn, work).await;
         match inspected.map_err(Error::internal)? {
             Ok(_) => Ok(()),
             Err(ArchiveError::Io(cause)) => Err(not_stored(StorageError::from(cause))),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::harness::{Api, TestHost};
 
 /// The commands by operation. Those of a noun are there by its name.
-const COMMANDS: [(&str, &str); 78] = [
+const COMMANDS: [(&str, &str); 81] = [
     ("about.get", "doctor"),
     ("actions.get", "action show"),
     ("actions.list", "action list"),
@@ -34,13 +34,16 @@ const COMMANDS: [(&str, &str); 78] = [
     ("git-providers.update", "gitprovider update"),
     ("git-repos.create", "gitrepo create"),
     ("git-repos.delete", "gitrepo delete"),
+    ("git-repos.diff", "gitrepo diff"),
     ("git-repos.get", "gitrepo show"),
     ("git-repos.list", "gitrepo list"),
+    ("git-repos.log", "gitrepo log"),
     ("git-repos.update", "gitrepo update"),
     ("gitdeploys.create", "gitdeploy create"),
     ("gitdeploys.delete", "gitdeploy delete"),
     ("gitdeploys.get", "gitdeploy show"),
     ("gitdeploys.list", "gitdeploy list"),
+    ("gitdeploys.run", "gitdeploy commit"),
     ("gitdeploys.update", "gitdeploy update"),
     ("groups.create", "group create"),
     ("groups.delete", "group delete"),

@@ -163,10 +163,17 @@ impl Caller {
                 "this needs the permission `execute` on `{COMMAND}` of `_global`, in `actions`"
             )));
         }
-        if !permissions.on_server(server.as_str()) {
-            return Err(denied(format!("this needs server `{server}` among the `servers` of your permissions")));
+        self.require_use(server)
+    }
+
+    /// # Errors
+    /// [`Error::Denied`] if the caller may not deploy to the server, whatever they may see of it.
+    pub fn require_use(&self, server: &ServerName) -> Result<()> {
+        let Self::User { permissions, .. } = self else { return self.require_server(Permission::Read, server) };
+        if permissions.on_server(server.as_str()) {
+            return Ok(());
         }
-        Ok(())
+        Err(denied(format!("this needs server `{server}` among the `servers` of your permissions")))
     }
 
     /// # Errors

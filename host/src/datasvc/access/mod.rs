@@ -5,6 +5,7 @@
 pub(super) mod aside;
 pub(super) mod audit;
 pub(super) mod caller;
+pub(super) mod git_tokens;
 pub(super) mod logins;
 pub(super) mod lost_passwords;
 pub(super) mod narrower_tokens;

@@ -48,6 +48,13 @@ pub fn holds_token(text: &str) -> bool {
         .any(|(at, prefix)| text.bytes().skip(at + prefix.len()).take_while(|byte| of_token(*byte)).count() >= TELLING)
 }
 
+/// A new token, and what is stored of it.
+pub(super) fn new_secret() -> (String, Digest) {
+    let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+    let digest = Digest::of(token.as_bytes());
+    (token, digest)
+}
+
 /// A token as it is listed: without the token itself.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Token {
@@ -119,8 +126,7 @@ pub(in crate::datasvc) struct NewTokenRow<'a> {
 impl NewTokenRow<'_> {
     /// Makes a secret for it, and stores what is stored of it.
     pub(in crate::datasvc) async fn insert(&self, connection: &mut PgConnection) -> Result<NewToken> {
-        let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
-        let digest = Digest::of(token.as_bytes());
+        let (token, digest) = new_secret();
         let client = self.terms.client.map(|client| client.chars().take(MAX_CLIENT_CHARS).collect::<String>());
         let stored = sqlx::query_as!(
             Token,

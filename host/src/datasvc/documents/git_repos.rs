@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::git_repo_work::{GitRepoWork, new_repo_job};
 use super::git_uri::GitUri;
 use super::referrers::{NAMED, Referrer, named};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
-use crate::datasvc::ground::ids::{AppName, BuildName, GitProviderName, GitRepoName, KeypairName};
+use crate::datasvc::ground::ids::{AppName, BuildName, GitProviderName, GitRepoName, HostId, JobId, KeypairName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
 use crate::datasvc::ground::revision::{Expected, Revision};
@@ -33,6 +34,16 @@ pub struct GitRepo {
     pub last_build: Option<BuildName>,
     /// The commit of that build.
     pub last_commit: Option<String>,
+    /// Whether it can be used.
+    pub state: GitRepoState,
+    /// The job that makes it or removes it at its git provider, or did so last. It says what went wrong.
+    pub job_id: Option<JobId>,
+    /// The host on whose disk it is.
+    #[serde(skip)]
+    pub host: Option<HostId>,
+    /// Whether a job of ours has made it at its git provider.
+    #[serde(skip)]
+    pub is_made: bool,
     /// What users keep with it.
     pub attributes: Attributes,
     /// When it was created.
@@ -46,6 +57,33 @@ pub struct GitRepo {
     pub revision: Revision,
 }
 
+/// Whether a git repository can be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, sqlx::Type, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum GitRepoState {
+    /// A job makes it at its git provider.
+    Creating,
+    /// It can be used.
+    Ready,
+    /// It could not be made; its job says why.
+    Failed,
+    /// A job removes it at its git provider.
+    Removing,
+}
+
+impl GitRepoState {
+    /// As in the documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Removing => "removing",
+        }
+    }
+}
+
 /// What a new git repository needs.
 #[derive(Clone, Debug)]
 pub struct NewGitRepo {
@@ -55,9 +93,9 @@ pub struct NewGitRepo {
     pub gitprovider: Option<GitProviderName>,
     /// The keypair that it is reached with.
     pub keypair: Option<KeypairName>,
-    /// Whether it is at its provider already. Nothing is made there yet.
+    /// Whether it is at its provider already. Otherwise a job makes it there.
     pub existing: bool,
-    /// Where git clones it from.
+    /// Where git clones it from. One that is made on this machine has its place chosen.
     pub uri: Option<GitUri>,
     /// What to keep with it.
     pub attributes: Attributes,
@@ -77,38 +115,46 @@ pub struct Change {
 }
 
 impl DataSvc {
-    /// Registers a git repository that exists already.
+    /// Registers a git repository: one that exists already, or one that the job makes whose id is in its document.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it does not exist yet, if it has no URI, or for a git provider that does not exist;
+    /// [`Error::Invalid`] if it has no URI, or for a git provider that does not exist or makes none;
     /// [`Error::AlreadyExists`]; [`Error::NotFound`] without the application; [`Error::Denied`] without write
     /// permission on it.
     pub async fn create_git_repo(&self, caller: &Caller, application: &AppName, new: &NewGitRepo) -> Result<GitRepo> {
         caller.require(Permission::Write, application)?;
         let NewGitRepo { name, gitprovider, keypair, existing, uri, attributes } = new;
         may_use_keypair(caller, keypair.as_ref())?;
-        if !existing {
-            let todo = "repositories are not made at their provider yet; create it there, and give its `uri` with \
-                        `existing` as true";
-            return Err(Error::invalid("existing", todo));
-        }
-        let uri = uri.as_ref().ok_or_else(|| Error::invalid("uri", "a repository that exists needs its URI"))?;
         let mut transaction = self.change(caller, "git-repos.create").await?;
-        self.check_place(&mut transaction, caller, uri, gitprovider.as_ref()).await?;
+        let (uri, job) = if *existing {
+            let uri = uri.clone().ok_or_else(|| Error::invalid("uri", "a repository that exists needs its URI"))?;
+            self.check_place(&mut transaction, caller, &uri, gitprovider.as_ref()).await?;
+            (uri, None)
+        } else {
+            let job = self.new_job_id();
+            let uri = self.place_of_new(&mut transaction, job, gitprovider.as_ref(), uri.as_ref()).await?;
+            (uri, Some(job))
+        };
+        let host = self.disk_of(&uri)?;
         let created = sqlx::query_as!(
             GitRepo,
-            r#"insert into git_repos (application, name, git_provider, uri, attributes, keypair)
-               values ($1, $2, $3, $4, $5, $6)
+            r#"insert into git_repos (application, name, git_provider, uri, attributes, keypair, state, job, made,
+                                      host_id)
+               values ($1, $2, $3, $4, $5, $6, case when $7::uuid is null then 'ready' else 'creating' end, $7,
+                       $7 is not null, $8)
                returning name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
                    git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
                    last_build as "last_build: BuildName", last_commit,
+                   state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
             application.as_str(),
             name.as_str(),
             gitprovider.as_ref().map(GitProviderName::as_str),
             uri.as_str(),
             attributes as _,
-            keypair.as_ref().map(KeypairName::as_str)
+            keypair.as_ref().map(KeypairName::as_str),
+            job as _,
+            host as _
         )
         .fetch_one(&mut *transaction)
         .await;
@@ -118,6 +164,10 @@ impl DataSvc {
             ("git_repos_git_provider_fkey", &|| no_provider(gitprovider.as_ref())),
             ("git_repos_keypair_fkey", &|| no_keypair(keypair.as_ref())),
         ])?;
+        if let Some(job) = job {
+            let asked = GitRepoWork::Create { uri };
+            new_repo_job(&mut transaction, caller, &repo, job, &asked).await?;
+        }
         transaction.created(Some(application), name, &repo).await?;
         Ok(repo)
     }
@@ -133,6 +183,7 @@ impl DataSvc {
             r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
                    git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
                    last_build as "last_build: BuildName", last_commit,
+                   state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
                from git_repos where application = $1 and name = $2"#,
             application.as_str(),
@@ -154,6 +205,7 @@ impl DataSvc {
             r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
                    git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
                    last_build as "last_build: BuildName", last_commit,
+                   state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
                from git_repos
                where application = $1 and ($2::text is null or name > $2) and ($4::text is null or name like $4)
@@ -200,23 +252,28 @@ impl DataSvc {
             may_use_keypair(caller, keypair.as_ref())?;
         }
         if uri != repo.uri || gitprovider != repo.gitprovider {
+            repo.must_be_settled()?;
             self.check_place(&mut transaction, caller, &uri, gitprovider.as_ref()).await?;
         }
+        let host = if uri == repo.uri { repo.host } else { self.disk_of(&uri)? };
         let updated = sqlx::query_as!(
             GitRepo,
             r#"update git_repos
-               set git_provider = $3, uri = $4, attributes = $5, keypair = $6, revision = nextval('revisions'), updated_at = now()
+               set git_provider = $3, uri = $4, attributes = $5, keypair = $6, host_id = $7, made = made and uri = $4,
+                   revision = nextval('revisions'), updated_at = now()
                where application = $1 and name = $2
                returning name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
                    git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
                    last_build as "last_build: BuildName", last_commit,
+                   state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
             application.as_str(),
             name.as_str(),
             gitprovider.as_ref().map(GitProviderName::as_str),
             uri.as_str(),
             attributes as _,
-            keypair.as_ref().map(KeypairName::as_str)
+            keypair.as_ref().map(KeypairName::as_str),
+            host as _
         )
         .fetch_one(&mut *transaction)
         .await
@@ -228,12 +285,13 @@ impl DataSvc {
         Ok(updated)
     }
 
-    /// Removes a git repository that no gitdeploy uses. It is not removed at its provider.
+    /// Removes a git repository that no gitdeploy uses; `at_provider` also at its git provider, by the job that is
+    /// returned.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is to be removed at its provider, too; [`Error::NotFound`]; [`Error::Conflict`] naming
-    /// gitdeploys that use it; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it
-    /// is another version than expected.
+    /// [`Error::Invalid`] if it is to be removed at a provider that removes none; [`Error::NotFound`];
+    /// [`Error::Conflict`] naming gitdeploys that use it, or while a job makes it or removes it; [`Error::Denied`]
+    /// without write permission on the application; [`Error::Changed`] if it is another version than expected.
     pub async fn delete_git_repo(
         &self,
         caller: &Caller,
@@ -241,12 +299,8 @@ impl DataSvc {
         name: &GitRepoName,
         at_provider: bool,
         expected: &Expected,
-    ) -> Result<()> {
+    ) -> Result<Option<JobId>> {
         caller.require(Permission::Write, application)?;
-        if at_provider {
-            let todo = "repositories are not removed at their provider yet; remove it there, and here without `delete`";
-            return Err(Error::invalid("delete", todo));
-        }
         let mut transaction = self.change(caller, "git-repos.delete").await?;
         // The lock keeps gitdeploys from being given this repository, so that what is found below holds.
         sqlx::query!(
@@ -258,6 +312,7 @@ impl DataSvc {
         .await?;
         let repo = locked(&mut transaction, application, name).await?;
         expected.check(repo.revision, Kind::GitRepo, name)?;
+        repo.must_be_settled()?;
         let gitdeploys = sqlx::query_as!(
             Referrer,
             r#"select name, count(*) over () as "count!"
@@ -271,11 +326,29 @@ impl DataSvc {
         if let Some(users) = named("gitdeploy", &gitdeploys) {
             return Err(in_use(name, &users));
         }
+        if at_provider {
+            let job = self.new_job_id();
+            repo.must_be_made()?;
+            sqlx::query!(
+                "update git_repos set state = 'removing', job = $3, revision = nextval('revisions'), updated_at = now()
+                 where application = $1 and name = $2",
+                application.as_str(),
+                name.as_str(),
+                job as _
+            )
+            .execute(&mut *transaction)
+            .await?;
+            let asked = GitRepoWork::Remove { uri: repo.uri.clone() };
+            new_repo_job(&mut transaction, caller, &repo, job, &asked).await?;
+            transaction.deleted(Some(application), name, &repo).await?;
+            return Ok(Some(job));
+        }
         sqlx::query!("delete from git_repos where application = $1 and name = $2", application.as_str(), name.as_str())
             .execute(&mut *transaction)
             .await
             .on_constraint("gitdeploys_git_repo_fkey", || in_use(name, "a gitdeploy"))?;
-        transaction.deleted(Some(application), name, &repo).await
+        transaction.deleted(Some(application), name, &repo).await?;
+        Ok(None)
     }
 }
 
@@ -286,6 +359,7 @@ async fn locked(connection: &mut PgConnection, application: &AppName, name: &Git
         r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
                git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
                last_build as "last_build: BuildName", last_commit,
+                   state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
            from git_repos where application = $1 and name = $2 for no key update"#,
         application.as_str(),

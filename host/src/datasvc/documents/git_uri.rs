@@ -1,6 +1,7 @@
 //! Where git can clone a repository from.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -32,6 +33,14 @@ impl GitUri {
     /// The URI as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The path on this machine, if it is one.
+    pub fn path_on_host(&self) -> Option<PathBuf> {
+        if self.0.starts_with('/') {
+            return Some(PathBuf::from(&self.0));
+        }
+        self.url().filter(|url| url.scheme() == "file").and_then(|url| url.to_file_path().ok())
     }
 
     /// The URL, if it is written as one.

@@ -199,6 +199,7 @@ impl DataSvc {
             ("gitdeploys_git_repo_fkey", &|| no_repo(&location.gitrepo)),
         ])?;
         let gitdeploy = Gitdeploy::from(created);
+        check_repo_stays(&mut transaction, application, &gitdeploy.location.gitrepo).await?;
         transaction.created(Some(application), name, &gitdeploy).await?;
         Ok(gitdeploy)
     }
@@ -209,6 +210,14 @@ impl DataSvc {
     /// [`Error::NotFound`]; [`Error::Denied`] without read permission on the application.
     pub async fn gitdeploy(&self, caller: &Caller, application: &AppName, name: &GitdeployName) -> Result<Gitdeploy> {
         caller.require(Permission::Read, application)?;
+        self.gitdeploy_for_work(application, name).await
+    }
+
+    /// One gitdeploy, for a job that works on it, whoever asked for that.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn gitdeploy_for_work(&self, application: &AppName, name: &GitdeployName) -> Result<Gitdeploy> {
         let found = sqlx::query_as!(
             Row,
             r#"select name as "name: GitdeployName", application as "app_name: AppName",
@@ -289,12 +298,12 @@ impl DataSvc {
         options.check()?;
         actions.check()?;
         let before = &gitdeploy.location;
-        if (&before.path, &before.gitrepo) != (&location.path, &location.gitrepo) {
+        if *before != location {
             let servers = initialized_on(&mut transaction, application, name).await?;
             if let Some(servers) = named("server", &servers) {
                 return Err(Error::conflict(format!(
-                    "gitdeploy `{name}` is initialized on {servers}, so that its path and its git repository cannot \
-                     change; deinitialize it there first"
+                    "gitdeploy `{name}` is initialized on {servers}, so that its path, its git repository and its \
+                     branch cannot change; deinitialize it there first"
                 )));
             }
         }
@@ -326,6 +335,7 @@ impl DataSvc {
         .await
         .on_constraint("gitdeploys_git_repo_fkey", || no_repo(&location.gitrepo))?;
         let updated = Gitdeploy::from(updated);
+        check_repo_stays(&mut transaction, application, &updated.location.gitrepo).await?;
         transaction.updated(Some(application), name, &gitdeploy, &updated).await?;
         Ok(updated)
     }
@@ -417,6 +427,20 @@ async fn initialized_on(
     .fetch_all(connection)
     .await?;
     Ok(servers)
+}
+
+/// A repository that is being removed takes no gitdeploys. The reference to it that is there by now keeps others from
+/// beginning to remove it.
+async fn check_repo_stays(connection: &mut PgConnection, application: &AppName, name: &GitRepoName) -> Result<()> {
+    let is_removed = sqlx::query_scalar!(
+        r#"select state = 'removing' as "is_removed!" from git_repos where application = $1 and name = $2"#,
+        application.as_str(),
+        name.as_str()
+    );
+    match is_removed.fetch_optional(connection).await? {
+        Some(true) => Err(Error::invalid("location/gitrepo", format!("git repository `{name}` is being removed"))),
+        Some(false) | None => Ok(()),
+    }
 }
 
 fn no_repo(name: &GitRepoName) -> Error {

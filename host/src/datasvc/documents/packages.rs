@@ -98,6 +98,29 @@ impl DataSvc {
         transaction.updated(Some(&new.application), &new.build, &before, &after).await
     }
 
+    /// A package of a build for a job that works with it, whoever asked for that, and the upload whose folder has it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also while the build has no file.
+    pub async fn package_for_work(
+        &self,
+        application: &AppName,
+        build: &BuildName,
+        package: &PackageName,
+    ) -> Result<(KeptPackage, JobId)> {
+        let found = sqlx::query!(
+            r#"select packages as "packages: KeptPackages", case when stored then upload end as "upload: JobId"
+               from builds where application = $1 and name = $2"#,
+            application.as_str(),
+            build.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::not_found(Kind::Build, build))?;
+        let kept = found.packages.0.into_iter().find_map(|(found, kept)| (found == *package).then_some(kept));
+        kept.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))
+    }
+
     /// Of these uploads those whose files a build has, with the run that has stored each file, and its name. An upload that
     /// still goes on is not among them.
     ///

@@ -147,8 +147,13 @@ impl Page {
     }
 
     /// The cursor: the last item's key on the page before.
-    pub(in crate::datasvc) fn after(&self) -> Option<&str> {
+    pub fn after(&self) -> Option<&str> {
         self.after.as_deref()
+    }
+
+    /// How many items the page has at most.
+    pub fn limit(&self) -> usize {
+        self.limit.into()
     }
 
     /// The cursor as what the list is ordered by.

@@ -68,10 +68,18 @@ codes! {
         InvalidArchive = "invalid-archive",
         /// No file in the archive belongs to one of the packages.
         EmptyPackage = "empty-package",
-        /// The package map of the upload, or a server of the command, was removed.
+        /// What the job works with was removed, such as the package map of the upload or a server of the command.
         NotFound = "not-found",
+        /// Git failed, or a git repository is not where it was.
+        GitFailed = "git-failed",
+        /// The package holds something that a git repository cannot hold.
+        GitRefused = "git-refused",
+        /// Somebody else changed the branch of a git repository again and again while it was committed to.
+        BranchMoved = "branch-moved",
         /// Who asked for the job may not do this any more, or their token has ended.
         NotAllowed = "not-allowed",
+        /// The work failed on some of the servers; `details` says on which, and why.
+        ServersFailed = "servers-failed",
         /// The store has no space left.
         StorageFull = "storage-full",
         /// The store does not answer, or refuses the server.

@@ -10,6 +10,7 @@ pub(super) mod lease;
 pub(super) mod list;
 pub(super) mod log;
 pub(super) mod lookup;
+pub(super) mod own;
 pub(super) mod peers;
 pub(super) mod progress;
 pub(super) mod queue;

@@ -1,7 +1,10 @@
 //! The imported interface `git-repos`.
 
 use super::{HostError, attributes, change, names, page};
-use crate::datasvc::{AppName, Error, Expected, GitProviderName, GitRepo, GitRepoName, GitUri, NewGitRepo};
+use crate::datasvc::{
+    AppName, ChangeStatus, Commit, Error, Expected, FileChange, GitProviderName, GitRepo, GitRepoName, GitUri,
+    NewGitRepo,
+};
 use crate::plugin::bindings::elita::plugin::git_repos;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
 use crate::plugin::convert::{json, timestamp};
@@ -41,7 +44,7 @@ impl git_repos::Host for GuestState {
             uri: uri.map(GitUri::parse).transpose().map_err(|reason| Error::invalid("uri", reason))?,
             attributes: attributes(kept)?,
         };
-        let created = call.svc.create_git_repo(&call.caller, &application, &new);
+        let created = call.effects.create_git_repo(&call.caller, application, new);
         Ok(call.timed(created).await?.try_into()?)
     }
 
@@ -62,7 +65,59 @@ impl git_repos::Host for GuestState {
         let call = self.call("git-repos.delete", &[&application, &repo])?;
         let (application, repo) = (AppName::parse(application)?, GitRepoName::parse(repo)?);
         let deleted = call.svc.delete_git_repo(&call.caller, &application, &repo, false, &Expected::Any);
-        call.timed(deleted).await
+        call.timed(deleted).await.map(drop)
+    }
+
+    async fn log(
+        &mut self,
+        application: String,
+        repo: String,
+        branch: Option<String>,
+        part: Page,
+    ) -> Result<git_repos::Commits, HostError> {
+        let call = self.call("git-repos.log", &[&application, &repo])?;
+        let (application, repo, part) = (AppName::parse(application)?, GitRepoName::parse(repo)?, page(part)?);
+        let listed = call.timed(call.effects.commits(&call.caller, application, repo, branch, part)).await?;
+        let items = listed.items.into_iter().map(git_repos::Commit::try_from).collect::<Result<_, _>>()?;
+        Ok(git_repos::Commits { items, next: listed.next })
+    }
+
+    async fn diff(
+        &mut self,
+        application: String,
+        repo: String,
+        older: Option<String>,
+        newer: Option<String>,
+        part: Page,
+    ) -> Result<git_repos::FileChanges, HostError> {
+        let call = self.call("git-repos.diff", &[&application, &repo])?;
+        let (application, repo, part) = (AppName::parse(application)?, GitRepoName::parse(repo)?, page(part)?);
+        let files = call.effects.changed_files(&call.caller, application, repo, [older, newer], part);
+        let listed = call.timed(files).await?;
+        Ok(git_repos::FileChanges { items: listed.items.into_iter().map(Into::into).collect(), next: listed.next })
+    }
+}
+
+impl TryFrom<Commit> for git_repos::Commit {
+    type Error = Error;
+
+    fn try_from(commit: Commit) -> Result<Self, Error> {
+        // Which job and which user it was is for people.
+        let Commit { commit: id, parents, author, at, message, build_name, package, job_id: _, username: _ } = commit;
+        Ok(Self { id, parents, author, at: timestamp(at)?, message, build_name, package })
+    }
+}
+
+impl From<FileChange> for git_repos::FileChange {
+    fn from(file: FileChange) -> Self {
+        let FileChange { path, status, binary: _, insertions, deletions } = file;
+        let status = match status {
+            ChangeStatus::Added => git_repos::FileStatus::Added,
+            ChangeStatus::Modified => git_repos::FileStatus::Modified,
+            ChangeStatus::Deleted => git_repos::FileStatus::Deleted,
+            ChangeStatus::TypeChanged => git_repos::FileStatus::TypeChanged,
+        };
+        Self { path, status, insertions, deletions }
     }
 }
 
@@ -78,6 +133,10 @@ impl TryFrom<GitRepo> for git_repos::GitRepo {
             keypair,
             last_build,
             last_commit,
+            state: _,
+            job_id: _,
+            host: _,
+            is_made: _,
             attributes,
             created_at,
             updated_at,

@@ -3,7 +3,7 @@
 use super::{HostError, attributes, change, names, page};
 use crate::datasvc::{
     AppName, Error, Expected, Favor, GitRepoName, Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployName,
-    GitdeployOptions, InitializedServer, NewGitdeploy, PackageName,
+    GitdeployOptions, InitializedServer, NewGitdeploy, PackageName, ServerName,
 };
 use crate::plugin::bindings::elita::plugin::gitdeploys;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
@@ -58,6 +58,32 @@ impl gitdeploys::Host for GuestState {
         let patch = change(patch)?;
         let updated = call.svc.update_gitdeploy(&call.caller, &application, &gitdeploy, &patch, &Expected::Any);
         Ok(call.timed(updated).await?.try_into()?)
+    }
+
+    async fn initialize(
+        &mut self,
+        application: String,
+        gitdeploy: String,
+        servers: Vec<String>,
+    ) -> Result<String, HostError> {
+        let call = self.call("gitdeploys.initialize", &[&application, &gitdeploy])?;
+        let gitdeploy = (AppName::parse(application)?, GitdeployName::parse(gitdeploy)?);
+        let servers = servers.into_iter().map(ServerName::parse).collect::<Result<_, _>>()?;
+        let job = call.timed(call.effects.initialize(&call.caller, gitdeploy, servers, false, call.parent()));
+        Ok(job.await?.to_string())
+    }
+
+    async fn deinitialize(
+        &mut self,
+        application: String,
+        gitdeploy: String,
+        servers: Vec<String>,
+    ) -> Result<String, HostError> {
+        let call = self.call("gitdeploys.deinitialize", &[&application, &gitdeploy])?;
+        let gitdeploy = (AppName::parse(application)?, GitdeployName::parse(gitdeploy)?);
+        let servers = servers.into_iter().map(ServerName::parse).collect::<Result<_, _>>()?;
+        let job = call.timed(call.effects.initialize(&call.caller, gitdeploy, servers, true, call.parent()));
+        Ok(job.await?.to_string())
     }
 
     async fn delete(&mut self, application: String, gitdeploy: String) -> Result<(), HostError> {

@@ -42,6 +42,15 @@ impl Rest {
         let caller = self.tokens.caller_of(&self.svc, token(&parts.headers)?).await?;
         Ok(caller.at(ClientAddress::of_request(parts)?.ip()))
     }
+
+    /// Who asks with this token, which stands elsewhere than usual.
+    ///
+    /// # Errors
+    /// 401 if it is not valid.
+    pub(in crate::rest) async fn caller_with(&self, parts: &Parts, token: &str) -> Result<Caller, Problem> {
+        let caller = self.tokens.caller_of(&self.svc, token).await?;
+        Ok(caller.at(ClientAddress::of_request(parts)?.ip()))
+    }
 }
 
 /// Who holds the token in these headers.

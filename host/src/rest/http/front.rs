@@ -36,6 +36,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 const HAVE_DEADLINES: [&str; 3] = ["jobs.entries", "builds.upload", "builds.upload-file"];
 /// Operations that wait if they are asked to.
 const MAY_WAIT: [&str; 1] = ["jobs.get"];
+/// Where repositories are served to git clients.
+const GIT: &str = "/git/";
 /// How many header fields a request may have.
 const MAX_HEADERS: usize = 100;
 /// The longest a request's header fields may be together, in bytes.
@@ -65,7 +67,8 @@ impl Front {
 /// The middleware around all routes and both fallbacks.
 pub(in crate::rest) async fn front(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
     let id = request.extensions().get().cloned().unwrap_or_else(|| RequestId::of(request.headers()));
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = route.as_deref();
     let op = route.and_then(|route| front.api.operation_id(request.method(), route)).unwrap_or("none");
     let spells_token = spells_token(request.uri());
     let admitted = if spells_token { Err(token_in_url()) } else { admit(&request) };
@@ -85,6 +88,8 @@ pub(in crate::rest) async fn front(State(front): State<Arc<Front>>, request: Req
         let within = if request.body().is_end_stream() { ANSWERED_WITHIN } else { front.body_within + ANSWERED_WITHIN };
         let waits = if MAY_WAIT.contains(&op) { wait::at_most(&uri, request.headers()) } else { Duration::ZERO };
         let reply = match admitted {
+            // Git clients wait for a place, and do not come back if there is none.
+            Ok(()) if route.is_some_and(|route| route.starts_with(GIT)) => next.run(request).await,
             Ok(()) => answered(op, within + waits, next.run(request)).await,
             Err(problem) => problem.into_response(),
         };

@@ -18,7 +18,7 @@ mod zip;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::{Read, Seek as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use self::beginning::{BEGINNING_BYTES, check_beginning, type_of};
@@ -96,6 +96,8 @@ impl ArchiveLimits {
 pub struct Contents {
     /// The paths of its files and links, in its order.
     pub files: Vec<String>,
+    /// The paths of its directories that have nothing in them: up to 1000 of them.
+    pub empty_directories: Vec<String>,
     /// What may be a mistake: up to 1000 of them.
     pub warnings: Vec<String>,
 }
@@ -118,18 +120,64 @@ enum MemberKind {
     HardLink(String),
 }
 
-/// Reads the whole archive, and says what is in it.
+/// A member of an archive, as it is shown to who reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// From the archive's root, without a slash at either end.
+    pub path: &'a str,
+    /// What it is.
+    pub kind: ShownKind<'a>,
+    /// The length of its content, in bytes.
+    pub size_bytes: u64,
+}
+
+/// What a member is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ShownKind<'a> {
+    /// A file.
+    File {
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// A directory.
+    Directory,
+    /// A link to a path from where it is.
+    Symlink(&'a str),
+    /// Another name of an earlier file.
+    HardLink(&'a str),
+}
+
+/// Sees each member with its content, of which it may leave something unread.
+pub type Visit<'v> = &'v mut dyn FnMut(Shown<'_>, &mut dyn Read) -> Result<(), ArchiveError>;
+
+/// The permission to execute that is its owner's.
+const OWNER_EXECUTES: u32 = 0o100;
+
+impl Member {
+    fn shown(&self, mode: u32, size_bytes: u64) -> Shown<'_> {
+        let kind = match &self.kind {
+            MemberKind::File => ShownKind::File { executable: mode & OWNER_EXECUTES != 0 },
+            MemberKind::Directory => ShownKind::Directory,
+            MemberKind::Symlink(target) => ShownKind::Symlink(target),
+            MemberKind::HardLink(target) => ShownKind::HardLink(target),
+        };
+        Shown { path: &self.path, kind, size_bytes }
+    }
+}
+
+/// Reads the whole archive, shows each member once, and says what is in it.
 ///
 /// # Errors
 /// [`ArchiveError`] if something in it is not sound, or passes a limit; [`ArchiveError::Stopped`] soon after `stop` has
-/// become true.
+/// become true; and those of `visit`.
 pub fn inspect(
     file: File,
     file_type: FileType,
     limits: &ArchiveLimits,
     stop: &AtomicBool,
+    visit: Visit<'_>,
 ) -> Result<Contents, ArchiveError> {
-    match look_through(file, file_type, limits, stop) {
+    match look_through(file, file_type, limits, stop, visit) {
         // However the libraries say that they were stopped.
         Err(_) if stop.load(Ordering::Relaxed) => Err(ArchiveError::Stopped),
         looked => looked,
@@ -141,6 +189,7 @@ fn look_through(
     file_type: FileType,
     limits: &ArchiveLimits,
     stop: &AtomicBool,
+    visit: Visit<'_>,
 ) -> Result<Contents, ArchiveError> {
     let mut beginning = Vec::new();
     (&file).take(BEGINNING_BYTES as u64).read_to_end(&mut beginning)?;
@@ -148,14 +197,36 @@ fn look_through(
     file.rewind()?;
     let (mut names, meter) = (Names::new(limits), Meter::new(limits, 0, stop));
     match file_type {
-        FileType::Zip => zip::inspect(file, limits, &meter, &mut names)?,
-        _ => tar::inspect(&file, file_type, &meter, &mut names)?,
+        FileType::Zip => zip::inspect(file, limits, &meter, &mut names, visit)?,
+        _ => tar::inspect(&file, file_type, &meter, &mut names, visit)?,
     }
     let contents = names.into_contents()?;
     if contents.files.is_empty() {
         return Err(ArchiveError::Refused("it has no file in it".into()));
     }
     Ok(contents)
+}
+
+/// Shows each member of an archive that was inspected. One that is in it twice is shown twice.
+///
+/// # Errors
+/// Those of `visit`; [`ArchiveError::Stopped`].
+pub fn read(
+    file: File,
+    file_type: FileType,
+    limits: &ArchiveLimits,
+    stop: &AtomicBool,
+    visit: Visit<'_>,
+) -> Result<(), ArchiveError> {
+    let meter = Meter::new(limits, 0, stop);
+    let shown = match file_type {
+        FileType::Zip => zip::read(file, limits, &meter, visit),
+        _ => tar::walk(&file, file_type, &meter, |found, content| visit(found.shown(), content)),
+    };
+    match shown {
+        Err(_) if stop.load(Ordering::Relaxed) => Err(ArchiveError::Stopped),
+        shown => shown,
+    }
 }
 
 /// Makes packages of an archive that was inspected, in one pass: each is written to the file that comes with it, and is

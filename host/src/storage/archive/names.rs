@@ -50,7 +50,7 @@ pub(super) enum Added {
 
 impl Names {
     pub(super) fn new(limits: &ArchiveLimits) -> Self {
-        let contents = Contents { files: Vec::new(), warnings: Vec::new() };
+        let contents = Contents { files: Vec::new(), empty_directories: Vec::new(), warnings: Vec::new() };
         Self {
             limits: *limits,
             entries: 0,
@@ -129,7 +129,7 @@ impl Names {
 
     /// # Errors
     /// [`ArchiveError::Refused`] if a link goes up again from what is a link itself.
-    pub(super) fn into_contents(self) -> Result<Contents, ArchiveError> {
+    pub(super) fn into_contents(mut self) -> Result<Contents, ArchiveError> {
         for (path, target, directories) in &self.detours {
             for directory in directories {
                 let ends = directory.match_indices('/').map(|(end, _)| end).chain([directory.len()]);
@@ -140,7 +140,18 @@ impl Names {
                 }
             }
         }
+        self.contents.empty_directories = self.empty_directories();
         Ok(self.contents)
+    }
+
+    /// The directories with nothing in them, in order.
+    fn empty_directories(&self) -> Vec<String> {
+        let above: HashSet<&str> = self.all.keys().filter_map(|path| Some(path.rsplit_once('/')?.0)).collect();
+        let empty = self.directories.iter().filter(|directory| !above.contains(directory.as_str()));
+        let mut empty: Vec<String> = empty.cloned().collect();
+        empty.sort_unstable();
+        empty.truncate(MAX_WARNINGS);
+        empty
     }
 
     fn add_link(&mut self, path: &str, target: &str) -> Result<(), ArchiveError> {

@@ -7,7 +7,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::error::shown;
 use super::names::{Added, Names};
-use super::{ArchiveError, ArchiveLimits, Member, MemberKind};
+use super::{ArchiveError, ArchiveLimits, Contents, Member, MemberKind};
 
 /// What is to be in a package.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,10 @@ pub struct Packaged {
     pub files: u64,
     /// The patterns that have matched nothing.
     pub unmatched: Vec<String>,
+    /// What each file and link of it is in the archive that it comes of.
+    pub sources: HashMap<String, String>,
+    /// The paths of its directories that have nothing in them: up to 1000 of them.
+    pub empty_directories: Vec<String>,
 }
 
 /// A package while its master is read.
@@ -140,10 +144,11 @@ impl Selected<'_> {
     /// # Errors
     /// [`ArchiveError::Refused`] if a link in it cannot be told to stay in it.
     pub(super) fn into_packaged(self) -> Result<Packaged, ArchiveError> {
-        self.names.into_contents()?;
+        let Contents { empty_directories, .. } = self.names.into_contents()?;
         let patterns = self.selection.patterns.iter().enumerate();
         let unmatched = patterns.filter(|(place, _)| !self.matched.contains(place));
-        Ok(Packaged { files: self.files, unmatched: unmatched.map(|(_, pattern)| pattern.clone()).collect() })
+        let unmatched = unmatched.map(|(_, pattern)| pattern.clone()).collect();
+        Ok(Packaged { files: self.files, unmatched, sources: self.sources, empty_directories })
     }
 
     fn named(&self, path: &str, kind: &MemberKind) -> String {

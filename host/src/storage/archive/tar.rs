@@ -18,7 +18,7 @@ use super::output::{Compressed, Output};
 use super::selection::{Packed, Selected};
 use super::stream::decompressed;
 use super::twice::Twice;
-use super::{ArchiveError, FileType, Member, MemberKind};
+use super::{ArchiveError, FileType, Member, MemberKind, Shown, Visit};
 
 /// The extension that says in which characters the others are.
 const CHARACTERS: &[u8] = b"hdrcharset";
@@ -31,6 +31,12 @@ pub(super) struct TarMember {
     pub(super) mode: u32,
     mtime: u64,
     size_bytes: u64,
+}
+
+impl TarMember {
+    pub(super) fn shown(&self) -> Shown<'_> {
+        self.member.shown(self.mode, self.size_bytes)
+    }
 }
 
 /// What extension headers say of the member after them.
@@ -81,11 +87,18 @@ pub(super) fn inspect(
     file_type: FileType,
     meter: &Meter<'_>,
     names: &mut Names,
+    visit: Visit<'_>,
 ) -> Result<(), ArchiveError> {
     let mut twice = HashSet::new();
     walk(file, file_type, meter, |found, content| {
-        if names.add(&found.member)? == Added::Twice && twice.insert(found.member.path.clone()) {
-            names.warn(|| format!("`{}` is in the archive more than once", shown(&found.member.path)));
+        match names.add(&found.member)? {
+            Added::New => visit(found.shown(), content)?,
+            Added::Again => {}
+            Added::Twice => {
+                if twice.insert(found.member.path.clone()) {
+                    names.warn(|| format!("`{}` is in the archive more than once", shown(&found.member.path)));
+                }
+            }
         }
         Ok(io::copy(content, &mut io::sink()).map(drop)?)
     })?;

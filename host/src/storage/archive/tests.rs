@@ -309,7 +309,7 @@ fn a_file_that_is_something_else_is_told_apart() {
 fn work_that_nobody_waits_for_ends() {
     for file_type in TYPES {
         let file = file_with(&archive(file_type, &[("a", Some("content"))]));
-        let ended = inspect(file, file_type, &LIMITS, &AtomicBool::new(true));
+        let ended = inspect(file, file_type, &LIMITS, &AtomicBool::new(true), &mut |_, _| Ok(()));
         assert!(matches!(ended, Err(ArchiveError::Stopped)), "{file_type}: {ended:?}");
     }
 }
@@ -552,7 +552,7 @@ fn naive(tree: &[(&str, Option<&str>)], selection: &Selection) -> Option<BTreeMa
 }
 
 fn look(bytes: &[u8], file_type: FileType) -> Result<Contents, ArchiveError> {
-    inspect(file_with(bytes), file_type, &LIMITS, &AtomicBool::new(false))
+    inspect(file_with(bytes), file_type, &LIMITS, &AtomicBool::new(false), &mut |_, _| Ok(()))
 }
 
 fn refusal(bytes: &[u8], file_type: FileType) -> String {

@@ -14,7 +14,7 @@ use super::metered::{Meter, Stoppable};
 use super::names::{Added, Names};
 use super::output::Output;
 use super::selection::{Packed, Selected};
-use super::{ArchiveError, ArchiveLimits, Member, MemberKind};
+use super::{ArchiveError, ArchiveLimits, Member, MemberKind, Visit};
 
 /// The longest target of a link.
 const MAX_TARGET_BYTES: u64 = 4096;
@@ -40,6 +40,7 @@ pub(super) fn inspect(
     limits: &ArchiveLimits,
     meter: &Meter<'_>,
     names: &mut Names,
+    visit: Visit<'_>,
 ) -> Result<(), ArchiveError> {
     let mut raw = file.try_clone()?;
     let mut opened = Opened::new(file, limits, meter)?;
@@ -52,16 +53,40 @@ pub(super) fn inspect(
         meter.check()?;
         let header = opened.archive.by_index_data(index)?.header_start();
         opened.directory.check_header(&raw, header)?;
-        let Some(ZipMember { member, .. }) = opened.found(index)? else { continue };
-        if names.add(&member)? == Added::Twice {
+        let Some(ZipMember { member, mode }) = opened.found(index)? else { continue };
+        let added = names.add(&member)?;
+        if added == Added::Twice {
             return Err(ArchiveError::in_member(&member.path, "is in it twice; make the archive anew"));
         }
         let entry = opened.archive.by_index(index)?;
         let size_bytes = entry.size();
-        let read = io::copy(&mut meter.read(entry), &mut io::sink())?;
+        let mut content = meter.read(entry).take(u64::MAX);
+        if added == Added::New {
+            visit(member.shown(mode.unwrap_or_default(), size_bytes), &mut content)?;
+        }
+        io::copy(&mut content, &mut io::sink())?;
+        let read = u64::MAX - content.limit();
         if read != size_bytes {
             return Err(ArchiveError::in_member(&member.path, format!("has {read} bytes and says {size_bytes}")));
         }
+    }
+    Ok(())
+}
+
+/// Shows each member of an archive that was inspected. What nobody reads is not unpacked.
+pub(super) fn read(
+    file: File,
+    limits: &ArchiveLimits,
+    meter: &Meter<'_>,
+    visit: Visit<'_>,
+) -> Result<(), ArchiveError> {
+    let mut opened = Opened::new(file, limits, meter)?;
+    for index in 0..opened.archive.len() {
+        meter.check()?;
+        let Some(ZipMember { member, mode }) = opened.found(index)? else { continue };
+        let entry = opened.archive.by_index(index)?;
+        let size_bytes = entry.size();
+        visit(member.shown(mode.unwrap_or_default(), size_bytes), &mut meter.read(entry))?;
     }
     Ok(())
 }

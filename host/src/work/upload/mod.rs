@@ -18,6 +18,7 @@ use serde_json::value::to_raw_value;
 use tracing::warn;
 
 use super::archives::{file_type, kind};
+use super::git::trees::PackageTree;
 use super::hooks::{Hooks, ShownFiles};
 use super::turns::{Turn, Turns};
 use super::{Inner, Work};
@@ -31,7 +32,7 @@ use crate::outbound::Destination;
 use crate::storage::archive::{ArchiveError, ArchiveLimits, BEGINNING_BYTES, check_beginning, type_of};
 use crate::storage::{FinishedFile, Incoming, StorageError};
 
-pub(super) use self::packaging::package_filename;
+pub(super) use self::packaging::{package_filename, refused};
 pub use self::sweep::sweep;
 
 /// The hook that fires once a build is stored and packaged.
@@ -413,8 +414,8 @@ impl Job<'_> {
             Some(stored) => stored,
             None => {
                 let file = self.open(&master).await?;
-                let files = self.inspect(upload, &file).await?;
-                let packages = self.packages(upload, master, &file).await?;
+                let (files, tree) = self.inspect(upload, &master, &file).await?;
+                let packages = self.packages(upload, master, &file, &tree).await?;
                 let stored = Stored { master_file: upload.filename.clone(), packages, files: files.0.len() };
                 self.give_to_build(&stored, files).await?;
                 stored
@@ -456,9 +457,15 @@ impl Job<'_> {
     }
 
     /// The build's packages: the uploaded file, and those that the package map makes of it.
-    async fn packages(&self, upload: &Upload, master: KeptPackage, file: &File) -> StepResult<KeptPackages> {
+    async fn packages(
+        &self,
+        upload: &Upload,
+        master: KeptPackage,
+        file: &File,
+        tree: &PackageTree,
+    ) -> StepResult<KeptPackages> {
         let name = PackageName::parse(MASTER).map_err(|error| internal(&error))?;
-        let made = self.package(upload, file).await?.into_iter();
+        let made = self.package(upload, file, tree).await?.into_iter();
         let made = made.map(|(name, file)| (name, KeptPackage { file, run: Some(self.run.claim.fence) }));
         Ok(KeptPackages(made.chain([(name, master)]).collect()))
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use bytes::BytesMut;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tracing::warn;
 
 use super::{Job, internal};
 use crate::datasvc::{
@@ -17,6 +18,7 @@ use crate::storage::archive::{self, ArchiveError, ArchiveLimits, Selection};
 use crate::storage::{Received, StorageError};
 use crate::work::archives::kind;
 use crate::work::builds::not_stored;
+use crate::work::git::trees::{PackageTree, TreeReader};
 
 /// The longest name that files have. The store has longer ones while it writes them.
 const MAX_FILENAME_BYTES: usize = 240;
@@ -26,10 +28,23 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 const MAX_WARNINGS: usize = 20;
 
 impl Job<'_> {
-    /// The paths in the archive, all of which has been read and found to be sound.
-    pub(super) async fn inspect(&self, upload: &Upload, master: &File) -> Result<BuildFiles, JobError> {
-        let (master, kind) = (again(master)?, kind(upload.file_type));
-        let contents = self.on_archive(move |limits, stop| archive::inspect(master, kind, limits, stop)).await?;
+    /// The paths in the archive, all of which has been read and found to be sound, and what it is as a tree.
+    pub(super) async fn inspect(
+        &self,
+        upload: &Upload,
+        master: &KeptPackage,
+        file: &File,
+    ) -> Result<(BuildFiles, PackageTree), JobError> {
+        let (file, kind) = (again(file)?, kind(upload.file_type));
+        let work = move |limits: &_, stop: &_| {
+            let mut reader = TreeReader::default();
+            let mut contents =
+                archive::inspect(file, kind, limits, stop, &mut |shown, content| reader.see(shown, content))?;
+            let tree = reader.finish(std::mem::take(&mut contents.empty_directories));
+            Ok((contents, tree))
+        };
+        let (contents, tree) = self.on_archive(work).await?;
+        self.keep_tree(master, &tree).await;
         for warning in contents.warnings.iter().take(MAX_WARNINGS) {
             self.run.note(&json!({ "status": "warning", "message": warning }));
         }
@@ -37,7 +52,14 @@ impl Job<'_> {
             self.run.note(&json!({ "status": "warning", "message": format!("and {more} more of this kind") }));
         }
         self.run.note(&json!({ "status": "inspected", "files": contents.files.len() }));
-        Ok(BuildFiles(contents.files))
+        Ok((BuildFiles(contents.files), tree))
+    }
+
+    /// A tree that is not kept is made again by the first commit.
+    async fn keep_tree(&self, package: &KeptPackage, tree: &PackageTree) {
+        if let Err(problem) = tree.keep(&self.work.storage, self.run.claim.job_id.into(), package).await {
+            warn!("the tree of a package was not kept: {problem}");
+        }
     }
 
     /// The packages that the package map makes of the uploaded file, under names that are this run's alone.
@@ -45,6 +67,7 @@ impl Job<'_> {
         &self,
         upload: &Upload,
         master: &File,
+        tree: &PackageTree,
     ) -> Result<Vec<(PackageName, PackageFile)>, JobError> {
         let Some(PackageRules(rules)) = self.rules(upload).await? else { return Ok(Vec::new()) };
         let (master, kind) = (again(master)?, kind(upload.file_type));
@@ -74,6 +97,10 @@ impl Job<'_> {
             self.run.note(
                 &json!({ "status": "packaged", "package": name, "files": packed.files, "size_bytes": size_bytes }),
             );
+            if let Some(tree) = tree.derived(&packed.sources, packed.empty_directories) {
+                let kept = KeptPackage { file: package.clone(), run: Some(self.run.claim.fence) };
+                self.keep_tree(&kept, &tree).await;
+            }
             packages.push((name, package));
         }
         Ok(packages)
@@ -145,7 +172,7 @@ pub(in crate::work) fn package_filename(build: &BuildName, package: &PackageName
 }
 
 /// Why the archive is not taken, for whoever sent it; what is the machine's fault is logged here and not shown.
-pub(super) fn refused(error: ArchiveError) -> JobError {
+pub(in crate::work) fn refused(error: ArchiveError) -> JobError {
     match error {
         ArchiveError::Stopped => JobError::new(JobErrorCode::Cancelled, "the work on the archive was stopped"),
         ArchiveError::Io(cause) => not_stored(StorageError::from(cause)),

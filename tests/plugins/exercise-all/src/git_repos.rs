@@ -1,4 +1,4 @@
-//! `git-repos`. A test makes the git provider.
+//! `git-repos`. A test makes the git provider, and the repository `kept` with something in it.
 
 use elita_plugin::git_repos::{self, NewGitRepo};
 use elita_plugin::prelude::*;
@@ -17,5 +17,7 @@ pub(crate) fn all() -> Answers {
         ("git-repos.delete", answer(git_repos::delete(APPLICATION, "gone"))),
         ("git-repos.get", answer(git_repos::get(APPLICATION, "exercised"))),
         ("git-repos.list", listed(git_repos::list(APPLICATION))),
+        ("git-repos.log", answer(git_repos::log(APPLICATION, "kept", None, 2))),
+        ("git-repos.diff", answer(git_repos::diff(APPLICATION, "kept", None, None))),
     ]
 }

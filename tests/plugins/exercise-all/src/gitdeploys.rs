@@ -1,4 +1,4 @@
-//! `gitdeploys`. Their git repository is that of `git_repos`.
+//! `gitdeploys`. Their git repository is that of `git_repos`; a test makes the gitdeploy `kept` and a server for it.
 
 use elita_plugin::gitdeploys::{self, Favor, NewGitdeploy};
 use elita_plugin::prelude::*;
@@ -28,5 +28,7 @@ pub(crate) fn all() -> Answers {
         ("gitdeploys.delete", answer(gitdeploys::delete(APPLICATION, "gone"))),
         ("gitdeploys.get", answer(gitdeploys::get(APPLICATION, "exercised"))),
         ("gitdeploys.list", listed(gitdeploys::list(APPLICATION))),
+        ("gitdeploys.initialize", answer(gitdeploys::initialize(APPLICATION, "kept", &["exercise-here"]))),
+        ("gitdeploys.deinitialize", answer(gitdeploys::deinitialize(APPLICATION, "kept", &["exercise-here"]))),
     ]
 }

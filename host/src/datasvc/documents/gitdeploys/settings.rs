@@ -28,7 +28,7 @@ const MAX_ARGUMENT_BYTES: usize = 8 * 1024;
 const MAX_BYTES: usize = 64 * 1024;
 
 /// Where a gitdeploy is on its servers, and where it is pulled from.
-#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GitdeployLocation {
     /// The directory on each server: an absolute path of Unix or of Windows, `/srv/shop` or `C:\shop`.
@@ -59,6 +59,16 @@ pub struct GitdeployOptions {
     /// Lines for the `.gitignore` of what is committed, at most 1000 of 1 KiB.
     #[schema(max_items = 1000, value_type = Vec<Line>)]
     pub gitignore: Vec<String>,
+}
+
+impl Favor {
+    /// As in the documents, and as git calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Theirs => "theirs",
+        }
+    }
 }
 
 /// A side of a merge.

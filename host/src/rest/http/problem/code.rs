@@ -64,6 +64,8 @@ codes! {
         Starting = "starting",
         /// The database does not answer; try again after `Retry-After`.
         Unavailable = "unavailable",
+        /// The git repository is on another host, which does not answer here; ask that host.
+        WrongHost = "wrong-host",
         /// The store has no space left.
         StorageFull = "storage-full",
         /// The object store does not answer; try again after `Retry-After`.
@@ -93,7 +95,7 @@ impl ProblemCode {
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Busy | Self::Starting | Self::Unavailable | Self::StorageUnavailable => {
+            Self::Busy | Self::Starting | Self::Unavailable | Self::WrongHost | Self::StorageUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,

@@ -314,7 +314,7 @@ fn work_on_nothing_but_empty_parts_ends_when_nobody_waits_for_it() {
         let file = file_with(&part.repeat((64 << 20) / part.len()));
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let work = scope.spawn(|| inspect(file, file_type, &LIMITS, &stop));
+            let work = scope.spawn(|| inspect(file, file_type, &LIMITS, &stop, &mut |_, _| Ok(())));
             std::thread::sleep(Duration::from_millis(50));
             let asked = Instant::now();
             stop.store(true, Ordering::Relaxed);

@@ -1,0 +1,320 @@
+//! Gitdeploys as jobs work on them.
+
+use globset::GlobBuilder;
+use serde::{Deserialize, Serialize};
+
+use super::commands::CommandTarget;
+use super::gitdeploys::Gitdeploy;
+use super::servers::{Connection, Driver};
+use super::uploads::hold;
+use crate::datasvc::DataSvc;
+use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::ids::{AppName, BuildName, GitdeployName, HostId, ServerName};
+use crate::datasvc::jobs::queue::Claim;
+
+/// The kind of work of jobs that work on a gitdeploy.
+pub const GITDEPLOY: &str = "gitdeploy";
+
+/// How many servers one job is for.
+const MAX_SERVERS: usize = 1000;
+/// The longest glob, in bytes.
+const MAX_GLOB_BYTES: usize = 512;
+
+/// What is to be done with a gitdeploy, as it is kept with the job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "lowercase")]
+pub enum GitdeployWork {
+    /// The package of a build is to be committed to its repository.
+    Commit {
+        /// The gitdeploy.
+        gitdeploy: GitdeployName,
+        /// The build.
+        build_name: BuildName,
+    },
+    /// A working copy of its repository is to be made on servers.
+    Initialize {
+        /// The gitdeploy.
+        gitdeploy: GitdeployName,
+        /// The servers.
+        servers: Vec<ServerName>,
+    },
+    /// Its working copies are to be removed from servers.
+    Deinitialize {
+        /// The gitdeploy.
+        gitdeploy: GitdeployName,
+        /// The servers.
+        servers: Vec<ServerName>,
+    },
+    /// What was committed last is to be pulled on servers.
+    Pull {
+        /// The gitdeploy.
+        gitdeploy: GitdeployName,
+        /// The servers.
+        servers: Vec<ServerName>,
+    },
+}
+
+/// Which servers are meant.
+#[derive(Clone, Debug)]
+pub enum ServersAsked {
+    /// Those of these names.
+    Named(Vec<ServerName>),
+    /// Those whose names match: `*` is any run of characters.
+    Matching(String),
+}
+
+/// Servers to work on, and the host that can do it, if only one can.
+#[derive(Clone, Debug)]
+pub struct ServersFound {
+    /// By name.
+    pub servers: Vec<ServerName>,
+    /// The host of servers of the driver `local`.
+    pub host: Option<HostId>,
+}
+
+impl DataSvc {
+    /// A gitdeploy of which the caller may have a build committed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also without the build or its package; [`Error::Conflict`] if its repository is not ready;
+    /// [`Error::Denied`] without write permission on the application.
+    pub async fn gitdeploy_to_commit(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        name: &GitdeployName,
+        build: &BuildName,
+    ) -> Result<Gitdeploy> {
+        caller.require(Permission::Write, application)?;
+        let gitdeploy = self.gitdeploy_for_work(application, name).await?;
+        self.package_for_work(application, build, &gitdeploy.package).await?;
+        let repo = &gitdeploy.location.gitrepo;
+        self.git_repo_for_work(application, repo).await?.must_be_ready(repo)?;
+        Ok(gitdeploy)
+    }
+
+    /// A gitdeploy, and the servers that are asked for, if the caller may have it worked on there.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Invalid`] for no server, too many of them, or servers of the driver `local` on
+    /// several hosts; [`Error::Conflict`] if its repository is not ready; [`Error::Denied`] without write permission on
+    /// the application or without the permission for a server.
+    pub async fn gitdeploy_on_servers(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        name: &GitdeployName,
+        asked: &ServersAsked,
+    ) -> Result<(Gitdeploy, ServersFound)> {
+        caller.require(Permission::Write, application)?;
+        let gitdeploy = self.gitdeploy_for_work(application, name).await?;
+        let repo = &gitdeploy.location.gitrepo;
+        self.git_repo_for_work(application, repo).await?.must_be_ready(repo)?;
+        let rows = sqlx::query!(
+            r#"select name as "name: ServerName", driver as "driver: Driver", host_id as "host: HostId"
+               from servers where $1::text[] is null or name = any($1) order by name"#,
+            asked.names() as _
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut found = Vec::new();
+        match asked {
+            ServersAsked::Named(names) => {
+                for name in names {
+                    caller.require_use(name)?;
+                    let row = rows.iter().find(|row| row.name == *name);
+                    found.push(row.ok_or_else(|| Error::not_found(Kind::Server, name))?);
+                }
+            }
+            ServersAsked::Matching(glob) => {
+                let matcher = (glob.len() <= MAX_GLOB_BYTES).then(|| GlobBuilder::new(glob).build().ok()).flatten();
+                let matcher = matcher.ok_or_else(|| Error::invalid("glob", "it is no glob of at most 512 bytes"))?;
+                let matcher = matcher.compile_matcher();
+                let mine = rows.iter().filter(|row| caller.require_use(&row.name).is_ok());
+                found.extend(mine.filter(|row| matcher.is_match(row.name.as_str())));
+                if found.is_empty() {
+                    return Err(Error::invalid("glob", format!("no server that you may use matches `{glob}`")));
+                }
+            }
+        }
+        if found.is_empty() || found.len() > MAX_SERVERS {
+            return Err(Error::invalid("servers", format!("name 1 to {MAX_SERVERS} servers")));
+        }
+        let local = found.iter().filter(|row| row.driver == Driver::Local);
+        let mut hosts: Vec<_> = local.filter_map(|row| row.host).collect();
+        hosts.sort();
+        hosts.dedup();
+        if hosts.len() > 1 {
+            let rule =
+                "these servers of the driver `local` are on several hosts; ask for those of each host by themselves";
+            return Err(Error::invalid("servers", rule));
+        }
+        let mut servers: Vec<_> = found.iter().map(|row| row.name.clone()).collect();
+        servers.sort();
+        servers.dedup();
+        Ok((gitdeploy, ServersFound { servers, host: hosts.pop() }))
+    }
+
+    /// Makes sure that no other gitdeploy is initialized on one of these servers at the same place, or above or below it.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] that names it.
+    pub async fn check_paths(&self, gitdeploy: &Gitdeploy, servers: &[ServerName]) -> Result<()> {
+        let path = gitdeploy.location.path.trim_end_matches('/');
+        let taken = sqlx::query!(
+            r#"select s.server, g.application, g.name, g.path from gitdeploy_servers s
+                   join gitdeploys g on g.application = s.application and g.name = s.gitdeploy
+               where s.server = any($1) and (g.application, g.name) <> ($2, $3)
+                   and (rtrim(g.path, '/') = $4 or starts_with(g.path, $4 || '/')
+                        or starts_with($4, rtrim(g.path, '/') || '/'))
+               limit 1"#,
+            &servers.iter().map(|server| server.as_str().to_owned()).collect::<Vec<_>>(),
+            gitdeploy.app_name.as_str(),
+            gitdeploy.name.as_str(),
+            path
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        match taken {
+            None => Ok(()),
+            Some(row) => Err(Error::conflict(format!(
+                "gitdeploy `{}` of application `{}` is at `{}` on server `{}`, which is the same place, or one is in the \
+                 other; choose another path",
+                row.name, row.application, row.path, row.server
+            ))),
+        }
+    }
+
+    /// Servers for a job that works on them, whoever asked for that. One that was removed meanwhile is left out.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn targets_for_work(&self, servers: &[ServerName]) -> Result<Vec<CommandTarget>> {
+        let finding = sqlx::query!(
+            r#"select servers.name as "name: ServerName", servers.driver as "driver: Driver",
+                   servers.connection as "connection: Connection",
+                   jump.name as "jump_name?: ServerName", jump.connection as "jump_connection?: Connection"
+               from servers left join servers jump on jump.name = servers.connection ->> 'jump' and jump.driver = 'ssh'
+               where servers.name = any($1) order by servers.name"#,
+            &servers.iter().map(|server| server.as_str().to_owned()).collect::<Vec<_>>()
+        );
+        let targets = finding.fetch_all(&self.pool).await?.into_iter().map(|row| CommandTarget {
+            name: row.name,
+            driver: row.driver,
+            connection: row.connection,
+            jump: row.jump_name.zip(row.jump_connection),
+        });
+        Ok(targets.collect())
+    }
+
+    /// Records that a gitdeploy is initialized on a server. To do it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the claim is no longer held.
+    pub async fn record_initialized(
+        &self,
+        claim: &Claim,
+        gitdeploy: &GitdeployName,
+        server: &ServerName,
+        pulled: Option<&str>,
+    ) -> Result<()> {
+        let mut transaction = self.pool.begin().await?;
+        hold(&mut transaction, claim).await?;
+        sqlx::query!(
+            "insert into gitdeploy_servers (application, gitdeploy, server, pulled_commit)
+             select $1, $2, $3, $4 where exists (select from servers where name = $3)
+             on conflict (application, gitdeploy, server) do nothing",
+            claim.application()?.as_str(),
+            gitdeploy.as_str(),
+            server.as_str(),
+            pulled
+        )
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Records that a gitdeploy is no longer initialized on a server, and makes the server's token good for nothing. To
+    /// do it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the claim is no longer held.
+    pub async fn record_deinitialized(
+        &self,
+        claim: &Claim,
+        gitdeploy: &GitdeployName,
+        server: &ServerName,
+    ) -> Result<()> {
+        let application = claim.application()?;
+        let mut transaction = self.pool.begin().await?;
+        hold(&mut transaction, claim).await?;
+        sqlx::query!(
+            "delete from gitdeploy_servers where application = $1 and gitdeploy = $2 and server = $3",
+            application.as_str(),
+            gitdeploy.as_str(),
+            server.as_str()
+        )
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        self.revoke_git_token(application, gitdeploy, server).await
+    }
+
+    /// Records what a server has pulled. To do it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the claim is no longer held.
+    pub async fn record_pulled(
+        &self,
+        claim: &Claim,
+        gitdeploy: &GitdeployName,
+        server: &ServerName,
+        build: Option<&BuildName>,
+        commit: &str,
+    ) -> Result<()> {
+        let mut transaction = self.pool.begin().await?;
+        hold(&mut transaction, claim).await?;
+        sqlx::query!(
+            "update gitdeploy_servers set deployed_build = $4, pulled_commit = $5
+             where application = $1 and gitdeploy = $2 and server = $3",
+            claim.application()?.as_str(),
+            gitdeploy.as_str(),
+            server.as_str(),
+            build.map(BuildName::as_str),
+            commit
+        )
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// The commit that a server has pulled last. `None`: the gitdeploy is not initialized there. The inner one: nothing
+    /// was pulled yet.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn pulled_commit(
+        &self,
+        application: &AppName,
+        gitdeploy: &GitdeployName,
+        server: &ServerName,
+    ) -> Result<Option<Option<String>>> {
+        let found = sqlx::query_scalar!(
+            "select pulled_commit from gitdeploy_servers where application = $1 and gitdeploy = $2 and server = $3",
+            application.as_str(),
+            gitdeploy.as_str(),
+            server.as_str()
+        );
+        Ok(found.fetch_optional(&self.pool).await?)
+    }
+}
+
+impl ServersAsked {
+    fn names(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Named(names) => Some(names.iter().map(|name| name.as_str().to_owned()).collect()),
+            Self::Matching(_) => None,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Git repositories: made and removed by jobs, committed to, read and served.
+
+pub(in crate::work) mod commits;
+mod history;
+pub(in crate::work) mod repos;
+mod serve;
+pub(in crate::work) mod trees;
+pub(in crate::work) mod turn;
+
+pub use self::history::{CommitsAsked, Compared};
+pub(in crate::work) use self::serve::Places;
+pub use self::serve::{GitReader, ServeError, ServedPart, ServedRepository};
+
+use super::Inner;
+use crate::datasvc::{AppName, GitRepoName, GitRepoPlace, JobError, JobErrorCode};
+use crate::git::{GitError, Repository};
+use crate::remote::{Reach, Target};
+
+impl Inner {
+    /// Where a server clones a repository of this host's disk from.
+    ///
+    /// # Errors
+    /// Why it cannot, and what to do.
+    pub(in crate::work) fn url_for(
+        &self,
+        target: &Target,
+        app: &AppName,
+        repo: &GitRepoName,
+    ) -> Result<String, String> {
+        let base = match (&self.addresses.public, &target.reach, &self.addresses.here) {
+            (Some(public), _, _) => public.trim_end_matches('/'),
+            (None, Reach::Local, Some(here)) => here,
+            (None, ..) => {
+                return Err("servers need an address at which they reach this one; start it with --public-url".into());
+            }
+        };
+        Ok(format!("{base}/git/{app}/{repo}.git"))
+    }
+
+    /// A repository on this host's disk.
+    fn local(&self, place: &GitRepoPlace) -> Option<Repository> {
+        if place.host != Some(self.git_home.host) {
+            return None;
+        }
+        Some(Repository::at(self.git.clone(), place.uri.path_on_host()?))
+    }
+}
+
+/// Where servers reach this one.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// From everywhere, by the operator's word.
+    pub public: Option<String>,
+    /// From this machine itself.
+    pub here: Option<String>,
+}
+
+/// Why a job that works with git fails, for whoever asked for it; what is the machine's fault is logged and not shown.
+pub(in crate::work) fn failed(error: GitError) -> JobError {
+    match error {
+        GitError::Refused(why) => JobError::new(JobErrorCode::GitRefused, why),
+        GitError::Moved { .. } => JobError::new(JobErrorCode::BranchMoved, error.to_string()),
+        GitError::Gone | GitError::NoCommit(_) | GitError::TimedOut { .. } | GitError::TooOld(_) => {
+            JobError::new(JobErrorCode::GitFailed, error.to_string())
+        }
+        fault @ (GitError::Missing(_)
+        | GitError::Failed { .. }
+        | GitError::TooMuch { .. }
+        | GitError::Unexpected { .. }
+        | GitError::Io(_)) => {
+            let shown = JobError::new(JobErrorCode::GitFailed, "git failed on the server; the server's log says why");
+            tracing::error!("git failed: {fault}");
+            shown
+        }
+    }
+}

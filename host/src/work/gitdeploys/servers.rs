@@ -1,0 +1,304 @@
+//! Working copies on servers: made, brought forward and removed. What a server does is a script; each is a durable step
+//! of the job, for each server by itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Gitdeploys;
+use crate::datasvc::{
+    BuildName, CommandTarget, Error, Gitdeploy, GitdeployName, JobError, JobErrorCode, ServerName, patiently,
+};
+use crate::engine::{Journal, Run, Seen as Found, StepResult};
+use crate::remote::{Command, CommandId, Outcome, Report, Seen, Target};
+use crate::work::commands::target_of;
+
+const INITIALIZE: &str = concat!(include_str!("common.sh"), include_str!("initialize.sh"));
+const PULL: &str = concat!(include_str!("common.sh"), include_str!("pull.sh"));
+const DEINITIALIZE: &str = concat!(include_str!("common.sh"), include_str!("deinitialize.sh"));
+
+/// How long a script may take on a server.
+const WITHIN: Duration = Duration::from_secs(3600);
+/// The same of a command around a pull.
+const COMMAND_WITHIN: Duration = Duration::from_secs(600);
+/// How many servers of a job are worked on at a time.
+const SERVERS_AT_A_TIME: usize = 32;
+/// What a script's own refusals begin with.
+const REFUSAL: &str = "elita: ";
+/// The code of what did not happen for another reason than a script's own.
+const FAILED: &str = "failed";
+
+/// What the work came to on a server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct OnServer {
+    /// `ok`, `failed`, `no-response` or `unknown`.
+    outcome: Outcome,
+    /// Why not, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// Why not, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// The commit that the working copy is at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head: Option<String>,
+}
+
+/// By server.
+pub(super) type OnServers = BTreeMap<String, OnServer>;
+
+/// What is pulled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Pulled {
+    pub(super) commit: String,
+    pub(super) build: Option<BuildName>,
+}
+
+/// What is done with a gitdeploy on each server.
+#[derive(Clone, Debug)]
+pub(super) enum Task {
+    Initialize,
+    Deinitialize,
+    Pull(Pulled),
+}
+
+impl OnServer {
+    fn of(report: &Report) -> Self {
+        let head = report.stdout.lines().find_map(|line| line.strip_prefix("head ")).map(str::to_owned);
+        if report.is_ok() {
+            return Self { outcome: report.outcome, code: None, message: None, head };
+        }
+        let refusal = report.stderr.lines().find_map(|line| line.strip_prefix(REFUSAL)?.split_once(' '));
+        let (code, message) = match refusal {
+            Some((code, message)) => (code.to_owned(), message.to_owned()),
+            None => (FAILED.to_owned(), report.why()),
+        };
+        Self { outcome: report.outcome, code: Some(code), message: Some(message), head: None }
+    }
+
+    fn refused(code: &str, message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Failed, code: Some(code.into()), message: Some(message.into()), head: None }
+    }
+
+    pub(super) fn is_ok(&self) -> bool {
+        self.outcome == Outcome::Ok
+    }
+}
+
+/// The servers on which it succeeded.
+pub(super) fn succeeded(servers: &OnServers) -> Vec<&String> {
+    servers.iter().filter(|(_, on_server)| on_server.is_ok()).map(|(server, _)| server).collect()
+}
+
+/// Work on the servers of a job.
+pub(super) struct OnEach<'a> {
+    pub(super) kind: &'a Gitdeploys,
+    pub(super) run: &'a Run,
+    pub(super) journal: &'a Journal<'a>,
+    pub(super) gitdeploy: &'a Gitdeploy,
+    pub(super) task: Task,
+}
+
+impl OnEach<'_> {
+    /// Works on the servers, some at a time. What it comes to on one does not matter to the others.
+    pub(super) async fn work(&self, servers: &[ServerName]) -> StepResult<OnServers> {
+        let svc = &self.kind.work.0.svc;
+        let found = patiently(|| svc.targets_for_work(servers)).await;
+        let found: Vec<CommandTarget> = found.map_err(|error| not_recorded(&error))?;
+        let gone = servers.iter().filter(|server| !found.iter().any(|target| target.name == **server));
+        let refused = |server: &ServerName| (server.to_string(), OnServer::refused("gone", "the server was removed"));
+        let mut worked: OnServers = gone.map(refused).collect();
+        // Servers are waited for without the place of others.
+        let _lent = self.run.lend_slot();
+        let working = stream::iter(found).map(|target| async move {
+            if self.run.cancel.is_requested() {
+                return Err(JobError::cancelled("someone"));
+            }
+            let on_server = self.on(&target).await?;
+            let OnServer { outcome, code, message, head } = &on_server;
+            self.run.note(&json!({
+                "status": outcome, "server": target.name, "code": code, "message": message, "head": head,
+            }));
+            Ok((target.name.to_string(), on_server))
+        });
+        let ended: Vec<StepResult<_>> = working.buffer_unordered(SERVERS_AT_A_TIME).collect().await;
+        worked.extend(ended.into_iter().collect::<StepResult<Vec<_>>>()?);
+        if self.run.cancel.is_requested() {
+            return Err(JobError::cancelled("someone"));
+        }
+        Ok(worked)
+    }
+
+    async fn on(&self, server: &CommandTarget) -> StepResult<OnServer> {
+        match &self.task {
+            Task::Initialize => self.initialize(server).await,
+            Task::Deinitialize => self.deinitialize(server).await,
+            Task::Pull(pulled) => self.pull(server, pulled).await,
+        }
+    }
+
+    async fn initialize(&self, server: &CommandTarget) -> StepResult<OnServer> {
+        let (svc, target) = (&self.kind.work.0.svc, target_of(server));
+        let Gitdeploy { app_name, name, location, .. } = self.gitdeploy;
+        let url = match self.kind.work.0.url_for(&target, app_name, &location.gitrepo) {
+            Ok(url) => url,
+            Err(why) => return Ok(OnServer::refused("no-url", why)),
+        };
+        let words = [&*location.default_branch, &url, "bytes", "token"];
+        let script = self.script(INITIALIZE, &target, &words);
+        let step = format!("initialize {}", server.name);
+        let report = self.step(&step, &target, &script, Some(&server.name)).await?;
+        let on_server = OnServer::of(&report);
+        if on_server.is_ok() {
+            let claim = &self.run.claim;
+            let recorded =
+                patiently(|| svc.record_initialized(claim, name, &server.name, on_server.head.as_deref())).await;
+            recorded.map_err(|error| not_recorded(&error))?;
+        }
+        Ok(on_server)
+    }
+
+    async fn deinitialize(&self, server: &CommandTarget) -> StepResult<OnServer> {
+        let (svc, target) = (&self.kind.work.0.svc, target_of(server));
+        let script = self.script(DEINITIALIZE, &target, &[]);
+        let report = self.step(&format!("deinitialize {}", server.name), &target, &script, None).await?;
+        let on_server = OnServer::of(&report);
+        if on_server.is_ok() {
+            let recorded =
+                patiently(|| svc.record_deinitialized(&self.run.claim, &self.gitdeploy.name, &server.name)).await;
+            recorded.map_err(|error| not_recorded(&error))?;
+        }
+        Ok(on_server)
+    }
+
+    async fn pull(&self, server: &CommandTarget, Pulled { commit, build }: &Pulled) -> StepResult<OnServer> {
+        let (svc, target) = (&self.kind.work.0.svc, target_of(server));
+        let Gitdeploy { app_name, name, location, options, actions, .. } = self.gitdeploy;
+        let before = patiently(|| svc.pulled_commit(app_name, name, &server.name)).await;
+        let Some(before) = before.map_err(|error| not_recorded(&error))? else {
+            let why = format!("gitdeploy `{name}` is not initialized on this server");
+            return Ok(OnServer::refused("not-initialized", why));
+        };
+        if let Some(failure) = self.commands(&target, "prepull", &actions.prepull).await? {
+            return Ok(failure);
+        }
+        let ignore_space = if options.ignore_whitespace { "yes" } else { "no" };
+        let words = [
+            &*location.default_branch,
+            commit,
+            options.favor.as_str(),
+            ignore_space,
+            before.as_deref().unwrap_or_default(),
+        ];
+        let script = self.script(PULL, &target, &words);
+        let report = self.step(&format!("pull {}", server.name), &target, &script, None).await?;
+        let on_server = OnServer::of(&report);
+        if !on_server.is_ok() {
+            return Ok(on_server);
+        }
+        let recorded =
+            patiently(|| svc.record_pulled(&self.run.claim, name, &server.name, build.as_ref(), commit)).await;
+        recorded.map_err(|error| not_recorded(&error))?;
+        Ok(self.commands(&target, "postpull", &actions.postpull).await?.unwrap_or(on_server))
+    }
+
+    /// Runs the commands around a pull, one after the other. The first one that fails is what it comes to.
+    async fn commands(&self, target: &Target, when: &str, commands: &[Vec<String>]) -> StepResult<Option<OnServer>> {
+        for (place, command) in commands.iter().enumerate() {
+            let step = format!("{when} {} {}", place + 1, target.name);
+            let command =
+                Command::new(command.clone()).within(self.gitdeploy.location.path.clone()).for_at_most(COMMAND_WITHIN);
+            let report = self.kind.work.command_step(self.run, self.journal, &step, target, &command).await?;
+            if !report.is_ok() {
+                let message = format!("the {when} command {} failed: {}", place + 1, report.why());
+                let failed = OnServer { outcome: report.outcome, ..OnServer::refused(when, message) };
+                return Ok(Some(failed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A script for the working copy, with what comes after its path and its owner.
+    fn script(&self, script: &str, target: &Target, words: &[&str]) -> Command {
+        let Gitdeploy { app_name, name, location, created_at, .. } = self.gitdeploy;
+        let path = self.kind.work.0.remote.path(target, &location.path);
+        // A gitdeploy that is made again under its old name is another one.
+        let owner = format!("{app_name}/{name} {}", created_at.unix_timestamp_nanos() / 1000);
+        let words = words.iter().map(|word| (*word).to_owned());
+        let all = ["/bin/sh", "-c", script, "elita", &path, &owner].map(str::to_owned).into_iter().chain(words);
+        Command::new(all).for_at_most(WITHIN)
+    }
+
+    /// Runs a script as a durable step; `reader` is the server that is given a token to read the repository with.
+    async fn step(
+        &self,
+        step: &str,
+        target: &Target,
+        script: &Command,
+        reader: Option<&ServerName>,
+    ) -> StepResult<Report> {
+        let (run, remote) = (self.run, &self.kind.work.0.remote);
+        let work = async |id: &CommandId| {
+            let command = match reader {
+                Some(server) => self.with_token(script, server).await?,
+                None => script.clone(),
+            };
+            let running = remote.run(target, *id, &command);
+            tokio::pin!(running);
+            let report = tokio::select! {
+                report = &mut running => report,
+                () = run.cancel.requested() => {
+                    let (report, ()) = tokio::join!(running, remote.stop(target, *id));
+                    report
+                }
+            };
+            Ok((*id, report))
+        };
+        let look = async |id: &CommandId| match remote.look(target, *id, script).await {
+            Seen::Done(report) => Ok(Found::Done((*id, report))),
+            Seen::NotDone => Ok(Found::NotDone),
+        };
+        let (id, report) = self.journal.inspected(step, CommandId::new, work, look).await?;
+        let (remote, target) = (remote.clone(), target.clone());
+        tokio::spawn(async move { remote.forget(&target, id).await });
+        Ok(report)
+    }
+}
+
+impl OnEach<'_> {
+    /// The script with a new token on its standard input. The one that the server had before is good for nothing then.
+    async fn with_token(&self, script: &Command, server: &ServerName) -> StepResult<Command> {
+        let (svc, Gitdeploy { app_name, name, .. }) = (&self.kind.work.0.svc, self.gitdeploy);
+        let token = patiently(|| svc.make_git_token(app_name, name, server)).await;
+        let token = token.map_err(|error| not_recorded(&error))?;
+        Ok(script.clone().reading(format!("{token}\n")).hiding(token))
+    }
+}
+
+/// Why a job fails that has no server to blame.
+pub(super) fn not_recorded(error: &Error) -> JobError {
+    match error {
+        Error::Conflict { reason } => JobError::new(JobErrorCode::Conflict, reason.as_str()),
+        Error::NotFound { .. } => JobError::new(JobErrorCode::NotFound, error.to_string()),
+        fault => JobError::internal("a gitdeploy's job failed for a fault of the service", fault),
+    }
+}
+
+/// What a job ends with that has failed on some servers.
+pub(super) fn some_failed(
+    name: &GitdeployName,
+    what: &str,
+    servers: &OnServers,
+    details: serde_json::Value,
+) -> JobError {
+    let failed: Vec<_> = servers.iter().filter(|(_, on_server)| !on_server.is_ok()).collect();
+    let named: Vec<_> = failed.iter().take(5).map(|(server, _)| format!("`{server}`")).collect();
+    let more = failed.len().saturating_sub(named.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let first = failed.first().and_then(|(_, on_server)| on_server.message.clone()).unwrap_or_default();
+    let message = format!("gitdeploy `{name}` was not {what} on {}{more}: {first}", named.join(", "));
+    JobError { details: Some(Box::new(details)), ..JobError::new(JobErrorCode::ServersFailed, message) }
+}
