@@ -167,7 +167,7 @@ async fn what_stands_in_the_way_of_a_commit_is_said() {
         (json!({ "commit": true, "build_name": "2" }), 404, "build `2`"),
         (json!({ "commit": true, "build_name": "1" }), 404, "package `master`"),
         (json!({ "commit": false, "build_name": "1" }), 422, "commit"),
-        (json!({ "build_name": "1" }), 400, "commit"),
+        (json!({ "build_name": "1" }), 422, "commit"),
     ] {
         let refused = host.client.post(WEB, &body).await;
         assert_eq!(refused.status, status, "{body}: {refused}");

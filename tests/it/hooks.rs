@@ -89,7 +89,7 @@ async fn a_hook_cannot_change_what_it_reads() {
     let stored = host.client.get("/app/hostile/builds/change-files/packages/master").await;
     assert_eq!(stored.status, 200);
     let names = names_below(&upload_folder(&host, &job));
-    assert_eq!(names, ["change-files.zip"]);
+    assert_eq!(names, ["change-files.zip", "change-files.zip.tree"]);
     assert_eq!(std::fs::read(upload_folder(&host, &job).join("change-files.zip")).unwrap(), zip("a", b"b"));
 }
 
@@ -442,7 +442,7 @@ async fn build(host: &TestHost, name: &str) -> Value {
     host.client.get(&format!("/app/hostile/builds/{name}")).await.body
 }
 
-/// The build has these packages, and their files are all that is in the store.
+/// The build has these packages, and their files, with what git would call their contents, are all that is in the store.
 async fn assert_packages(host: &TestHost, job: &Value, name: &str, expected: &[&str]) {
     let shown = build(host, name).await;
     let packages = shown["packages"].as_object().unwrap();
@@ -450,7 +450,13 @@ async fn assert_packages(host: &TestHost, job: &Value, name: &str, expected: &[&
     let mut files: Vec<_> = packages.values().map(|package| package["filename"].as_str().unwrap()).collect();
     files.sort();
     let folder = upload_folder(host, job);
-    eventually("nothing else to be in the store", async || (names_below(&folder) == files).then_some(())).await;
+    eventually("nothing else to be in the store", async || {
+        let (trees, names): (Vec<_>, Vec<_>) =
+            names_below(&folder).into_iter().partition(|name| name.ends_with(".tree"));
+        let are_of_files = trees.iter().all(|tree| files.contains(&tree.trim_end_matches(".tree")));
+        (names == files && are_of_files).then_some(())
+    })
+    .await;
 }
 
 fn upload_folder(host: &TestHost, job: &Value) -> PathBuf {

@@ -138,6 +138,8 @@ async fn a_nul_in_any_text_of_any_operation_is_malformed() {
         for content_type in description["requestBody"]["content"].as_object().into_iter().flat_map(|types| types.keys())
         {
             let body = match &**content_type {
+                // A file may have any bytes.
+                "application/octet-stream" => continue,
                 "application/x-www-form-urlencoded" => "a=%00",
                 "application/json-patch+json" => {
                     r#"[{"op": "add", "path": "/attributes/a", "value": {"b": ["\u0000"]}}]"#

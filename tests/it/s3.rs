@@ -94,7 +94,7 @@ async fn builds_their_packages_and_plugins_are_in_the_bucket() {
     );
     let folder = format!("site/one/builds/{}", id(&accepted));
     let keys = moto.keys().await;
-    let expected = ["1/1-manifest.tar.gz", "1/1-noise.zip", "1.zip"];
+    let expected = ["1/1-manifest.tar.gz", "1/1-noise.zip", "1/1-noise.zip.tree", "1.zip", "1.zip.tree"];
     let found: Vec<_> = keys.iter().filter_map(|key| key.strip_prefix(&format!("{folder}/"))).collect();
     assert_eq!(found.len(), expected.len(), "{keys:?}");
     assert!(keys.iter().any(|key| key.starts_with("site/one/components/")), "{keys:?}");
@@ -246,6 +246,6 @@ async fn a_store_that_stays_away_or_is_full_refuses_the_upload() {
     // Nothing is half done: the same upload works now.
     let accepted = put(&site.client, FILE, zip("a", b"b")).await;
     assert_eq!(site.ended(id(&accepted)).await["status"], "succeeded", "{accepted}");
-    let builds = moto.keys().await.into_iter().filter(|key| key.contains("/builds/")).count();
-    assert_eq!(builds, 1);
+    let files = moto.keys().await.into_iter().filter(|key| key.contains("/builds/")).count();
+    assert_eq!(files, 2, "the file and its tree");
 }

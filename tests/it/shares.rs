@@ -153,7 +153,7 @@ async fn served(client: &Client, from: Ipv4Addr) -> TcpStream {
     let mut stream = connect(client, from).await;
     stream.write_all(GET).await.unwrap();
     let mut reply = Vec::new();
-    while !reply.ends_with(b"}") {
+    while !reply.ends_with(b"}\n") {
         let read = timeout(PATIENCE, stream.read_buf(&mut reply)).await.expect("it is not served").unwrap();
         assert!(read > 0, "{}", reply.escape_ascii());
     }

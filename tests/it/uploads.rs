@@ -917,10 +917,10 @@ async fn assert_stored(host: &TestHost, job: &Value, file: &[u8]) {
     assert_eq!(job["result"]["packages"], build["packages"]);
     assert_eq!(job["job_data"].as_array().unwrap().last().unwrap()["data"]["status"], "stored", "{job:#}");
     let stored = files_in(&host.storage_dir().join("builds"));
-    // Beside it is kept what git would call its contents.
+    // Beside it is kept what git would call its contents, unless its server died before that.
     let (trees, stored): (Vec<_>, Vec<_>) =
         stored.into_iter().partition(|file| file.extension() == Some("tree".as_ref()));
-    assert_eq!((trees.len(), stored.len()), (1, 1), "{trees:?} {stored:?}");
+    assert!(trees.len() <= 1 && stored.len() == 1, "{trees:?} {stored:?}");
     assert!(std::fs::read(&stored[0]).unwrap() == file, "the stored file is another one");
 }
 

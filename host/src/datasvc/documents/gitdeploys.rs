@@ -335,7 +335,9 @@ impl DataSvc {
         .await
         .on_constraint("gitdeploys_git_repo_fkey", || no_repo(&location.gitrepo))?;
         let updated = Gitdeploy::from(updated);
-        check_repo_stays(&mut transaction, application, &updated.location.gitrepo).await?;
+        if before.gitrepo != updated.location.gitrepo {
+            check_repo_stays(&mut transaction, application, &updated.location.gitrepo).await?;
+        }
         transaction.updated(Some(application), name, &gitdeploy, &updated).await?;
         Ok(updated)
     }
