@@ -22,7 +22,7 @@ use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
 use crate::storage::archive::ArchiveLimits;
 use crate::storage::{MAX_FILE_BYTES, Storage};
-use crate::work::{self, Addresses, StoredKeys, UploadLimits, Work};
+use crate::work::{self, Addresses, Parts, StoredKeys, UploadLimits, Work};
 
 /// How long the rest may take after running jobs have had their time: handing back, and replies under way.
 const BEYOND_DRAIN: Duration = Duration::from_secs(7);
@@ -217,8 +217,17 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     let uploads = upload_limits(settings, body_within);
     let remote = remote(settings, data_dir, &svc)?;
     let here = (scheme == "http").then(|| format!("http://{}", on_this_machine(address)));
-    let git = (git_home, Addresses { public: settings.public_url.clone(), here });
-    let work = Work::new(svc.clone(), engine.clone(), plugins.clone(), storage, outbound.clone(), remote, uploads, git);
+    let work = Work::new(Parts {
+        svc: svc.clone(),
+        engine: engine.clone(),
+        plugins: plugins.clone(),
+        storage,
+        outbound: outbound.clone(),
+        remote,
+        uploads,
+        git_home,
+        addresses: Addresses { public: settings.public_url.clone(), here },
+    });
     let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work.clone()));
     engine.register(work.kinds(&sandbox));
     worker.join(store).await?;

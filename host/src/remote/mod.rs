@@ -51,7 +51,7 @@ pub enum Reach {
     /// It is a directory of this machine.
     Local,
     /// By the OpenSSH client.
-    Ssh(SshReach),
+    Ssh(Box<SshReach>),
     /// By a Salt master.
     Salt,
 }

@@ -179,14 +179,14 @@ fn shown(program: &Program) -> String {
 pub(super) fn target_of(target: &CommandTarget) -> Target {
     let reach = match &target.connection {
         Connection::Local(_) => Reach::Local,
-        Connection::Ssh(ssh) => Reach::Ssh(SshReach {
+        Connection::Ssh(ssh) => Reach::Ssh(Box::new(SshReach {
             host: ssh_host(&target.name, ssh),
             jump: target.jump.as_ref().and_then(|(name, connection)| match connection {
                 Connection::Ssh(ssh) => Some(ssh_host(name, ssh)),
                 Connection::Local(_) | Connection::Salt(_) => None,
             }),
             sudo: ssh.sudo,
-        }),
+        })),
         Connection::Salt(_) => Reach::Salt,
     };
     Target { name: target.name.to_string(), reach }

@@ -66,18 +66,32 @@ struct Inner {
     git_places: git::Places,
 }
 
+/// What the operations work with.
+pub struct Parts {
+    /// The data services.
+    pub svc: DataSvc,
+    /// Runs the jobs.
+    pub engine: Engine,
+    /// The plugins that are loaded.
+    pub plugins: Plugins,
+    /// The files of builds.
+    pub storage: Storage,
+    /// Requests to servers outside.
+    pub outbound: Outbound,
+    /// Commands on servers.
+    pub remote: Remote,
+    /// What may be uploaded.
+    pub uploads: UploadLimits,
+    /// Where this host has its git repositories.
+    pub git_home: GitHome,
+    /// Where servers reach this one.
+    pub addresses: Addresses,
+}
+
 impl Work {
     /// The operations over these parts.
-    pub fn new(
-        svc: DataSvc,
-        engine: Engine,
-        plugins: Plugins,
-        storage: Storage,
-        outbound: Outbound,
-        remote: Remote,
-        uploads: UploadLimits,
-        (git_home, addresses): (GitHome, Addresses),
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { svc, engine, plugins, storage, outbound, remote, uploads, git_home, addresses } = parts;
         Self(Arc::new(Inner {
             svc,
             engine,

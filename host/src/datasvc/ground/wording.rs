@@ -1,10 +1,13 @@
 //! What is wrong with a value, in words for people who know JSON and not Rust. serde says it in Rust's.
 
+/// Says again what follows a beginning that is known.
+type Say = fn(&str) -> Option<String>;
+
 /// The same sentence without the names of Rust's types.
 pub fn plainly(message: &str) -> String {
     // The line and the column are those in a part of what was sent, and would be taken for those in all of it.
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
-    let beginnings: [(&str, fn(&str) -> Option<String>); 7] = [
+    let beginnings: [(&str, Say); 7] = [
         ("unknown variant ", unknown_word),
         ("unknown field ", unknown_member),
         ("invalid type: ", unexpected),

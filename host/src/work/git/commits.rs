@@ -333,7 +333,7 @@ impl Commits<'_> {
     /// Keeps commits and clones quick. What goes wrong with it is not the commit's fault.
     async fn maintain(&self, repository: &Repository, commit: &CommitId) {
         let lot = u32::from_str_radix(&commit.as_str()[..6], 16).unwrap_or(1);
-        if lot % MAINTAINED_EVERY == 0
+        if lot.is_multiple_of(MAINTAINED_EVERY)
             && let Err(problem) = repository.maintain().await
         {
             tracing::warn!("a git repository could not be put in order: {problem}");
