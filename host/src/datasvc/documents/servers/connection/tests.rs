@@ -17,7 +17,10 @@ fn read(driver: Driver, members: &Value) -> Result<Value, (String, String)> {
 
 #[test]
 fn what_is_not_given_has_defaults() {
-    let ssh = json!({ "host": "web1.example.com", "port": 22, "user": "root", "host_key": null });
+    let ssh = json!({
+        "host": "web1.example.com", "port": 22, "user": "root", "host_key": null, "keypair": null, "jump": null,
+        "sudo": false,
+    });
     assert_eq!(read(Driver::Ssh, &json!({})), Ok(ssh.clone()));
     assert_eq!(read(Driver::Ssh, &json!({ "host": null, "port": null, "user": null })), Ok(ssh));
     assert_eq!(read(Driver::Salt, &json!({})), Ok(json!({ "minion": "web1.example.com" })));
@@ -27,8 +30,20 @@ fn what_is_not_given_has_defaults() {
 #[test]
 fn what_is_given_is_kept_and_can_be_read_again() {
     for (driver, members) in [
-        (Driver::Ssh, json!({ "host": "fe80::1%eth0", "port": 2222, "user": "deploy@corp", "host_key": HOST_KEY })),
-        (Driver::Ssh, json!({ "host": "::1", "port": 65535, "user": "_www", "host_key": null })),
+        (
+            Driver::Ssh,
+            json!({
+                "host": "fe80::1%eth0", "port": 2222, "user": "deploy@corp", "host_key": HOST_KEY,
+                "keypair": "deploy", "jump": "bastion.example.com", "sudo": true,
+            }),
+        ),
+        (
+            Driver::Ssh,
+            json!({
+                "host": "::1", "port": 65535, "user": "_www", "host_key": null, "keypair": null, "jump": null,
+                "sudo": false,
+            }),
+        ),
         (Driver::Salt, json!({ "minion": "web:1@dc" })),
         (Driver::Local, json!({})),
     ] {
