@@ -29,7 +29,7 @@ applications.applications_create(made.NewApplication(app_name=APP))
 assert applications.applications_get(APP).app_name == APP
 assert APP in [found.app_name for found in applications.applications_list(name=APP).items]
 builds.builds_create(APP, made.NewBuild(build_name="1"))
-ended(builds.builds_upload_file(APP, "1", made.FileType.ZIP, archive.getvalue()))
+ended(builds.builds_upload_file(APP, "1", archive.getvalue(), file_type=made.FileType.ZIP))
 build = builds.builds_get(APP, "1")
 assert build.stored and build.file_count == 1, build
 assert bytes(builds.builds_package(APP, "1", "master")) == archive.getvalue()
