@@ -74,6 +74,16 @@ impl DataSvc {
         for server in servers {
             caller.require_command(server)?;
         }
+        let located = self.locate(servers).await?;
+        if located.len() < servers.len() {
+            let missing = servers.iter().find(|server| !located.iter().any(|(target, _)| target.name == **server));
+            return Err(missing.map_or_else(Error::too_busy, |server| Error::not_found(Kind::Server, server)));
+        }
+        Ok(located)
+    }
+
+    /// Those of these servers that exist, in their order, with the host that each is bound to.
+    pub(super) async fn locate(&self, servers: &[ServerName]) -> Result<Vec<(CommandTarget, Option<HostId>)>> {
         let rows = sqlx::query!(
             r#"select servers.name as "name: ServerName", servers.driver as "driver: Driver",
                    servers.connection as "connection: Connection", servers.host_id as "host: HostId",
@@ -86,10 +96,6 @@ impl DataSvc {
         )
         .fetch_all(&self.pool)
         .await?;
-        if rows.len() < servers.len() {
-            let missing = servers.iter().find(|server| !rows.iter().any(|row| row.name == **server));
-            return Err(missing.map_or_else(Error::too_busy, |server| Error::not_found(Kind::Server, server)));
-        }
         let located = rows.into_iter().map(|row| {
             let jump = row.jump_name.zip(row.jump_connection);
             let target = CommandTarget { name: row.name, driver: row.driver, connection: row.connection, jump };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::commands::CommandTarget;
 use super::gitdeploys::Gitdeploy;
-use super::servers::{Connection, Driver};
+use super::servers::Driver;
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
@@ -191,21 +191,10 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn targets_for_work(&self, servers: &[ServerName]) -> Result<Vec<CommandTarget>> {
-        let finding = sqlx::query!(
-            r#"select servers.name as "name: ServerName", servers.driver as "driver: Driver",
-                   servers.connection as "connection: Connection",
-                   jump.name as "jump_name?: ServerName", jump.connection as "jump_connection?: Connection"
-               from servers left join servers jump on jump.name = servers.connection ->> 'jump' and jump.driver = 'ssh'
-               where servers.name = any($1) order by servers.name"#,
-            &servers.iter().map(|server| server.as_str().to_owned()).collect::<Vec<_>>()
-        );
-        let targets = finding.fetch_all(&self.pool).await?.into_iter().map(|row| CommandTarget {
-            name: row.name,
-            driver: row.driver,
-            connection: row.connection,
-            jump: row.jump_name.zip(row.jump_connection),
-        });
-        Ok(targets.collect())
+        let located = self.locate(servers).await?;
+        let mut targets: Vec<_> = located.into_iter().map(|(target, _)| target).collect();
+        targets.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(targets)
     }
 
     /// Records that a gitdeploy is initialized on a server. To do it again changes nothing.
