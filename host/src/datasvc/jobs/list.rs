@@ -193,11 +193,11 @@ impl Wanted {
             if seen.is_enough(limit) {
                 return Ok(seen.into_matching(limit));
             }
-            let shows_most = seen.shows_most();
+            let is_good = seen.shows_most() || way.is_promising(limit, seen.matching());
             if furthest.as_ref().is_none_or(|(_, other)| seen.horizon < other.horizon) {
                 furthest = Some((way, seen));
             }
-            if shows_most {
+            if is_good {
                 break;
             }
         }

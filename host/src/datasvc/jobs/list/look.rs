@@ -9,7 +9,7 @@ use crate::datasvc::ground::ids::JobId;
 use crate::datasvc::ground::page::NamePattern;
 
 /// How many ids one request compares with the end of one.
-const IDS_LOOKED_AT: i64 = 10_000;
+const IDS_LOOKED_AT: i64 = 8_000;
 /// Of so many places the jobs are read at once, without looking first which ones are the newest.
 const FEW_PLACES: usize = 4;
 /// How often places are read until their newest jobs are known. Each time some four times as much of each is read.

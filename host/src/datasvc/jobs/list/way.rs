@@ -10,7 +10,7 @@ use crate::datasvc::jobs::lookup::{ACTION, JobStatus, JobType};
 /// the table as they are in the index; of one place of another index; of several places, whose jobs are found first.
 const OF_ALL: i64 = 4_000;
 const OF_ONE_PLACE: i64 = 2_000;
-const OF_PLACES: i64 = 1_000;
+const OF_PLACES: i64 = 600;
 /// How many pages are read at first, in case most of them are wanted.
 const AT_FIRST: i64 = 5;
 /// From how many applications on it is worth a try whether their jobs are most of the newest.
@@ -54,6 +54,11 @@ impl Way {
     /// How many jobs to look at then, if so many have been found.
     pub(super) fn second_look(&self, limit: i64, found: i64) -> i64 {
         if self.is_exact { limit - found } else { self.most(limit) - self.first_look(limit) }
+    }
+
+    /// Whether the second look is likely to find what is missing, by what the first one has found.
+    pub(super) fn is_promising(&self, limit: i64, found: i64) -> bool {
+        found * self.most(limit) >= 2 * limit * self.first_look(limit)
     }
 
     fn most(&self, limit: i64) -> i64 {
