@@ -20,7 +20,7 @@ use super::http::args::Query;
 use super::http::moment::Moment;
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
-use super::http::problem::Problem;
+use super::http::problem::{Fault, Problem};
 use super::http::reply::{Accepted, Json, SubmittedJob};
 use super::http::seconds::Seconds;
 use super::http::several::Several;
@@ -57,7 +57,7 @@ struct JobsQuery {
     name: Option<String>,
     /// Those that do one of these, with commas between them: `action`, `upload`.
     #[serde(default)]
-    #[param(value_type = Option<String>, pattern = "^[a-z-]{1,32}(,[a-z-]{1,32}){0,9}$", example = "action")]
+    #[param(value_type = Option<String>, pattern = "^[a-z-]{1,32}(,[a-z-]{1,32}){0,99}$", example = "action")]
     r#type: Several<String>,
     /// Those that run this plugin.
     plugin: Option<PluginName>,
@@ -207,7 +207,7 @@ impl JobsQuery {
             statuses: status.0,
             applications: application.0,
             name: name.map(NamePattern::new).transpose()?,
-            types: r#type.0.into_iter().map(JobType::from).collect(),
+            types: r#type.0.into_iter().map(job_type).collect::<Result<_, _>>()?,
             plugin: plugin.map(|plugin| plugin.to_string()),
             username: username.map(|username| username.to_string()),
             parent,
@@ -216,6 +216,16 @@ impl JobsQuery {
             until: until.map(OffsetDateTime::from),
         })
     }
+}
+
+/// A newer server may know further ones, so that any word is one.
+fn job_type(word: String) -> Result<JobType, Problem> {
+    let is_word = (1..=32).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    if !is_word {
+        let rule = "a type of jobs has 1 to 32 of `a-z -`; several have commas between them";
+        return Err(Problem::invalid(rule).with([Fault::in_parameter("type", rule)]));
+    }
+    Ok(JobType::from(word))
 }
 
 /// Stops all jobs that match

@@ -13,8 +13,8 @@ use super::glob::matches;
 /// The longest page, as JSON in bytes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// How long a pattern of names is, in bytes.
-const MAX_PATTERN_BYTES: usize = 512;
+/// How many characters a pattern of names has.
+const MAX_PATTERN_LENGTH: usize = 128;
 
 /// Which part of a list: what comes after the cursor, at most so many, of those with names that match.
 #[derive(Clone, Debug)]
@@ -33,11 +33,11 @@ pub struct NamePattern {
 
 impl NamePattern {
     /// # Errors
-    /// [`Error::Invalid`] if it is longer than 512 bytes.
+    /// [`Error::Invalid`] if it is longer than 128 characters.
     pub fn new(glob: impl Into<String>) -> Result<Self> {
         let glob = glob.into();
-        if glob.len() > MAX_PATTERN_BYTES || glob.contains('\0') {
-            return Err(Error::invalid("name", format!("a pattern has at most {MAX_PATTERN_BYTES} bytes")));
+        if glob.chars().count() > MAX_PATTERN_LENGTH || glob.contains('\0') {
+            return Err(Error::invalid("name", format!("a pattern has at most {MAX_PATTERN_LENGTH} characters")));
         }
         let mut like = String::with_capacity(glob.len());
         for c in glob.chars() {
@@ -95,7 +95,7 @@ impl AgeCursor {
     /// # Errors
     /// [`Error::Invalid`] if no list has given it.
     pub(in crate::datasvc) fn parse(cursor: &str) -> Result<Self> {
-        let none = || Error::invalid("after", "this is no cursor");
+        let none = || Error::invalid("after", "this is not a cursor");
         let (micros, name) = cursor.split_once('.').ok_or_else(none)?;
         let micros: i64 = micros.parse().map_err(|_| none())?;
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).map_err(|_| none())?;

@@ -54,6 +54,10 @@ pub(super) fn complete(document: &mut Value) {
     relate(&mut schemas, "NewGitProvider", of_git_providers);
     relate(&mut schemas, "NewKeypair", of_keypairs);
     relate(&mut schemas, "LogIn", of_logins);
+    relate(&mut schemas, "NewCommand", of_commands);
+    relate(&mut schemas, "NewCommands", of_commands);
+    relate(&mut schemas, "GitdeployTask", of_gitdeploy_tasks);
+    relate(&mut schemas, "BuildRetention", of_build_retention);
     schemas["Problem"]["properties"]["code"]["description"] = codes().into();
     document["components"]["schemas"] = schemas.into();
 }
@@ -204,8 +208,51 @@ fn of_logins(_schemas: &Schemas) -> Value {
     ])
 }
 
+/// A program with its arguments, or a script and what reads it.
+fn of_commands(_schemas: &Schemas) -> Value {
+    json!([
+        {
+            "required": ["command"],
+            "properties": { "command": texts(), "script": nothing(), "shell": nothing() },
+        },
+        { "required": ["script"], "properties": { "script": { "type": "string" }, "command": nothing() } },
+    ])
+}
+
+/// A build is committed, or something is done on servers, which are named by a list or a glob.
+fn of_gitdeploy_tasks(_schemas: &Schemas) -> Value {
+    let one = |task: &str, required: &[&str], rest: Value| {
+        let tasks =
+            ["initialize", "deinitialize", "pull", "commit"].map(|of| (of.to_owned(), json!({ "const": of == task })));
+        let mut properties = Map::from_iter(tasks);
+        properties.extend(rest.as_object().cloned().unwrap_or_default());
+        let required: Vec<_> = [task].iter().chain(required).copied().collect();
+        json!({ "required": required, "properties": properties })
+    };
+    let on_servers = ["initialize", "deinitialize", "pull"].into_iter().flat_map(|task| {
+        let listed = json!({ "servers": texts(), "glob": nothing(), "build_name": nothing() });
+        let matching = json!({ "glob": { "type": "string" }, "servers": nothing(), "build_name": nothing() });
+        [one(task, &["servers"], listed), one(task, &["glob"], matching)]
+    });
+    let commit = json!({ "build_name": { "type": "string" }, "servers": nothing(), "glob": nothing() });
+    on_servers.chain([one("commit", &["build_name"], commit)]).collect()
+}
+
+/// One of the two, or both.
+fn of_build_retention(_schemas: &Schemas) -> Value {
+    let number = || json!({ "type": "integer" });
+    json!([
+        { "required": ["keep_last"], "properties": { "keep_last": number() } },
+        { "required": ["keep_seconds"], "properties": { "keep_seconds": number(), "keep_last": nothing() } },
+    ])
+}
+
 fn reference(component: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{component}") })
+}
+
+fn texts() -> Value {
+    json!({ "type": "array", "items": { "type": "string" } })
 }
 
 fn nothing() -> Value {
