@@ -64,9 +64,9 @@ enum Name {
     Reads,
     /// The log of one job.
     Entries,
-    /// Commits, statements, bytes and processor time of a job, which are no ratios.
+    /// Commits, statements, bytes and processor time of a job, which are not ratios.
     Costs,
-    /// The plans of the queries on a table of a million jobs, which are no ratios either.
+    /// The plans of the queries on a table of a million jobs, which are not ratios either.
     Lists,
     /// Uploads of builds, and packages of them.
     Uploads,

@@ -106,8 +106,10 @@ impl Session {
         let suffix = text.trim_start_matches('…').trim_start_matches("...");
         let suffix = suffix.rsplit('-').next().unwrap_or(suffix);
         if suffix.len() < 4 || !suffix.chars().all(|c| c.is_ascii_hexdigit()) {
-            return Err(Failure::usage(format!("`{text}` is no job: its id, the last {SHORT} characters of it, or -"))
-                .hint("elita job list"));
+            return Err(Failure::usage(format!(
+                "`{text}` is not a job: its id, the last {SHORT} characters of it, or -"
+            ))
+            .hint("elita job list"));
         }
         let found =
             self.client.get(with_query("/job", &[("id_suffix", suffix.into()), ("limit", "10".into())])).await?;

@@ -100,7 +100,7 @@ pub fn files(application: &str, build: &str) -> Result<Names> {
 /// The same, of those paths that the glob matches: `*` stays within a directory, `**` does not.
 ///
 /// # Errors
-/// Those of [`get`]; [`Invalid`](crate::Code::Invalid) for what is no glob.
+/// Those of [`get`]; [`Invalid`](crate::Code::Invalid) for what is not a glob.
 pub fn files_matching(application: &str, build: &str, glob: &str) -> Result<Names> {
     let (application, build, glob) = (application.to_owned(), build.to_owned(), glob.to_owned());
     Names::read(move |page| wit::files(&application, &build, Some(&glob), page))

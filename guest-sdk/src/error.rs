@@ -126,7 +126,7 @@ impl Code {
     }
 }
 
-// `Error` is no `std::error::Error` itself: this conversion would then cover it, too, and collide with the
+// `Error` is not a `std::error::Error` itself: this conversion would then cover it, too, and collide with the
 // one that the standard library has for every type to itself.
 impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Error {
     fn from(error: E) -> Self {

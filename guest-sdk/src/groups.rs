@@ -107,7 +107,7 @@ pub fn get(application: &str, group: &str) -> Result<Group> {
 /// A group, with its servers in these environments; in all, if none is named.
 ///
 /// # Errors
-/// [`Invalid`](crate::Code::Invalid) for what is no environment's name, and those of [`get`].
+/// [`Invalid`](crate::Code::Invalid) for what is not an environment's name, and those of [`get`].
 pub fn get_in(application: &str, group: &str, environments: &[&str]) -> Result<Group> {
     let environments: Vec<_> = environments.iter().copied().map(String::from).collect();
     from_wit(wit::get(application, group, &environments)?)

@@ -172,7 +172,7 @@ impl Response {
         &self.body
     }
 
-    /// The body as text; what is no UTF-8 in it is replaced.
+    /// The body as text; what is not UTF-8 in it is replaced.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
     }
@@ -196,7 +196,8 @@ struct Url<'a> {
 
 impl<'a> Url<'a> {
     fn parse(url: &'a str) -> Result<Self> {
-        let invalid = || Error::coded(Code::Invalid, format!("`{url}` is no URL: it begins with https:// or http://"));
+        let invalid =
+            || Error::coded(Code::Invalid, format!("`{url}` is not a URL: it begins with https:// or http://"));
         let (scheme, rest) = url.split_once("://").ok_or_else(invalid)?;
         let scheme = match scheme {
             _ if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
@@ -297,7 +298,7 @@ fn failure(authority: &str, code: &ErrorCode) -> Error {
             (Code::Unavailable, "ended the connection before its response was complete".into())
         }
         ErrorCode::TlsCertificateError => (Code::Unavailable, "has no certificate that the host trusts".into()),
-        ErrorCode::TlsProtocolError => (Code::Unavailable, "cannot be spoken to by TLS".into()),
+        ErrorCode::TlsProtocolError => (Code::Unavailable, "cannot be reached by TLS".into()),
         ErrorCode::DnsTimeout
         | ErrorCode::ConnectionTimeout
         | ErrorCode::ConnectionReadTimeout

@@ -36,7 +36,7 @@ pub struct Action {
 ///     .timeout_seconds(60);
 /// ```
 ///
-/// An `async fn` is no action: nobody would wait for it.
+/// An `async fn` is not an action: nobody would wait for it.
 ///
 /// ```compile_fail
 /// use elita_plugin::prelude::*;

@@ -287,7 +287,7 @@ pub async fn reset_password(username: &UserName, settings: &Settings) -> anyhow:
             // Where nothing is, nothing is made.
             anyhow::ensure!(
                 settings.data_dir.join("postgres").exists() || settings.data_dir.join("host-id").exists(),
-                "{} is no data directory of a server; name it with --data-dir",
+                "{} is not the data directory of a server; name it with --data-dir",
                 settings.data_dir.display()
             );
             let data_dir = DataDir::open(&settings.data_dir)?;

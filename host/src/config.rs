@@ -244,7 +244,7 @@ fn with_defaults_from(mut command: Command, table: toml::Table) -> Result<Comman
 
 /// The URL by which servers reach this one.
 fn public_url(text: &str) -> Result<String, String> {
-    let url = url::Url::parse(text).map_err(|error| format!("it is no URL: {error}"))?;
+    let url = url::Url::parse(text).map_err(|error| format!("it is not a URL: {error}"))?;
     let is_loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),

@@ -192,7 +192,7 @@ impl Client {
 async fn reply(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value), &'static str> {
     let response = request.timeout(REPLY).send().await.map_err(|problem| described(&problem))?;
     let status = response.status();
-    // What is no JSON is none of the replies that count.
+    // What is not JSON is none of the replies that count.
     Ok((status, response.json().await.unwrap_or_default()))
 }
 

@@ -80,7 +80,7 @@ fn take(event: Event, stream: &mut Stream) {
         return;
     }
     let Ok(mut data) = serde_json::from_str::<Value>(&data) else {
-        return stream.faults.push(format!("an event is no JSON: {data}"));
+        return stream.faults.push(format!("an event is not JSON: {data}"));
     };
     if name == "end" {
         stream.end = Some(data["status"].as_str().unwrap_or("without a status").to_owned());

@@ -276,7 +276,7 @@ impl Site {
         client
             .send(match &body {
                 Some(body) => request.json(body),
-                // What is no archive is refused at once.
+                // What is not an archive is refused at once.
                 None if operation.id() == "builds.upload-file" => request.body(zip("a.txt", b"a")),
                 None => request,
             })

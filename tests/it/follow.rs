@@ -180,7 +180,7 @@ async fn a_job_can_be_waited_for() {
     );
     assert_eq!(ended.body["job_data"][0]["data"], "waiting", "{ended}");
 
-    // One that has ended is not waited for, and what is no preference is none.
+    // One that has ended is not waited for, and what cannot be read as a preference is ignored.
     let began = Instant::now();
     for wait in ["30s", "1m", "60"] {
         assert_eq!(host.client.get(&format!("/job/{id}?wait={wait}")).await.body["status"], "cancelled");

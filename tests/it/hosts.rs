@@ -64,7 +64,7 @@ async fn a_second_host_whose_files_are_its_own_is_refused() {
     let stderr = refused([database.to_vec(), shared.to_vec()].concat()).await;
     assert!(stderr.contains("--storage-url"), "{stderr}");
     let stderr = refused(vec!["--storage-url".into(), "s3//nothing".into()]).await;
-    assert!(stderr.contains("`s3//nothing` is no storage URL; it looks like file:///"), "{stderr}");
+    assert!(stderr.contains("`s3//nothing` is not a storage URL; it looks like file:///"), "{stderr}");
 
     // The one that was there goes on, and may come back.
     let host = host.restart().await;

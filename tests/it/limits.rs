@@ -184,14 +184,14 @@ async fn a_plugin_that_returns_a_huge_result_has_failed() {
 async fn a_result_that_is_no_json_is_a_failure() {
     let host = start(hostile().plugins(&["raw"])).await;
     let job = commit(&host, "InvalidResult").await;
-    insta::assert_snapshot!(why(&job), @"invalid-result: the plugin's result is no JSON that can be kept: key must be a string at line 1 column 3");
+    insta::assert_snapshot!(why(&job), @"invalid-result: the plugin's result is not JSON that can be kept: key must be a string at line 1 column 3");
 }
 
 #[tokio::test]
 async fn a_failure_whose_details_are_no_json_keeps_its_message() {
     let host = start(hostile().plugins(&["raw"])).await;
     let job = commit(&host, "InvalidDetails").await;
-    insta::assert_snapshot!(why(&job), @"invalid-result: the plugin failed (jammed), and the details it gave are no JSON that can be kept: key must be a string at line 1 column 3");
+    insta::assert_snapshot!(why(&job), @"invalid-result: the plugin failed (jammed), and the details it gave are not JSON that can be kept: key must be a string at line 1 column 3");
 }
 
 #[tokio::test]
@@ -206,9 +206,9 @@ async fn an_entry_that_is_no_json_is_answered_and_the_run_goes_on() {
 async fn json_that_is_nested_deeper_than_anyone_can_read_is_refused() {
     let host = start(hostile().plugins(&["raw"])).await;
     let job = commit(&host, "DeepResult").await;
-    insta::assert_snapshot!(why(&job), @"invalid-result: the plugin's result is no JSON that can be kept: recursion limit exceeded at line 1 column 128");
+    insta::assert_snapshot!(why(&job), @"invalid-result: the plugin's result is not JSON that can be kept: recursion limit exceeded at line 1 column 128");
     let job = commit(&host, "DeepDetails").await;
-    insta::assert_snapshot!(why(&job), @"invalid-result: the plugin failed (jammed), and the details it gave are no JSON that can be kept: recursion limit exceeded at line 1 column 128");
+    insta::assert_snapshot!(why(&job), @"invalid-result: the plugin failed (jammed), and the details it gave are not JSON that can be kept: recursion limit exceeded at line 1 column 128");
     let job = commit(&host, "DeepEntry").await;
     insta::assert_json_snapshot!(job["result"], @r#""Err(Error::Invalid(\"data: no JSON that can be kept: recursion limit exceeded at line 1 column 128\"))""#);
 }

@@ -63,7 +63,7 @@ async fn a_lost_password_is_set_anew_by_whoever_has_the_host() {
 
     for (arguments, why) in [
         (vec!["admin", "reset-password", "nobody", "--database-url", url], "user `nobody` does not exist"),
-        (vec!["admin", "reset-password", "--data-dir", "/nowhere"], "/nowhere is no data directory"),
+        (vec!["admin", "reset-password", "--data-dir", "/nowhere"], "/nowhere is not the data directory"),
         (vec!["admin", "reset-password", "no name"], "a name is 1 to 128 of"),
     ] {
         let said = Elita::new().run(&arguments).await;

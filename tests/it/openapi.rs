@@ -168,7 +168,7 @@ async fn every_operation_is_described() {
         assert_eq!(all.len(), parameters.len(), "{what}: a parameter is declared twice");
         for parameter in parameters {
             let described = parameter["description"].as_str().is_some_and(|text| !text.is_empty());
-            // What is no word stands in a query string as JSON.
+            // What is not a word stands in a query string as JSON.
             let schemas = [&parameter["schema"], &parameter["content"]["application/json"]["schema"]];
             let known = schemas.iter().filter(|schema| schema.is_object()).count() == 1;
             assert!(described && known, "{what}: {parameter}");

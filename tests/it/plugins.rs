@@ -11,7 +11,7 @@ const HOLLOW: &str = r#"(instance $hollow)
     (export "elita:plugin/registration@0.1.0" (instance $hollow))
     (export "elita:plugin/handler@0.1.0" (instance $hollow))"#;
 
-// What is no component
+// What is not a component
 
 #[tokio::test]
 async fn a_core_module_is_refused() {
@@ -24,9 +24,9 @@ async fn a_core_module_is_refused() {
 async fn what_is_not_even_webassembly_is_refused() {
     let host = start(hostile()).await;
     let reason = refusal(&host, "garbage", "#!/bin/sh\necho this is a shell script\n").await;
-    insta::assert_snapshot!(reason, @r#"this is no WebAssembly file: it does not begin with `\0asm`"#);
+    insta::assert_snapshot!(reason, @r#"this is not a WebAssembly file: it does not begin with `\0asm`"#);
     let reason = refusal(&host, "empty", "").await;
-    insta::assert_snapshot!(reason, @r#"this is no WebAssembly file: it does not begin with `\0asm`"#);
+    insta::assert_snapshot!(reason, @r#"this is not a WebAssembly file: it does not begin with `\0asm`"#);
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn a_component_that_ends_too_soon_is_refused() {
     let host = start(hostile()).await;
     let whole = bytes_of("raw");
     let reason = refusal(&host, "suspect", &whole[..whole.len() / 2]).await;
-    assert!(reason.starts_with("this is no valid component: unexpected end-of-file"), "{reason}");
+    assert!(reason.starts_with("this is not a valid component: unexpected end-of-file"), "{reason}");
 }
 
 #[tokio::test]
@@ -314,7 +314,7 @@ async fn a_bad_file_over_a_good_one_leaves_the_good_version_active_and_says_why(
 
     put(&host, "misbehave", "oops");
     let after = host.plugin("misbehave", |plugin| plugin["last_error"].is_string()).await;
-    insta::assert_snapshot!(after["last_error"].as_str().unwrap(), @r#"this is no WebAssembly file: it does not begin with `\0asm`"#);
+    insta::assert_snapshot!(after["last_error"].as_str().unwrap(), @r#"this is not a WebAssembly file: it does not begin with `\0asm`"#);
     for kept in ["state", "digest", "version", "actions"] {
         assert_eq!(after[kept], before[kept], "{kept}");
     }
@@ -526,7 +526,7 @@ fn of_text(fields: &str) -> Vec<u8> {
     wat::parse_str(format!("(component {fields})")).unwrap()
 }
 
-/// A component that is no plugin for lack of functions, around a core module of these fields.
+/// A component that is not a plugin for lack of functions, around a core module of these fields.
 fn of_module(fields: &str) -> Vec<u8> {
     of_text(&format!("(core module {fields}) {HOLLOW}"))
 }

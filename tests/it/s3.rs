@@ -179,7 +179,7 @@ async fn a_store_that_cannot_be_used_is_told_in_words_at_the_start() {
     let refusing = format!("http://127.0.0.1:{}", refusing.port());
     for (store, url, why) in [
         (moto.url(), "s3://other/site", "there is no bucket"),
-        (moto.url(), "s3://x/site", "is no storage URL"),
+        (moto.url(), "s3://x/site", "is not a storage URL"),
         (refusing, "s3://elita", "refuses the request; look at AWS_ACCESS_KEY_ID"),
         (nobody, "s3://elita", "does not answer"),
     ] {

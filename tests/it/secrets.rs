@@ -41,7 +41,7 @@ async fn no_secret_is_in_a_reply_a_job_the_log_or_the_database() {
     assert!(log.contains("users.create") && log.lines().count() > 100, "the log is not that detailed:\n{log}");
     said.push(log);
     for (place, texts) in [("a reply", &replies), ("the log", &said), ("the database", &rows)] {
-        // The log shows which request was refused, and the request itself is no secret's place.
+        // The log shows which request was refused, and the request itself is not a secret's place.
         let refused = Some(UNKNOWN_TOKEN).filter(|_| place != "a reply");
         for canary in canaries.iter().copied().chain(refused) {
             let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();

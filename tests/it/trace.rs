@@ -14,7 +14,7 @@ async fn every_call_of_the_data_services_is_a_line() {
     let calls: Vec<_> = lines.filter(|line| !line["call"].is_null()).collect();
     for called in job["result"].as_object().unwrap().keys() {
         if called == "log.write" {
-            // Which is no data service, and leaves the line that it writes.
+            // Which is not a data service, and leaves the line that it writes.
             let lines = shown["trace"].as_array().unwrap();
             assert!(lines.iter().any(|line| line["stream"] == "log" && line["text"] == "exercising"), "{shown:#}");
             continue;

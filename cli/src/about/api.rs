@@ -44,9 +44,8 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) async fn run(self, session: &Session) -> Result<Code> {
         if !self.path.starts_with('/') {
-            return Err(
-                Failure::usage(format!("`{}` is no path: it begins with /", self.path)).hint(format!("/{}", self.path))
-            );
+            return Err(Failure::usage(format!("`{}` is not a path: it begins with /", self.path))
+                .hint(format!("/{}", self.path)));
         }
         let method: Method =
             self.method.to_uppercase().parse().map_err(|_| Failure::usage("there is no such method"))?;
@@ -93,7 +92,7 @@ impl Api {
             request = request.json(&Value::Object(members));
         }
         for header in &self.headers {
-            let malformed = || Failure::usage(format!("`{header}` is no header")).hint("-H 'Name: value'");
+            let malformed = || Failure::usage(format!("`{header}` is not a header")).hint("-H 'Name: value'");
             let (name, value) = header.split_once(':').ok_or_else(malformed)?;
             let name: HeaderName = name.trim().parse().map_err(|_| malformed())?;
             request = request.header(name, value.trim());

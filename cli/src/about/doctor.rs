@@ -122,7 +122,7 @@ fn version(about: &Value) -> Finding {
         return Finding {
             is_wrong: true,
             hint: Some("check the address".into()),
-            ..Finding::right("server", "what answers is no Elita")
+            ..Finding::right("server", "what answers is not Elita")
         };
     }
     match theirs == ours {

@@ -123,7 +123,7 @@ fn data_dir(session: &Session) -> Result<PathBuf> {
         ))
         .hint(format!("--server {}, or --dir with the plugin directory of that server", local.url))),
         None => Err(Failure::usage(format!(
-            "plugins are loaded from files, and {base} is no server of yours on this machine"
+            "plugins are loaded from files, and {base} is not a server of yours on this machine"
         ))
         .hint("./justw up, or --dir with the plugin directory of that server")),
     }

@@ -43,7 +43,7 @@ pub(super) enum Language {
 impl New {
     pub(crate) fn run(self, output: &Output) -> Result<Code> {
         if !is_name(&self.name) {
-            return Err(Failure::usage(format!("`{}` is no name for a plugin", self.name))
+            return Err(Failure::usage(format!("`{}` is not a name for a plugin", self.name))
                 .hint("words in lower case with dashes between, such as hello-world"));
         }
         let folder = self.dir.unwrap_or_else(|| PathBuf::from(&self.name));

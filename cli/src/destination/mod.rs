@@ -196,10 +196,10 @@ fn printed_by(command: &[String]) -> Result<String> {
 /// Reads the address of a server. `http://` is for this machine, unless it is asked for.
 ///
 /// # Errors
-/// If the text is no address, or one that is not safe.
+/// If the text is not an address, or one that is not safe.
 pub(crate) fn server_url(text: &str, plain_http: bool) -> Result<Url> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    let none = || Failure::usage(format!("`{text}` is no address of a server")).hint("https://elita.example.org");
+    let none = || Failure::usage(format!("`{text}` is not an address of a server")).hint("https://elita.example.org");
     let mut url = Url::parse(&with_scheme).map_err(|_| none())?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(none());

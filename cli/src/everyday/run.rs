@@ -52,7 +52,7 @@ impl RunAction {
         let names = self.words.iter().take_while(|word| !is_parameter(word)).count();
         let (names, given) = self.words.split_at(names);
         if let [_, _, stray, ..] = names {
-            return Err(Failure::usage(format!("`{stray}` is no parameter")).hint(format!("{stray}=VALUE")));
+            return Err(Failure::usage(format!("`{stray}` is not a parameter")).hint(format!("{stray}=VALUE")));
         }
         let (app, action) = session.app_and_name(names, "action")?;
         let mut parameters = match &self.params {
@@ -127,7 +127,7 @@ pub(crate) async fn follow_started(
 pub(crate) fn parameter(word: &str) -> Result<(String, String)> {
     let (name, value) = word
         .split_once('=')
-        .ok_or_else(|| Failure::usage(format!("`{word}` is no parameter")).hint(format!("{word}=VALUE")))?;
+        .ok_or_else(|| Failure::usage(format!("`{word}` is not a parameter")).hint(format!("{word}=VALUE")))?;
     let value = match value.strip_prefix('@') {
         Some(file) => text_of(file)?,
         None => value.to_owned(),

@@ -43,7 +43,7 @@ impl Reply {
     /// Its document, or null if it has no document.
     ///
     /// # Errors
-    /// If it is no JSON: then this is no Elita.
+    /// If it is not JSON: then this is not Elita.
     pub(crate) fn json(&self) -> Result<Value> {
         if self.body.is_empty() {
             return Ok(Value::Null);
@@ -118,6 +118,6 @@ fn fault(fault: &Value) -> String {
 }
 
 fn not_elita(status: StatusCode) -> Failure {
-    let what = format!("what answers there is no Elita, or a proxy in front of it: it says {status}");
+    let what = format!("what answers there is not Elita, or a proxy in front of it: it says {status}");
     Failure::new(Code::of_reply(status.as_u16()), what).hint("elita doctor")
 }

@@ -264,7 +264,7 @@ impl Editing {
     fn patch(&self, before: &Value) -> Result<Map<String, Value>> {
         let text = text_of(&self.0.path().to_string_lossy())?;
         let after: Map<String, Value> = serde_json::from_str(&text).map_err(|error| {
-            Failure::usage(format!("what was written is no JSON object, and nothing was changed: {error}"))
+            Failure::usage(format!("what was written is not a JSON object, and nothing was changed: {error}"))
         })?;
         Ok(document::difference(before, &Value::Object(after)))
     }

@@ -37,7 +37,7 @@ pub(crate) fn attributes(given: &[String]) -> Result<Map<String, Value>> {
     let mut attributes = Map::new();
     for word in given {
         let (name, value) = word.split_once('=').ok_or_else(|| {
-            Failure::usage(format!("`{word}` is no attribute")).hint(format!("--attribute {word}=VALUE"))
+            Failure::usage(format!("`{word}` is not an attribute")).hint(format!("--attribute {word}=VALUE"))
         })?;
         attributes.insert(name.to_owned(), json_or_text(value));
     }

@@ -116,7 +116,7 @@ pub(crate) enum Kind {
     Text,
     /// `true` or `false`.
     Truth,
-    /// Any JSON; what is no JSON is a text.
+    /// Any JSON; what is not JSON is a text.
     Json,
     /// A secret: from a file, or standard input with `-`, and never from the command line.
     SecretFile,

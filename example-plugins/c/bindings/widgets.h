@@ -442,7 +442,7 @@ extern void elita_plugin_jobs_current(elita_plugin_jobs_job_id_t *ret);
 // 
 // (The reference's `NewJobData`.)
 // 
-// Errors: `invalid` if `data` is no JSON, `limit-exceeded` if it is too long or the job's log is full (the
+// Errors: `invalid` if `data` is not JSON, `limit-exceeded` if it is too long or the job's log is full (the
 // entry is dropped then, which the log's last entry says), `conflict` if the job was taken away from this run,
 // `unavailable`, `timed-out`.
 extern bool elita_plugin_jobs_append(elita_plugin_jobs_json_t *data, uint64_t *ret, elita_plugin_jobs_error_t *err);

@@ -175,7 +175,7 @@ function json(value) {
     if (typeof member === "object") places.set(member, place);
     return member;
   });
-  if (text === undefined) throw new TypeError(`a ${typeof value} is no JSON`);
+  if (text === undefined) throw new TypeError(`a ${typeof value} is not JSON`);
   return text;
 }
 

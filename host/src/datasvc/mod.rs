@@ -105,7 +105,7 @@ pub struct DataSvc {
     quotas: std::sync::Arc<access::quotas::Quotas>,
     /// The host that this server runs on.
     host: Option<HostId>,
-    /// Where git may be sent to although it is no public host.
+    /// Where git may be sent to although it is not a public host.
     git_hosts: std::sync::Arc<[crate::outbound::Destination]>,
     /// Where repositories are made that are this server's own.
     git_home: Option<std::sync::Arc<documents::git_repo_work::GitHome>>,

@@ -246,7 +246,7 @@ fn started(name: &str) -> serde_json::Value {
 }
 
 fn written(value: &impl Serialize) -> StepResult<Json> {
-    let json = to_raw_value(value).map_err(|error| JobError::internal("an outcome is no JSON", &error))?;
+    let json = to_raw_value(value).map_err(|error| JobError::internal("an outcome is not JSON", &error))?;
     if json.get().len() > MAX_OUTCOME_BYTES {
         let message = format!("what a step returned is {} bytes long, more than {MAX_OUTCOME_BYTES}", json.get().len());
         return Err(JobError::new(JobErrorCode::OutcomeTooLarge, message));

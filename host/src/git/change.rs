@@ -68,10 +68,10 @@ pub struct Ignored {
 
 impl Ignored {
     /// Puts these lines at the end of the tree's `.gitignore`, whose content is `own` where it has one. `None`: there
-    /// are no lines, or they stand there already, and the tree stays as it is.
+    /// are not lines, or they stand there already, and the tree stays as it is.
     ///
     /// # Errors
-    /// [`GitError::Refused`] if `.gitignore` is no file in it.
+    /// [`GitError::Refused`] if `.gitignore` is not a file in it.
     pub fn add(tree: &mut Tree, own: Option<&[u8]>, lines: &[String]) -> Result<Option<Self>, GitError> {
         if lines.is_empty() {
             return Ok(None);
@@ -80,7 +80,8 @@ impl Ignored {
         let is_directory = tree.0.range(below.clone()..).next().is_some_and(|(path, _)| path.starts_with(&below));
         let entry = tree.0.get(GITIGNORE);
         if is_directory || entry.is_some_and(|entry| entry.mode == Mode::Link) {
-            let why = "the package's `.gitignore` is no file, so that the lines of the gitdeploy cannot be added to it";
+            let why =
+                "the package's `.gitignore` is not a file, so that the lines of the gitdeploy cannot be added to it";
             return Err(GitError::Refused(why.into()));
         }
         let mut content = own.unwrap_or_default().to_vec();

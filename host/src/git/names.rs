@@ -13,7 +13,7 @@ pub(super) fn check(path: &[u8], mode: Mode) -> Result<(), GitError> {
     };
     let Ok(text) = std::str::from_utf8(path) else { return refuse("its name is not in UTF-8") };
     if text.is_empty() || text.starts_with('/') {
-        return refuse("it is no path within the repository");
+        return refuse("it is not a path within the repository");
     }
     if text.contains(['\0', '\n', '\r']) || text.contains('\\') {
         return refuse("its name has a line break, a NUL or a backslash in it");

@@ -170,7 +170,7 @@ async fn what_somebody_else_has_committed_meanwhile_is_not_overwritten() {
 }
 
 #[tokio::test]
-async fn what_a_killed_writer_has_left_is_in_nobodys_way() {
+async fn what_a_killed_writer_has_left_hinders_no_later_one() {
     let folder = tempfile::tempdir().unwrap();
     let repository = repository(&folder).await;
     commit(&repository, &[("a", b"1")]).await.unwrap();

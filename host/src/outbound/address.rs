@@ -73,8 +73,8 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Whether it is no address of a single machine, so that nothing allows it.
-pub(super) fn is_of_nobody(address: IpAddr) -> bool {
+/// Whether it is not an address of a single machine, so that nothing allows it.
+pub(super) fn is_not_of_one_machine(address: IpAddr) -> bool {
     address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 

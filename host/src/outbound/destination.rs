@@ -8,7 +8,7 @@ use hyper::Uri;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::address::{is_of_nobody, is_public};
+use super::address::{is_not_of_one_machine, is_public};
 use super::error::Error;
 
 /// A server that may be asked: one host and one port, and where the host's name may lead.
@@ -101,7 +101,7 @@ impl Destination {
         }
         let parsed = Host::parse(host).ok_or_else(|| {
             format!(
-                "`{host}` is no host: a name such as `example.org`, or an address such as `10.0.0.5` or `[fd00::5]`"
+                "`{host}` is not a host: a name such as `example.org`, or an address such as `10.0.0.5` or `[fd00::5]`"
             )
         })?;
         // What looks like a name must not turn out to be an address.
@@ -110,7 +110,9 @@ impl Destination {
         }
         let addresses = match parsed {
             Host::Name(_) => Vec::new(),
-            Host::Address(address) if is_of_nobody(address) => return Err(format!("`{host}` is no server's address")),
+            Host::Address(address) if is_not_of_one_machine(address) => {
+                return Err(format!("`{host}` is not a server's address"));
+            }
             Host::Address(address) => vec![address.into()],
         };
         Ok(Self { host: parsed, port, addresses })
@@ -134,7 +136,7 @@ impl Destination {
     fn leads_to(&self, address: IpAddr) -> bool {
         match &*self.addresses {
             [] => is_public(address),
-            networks => !is_of_nobody(address) && networks.iter().any(|network| network.contains(&address)),
+            networks => !is_not_of_one_machine(address) && networks.iter().any(|network| network.contains(&address)),
         }
     }
 }
@@ -173,7 +175,7 @@ impl fmt::Display for Destination {
 
 impl Target {
     /// # Errors
-    /// [`Error::BadUrl`] if it is no URL of a server that speaks HTTP.
+    /// [`Error::BadUrl`] if it is not a URL of a server that speaks HTTP.
     pub(super) fn of(uri: &Uri) -> Result<Self, Error> {
         let tls = match uri.scheme_str() {
             Some("https") => true,
@@ -185,7 +187,7 @@ impl Target {
             return Err(Error::BadUrl("it has a user or a password before the host"));
         }
         let host = authority.host();
-        // `authority.port()` passes over what is no port.
+        // `authority.port()` passes over what is not a port.
         let rest = authority.as_str().strip_prefix(host).unwrap_or_default();
         let port = match rest {
             "" => Some(default_port(tls)),
@@ -225,7 +227,7 @@ pub fn may_be_named(host: &str, port: u16, also: &[Destination]) -> bool {
     let is_anybodys = match Host::parse(host) {
         Some(Host::Name(name)) => name != "localhost" && !name.ends_with(".localhost"),
         Some(Host::Address(address)) => is_public(address),
-        // What is neither is no host.
+        // What is neither is not a host.
         None => return false,
     };
     is_anybodys || also.iter().any(|one| Some(&one.host) == Host::parse(host).as_ref() && one.port == port)
@@ -265,7 +267,7 @@ fn parse_port(text: &str) -> Option<u16> {
 
 fn parse_network(text: &str) -> Result<IpNet, String> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| format!("`{text}` is no network, such as `10.1.0.0/16`, and no address"))
+    network.map_err(|_| format!("`{text}` is neither an address nor a network such as `10.1.0.0/16`"))
 }
 
 #[cfg(test)]

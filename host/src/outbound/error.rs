@@ -65,7 +65,7 @@ pub enum Error {
         cause: rustls::CertificateError,
     },
     /// The server does not speak TLS as it should.
-    #[error("{to} cannot be spoken to by TLS: {cause}")]
+    #[error("{to} cannot be reached by TLS: {cause}")]
     Tls {
         /// Host and port.
         to: String,
@@ -96,7 +96,7 @@ pub enum Error {
     /// The connection ended before the response was complete.
     #[error("the connection ended before the response did")]
     Incomplete,
-    /// What the server says is no HTTP.
+    /// What the server says is not HTTP.
     #[error("the server does not speak HTTP as it should: {0}")]
     Protocol(hyper::Error),
 }

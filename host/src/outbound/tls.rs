@@ -80,7 +80,7 @@ pub(super) fn server_name(host: &Host) -> Result<ServerName<'static>, Error> {
     match host {
         Host::Address(address) => Ok((*address).into()),
         Host::Name(name) => {
-            ServerName::try_from(name.clone()).map_err(|_| Error::BadUrl("its host is no name that TLS knows"))
+            ServerName::try_from(name.clone()).map_err(|_| Error::BadUrl("its host is not a name that TLS knows"))
         }
     }
 }

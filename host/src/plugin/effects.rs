@@ -133,7 +133,7 @@ pub trait PackageWriter: Send {
     /// has to be that file.
     ///
     /// # Errors
-    /// [`crate::datasvc::Error::Invalid`] for another digest, and for what is no archive of its type or not sound;
+    /// [`crate::datasvc::Error::Invalid`] for another digest, and for what is not an archive of its type or not sound;
     /// those of [`crate::datasvc::DataSvc::add_package`].
     fn finish(self: Box<Self>, sha256: Option<String>) -> BoxFuture<'static, Result<PackageFile>>;
 }

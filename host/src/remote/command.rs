@@ -62,7 +62,7 @@ pub enum Program {
 pub enum Shell {
     /// `/bin/sh`.
     Sh,
-    /// PowerShell; where the server is no Windows, `pwsh`.
+    /// PowerShell; where the server does not run Windows, `pwsh`.
     Powershell,
 }
 

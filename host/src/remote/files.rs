@@ -34,7 +34,7 @@ impl Files<'_> {
     /// If the path is not one, or what is there is no directory.
     pub fn delete_directory(&self, path: &str) -> Result<Command, InvalidCommand> {
         let script = r#"if [ -h "$p" ] || { [ -e "$p" ] && [ ! -d "$p" ]; }; then
-    echo "$p is no directory" >&2
+    echo "$p is not a directory" >&2
     exit 1
 fi
 rm -rf -- "$p""#;

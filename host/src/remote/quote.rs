@@ -9,7 +9,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// On one line, as `printf %b` reads it: each byte that is no letter and no digit as `\0` and three octal digits.
+/// On one line, as `printf %b` reads it: each byte that is neither a letter nor a digit as `\0` and three octal digits.
 pub(super) fn on_one_line(script: &str) -> Vec<u8> {
     let mut line = Vec::with_capacity(2 * script.len());
     for byte in script.bytes() {

@@ -41,7 +41,7 @@ pub struct Report {
     pub signal: Option<i32>,
     /// Whether it was ended at its deadline.
     pub timed_out: bool,
-    /// Its standard output as text; bytes that are no UTF-8 are U+FFFD.
+    /// Its standard output as text; bytes that are not UTF-8 are U+FFFD.
     pub stdout: String,
     /// Its standard error, likewise.
     pub stderr: String,

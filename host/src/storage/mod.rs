@@ -41,7 +41,7 @@ pub enum StorageError {
     #[error("the storage directory cannot be used: {0}")]
     Directory(#[source] std::io::Error),
     /// The URL names no store that can be used.
-    #[error("`{0}` is no storage URL; it looks like file:///var/lib/elita/storage or s3://bucket/prefix")]
+    #[error("`{0}` is not a storage URL; it looks like file:///var/lib/elita/storage or s3://bucket/prefix")]
     Url(String),
     /// The store's id is not valid.
     #[error("the store's id, in the file `{ID}`, is damaged")]

@@ -29,7 +29,7 @@ async fn a_check_says_what_a_server_would_say() {
     }
     std::fs::write(elita.home().join("no.wasm"), b"nothing").unwrap();
     let said = elita.run(&["plugin", "check", "no.wasm"]).await;
-    assert_eq!((said.code, said.stdout.contains("this is no WebAssembly file")), (1, true), "{said}");
+    assert_eq!((said.code, said.stdout.contains("this is not a WebAssembly file")), (1, true), "{said}");
     let narrow = elita.with("ELITA_PLUGIN_FILE_MIB", "1").with("ELITA_PLUGIN_FUNCTIONS", "1");
     let said = narrow.run(&["plugin", "check", &file("widgets")]).await;
     assert_eq!(
@@ -100,7 +100,7 @@ async fn a_new_plugin_is_built_loaded_and_run_and_again_when_it_changes() {
     said(&mut notes, "✓ hello is in force, version 2").await;
     said(&mut notes, "  - action my_application Hello name=…").await;
     said(&mut notes, "  + action my_application Welcome name=…").await;
-    std::fs::write(&source, "this is no Rust").unwrap();
+    std::fs::write(&source, "this is not Rust").unwrap();
     said(&mut notes, "✗ the build failed").await;
 }
 

@@ -60,7 +60,7 @@ async fn an_editor_that_fails_and_what_is_no_json_change_nothing() {
     assert_eq!((code, seen.contains("failed, and nothing was changed")), (2, true), "{seen}");
     let elita = with_editor(elita, "echo nonsense > \"$1\"");
     let (seen, code) = elita.on_terminal(&["app", "edit", "my_application"], "").await;
-    assert_eq!((code, seen.contains("is no JSON object, and nothing was changed")), (2, true), "{seen}");
+    assert_eq!((code, seen.contains("is not a JSON object, and nothing was changed")), (2, true), "{seen}");
     let kept = seen.split("what was written is kept in ").nth(1).unwrap().lines().next().unwrap();
     std::fs::remove_file(kept).unwrap();
     let said = elita.run(&["app", "edit", "my_application"]).await;

@@ -98,7 +98,7 @@ async fn an_upload_over_a_cable_that_is_cut_is_sent_again() {
 #[tokio::test]
 async fn what_is_no_archive_fails_with_the_reason() {
     let (_host, elita) = with_shop().await;
-    std::fs::write(elita.home().join("shop.zip"), b"this is no zip").unwrap();
+    std::fs::write(elita.home().join("shop.zip"), b"this is not a zip").unwrap();
     let said = elita.run(&["upload", "shop", "1", "shop.zip"]).await;
     assert_eq!(said.code, 5, "{said}");
     assert!(said.stderr.contains("it was sent as `zip`, and does not begin like one"), "{said}");

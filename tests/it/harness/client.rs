@@ -21,7 +21,7 @@ pub(crate) struct Client {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    /// Null where there is no body, and a text where it is no JSON.
+    /// Null where there is no body, and a text where it is not JSON.
     pub(crate) body: Value,
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Folders that hold nothing written by hand.
 const PASSED_OVER: [&str; 6] = ["target", "node_modules", "venv", "build", "__pycache__", "wit_world"];
-/// What is larger is no source.
+/// What is larger is not a source.
 const MOST_BYTES: u64 = 4 << 20;
 /// How many files are watched.
 const MOST_FILES: usize = 10_000;

@@ -314,7 +314,7 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::Denied`] without read permission on `_global`; [`Error::Invalid`] if the page begins after something
-    /// that is no number of a change.
+    /// that is not a number of a change.
     pub async fn audit(&self, caller: &Caller, filter: &AuditFilter, page: &Page) -> Result<Listed<AuditEntry>> {
         caller.require_global(Permission::Read)?;
         let AuditFilter { operation, application, name, username, plugin, since, until } = filter;

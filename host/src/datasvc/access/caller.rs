@@ -50,7 +50,7 @@ pub struct Grants {
     pub(in crate::datasvc) applications: Vec<String>,
     /// Patterns of the names of servers.
     pub(in crate::datasvc) servers: Vec<String>,
-    /// Interfaces that are no application's, and are denied without it.
+    /// Interfaces that are not an application's, and are denied without it.
     pub(in crate::datasvc) interfaces: BTreeSet<Interface>,
     /// Servers outside that it may send HTTP requests to.
     pub(in crate::datasvc) http: Vec<Destination>,

@@ -9,7 +9,7 @@ impl DataSvc {
     /// Gives a user this password. The user's tokens end, and logins that failed are forgotten.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Invalid`] if it is no password; [`Error::Unavailable`].
+    /// [`Error::NotFound`]; [`Error::Invalid`] if it is not a password; [`Error::Unavailable`].
     pub async fn reset_password(&self, name: &UserName, password: &str) -> Result<()> {
         check_password(password)?;
         let hash = self.passwords.hash(None, password.to_owned()).await?;

@@ -53,7 +53,7 @@ const MAX_PATTERN_LENGTH: usize = 128;
 /// How long the words that a pattern grants are together, in bytes.
 const MAX_WORDS_LENGTH: usize = 64;
 
-/// What is no application, but has its permissions: users, tokens, plugins, all jobs. Only its literal name matches.
+/// What is not an application, but has its permissions: users, tokens, plugins, all jobs. Only its literal name matches.
 const GLOBAL: &str = "_global";
 
 impl Permissions {
@@ -249,7 +249,7 @@ fn deciding<'a, T>(patterns: &'a BTreeMap<String, T>, name: &str) -> Option<Vec<
     most_specific(patterns.iter().filter(|(pattern, _)| matches(pattern.as_bytes(), name.as_bytes())))
 }
 
-/// The same where it is known which patterns match. `_global` is no name's pattern.
+/// The same where it is known which patterns match. `_global` is not a name's pattern.
 fn deciding_of<'a, T>(patterns: &[(&'a String, &'a T)], matched: &[bool]) -> Option<Vec<&'a T>> {
     let named = patterns.iter().zip(matched).filter(|((pattern, _), matched)| **matched && *pattern != GLOBAL);
     most_specific(named.map(|(one, _)| *one))
@@ -290,7 +290,10 @@ fn check_words<'a>(path: &'static str, granted: impl Iterator<Item = &'a String>
         }
         if let Some(word) = words.split('/').find(|word| !known.contains(word)) {
             let known = known.join("` and `");
-            return Err(Error::invalid(path, format!("`{word}` is no permission; known are `{known}`, split by `/`")));
+            return Err(Error::invalid(
+                path,
+                format!("`{word}` is not a permission; known are `{known}`, split by `/`"),
+            ));
         }
     }
     Ok(())

@@ -313,7 +313,7 @@ impl DataSvc {
     /// The caller's own tokens; with read permission on `_global`, everybody's.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the page begins after something that is no token id.
+    /// [`Error::Invalid`] if the page begins after something that is not a token id.
     pub async fn tokens(&self, caller: &Caller, page: &Page) -> Result<Listed<Token>> {
         let after = page.after_as(TokenId::parse)?;
         let tokens = sqlx::query_as!(

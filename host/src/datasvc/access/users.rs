@@ -90,7 +90,7 @@ impl DataSvc {
     /// Makes the administrator if there is no user yet, with this password; true if it was made.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is no password; [`Error::Unavailable`].
+    /// [`Error::Invalid`] if it is not a password; [`Error::Unavailable`].
     pub async fn ensure_administrator(&self, password: &str) -> Result<bool> {
         if self.has_users().await? {
             return Ok(false);
@@ -281,7 +281,7 @@ impl DataSvc {
     pub async fn own_permissions(&self, caller: &Caller) -> Result<EffectivePermissions> {
         match caller {
             Caller::User { permissions, .. } => self.effective(caller, Permissions::clone(permissions)).await,
-            Caller::Plugin { .. } => Err(Error::Denied { reason: "a plugin is no user".into() }),
+            Caller::Plugin { .. } => Err(Error::Denied { reason: "a plugin is not a user".into() }),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The paths in a build's file. They may be very many, so that they are no part of the build's document: they are
+//! The paths in a build's file. They may be very many, so that they are not part of the build's document: they are
 //! stored a thousand to a row, and read page by page.
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -94,6 +94,6 @@ fn matcher(glob: &str) -> Result<GlobMatcher> {
         return Err(Error::invalid("glob", format!("a glob has at most {MAX_GLOB_BYTES} bytes")));
     }
     let built = GlobBuilder::new(glob).literal_separator(true).build();
-    let built = built.map_err(|error| Error::invalid("glob", format!("it is no glob: {}", error.kind())))?;
+    let built = built.map_err(|error| Error::invalid("glob", format!("it is not a glob: {}", error.kind())))?;
     Ok(built.compile_matcher())
 }

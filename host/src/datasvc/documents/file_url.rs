@@ -60,7 +60,7 @@ fn check(text: &str) -> Result<(), String> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
         return Err("a URL has no spaces, no `\\` and no characters beyond ASCII; escape them as `%20`".into());
     }
-    let url = Url::parse(text).map_err(|error| format!("it is no URL: {error}"))?;
+    let url = Url::parse(text).map_err(|error| format!("it is not a URL: {error}"))?;
     if !["http", "https"].contains(&url.scheme()) {
         return Err(format!("files are fetched from `http` and `https` URLs, not from `{}`", url.scheme()));
     }

@@ -78,7 +78,7 @@ impl DataSvc {
         if may_be_named(host, port, &self.git_hosts) {
             return Ok(());
         }
-        let rule = format!("`{host}` is no public host; the operator allows others with --git-hosts {host}:{port}");
+        let rule = format!("`{host}` is not a public host; the operator allows others with --git-hosts {host}:{port}");
         Err(Error::invalid(field, rule))
     }
 }

@@ -125,7 +125,7 @@ impl TryFrom<String> for BaseUrl {
         if text.len() > MAX_URL_BYTES {
             return Err(format!("it is {} bytes long, and at most {MAX_URL_BYTES} are taken", text.len()));
         }
-        let url = Url::parse(&text).map_err(|error| format!("it is no URL: {error}"))?;
+        let url = Url::parse(&text).map_err(|error| format!("it is not a URL: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("it is an `http` or `https` URL, not `{}`", url.scheme()));
         }

@@ -104,7 +104,7 @@ fn check(text: &str) -> Result<(), String> {
 
 fn check_path(path: &str) -> Result<(), String> {
     if path.trim_matches('/').is_empty() {
-        return Err("`/` is no repository".into());
+        return Err("`/` is not a repository".into());
     }
     Ok(())
 }
@@ -117,7 +117,7 @@ fn check_url(scheme: &str, rest: &str, text: &str) -> Result<(), String> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
         return Err("a URL has no spaces, no `\\` and no characters beyond ASCII; escape them as `%20`".into());
     }
-    let url = Url::parse(text).map_err(|error| format!("it is no URL: {error}"))?;
+    let url = Url::parse(text).map_err(|error| format!("it is not a URL: {error}"))?;
     if url.password().is_some() {
         return Err("it holds a password, and secrets have no place here; leave it out".into());
     }

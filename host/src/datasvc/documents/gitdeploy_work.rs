@@ -129,7 +129,7 @@ impl DataSvc {
             }
             ServersAsked::Matching(glob) => {
                 let matcher = (glob.len() <= MAX_GLOB_BYTES).then(|| GlobBuilder::new(glob).build().ok()).flatten();
-                let matcher = matcher.ok_or_else(|| Error::invalid("glob", "it is no glob of at most 512 bytes"))?;
+                let matcher = matcher.ok_or_else(|| Error::invalid("glob", "it is not a glob of at most 512 bytes"))?;
                 let matcher = matcher.compile_matcher();
                 let mine = rows.iter().filter(|row| caller.require_use(&row.name).is_ok());
                 found.extend(mine.filter(|row| matcher.is_match(row.name.as_str())));

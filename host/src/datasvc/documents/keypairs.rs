@@ -88,7 +88,7 @@ impl NewKeys {
             return Err(Error::invalid("private_key", format!("a key has at most {MAX_KEY_BYTES} bytes")));
         }
         let key = PrivateKey::from_openssh(&private).map_err(|_| {
-            let reason = "this is no private key in OpenSSH's format; `ssh-keygen -p -f <file>` converts other ones";
+            let reason = "this is not a private key in OpenSSH's format; `ssh-keygen -p -f <file>` converts other ones";
             Error::invalid("private_key", reason)
         })?;
         if key.is_encrypted() {
@@ -99,7 +99,7 @@ impl NewKeys {
         }
         if let Some(public) = public {
             let public = PublicKey::from_openssh(public.trim())
-                .map_err(|_| Error::invalid("public_key", "this is no line of `authorized_keys`"))?;
+                .map_err(|_| Error::invalid("public_key", "this is not a line of `authorized_keys`"))?;
             if public.key_data() != key.public_key().key_data() {
                 return Err(Error::invalid("public_key", "it is not that of the private key"));
             }

@@ -351,7 +351,7 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
     }
     check_path(pattern)?;
     let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-    glob.map(|_| ()).map_err(|error| format!("it is no glob: {}", error.kind()))
+    glob.map(|_| ()).map_err(|error| format!("it is not a glob: {}", error.kind()))
 }
 
 /// Refuses what no path in an archive begins with, or what would lead out of one.

@@ -140,7 +140,8 @@ impl Error {
 
     /// More is asked for at this moment than there is capacity for.
     pub(crate) fn too_busy() -> Self {
-        let reason = "too much of this is worked on at this moment; try again in a few seconds".into();
+        let reason =
+            "the server is busy with as many such requests as it takes at once; try again in a few seconds".into();
         Self::Throttled { reason, retry_after: Duration::from_secs(2) }
     }
 

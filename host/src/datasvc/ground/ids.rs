@@ -36,7 +36,7 @@ macro_rules! names {
             /// Takes a name as it came from outside.
             ///
             /// # Errors
-            /// [`Error::Invalid`] if it is no name.
+            /// [`Error::Invalid`] if it is not a name.
             pub fn parse(name: impl Into<String>) -> Result<Self> {
                 Self::try_from(name.into()).map_err(|rule| Error::invalid($field, rule))
             }
@@ -116,7 +116,7 @@ macro_rules! uuids {
             /// Takes an id as it came from outside.
             ///
             /// # Errors
-            /// [`Error::Invalid`] if it is no UUID.
+            /// [`Error::Invalid`] if it is not a UUID.
             pub fn parse(id: &str) -> Result<Self> {
                 Uuid::try_parse(id).map(Self).map_err(|_| Error::invalid($field, "an id is a UUID"))
             }

@@ -44,7 +44,7 @@ impl Patch {
     /// Takes a merge patch as it came.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is no object.
+    /// [`Error::Invalid`] if it is not an object.
     pub fn merge(text: &str) -> Result<Self> {
         Ok(Self { kind: Arc::new(Kind::Merge(parsed(text)?)), is_large: text.len() >= LARGE_BYTES })
     }
@@ -58,7 +58,7 @@ impl Patch {
     /// Takes a JSON Patch as it came.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is no list of operations.
+    /// [`Error::Invalid`] if it is not a list of operations.
     pub fn operations(text: &str) -> Result<Self> {
         let operations: json_patch::Patch = parsed(text)?;
         if operations.0.len() > MAX_OPERATIONS {
@@ -231,7 +231,7 @@ fn parsed<T: DeserializeOwned>(text: &str) -> Result<T> {
 fn object(document: &impl Serialize) -> Result<Map<String, Value>> {
     match serde_json::to_value(document).map_err(Error::internal)? {
         Value::Object(members) => Ok(members),
-        _ => Err(Error::internal("a document is no object")),
+        _ => Err(Error::internal("a document is not an object")),
     }
 }
 

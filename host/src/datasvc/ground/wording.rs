@@ -19,7 +19,7 @@ pub fn plainly(message: &str) -> String {
     let said = beginnings.iter().find_map(|(beginning, say)| message.strip_prefix(beginning).and_then(say));
     said.unwrap_or_else(|| match message {
         _ if message.starts_with("data did not match any variant") => {
-            "it has none of the forms that it may have".into()
+            "it does not have one of the forms that are allowed here".into()
         }
         "number out of range" => "the number is out of range".into(),
         _ => message.to_owned(),

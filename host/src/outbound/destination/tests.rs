@@ -45,7 +45,7 @@ fn what_is_no_destination_is_refused_with_the_reason() {
         (r#""0x7f.1:80""#, "`0x7f.1` is to be written as `127.0.0.1`"),
         (r#""[::ffff:7f00:1]:80""#, "`[::ffff:7f00:1]` is to be written as `127.0.0.1`"),
         (r#""localhost.:80""#, "`localhost.` is to be written as `localhost`"),
-        (r#""0.0.0.0:80""#, "`0.0.0.0` is no server's address"),
+        (r#""0.0.0.0:80""#, "`0.0.0.0` is not a server's address"),
         (
             r#"{ host = "10.0.0.5:80", addresses = ["10.0.0.5"] }"#,
             "`10.0.0.5:80` is an address already: write it without `addresses`",
@@ -56,7 +56,7 @@ fn what_is_no_destination_is_refused_with_the_reason() {
         ),
         (
             r#"{ host = "a:80", addresses = ["private"] }"#,
-            "`private` is no network, such as `10.1.0.0/16`, and no address",
+            "`private` is neither an address nor a network such as `10.1.0.0/16`",
         ),
     ] {
         assert_eq!(read(wrong).unwrap_err().trim(), reason);
@@ -65,7 +65,7 @@ fn what_is_no_destination_is_refused_with_the_reason() {
         assert!(read(wrong).unwrap_err().starts_with("a destination is written \"host:port\" or {"), "{wrong}");
     }
     let not_a_host = read(r#""exa mple.org:80""#).unwrap_err();
-    assert!(not_a_host.starts_with("`exa mple.org` is no host"), "{not_a_host}");
+    assert!(not_a_host.starts_with("`exa mple.org` is not a host"), "{not_a_host}");
 }
 
 #[test]

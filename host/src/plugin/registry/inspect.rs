@@ -12,7 +12,7 @@ const WORLDS: &str = include_str!("../../../../wit/world.wit");
 const REQUIRED: [&str; 2] = ["registration", "handler"];
 /// The packages of WASI 0.2 that are linked; what the sandbox withholds is denied when it is called.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
-/// The interfaces of `wasi:http` that are linked: a plugin is no server.
+/// The interfaces of `wasi:http` that are linked: a plugin is not a server.
 const WASI_HTTP: [&str; 2] = ["types", "outgoing-handler"];
 
 /// A page of linear memory.
@@ -58,7 +58,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
         ));
     }
     if !bytes.starts_with(b"\0asm") {
-        return Err(Refusal::new("this is no WebAssembly file: it does not begin with `\\0asm`"));
+        return Err(Refusal::new("this is not a WebAssembly file: it does not begin with `\\0asm`"));
     }
     if Parser::is_core_wasm(bytes) {
         return Err(Refusal::new(
@@ -124,7 +124,8 @@ fn check_instances(count: u32, limit: u32) -> Result<(), Refusal> {
 
 /// Reads the file's outline, at all depths, and stops at the first limit.
 fn walk(bytes: &[u8], limits: &Limits) -> Result<Outline, Refusal> {
-    let invalid = |error: wasmparser::BinaryReaderError| Refusal::new(format!("this is no valid component: {error}"));
+    let invalid =
+        |error: wasmparser::BinaryReaderError| Refusal::new(format!("this is not a valid component: {error}"));
     let mut outline = Outline::default();
     let mut nesting = Nesting::default();
     for payload in Parser::new(0).parse_all(bytes) {

@@ -15,7 +15,7 @@ const SCALARS: [&str; 4] = ["string", "integer", "number", "boolean"];
 /// Names of which no language makes a type.
 const FLAGS: [&str; 2] = ["True", "False"];
 
-/// What is no schema itself, and has things by names of their own: one may be called like a keyword.
+/// What is not a schema itself, and has things by names of their own: one may be called like a keyword.
 const MAPS: [&str; 5] = ["properties", "responses", "schemas", "headers", "paths"];
 
 /// Brings a completed document into that form.
@@ -84,7 +84,7 @@ fn simplify_schemas(schemas: &Map<String, Value>, value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| simplify_schemas(schemas, item)),
         Value::Object(members) => {
-            // What is an example is no schema.
+            // What is an example is not a schema.
             let inner = members.iter_mut().filter(|(name, _)| !["example", "examples", RULES].contains(&name.as_str()));
             inner.for_each(|(name, member)| match member {
                 Value::Object(named) if MAPS.contains(&name.as_str()) => {

@@ -181,7 +181,7 @@ fn merged(mut query: Vec<Argument>, body: Vec<Argument>) -> Result<Vec<Argument>
 }
 
 impl Value {
-    /// Whether a text from a query string means this value: itself, or its JSON text if it is no string.
+    /// Whether a text from a query string means this value: itself, or its JSON text if it is not a string.
     fn says_the_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Text(text), Self::Text(other)) => text == other,

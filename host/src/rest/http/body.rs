@@ -164,7 +164,7 @@ impl Content {
     /// Takes a body apart that has to be JSON.
     ///
     /// # Errors
-    /// 415 if it is something else or nothing; 400 if it is no JSON; 422 if it is no object.
+    /// 415 if it is something else or nothing; 400 if it is not JSON; 422 if it is not an object.
     pub(in crate::rest) fn parse_json(headers: &HeaderMap, body: &[u8]) -> Result<Members, Problem> {
         match media_type(headers).as_deref() {
             Some("application/json") => json::members(body),
@@ -176,7 +176,7 @@ impl Content {
 /// The name and the value of a part of a multipart form.
 ///
 /// # Errors
-/// 400 if it is no text, or the form is broken.
+/// 400 if it is not a text, or the form is broken.
 pub(in crate::rest) async fn argument(part: multer::Field<'_>) -> Result<(String, String), Problem> {
     let name = part.name().unwrap_or_default().to_owned();
     let value = String::from_utf8(part.bytes().await.map_err(broken_form)?.into())
@@ -214,7 +214,7 @@ impl std::error::Error for Stopped {}
 /// Takes the body of a PATCH apart.
 ///
 /// # Errors
-/// 415 if it is no patch by its type; 400 if it is not what its type says; 422 if it is JSON and no patch.
+/// 415 if it is not a patch by its type; 400 if it is not what its type says; 422 if it is JSON, but not a patch.
 pub(in crate::rest) fn patch(headers: &HeaderMap, body: &[u8]) -> Result<Patch, Problem> {
     match media_type(headers).as_deref() {
         Some("application/merge-patch+json" | "application/json") => Ok(Patch::merge(json::text(body)?)?),

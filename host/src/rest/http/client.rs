@@ -65,7 +65,7 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&peer.0))
     }
 
-    /// Who sent a request that came in from `peer`: the last address that a trusted proxy saw, which is no trusted
+    /// Who sent a request that came in from `peer`: the last address that a trusted proxy saw, which is not a trusted
     /// proxy's. What stands before it in `X-Forwarded-For` may have been made up.
     pub(in crate::rest) fn client(&self, peer: ClientAddress, headers: &HeaderMap) -> ClientAddress {
         let mut client = peer;

@@ -20,7 +20,7 @@ pub(in crate::rest) type Members = Vec<(String, Box<RawValue>)>;
 /// Reads a body that has to be an object.
 ///
 /// # Errors
-/// 400 if it is no JSON, is nested too deep or contains a NUL; 422 if it is no object.
+/// 400 if it is not JSON, is nested too deep or contains a NUL; 422 if it is not an object.
 pub(in crate::rest) fn members(body: &[u8]) -> Result<Members, Problem> {
     let text = checked(body)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -30,18 +30,18 @@ pub(in crate::rest) fn members(body: &[u8]) -> Result<Members, Problem> {
             let detail = "the body has to be a JSON object";
             Problem::invalid(detail).with([Fault::at_body(detail)])
         }
-        Category::Syntax | Category::Eof | Category::Io => Problem::malformed(format!("the body is no JSON: {error}")),
+        Category::Syntax | Category::Eof | Category::Io => Problem::malformed(format!("the body is not JSON: {error}")),
     })
 }
 
 /// The text of a body that has to be one JSON value.
 ///
 /// # Errors
-/// 400 if it is no JSON, is nested too deep or contains a NUL.
+/// 400 if it is not JSON, is nested too deep or contains a NUL.
 pub(in crate::rest) fn text(body: &[u8]) -> Result<&str, Problem> {
     let text = checked(body)?;
     serde_json::from_str::<serde::de::IgnoredAny>(text)
-        .map_err(|error| Problem::malformed(format!("the body is no JSON: {error}")))?;
+        .map_err(|error| Problem::malformed(format!("the body is not JSON: {error}")))?;
     Ok(text)
 }
 

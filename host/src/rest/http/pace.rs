@@ -40,7 +40,7 @@ impl Paced {
             let Some(frame) = frame else { continue };
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|_| Problem::malformed("the body breaks off"))?;
-            // What is no data are trailers.
+            // A frame that is not data holds trailers.
             if let Ok(data) = frame.into_data() {
                 self.pace.came(data.len());
                 return Ok(Some(data));

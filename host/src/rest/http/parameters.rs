@@ -52,8 +52,8 @@ fn texts(members: Members) -> Result<Vec<(String, String)>, Problem> {
         match serde_json::from_str(value.get()) {
             Ok(string) => Ok((name, string)),
             Err(_) => {
-                let fault = Fault::in_body(&name, "is no valid string: half of a surrogate pair is missing");
-                Err(Problem::malformed(format!("the parameter `{name}` is no valid string")).with([fault]))
+                let fault = Fault::in_body(&name, "is not a valid string: half of a surrogate pair is missing");
+                Err(Problem::malformed(format!("the parameter `{name}` is not a valid string")).with([fault]))
             }
         }
     };

@@ -47,7 +47,7 @@ impl HttpBody for Indented {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         while self.rest.is_empty() && !self.ended {
             match ready!(Pin::new(&mut self.body).poll_frame(context)) {
-                // What is no data are trailers.
+                // A frame that is not data holds trailers.
                 Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => {

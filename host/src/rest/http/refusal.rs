@@ -1,4 +1,4 @@
-//! What hyper answers by itself, to what is no request: a bare status. On its way out it becomes a problem document, as
+//! What hyper answers by itself, to what is not a request: a bare status. On its way out it becomes a problem document, as
 //! every other refusal is.
 
 use std::io;
@@ -55,7 +55,9 @@ fn explained(head: &[u8]) -> Option<Bytes> {
         return None;
     }
     let (code, detail) = match head.get(9..12)? {
-        "400" => (ProblemCode::Malformed, "this is no HTTP request that can be read; is it meant for another port?"),
+        "400" => {
+            (ProblemCode::Malformed, "this is not an HTTP request that can be read; is it meant for another port?")
+        }
         "414" => (ProblemCode::UriTooLong, "the URI is too long to be read"),
         "431" => (ProblemCode::HeadersTooLarge, "the header fields are too long or too many to be read"),
         _ => return None,

@@ -17,7 +17,7 @@ pub(in crate::rest) const MAX_WAIT_SECONDS: u64 = 60;
 const PREFER: &str = "Prefer";
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// What the client prefers, in seconds. What cannot be read is no preference, and more than the longest is the longest.
+/// What the client prefers, in seconds. What cannot be read is not a preference, and more than the longest is the longest.
 pub(in crate::rest) struct Preferred(Option<u64>);
 
 impl<S: Sync> FromRequestParts<S> for Preferred {

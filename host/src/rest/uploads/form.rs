@@ -30,7 +30,7 @@ impl Form {
     /// Reads what comes before the file.
     ///
     /// # Errors
-    /// 400 if it is no form; 413 if it is too long; those of [`Paced::next`].
+    /// 400 if it is not a form; 413 if it is too long; those of [`Paced::next`].
     pub(super) async fn open(headers: &HeaderMap, body: Paced) -> Result<Self, Problem> {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let boundary = multer::parse_boundary(content_type).map_err(broken_form)?;

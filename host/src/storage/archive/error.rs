@@ -21,7 +21,7 @@ pub enum ArchiveError {
     #[error("the archive is damaged or cut off: {0}")]
     Damaged(String),
     /// It passes a limit.
-    #[error("the archive is too much: {0}")]
+    #[error("the archive exceeds a limit: {0}")]
     TooMuch(String),
     /// The work was stopped.
     #[error("the work on the archive was stopped")]

@@ -85,7 +85,7 @@ impl Names {
             MemberKind::Symlink(target) => self.add_link(path, target)?,
             MemberKind::HardLink(target) => {
                 if self.all.get(target) != Some(&Stands::File) {
-                    let why = format!("is a hard link to `{}`, which is no file before it", shown(target));
+                    let why = format!("is a hard link to `{}`, which is not a file before it", shown(target));
                     return Err(ArchiveError::in_member(path, why));
                 }
             }
@@ -190,7 +190,7 @@ impl Names {
                     self.warn_of_case(above);
                 }
                 Some(Stands::File | Stands::Link) => {
-                    let why = format!("is below `{}`, which is no directory but a file or a link", shown(above));
+                    let why = format!("is below `{}`, which is not a directory but a file or a link", shown(above));
                     return Err(ArchiveError::in_member(path, why));
                 }
             }
@@ -217,7 +217,7 @@ impl Names {
 /// is the archive's root.
 pub(super) fn written(raw: &[u8]) -> Result<Option<String>, ArchiveError> {
     let text = std::str::from_utf8(raw)
-        .map_err(|_| ArchiveError::in_member(&String::from_utf8_lossy(raw), "is no name in UTF-8"))?;
+        .map_err(|_| ArchiveError::in_member(&String::from_utf8_lossy(raw), "is not a name in UTF-8"))?;
     Ok(normal(text))
 }
 
@@ -286,7 +286,7 @@ fn check_link(path: &str, target: &str) -> Result<Vec<String>, ArchiveError> {
         return refuse("is more than 4096 bytes long");
     }
     if target.starts_with('/') || target.contains('\\') || begins_with_drive(target) {
-        return refuse("is no path within the archive");
+        return refuse("is not a path within the archive");
     }
     if target.contains(char::is_control) {
         return refuse("has a control character in it");
@@ -319,7 +319,7 @@ fn not_within(path: &str, target: &str, why: &str) -> ArchiveError {
     ArchiveError::in_member(path, format!("is a link to `{}`, which {why}", shown(target)))
 }
 
-/// As programs on Windows name what is no part of any directory.
+/// As programs on Windows name what is not a part of any directory.
 fn begins_with_drive(path: &str) -> bool {
     matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic())
 }

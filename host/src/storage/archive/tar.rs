@@ -207,7 +207,7 @@ impl Extended {
             return if kind == MemberKind::Directory { Ok(None) } else { Err(ArchiveError::root(&path)) };
         }
         if kind != MemberKind::File && size_bytes > 0 {
-            return Err(ArchiveError::in_member(&path, "has a content, and is no file"));
+            return Err(ArchiveError::in_member(&path, "has a content, and is not a file"));
         }
         let mtime = self.mtime.unwrap_or(header.mtime);
         Ok(Some(TarMember { member: Member { path, kind }, mode: header.mode, mtime, size_bytes }))
@@ -274,7 +274,7 @@ fn text(header: &Parsed, content: &mut impl Read) -> Result<Vec<u8>, ArchiveErro
 
 fn whole(text: &[u8]) -> Result<u64, ArchiveError> {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| ArchiveError::Damaged("a size in an extension header is no number".into()))
+    number.ok_or_else(|| ArchiveError::Damaged("a size in an extension header is not a number".into()))
 }
 
 /// A time without its fraction. `None`: it is not a time.

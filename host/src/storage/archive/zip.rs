@@ -139,7 +139,7 @@ impl<'m> Opened<'m> {
             _ => return Err(ArchiveError::in_member(&path, "is neither a file nor a link nor a directory")),
         };
         if kind == MemberKind::Directory && size_bytes > 0 {
-            return Err(ArchiveError::in_member(&path, "has a content, and is no file"));
+            return Err(ArchiveError::in_member(&path, "has a content, and is not a file"));
         }
         Ok(Some(ZipMember { member: Member { path, kind }, mode }))
     }

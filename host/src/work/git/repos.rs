@@ -78,7 +78,7 @@ impl GitRepos {
         };
         recording.await.map_err(|error| not_recorded(&error))?;
         to_raw_value(&json!({ "gitrepo": run.claim.name, "uri": uri }))
-            .map_err(|error| JobError::internal("a result is no JSON", &error))
+            .map_err(|error| JobError::internal("a result is not JSON", &error))
     }
 
     fn repository(&self, uri: &GitUri) -> StepResult<Repository> {

@@ -71,7 +71,7 @@ pub struct ServedPart {
 }
 
 impl Work {
-    /// Who a token in a git client's password stands for; `None` if it is no token of a server.
+    /// Who a token in a git client's password stands for; `None` if it is not a token of a server.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

@@ -7,9 +7,9 @@ final=$path
 
 has_git
 case $path in
-    /*/ | /) fail path "$path is no directory for a working copy" ;;
+    /*/ | /) fail path "$path is not a directory for a working copy" ;;
     /*) ;;
-    *) fail path "$path is no absolute path" ;;
+    *) fail path "$path is not an absolute path" ;;
 esac
 parent=${path%/*}
 [ -d "${parent:-/}" ] || fail no-parent "the directory ${parent:-/} does not exist on this server; create it first"

@@ -211,7 +211,7 @@ impl Gitdeploys {
             "is_new": committed.is_new,
             "hooks": fired,
         });
-        to_raw_value(&result).map_err(|error| JobError::internal("a result is no JSON", &error))
+        to_raw_value(&result).map_err(|error| JobError::internal("a result is not JSON", &error))
     }
 
     /// Tells the log and the plugins of a commit. What they make of it undoes nothing.
@@ -315,5 +315,5 @@ fn ended(name: &GitdeployName, done: &str, worked: &OnServers, result: serde_jso
     if succeeded(worked).len() < worked.len() {
         return Err(some_failed(name, done, worked, result));
     }
-    to_raw_value(&result).map_err(|error| JobError::internal("a result is no JSON", &error))
+    to_raw_value(&result).map_err(|error| JobError::internal("a result is not JSON", &error))
 }

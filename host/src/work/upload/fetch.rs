@@ -85,7 +85,7 @@ async fn next(body: &mut ResponseBody, pace: &mut Pace) -> Result<Option<Bytes>,
         };
         pace.waited(began.elapsed());
         let Some(frame) = frame else { return Ok(None) };
-        // What is no data are trailers.
+        // A frame that is not data holds trailers.
         if let Ok(data) = frame.map_err(|error| not_fetched(&error))?.into_data() {
             pace.came(data.len());
             return Ok(Some(data));

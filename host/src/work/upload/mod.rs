@@ -120,7 +120,7 @@ enum IncomingFile {
     Begun(FileType, Incoming),
 }
 
-/// A file that was sent, and is no job yet. Nothing is left of it if this is dropped.
+/// A file that was sent, and does not belong to a job yet. Nothing is left of it if this is dropped.
 pub struct FinishedUpload {
     draft: Draft,
     file_type: FileType,

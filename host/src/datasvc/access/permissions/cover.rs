@@ -31,7 +31,7 @@ impl Budget {
 /// The places in all patterns that a name so far can have led to, as bits.
 type Places = Box<[u64]>;
 
-/// All patterns side by side. Each has a place before each of its characters that are no `*`, and one at its end.
+/// All patterns side by side. Each has a place before each of its characters that are not `*`, and one at its end.
 struct Walk {
     /// How many words the places take.
     words: usize,

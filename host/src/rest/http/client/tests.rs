@@ -11,7 +11,7 @@ fn client(proxies: &[&str], peer: &str, lines: &[&str]) -> String {
 }
 
 #[test]
-fn nobodys_word_is_taken_unless_it_is_a_trusted_proxys() {
+fn only_a_trusted_proxys_header_names_the_client() {
     assert_eq!(client(&[], "127.0.0.1", &["192.0.2.1"]), "127.0.0.1");
     assert_eq!(client(&["10.0.0.0/8"], "192.0.2.9", &["192.0.2.1"]), "192.0.2.9");
 }

@@ -58,7 +58,7 @@ impl Parsed {
         let number = |field: &[u8], what: &str| {
             number(field).ok_or_else(|| {
                 let name = String::from_utf8_lossy(&name);
-                ArchiveError::in_member(&name, format!("has a {what} in its header that is no number"))
+                ArchiveError::in_member(&name, format!("has a {what} in its header that is not a number"))
             })
         };
         let old = header.as_old();
@@ -110,7 +110,7 @@ impl Parsed {
         if block[times].chunks(TIME_BYTES).all(is_time) && rest.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
-        let why = "has something in its header that is no part of its name for some programs, and is for others";
+        let why = "has something in its header that is not a part of its name for some programs, and is for others";
         Err(ArchiveError::in_member(&String::from_utf8_lossy(name), why))
     }
 }

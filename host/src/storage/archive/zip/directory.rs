@@ -189,7 +189,7 @@ fn named(name: &[u8], more: &[u8], is_utf8: bool) -> Result<(String, Option<Stri
     let (text, is_guessed) = match std::str::from_utf8(name) {
         Ok(text) => (text.to_owned(), !is_utf8 && !text.is_ascii()),
         Err(_) if is_utf8 => {
-            return Err(ArchiveError::in_member(&String::from_utf8_lossy(name), "is no name in UTF-8"));
+            return Err(ArchiveError::in_member(&String::from_utf8_lossy(name), "is not a name in UTF-8"));
         }
         Err(_) => (from_cp437(name), true),
     };
