@@ -205,6 +205,13 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     }
     let cache = data_dir.path().join("cache");
     let outbound = Outbound::new(settings.outbound_ca_file.as_deref())?;
+    let git_authorities = match &settings.outbound_ca_file {
+        Some(file) => Some(
+            work::joined_authorities(file, &git_home.directory)
+                .context("git cannot be given certificate authorities")?,
+        ),
+        None => None,
+    };
     let (limits, grants) = (settings.limits.clone(), settings.grants.clone());
     let plugins = Plugins::new(svc.clone(), storage.clone(), &cache, limits, grants)?;
     plugins.refresh().await?;
@@ -226,6 +233,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         remote,
         uploads,
         git_home,
+        git_authorities,
         addresses: Addresses { public: settings.public_url.clone(), here },
     });
     let sandbox = Sandbox::new(svc.clone(), plugins.clone(), outbound, Arc::new(work.clone()));
@@ -243,7 +251,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     };
     let (fail, failure) = watch::channel(None);
     let prune_interval = Duration::from_secs(settings.prune_interval_seconds);
-    let tasks = vec![
+    let mut tasks = vec![
         tokio::spawn(rest::serve(listener, router, server, stopped.clone())),
         tokio::spawn(async move {
             if let Err(problem) = worker.run().await {
@@ -252,10 +260,13 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
             }
         }),
         tokio::spawn(work::apply_rules(work.clone(), prune_interval, stopped.clone())),
-        tokio::spawn(work::sweep(work, stopped.clone())),
+        tokio::spawn(work::sweep(work.clone(), stopped.clone())),
         tokio::spawn(tell_when_ready(started, loader.settled(), settings.limits.start())),
-        tokio::spawn(loader.run(stopped)),
+        tokio::spawn(loader.run(stopped.clone())),
     ];
+    if let Some(former) = data_dir.former_host_id() {
+        tasks.push(tokio::spawn(work::adopt_repositories(work, former.into(), stopped)));
+    }
     info!("listening on {address} for {scheme}");
     Ok(Started { address, scheme, made_password, ready, stop, failure, tasks, svc })
 }

@@ -47,7 +47,7 @@ async fn a_repository_is_made_only_where_that_can_be_done() {
     for (new, fault) in [
         (json!({ "name": "site" }), "/gitprovider"),
         (json!({ "name": "site", "gitprovider": "nowhere" }), "/gitprovider"),
-        (json!({ "name": "site", "gitprovider": "hub" }), "/existing"),
+        (json!({ "name": "site", "gitprovider": "hub" }), "/gitprovider"),
         (json!({ "name": "site", "gitprovider": "own", "uri": "/srv/x.git" }), "/uri"),
     ] {
         let refused = host.client.post("/app/shop/gitrepos", &new).await;
@@ -281,19 +281,17 @@ async fn one_job_at_a_time_works_on_a_repository() {
 }
 
 #[tokio::test]
-async fn a_server_that_dies_in_the_middle_leaves_one_commit() {
+async fn what_a_killed_git_has_left_is_cleaned_away_before_the_next_commit() {
     let host = with_gitdeploy(Setup::default(), &json!({})).await;
-    upload(&host, "1", &[("a", "1"), ("b", "2")]).await;
     let repo = repository(&host).await;
-    let stopped = host.stop().await;
-    let program = stopped.start_program();
-    drop(program);
-    let host = stopped.start().await;
-    for (build, left) in [("1", "refs/heads/master.lock"), ("1", "objects/pack/tmp_pack_x")] {
+    for (build, left) in [("1", "refs/heads/master.lock"), ("2", "objects/pack/tmp_pack_x"), ("3", "packed-refs.lock")]
+    {
+        upload(&host, build, &[("a", build)]).await;
         std::fs::write(repo.join(left), "").unwrap();
         committed(&host, build).await;
+        assert!(!repo.join(left).exists(), "{left}");
     }
-    assert_eq!(git(&repo, &["rev-list", "--count", "master"]), "1");
+    assert_eq!(git(&repo, &["rev-list", "--count", "master"]), "3");
 }
 
 #[tokio::test]
@@ -378,7 +376,7 @@ async fn make_repository(host: &TestHost) {
     .await;
 }
 
-async fn make_gitdeploy(host: &TestHost, package: &str, options: &Value) -> Reply {
+pub(crate) async fn make_gitdeploy(host: &TestHost, package: &str, options: &Value) -> Reply {
     let location = json!({ "path": "/srv/shop", "gitrepo": "site" });
     let new = json!({ "name": "web", "package": package, "location": location, "options": options });
     let created = host.client.post("/app/shop/gitdeploys", &new).await;
@@ -408,7 +406,7 @@ async fn upload_file(host: &TestHost, build: &str, file_type: &str, file: Vec<u8
 }
 
 /// The job that commits a build, once it has ended.
-async fn commit(host: &TestHost, build: &str) -> Value {
+pub(crate) async fn commit(host: &TestHost, build: &str) -> Value {
     let accepted = host.client.post(WEB, &json!({ "commit": true, "build_name": build })).await;
     assert_eq!(accepted.status, 202, "{accepted}");
     host.ended_job(accepted.body["job_id"].as_str().unwrap()).await

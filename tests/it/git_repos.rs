@@ -28,6 +28,7 @@ async fn a_git_repository_that_exists_is_taken_in_and_shown() {
       "uri": "git@git.example.com:shop/site.git",
       "gitprovider": "hub",
       "keypair": null,
+      "host_key": null,
       "last_build": null,
       "last_commit": null,
       "state": "ready",
@@ -97,7 +98,7 @@ async fn applications_have_git_repositories_of_their_own() {
 async fn a_repository_that_does_not_exist_is_to_be_created_at_its_provider_first() {
     let host = with_shop().await;
     for (new, fault, why) in [
-        (json!({ "name": "site", "gitprovider": "hub" }), "/existing", "create it there, and give its `uri`"),
+        (json!({ "name": "site", "gitprovider": "hub" }), "/gitprovider", "has no credentials"),
         (json!({ "name": "site", "existing": false, "uri": URI }), "/gitprovider", "needs the git provider"),
     ] {
         let refused = host.client.post(REPOS, &new).await;

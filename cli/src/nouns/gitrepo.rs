@@ -32,6 +32,7 @@ pub(crate) const NOUN: Noun = Noun {
         Member::truth("existing", "/existing", "Whether it exists already; otherwise a job makes it").fixed(),
         Member::text("gitprovider", "/gitprovider", "The git provider that it is at"),
         Member::text("keypair", "/keypair", "The keypair that it is reached with"),
+        Member::text("host-key", "/host_key", "The only key that the SSH host of its URI may show"),
     ],
     verbs: ALL,
     example: "gitrepo create shop site --gitprovider local",

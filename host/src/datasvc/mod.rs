@@ -31,6 +31,7 @@ pub use documents::git_providers::{
     BaseUrl, Change as GitProviderChange, GitProvider, GitProviderAuth, GitProviderType, NewGitProvider, PasswordAuth,
     TokenAuth,
 };
+pub use documents::git_reach::ProviderAccess;
 pub use documents::git_repo_work::{GIT_REPO, GitHome, GitRepoLock, GitRepoPlace, GitRepoWork};
 pub use documents::git_repos::{Change as GitRepoChange, GitRepo, GitRepoState, NewGitRepo};
 pub use documents::git_uri::GitUri;

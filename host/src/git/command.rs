@@ -61,6 +61,8 @@ pub(super) struct Call {
     command: Command,
     what: &'static str,
     within: Duration,
+    /// How many settings are handed over in the environment.
+    settings: usize,
 }
 
 /// A call that runs. Its whole process group is killed when this is dropped.
@@ -111,7 +113,7 @@ impl Git {
         command.arg("--no-pager").arg(what).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true).current_dir("/");
-        Call { command, what, within: READ_WITHIN }
+        Call { command, what, within: READ_WITHIN, settings: 0 }
     }
 
     /// Waits until another program may read a repository.
@@ -123,9 +125,17 @@ impl Git {
 impl Call {
     /// In this bare repository, and in no other, whoever owns its directory.
     pub(super) fn in_repository(mut self, directory: &Path) -> Self {
+        self.command.env("GIT_DIR", directory);
         // A variable also reaches what git starts by itself; in a file `safe.directory` would be ours to write.
-        self.command.env("GIT_DIR", directory).env("GIT_CONFIG_COUNT", "1");
-        self.command.env("GIT_CONFIG_KEY_0", "safe.directory").env("GIT_CONFIG_VALUE_0", directory);
+        self.setting("safe.directory", directory.as_os_str())
+    }
+
+    /// With a setting that stands on no command line, and also holds for what git starts by itself.
+    pub(super) fn setting(mut self, key: &str, value: &OsStr) -> Self {
+        let number = self.settings;
+        self.settings += 1;
+        self.command.env("GIT_CONFIG_COUNT", self.settings.to_string());
+        self.command.env(format!("GIT_CONFIG_KEY_{number}"), key).env(format!("GIT_CONFIG_VALUE_{number}"), value);
         self
     }
 

@@ -53,6 +53,17 @@ pub enum GitError {
         /// The branch.
         branch: String,
     },
+    /// A repository that others keep cannot be reached, or says no. The sentence says why.
+    #[error("{0}")]
+    Upstream(String),
+    /// It does not take a commit.
+    #[error("the repository refused the commit on `{branch}`: {why}")]
+    PushRefused {
+        /// The branch.
+        branch: String,
+        /// What it has said.
+        why: String,
+    },
     /// There is no such branch or commit.
     #[error("the repository has no branch or commit `{0}`")]
     NoCommit(String),

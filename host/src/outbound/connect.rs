@@ -74,13 +74,7 @@ impl Connector {
         deadline: Instant,
     ) -> Result<Box<dyn Stream>, Error> {
         let to = || target.to_string();
-        let found = timeout_at(deadline, self.addresses(&target.host, permit))
-            .await
-            .map_err(|_| Error::LookupTimedOut { to: to() })?
-            .map_err(|cause| Error::NotFound { to: to(), cause })?;
-        // The same address may be spelled in several ways, and only this one was checked.
-        let addresses = found.into_iter().map(|address| address.to_canonical());
-        let addresses: Vec<_> = addresses.filter(|&address| reach.includes_at(target, address)).collect();
+        let addresses = self.find(target, reach, permit, deadline).await?;
         let stream = connect_to_first(target, &addresses, deadline).await?;
         if !target.tls {
             return Ok(Box::new(stream));
@@ -91,6 +85,28 @@ impl Connector {
             Ok(Err(cause)) => Err(Error::tls(to(), cause)),
             Err(_) => Err(Error::ConnectTimedOut { to: to() }),
         }
+    }
+
+    /// The target's addresses that the reach includes, at least one.
+    ///
+    /// # Errors
+    /// [`Error`] if there is none.
+    pub(super) async fn find(
+        &self,
+        target: &Target,
+        reach: &Reach<'_>,
+        permit: &RequestPermit,
+        deadline: Instant,
+    ) -> Result<Vec<IpAddr>, Error> {
+        let to = || target.to_string();
+        let found = timeout_at(deadline, self.addresses(&target.host, permit))
+            .await
+            .map_err(|_| Error::LookupTimedOut { to: to() })?
+            .map_err(|cause| Error::NotFound { to: to(), cause })?;
+        // The same address may be spelled in several ways, and only this one was checked.
+        let addresses = found.into_iter().map(|address| address.to_canonical());
+        let addresses: Vec<_> = addresses.filter(|&address| reach.includes_at(target, address)).collect();
+        if addresses.is_empty() { Err(Error::Prohibited { to: to() }) } else { Ok(addresses) }
     }
 
     async fn addresses(&self, host: &Host, permit: &RequestPermit) -> io::Result<Vec<IpAddr>> {

@@ -174,6 +174,15 @@ impl fmt::Display for Destination {
 }
 
 impl Target {
+    /// A host and a port.
+    ///
+    /// # Errors
+    /// [`Error::BadUrl`].
+    pub(super) fn named(host: &str, port: u16) -> Result<Self, Error> {
+        let host = Host::parse(host).ok_or(Error::BadUrl("its host is neither a name nor an address"))?;
+        Ok(Self { tls: false, host, port })
+    }
+
     /// # Errors
     /// [`Error::BadUrl`] if it is not a URL of a server that speaks HTTP.
     pub(super) fn of(uri: &Uri) -> Result<Self, Error> {
@@ -231,6 +240,15 @@ pub fn may_be_named(host: &str, port: u16, also: &[Destination]) -> bool {
         None => return false,
     };
     is_anybodys || also.iter().any(|one| Some(&one.host) == Host::parse(host).as_ref() && one.port == port)
+}
+
+/// Whether an `http` URL leads to a host without a public address that is among these: secrets may go there unencrypted.
+pub fn is_inside(url: &str, also: &[Destination]) -> bool {
+    let target = url.parse().ok().and_then(|uri| Target::of(&uri).ok());
+    target.is_some_and(|Target { host, port, .. }| {
+        let host = host.to_string();
+        !may_be_named(&host, port, &[]) && may_be_named(&host, port, also)
+    })
 }
 
 impl Reach<'_> {

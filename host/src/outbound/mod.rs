@@ -14,6 +14,7 @@ mod error;
 mod tls;
 
 use std::error::Error as StdError;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ use self::destination::Target;
 
 pub use self::body::ResponseBody;
 pub use self::connect::RequestPermit;
-pub use self::destination::{Destination, Reach, check_url, may_be_named};
+pub use self::destination::{Destination, Reach, check_url, is_inside, may_be_named};
 pub use self::error::Error;
 pub use self::tls::{SetupError, provide_cryptography};
 pub use hyper::{Request, Response};
@@ -74,6 +75,23 @@ impl Outbound {
 
     fn with_resolver(authorities: Option<&Path>, resolve: Resolve) -> Result<Self, SetupError> {
         Ok(Self(Arc::new(Connector::new(resolve, tls::connector(authorities)?))))
+    }
+
+    /// The addresses of a host that may be connected to, for a program that connects by itself and is to be given one of
+    /// them.
+    ///
+    /// # Errors
+    /// [`Error`] if there is none.
+    pub async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        reach: Reach<'_>,
+        within: Duration,
+        permit: &RequestPermit,
+    ) -> Result<Vec<IpAddr>, Error> {
+        let target = Target::named(host, port)?;
+        self.0.find(&target, &reach, permit, Instant::now() + within).await
     }
 
     /// Sends a request to the host and port of its absolute URL, and returns when the response begins. The header

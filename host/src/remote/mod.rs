@@ -30,7 +30,7 @@ pub use self::files::Files;
 pub use self::local::{LocalServers, LocalServersError};
 pub use self::mask::masked;
 pub use self::report::{Outcome, Report, Seen};
-pub use self::ssh::{Keyring, Ssh, SshHost, SshKeys, SshReach};
+pub use self::ssh::{Keyring, LentSsh, Ssh, SshHost, SshKeys, SshReach};
 
 /// How long a server may take to say what became of a command, or to end it, beside the command's own time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);

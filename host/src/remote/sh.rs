@@ -72,6 +72,11 @@ impl OpenError {
         Self { why: why.into(), may_pass: true }
     }
 
+    /// Why.
+    pub(super) fn into_reason(self) -> String {
+        self.why
+    }
+
     /// One that stays until somebody does something.
     pub(super) fn lasting(why: impl Into<String>) -> Self {
         Self { why: why.into(), may_pass: false }

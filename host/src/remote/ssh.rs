@@ -6,6 +6,7 @@
 
 mod agent;
 mod connection;
+mod lent;
 
 use std::collections::HashMap;
 use std::fs::Permissions;
@@ -24,6 +25,8 @@ use self::connection::Connection;
 use super::quote::quoted;
 use super::sh::{OpenError, SESSION, Session, Sessions};
 use super::{Reach, Target};
+
+pub use self::lent::LentSsh;
 
 /// Commands that share a connection. A server lets through ten sessions, unless it says otherwise: one keeps the
 /// connection, and one is left for what looks after commands.

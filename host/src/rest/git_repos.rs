@@ -33,6 +33,11 @@ struct NewGitRepo {
     gitprovider: Option<GitProviderName>,
     /// The keypair that it is reached with. To name one takes read permission on `_global`.
     keypair: Option<KeypairName>,
+    /// The only key that the SSH host of the URI may show, as `ssh-keyscan` prints it behind the host's name. Without
+    /// it, the one that is shown at the first contact is kept; those of GitHub, GitLab and Bitbucket are known.
+    #[param(format = "ssh-public-key")]
+    #[schema(format = "ssh-public-key")]
+    host_key: Option<String>,
     /// Whether it exists already. Otherwise a job makes it at its git provider, which has to be of the type `local`
     /// for now: the reply's `state` is `creating`, and `job_id` says which job that is.
     #[serde(default)]
@@ -91,8 +96,8 @@ async fn create(
     Path(app): Path<AppName>,
     Args(new): Args<NewGitRepo>,
 ) -> Result<Created<Document<GitRepo>>, Problem> {
-    let NewGitRepo { name, gitprovider, keypair, existing, uri, attributes } = new;
-    let new = datasvc::NewGitRepo { name, gitprovider, keypair, existing, uri, attributes };
+    let NewGitRepo { name, gitprovider, keypair, host_key, existing, uri, attributes } = new;
+    let new = datasvc::NewGitRepo { name, gitprovider, keypair, host_key, existing, uri, attributes };
     let repo = rest.work.create_git_repo(&caller, &app, &new).await?;
     Ok(Created::at(format!("/app/{app}/gitrepos/{}", repo.name), Document::new(repo.revision, repo)))
 }

@@ -18,6 +18,7 @@ mod prune;
 mod turns;
 mod upload;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -34,7 +35,10 @@ use crate::remote::Remote;
 use crate::storage::Storage;
 
 pub use self::commands::{CommandRequest, StoredKeys};
-pub use self::git::{Addresses, CommitsAsked, Compared, GitReader, ServeError, ServedPart, ServedRepository};
+pub use self::git::{
+    Addresses, CommitsAsked, Compared, GitReader, ServeError, ServedPart, ServedRepository, adopt_repositories,
+    joined_authorities,
+};
 pub use self::gitdeploys::ServersTask;
 pub use self::packages::StoredPackage;
 pub use self::prune::apply_rules;
@@ -62,6 +66,7 @@ struct Inner {
     git: Git,
     git_home: GitHome,
     addresses: Addresses,
+    upstreams: git::upstream::Upstreams,
     /// For git clients.
     git_places: git::Places,
 }
@@ -84,6 +89,8 @@ pub struct Parts {
     pub uploads: UploadLimits,
     /// Where this host has its git repositories.
     pub git_home: GitHome,
+    /// A file of the certificate authorities that git trusts, if not those of the machine.
+    pub git_authorities: Option<PathBuf>,
     /// Where servers reach this one.
     pub addresses: Addresses,
 }
@@ -91,7 +98,8 @@ pub struct Parts {
 impl Work {
     /// The operations over these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { svc, engine, plugins, storage, outbound, remote, uploads, git_home, addresses } = parts;
+        let Parts { svc, engine, plugins, storage, outbound, remote, uploads, git_home, git_authorities, addresses } =
+            parts;
         Self(Arc::new(Inner {
             svc,
             engine,
@@ -104,6 +112,7 @@ impl Work {
             archives: Archives::new(uploads.archives, uploads.archive),
             uploads,
             git: Git::default(),
+            upstreams: git::upstream::Upstreams::new(&git_home.directory, git_authorities),
             git_home,
             addresses,
             git_places: git::Places::default(),

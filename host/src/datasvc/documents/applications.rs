@@ -195,6 +195,14 @@ impl DataSvc {
             )));
         }
         // What refers to another thing of the application goes before it.
+        sqlx::query!(
+            "insert into git_remains (host_id, uri) select host_id, uri from git_repos
+             where application = $1 and made and host_id is not null
+             on conflict (host_id, uri) do update set since = excluded.since",
+            name.as_str()
+        )
+        .execute(&mut *transaction)
+        .await?;
         sqlx::query!("delete from build_needs where application = $1", name.as_str())
             .execute(&mut *transaction)
             .await?;

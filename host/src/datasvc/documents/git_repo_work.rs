@@ -15,7 +15,7 @@ use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
-use crate::datasvc::ground::ids::{AppName, BuildName, GitProviderName, GitRepoName, HostId, JobId};
+use crate::datasvc::ground::ids::{AppName, BuildName, GitProviderName, GitRepoName, HostId, JobId, KeypairName};
 use crate::datasvc::jobs::own::NewOwnJob;
 use crate::datasvc::jobs::queue::Claim;
 
@@ -42,11 +42,17 @@ pub enum GitRepoWork {
     Create {
         /// Where.
         uri: GitUri,
+        /// At which git provider; null: on this host's disk.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider: Option<GitProviderName>,
     },
     /// It is to be removed, and forgotten then.
     Remove {
         /// Where it is.
         uri: GitUri,
+        /// At which git provider; null: on this host's disk.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider: Option<GitProviderName>,
     },
 }
 
@@ -75,6 +81,7 @@ impl DataSvc {
     pub(super) async fn place_of_new(
         &self,
         connection: &mut PgConnection,
+        caller: &Caller,
         job: JobId,
         provider: Option<&GitProviderName>,
         uri: Option<&GitUri>,
@@ -84,13 +91,15 @@ impl DataSvc {
                         already is taken in with `existing` as true, and its `uri`";
             return Err(Error::invalid("gitprovider", rule));
         };
-        let found = sqlx::query_scalar!(
-            r#"select type as "type: GitProviderType" from git_providers where name = $1 for share"#,
+        let found = sqlx::query!(
+            r#"select type as "kind: GitProviderType", auth is not null as "has_auth!" from git_providers
+               where name = $1 for share"#,
             provider.as_str()
         )
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await?;
-        match found {
+        let (kind, has_auth) = found.map_or((None, false), |found| (Some(found.kind), found.has_auth));
+        match kind {
             None => {
                 let rule = format!("git provider `{provider}` does not exist; create it first");
                 Err(Error::invalid("gitprovider", rule))
@@ -104,13 +113,24 @@ impl DataSvc {
                 let path = home.directory.join(format!("{job}.git"));
                 GitUri::parse(path.display().to_string()).map_err(Error::internal)
             }
-            Some(other) => {
-                let rule = format!(
-                    "repositories are not made at git providers of the type `{}` yet; create it there, and give its \
-                     `uri` with `existing` as true",
-                    other.as_str()
-                );
+            Some(GitProviderType::Other) => {
+                let rule = "repositories are not made at git providers of the type `other`; create it there, and give \
+                            its `uri` with `existing` as true";
                 Err(Error::invalid("existing", rule))
+            }
+            Some(_) if !has_auth => {
+                let rule = format!("git provider `{provider}` has no credentials (`auth`), and makes none without");
+                Err(Error::invalid("gitprovider", rule))
+            }
+            Some(kind) => {
+                let rule = "it says where the repository is to be made, such as `git@github.com:acme/site.git`";
+                let uri = uri.ok_or_else(|| Error::invalid("uri", rule))?;
+                self.check_place(connection, caller, uri, Some(provider)).await?;
+                let nested = matches!(kind, GitProviderType::GitLab | GitProviderType::Bitbucket);
+                match uri.owner_and_name() {
+                    Some((owner, _)) if nested || !owner.contains('/') => Ok(uri.clone()),
+                    _ => Err(Error::invalid("uri", "its path is the owner and the name of the repository there")),
+                }
             }
         }
     }
@@ -131,8 +151,9 @@ impl DataSvc {
     pub async fn git_repo_for_work(&self, application: &AppName, name: &GitRepoName) -> Result<GitRepoPlace> {
         sqlx::query_as!(
             GitRepoPlace,
-            r#"select uri as "uri: GitUri", state as "state: GitRepoState", host_id as "host: HostId",
-                   last_commit from git_repos where application = $1 and name = $2"#,
+            r#"select uri as "uri: GitUri", state as "state: GitRepoState", host_id as "host: HostId", last_commit,
+                   keypair as "keypair: KeypairName", host_key, git_provider as "gitprovider: GitProviderName"
+               from git_repos where application = $1 and name = $2"#,
             application.as_str(),
             name.as_str()
         )
@@ -309,6 +330,12 @@ pub struct GitRepoPlace {
     pub host: Option<HostId>,
     /// The commit that was made last.
     pub last_commit: Option<String>,
+    /// The keypair that it is reached with.
+    pub keypair: Option<KeypairName>,
+    /// The only key that its SSH host may show. `None`: it was not contacted yet.
+    pub host_key: Option<String>,
+    /// The git provider whose credentials it is reached with.
+    pub gitprovider: Option<GitProviderName>,
 }
 
 impl GitRepoPlace {

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use super::git_repo_work::{GitRepoWork, new_repo_job};
 use super::git_uri::GitUri;
 use super::referrers::{NAMED, Referrer, named};
+use super::servers::check_host_key;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
@@ -30,6 +31,9 @@ pub struct GitRepo {
     pub gitprovider: Option<GitProviderName>,
     /// The keypair that it is reached with.
     pub keypair: Option<KeypairName>,
+    /// The only key that the SSH host of its URI may show, such as `ssh-ed25519 AAAA…`. The one that it shows at the
+    /// first contact is kept here.
+    pub host_key: Option<String>,
     /// The build that was last committed to it.
     pub last_build: Option<BuildName>,
     /// The commit of that build.
@@ -93,6 +97,8 @@ pub struct NewGitRepo {
     pub gitprovider: Option<GitProviderName>,
     /// The keypair that it is reached with.
     pub keypair: Option<KeypairName>,
+    /// The only key that the SSH host of its URI may show. `None`: the one that it shows at the first contact.
+    pub host_key: Option<String>,
     /// Whether it is at its provider already. Otherwise a job makes it there.
     pub existing: bool,
     /// Where git clones it from. One that is made on this machine has its place chosen.
@@ -110,6 +116,10 @@ pub struct Change {
     gitprovider: Option<GitProviderName>,
     #[serde(default)]
     keypair: Option<KeypairName>,
+    /// Null: the one that the SSH host shows at the next contact is kept.
+    #[serde(default)]
+    #[schema(format = "ssh-public-key")]
+    host_key: Option<String>,
     #[serde(default)]
     attributes: Attributes,
 }
@@ -123,7 +133,7 @@ impl DataSvc {
     /// permission on it.
     pub async fn create_git_repo(&self, caller: &Caller, application: &AppName, new: &NewGitRepo) -> Result<GitRepo> {
         caller.require(Permission::Write, application)?;
-        let NewGitRepo { name, gitprovider, keypair, existing, uri, attributes } = new;
+        let NewGitRepo { name, gitprovider, keypair, host_key, existing, uri, attributes } = new;
         may_use_keypair(caller, keypair.as_ref())?;
         let mut transaction = self.change(caller, "git-repos.create").await?;
         let (uri, job) = if *existing {
@@ -132,18 +142,19 @@ impl DataSvc {
             (uri, None)
         } else {
             let job = self.new_job_id();
-            let uri = self.place_of_new(&mut transaction, job, gitprovider.as_ref(), uri.as_ref()).await?;
+            let uri = self.place_of_new(&mut transaction, caller, job, gitprovider.as_ref(), uri.as_ref()).await?;
             (uri, Some(job))
         };
+        let host_key = host_key_of(&uri, host_key.clone())?;
         let host = self.disk_of(&uri)?;
         let created = sqlx::query_as!(
             GitRepo,
             r#"insert into git_repos (application, name, git_provider, uri, attributes, keypair, state, job, made,
-                                      host_id)
+                                      host_id, host_key)
                values ($1, $2, $3, $4, $5, $6, case when $7::uuid is null then 'ready' else 'creating' end, $7,
-                       $7 is not null, $8)
+                       $7 is not null, $8, $9)
                returning name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName", host_key,
                    last_build as "last_build: BuildName", last_commit,
                    state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
@@ -154,7 +165,8 @@ impl DataSvc {
             attributes as _,
             keypair.as_ref().map(KeypairName::as_str),
             job as _,
-            host as _
+            host as _,
+            host_key
         )
         .fetch_one(&mut *transaction)
         .await;
@@ -165,7 +177,8 @@ impl DataSvc {
             ("git_repos_keypair_fkey", &|| no_keypair(keypair.as_ref())),
         ])?;
         if let Some(job) = job {
-            let asked = GitRepoWork::Create { uri };
+            let provider = gitprovider.clone().filter(|_| host.is_none());
+            let asked = GitRepoWork::Create { uri, provider };
             new_repo_job(&mut transaction, caller, &repo, job, &asked).await?;
         }
         transaction.created(Some(application), name, &repo).await?;
@@ -181,7 +194,7 @@ impl DataSvc {
         sqlx::query_as!(
             GitRepo,
             r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName", host_key,
                    last_build as "last_build: BuildName", last_commit,
                    state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
@@ -203,7 +216,7 @@ impl DataSvc {
         let rows = sqlx::query_as!(
             GitRepo,
             r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName", host_key,
                    last_build as "last_build: BuildName", last_commit,
                    state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
@@ -244,11 +257,15 @@ impl DataSvc {
             uri: repo.uri.clone(),
             gitprovider: repo.gitprovider.clone(),
             keypair: repo.keypair.clone(),
+            host_key: repo.host_key.clone(),
             attributes: repo.attributes.clone(),
         };
-        let Change { uri, gitprovider, keypair, attributes } = patch.apply(&repo, &changeable).await?;
-        // The keypair goes to wherever the URI says.
-        if keypair != repo.keypair || uri != repo.uri {
+        let Change { uri, gitprovider, keypair, host_key, attributes } = patch.apply(&repo, &changeable).await?;
+        // Another host has another key.
+        let is_of_old = host_key == repo.host_key && uri.server() != repo.uri.server();
+        let host_key = host_key_of(&uri, host_key.filter(|_| !is_of_old))?;
+        // The keypair goes to wherever the URI says, and to whoever shows the host's key.
+        if keypair != repo.keypair || uri != repo.uri || host_key != repo.host_key {
             may_use_keypair(caller, keypair.as_ref())?;
         }
         if uri != repo.uri || gitprovider != repo.gitprovider {
@@ -260,10 +277,10 @@ impl DataSvc {
             GitRepo,
             r#"update git_repos
                set git_provider = $3, uri = $4, attributes = $5, keypair = $6, host_id = $7, made = made and uri = $4,
-                   revision = nextval('revisions'), updated_at = now()
+                   host_key = $8, revision = nextval('revisions'), updated_at = now()
                where application = $1 and name = $2
                returning name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+                   git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName", host_key,
                    last_build as "last_build: BuildName", last_commit,
                    state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
@@ -273,7 +290,8 @@ impl DataSvc {
             uri.as_str(),
             attributes as _,
             keypair.as_ref().map(KeypairName::as_str),
-            host as _
+            host as _,
+            host_key
         )
         .fetch_one(&mut *transaction)
         .await
@@ -338,7 +356,8 @@ impl DataSvc {
             )
             .execute(&mut *transaction)
             .await?;
-            let asked = GitRepoWork::Remove { uri: repo.uri.clone() };
+            let provider = repo.gitprovider.clone().filter(|_| repo.host.is_none());
+            let asked = GitRepoWork::Remove { uri: repo.uri.clone(), provider };
             new_repo_job(&mut transaction, caller, &repo, job, &asked).await?;
             transaction.deleted(Some(application), name, &repo).await?;
             return Ok(Some(job));
@@ -357,7 +376,7 @@ async fn locked(connection: &mut PgConnection, application: &AppName, name: &Git
     sqlx::query_as!(
         GitRepo,
         r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
-               git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName",
+               git_provider as "gitprovider: GitProviderName", keypair as "keypair: KeypairName", host_key,
                last_build as "last_build: BuildName", last_commit,
                    state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
@@ -368,6 +387,17 @@ async fn locked(connection: &mut PgConnection, application: &AppName, name: &Git
     .fetch_optional(connection)
     .await?
     .ok_or_else(|| Error::not_found(Kind::GitRepo, name))
+}
+
+/// What the SSH host of a URI may show: what was given, or what is known of the host.
+///
+/// # Errors
+/// [`Error::Invalid`] for what is no key.
+fn host_key_of(uri: &GitUri, given: Option<String>) -> Result<Option<String>> {
+    match given {
+        Some(key) => check_host_key("host_key", &key).map(|()| Some(key)),
+        None => Ok(uri.known_host_key().map(str::to_owned)),
+    }
 }
 
 fn no_provider(name: Option<&GitProviderName>) -> Error {

@@ -13,6 +13,13 @@ const GIT_PORT: u16 = 9418;
 /// What git speaks and this service offers. Its others, such as `ext::`, run commands.
 const SCHEMES: [&str; 5] = ["https", "http", "ssh", "git", "file"];
 
+/// What the large providers publish as the keys of their SSH hosts, so that not even the first contact is by trust.
+const KNOWN_HOSTS: [(&str, &str); 3] = [
+    ("github.com", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"),
+    ("gitlab.com", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAfuCHKVTjquxvt6CM6tdG4SLp1Btn/nOeHHE5UOzRdf"),
+    ("bitbucket.org", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIazEu89wgQZ4bqs3d63QSMzYVa0MuJ2e2gKTKqu+UUO"),
+];
+
 /// What git can clone from: a URL, `user@host:path`, or an absolute path. It holds no secret.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
 #[serde(try_from = "String")]
@@ -44,14 +51,44 @@ impl GitUri {
     }
 
     /// The URL, if it is written as one.
-    pub(super) fn url(&self) -> Option<Url> {
+    pub fn url(&self) -> Option<Url> {
         Some(&self.0)
             .filter(|text| text.contains("://") && !text.starts_with('/'))
             .and_then(|text| Url::parse(text).ok())
     }
 
+    /// The owner and the name that a git provider knows a repository by: the last parts of the path, without `.git`. An
+    /// owner may have several parts. `None`: it has no owner.
+    pub fn owner_and_name(&self) -> Option<(String, String)> {
+        let path = match self.url() {
+            Some(url) => url.path().to_owned(),
+            None => self.0.split_once('@')?.1.rsplit_once(':')?.1.to_owned(),
+        };
+        let (owner, name) = path.trim_matches('/').rsplit_once('/')?;
+        let name = name.strip_suffix(".git").unwrap_or(name);
+        let is_plain = |part: &str| {
+            part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-~".contains(&byte))
+                && !matches!(part, "" | "." | "..")
+        };
+        (owner.split('/').all(is_plain) && is_plain(name)).then(|| (owner.to_owned(), name.to_owned()))
+    }
+
+    /// Whether it is reached by SSH.
+    pub fn is_ssh(&self) -> bool {
+        match self.url() {
+            Some(url) => url.scheme() == "ssh",
+            None => !self.0.starts_with('/'),
+        }
+    }
+
+    /// The only key that its host may show, where the host is one that everybody knows.
+    pub(super) fn known_host_key(&self) -> Option<&'static str> {
+        let (host, port) = self.server().filter(|_| self.is_ssh())?;
+        KNOWN_HOSTS.iter().find(|(known, _)| port == SSH_PORT && *known == host).map(|(_, key)| *key)
+    }
+
     /// The host, in lower case, and the port that git asks. `None`: it is a path on this machine.
-    pub(super) fn server(&self) -> Option<(String, u16)> {
+    pub fn server(&self) -> Option<(String, u16)> {
         let Some(url) = self.url() else {
             let (_, rest) = self.0.split_once('@').filter(|_| !self.0.starts_with('/'))?;
             let host = match rest.split_once("]:") {

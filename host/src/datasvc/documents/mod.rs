@@ -11,6 +11,7 @@ pub(super) mod file_url;
 pub(super) mod git_history;
 pub(super) mod git_hosts;
 pub(super) mod git_providers;
+pub(super) mod git_reach;
 pub(super) mod git_repo_work;
 pub(super) mod git_repos;
 pub(super) mod git_uri;

@@ -23,6 +23,7 @@ use crate::datasvc::ground::patch::Patch;
 use crate::datasvc::ground::revision::{Expected, Revision};
 use crate::datasvc::ground::sql::OnConstraint as _;
 
+pub(super) use connection::check_host_key;
 pub use connection::{Connection, Driver, LocalConnection, SaltConnection, SshConnection};
 pub use ssh::UnsealedKeypair;
 

@@ -76,6 +76,12 @@ codes! {
         GitRefused = "git-refused",
         /// Somebody else changed the branch of a git repository again and again while it was committed to.
         BranchMoved = "branch-moved",
+        /// A git repository that is kept elsewhere cannot be reached, or does not take its keypair or credentials.
+        GitUnreachable = "git-unreachable",
+        /// A git provider did not make a git repository, or did not remove it; the message has its reason.
+        GitProviderRefused = "git-provider-refused",
+        /// A git repository that is kept elsewhere does not take the commit; the message has its reason.
+        PushRefused = "push-refused",
         /// Who asked for the job may not do this any more, or their token has ended.
         NotAllowed = "not-allowed",
         /// The work failed on some of the servers; `details` says on which, and why.

@@ -40,6 +40,7 @@ impl git_repos::Host for GuestState {
             gitprovider: gitprovider.map(GitProviderName::parse).transpose()?,
             // Keypairs are not for plugins.
             keypair: None,
+            host_key: None,
             existing,
             uri: uri.map(GitUri::parse).transpose().map_err(|reason| Error::invalid("uri", reason))?,
             attributes: attributes(kept)?,
@@ -131,6 +132,8 @@ impl TryFrom<GitRepo> for git_repos::GitRepo {
             uri,
             gitprovider,
             keypair,
+            // Plugins do not connect by themselves.
+            host_key: _,
             last_build,
             last_commit,
             state: _,

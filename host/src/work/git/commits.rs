@@ -1,24 +1,24 @@
 //! Commits: a package of a build becomes the tree of a branch. What the branch has already is not read.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::bringing::Bringing;
 use super::failed;
 use super::trees::{PackageTree, TreeReader};
+use super::upstream::{Home, Mirror, moved, unusable};
 use crate::datasvc::{
-    AppName, BuildName, Commit, Error, FileChange, FileType, GitRepoName, GitRepoPlace, GitdeployName, JobError,
-    JobErrorCode, JobId, KeptPackage, PackageName, patiently,
+    AppName, BuildName, Commit, FileChange, GitRepoName, GitdeployName, JobError, JobErrorCode, JobId, KeptPackage,
+    PackageName, patiently,
 };
 use crate::engine::{Journal, Run, Seen, StepResult};
-use crate::git::{BlobId, Change, CommitId, CommitText, Contents, GitError, Ignored, Repository, Tree};
-use crate::storage::archive::{self, ArchiveError, ArchiveLimits, ShownKind};
+use crate::git::{Change, CommitId, CommitText, Contents, GitError, Ignored, Repository, Tree};
+use crate::storage::archive::{self, ArchiveLimits, ShownKind};
 use crate::work::Inner;
 use crate::work::archives::{StopOnDrop, kind};
 use crate::work::upload::refused;
@@ -60,12 +60,18 @@ pub(in crate::work) struct Committed {
     pub(in crate::work) is_new: bool,
     /// How many paths it has changed.
     pub(in crate::work) changed: usize,
+    /// By which the same commit is made again where it is to be pushed and this host does not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<Identity>,
 }
 
 /// What has to be known of a commit to find it again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Identity {
     id: Uuid,
+    /// When it was made, in seconds since 1970.
+    #[serde(default)]
+    at: i64,
 }
 
 impl Identity {
@@ -90,22 +96,70 @@ pub(in crate::work) struct Commits<'a> {
 }
 
 impl Commits<'_> {
-    /// Has the branch get the package as its tree, in one commit, or none if it has that tree already.
+    /// Has the branch get the package as its tree, in one commit, or none if it has that tree already. Where others keep
+    /// the repository, the branch is fetched before, and only [`Commits::publish`] shows them the commit.
     pub(in crate::work) async fn commit(&self, asked: &PackageCommit) -> StepResult<Committed> {
-        let (repository, opened) = (self.repository(&asked.repo).await?, self.open(asked).await?);
+        let (home, opened) = (self.home(&asked.repo).await?, self.open(asked).await?);
         let step = format!("commit {} {}", asked.repo, asked.branch);
         let committed = self.journal.inspected(
             &step,
-            || Identity { id: Uuid::new_v4() },
-            async |identity| self.write(&repository, asked, &opened, identity).await,
-            async |identity| self.look(&repository, asked, identity).await,
+            || Identity { id: Uuid::new_v4(), at: self.work.svc.settled_time().unix_timestamp() },
+            async |identity| {
+                let _turn = self.work.turn(&home).await;
+                self.work.fetch(&home, &asked.branch).await?;
+                self.write(home.repository(), asked, &opened, identity).await
+            },
+            async |identity| {
+                let _turn = self.work.turn(&home).await;
+                self.look(&home, asked, identity).await
+            },
         );
         let committed = committed.await?;
+        if let Home::Own(_) = home {
+            self.record(asked, &committed).await?;
+        }
+        Ok(committed)
+    }
+
+    /// Pushes a commit to whoever keeps the repository, after the hooks that look at it. On this host's disk it is
+    /// where it belongs already, and nothing happens.
+    pub(in crate::work) async fn publish(&self, asked: &PackageCommit, committed: &Committed) -> StepResult<()> {
+        let home = self.home(&asked.repo).await?;
+        let Home::Mirror(mirror) = &home else { return Ok(()) };
+        if committed.is_new {
+            let step = format!("push {} {}", asked.repo, asked.branch);
+            self.journal.repeatable(&step, self.push(&home, mirror, asked, committed)).await?;
+        }
+        self.record(asked, committed).await
+    }
+
+    async fn push(&self, home: &Home, mirror: &Mirror, asked: &PackageCommit, committed: &Committed) -> StepResult<()> {
+        let commit = id_of(committed)?;
+        let _turn = self.work.turn(home).await;
+        let is_here = home.repository().exists().await && home.repository().has(&commit).await.map_err(failed)?;
+        if !is_here {
+            // Another host has made it. The same parent, tree and message are the same commit.
+            let opened = self.open(asked).await?;
+            self.work.fetch(home, &asked.branch).await?;
+            let is_there = home.repository().has(&commit).await.map_err(failed)?;
+            let identity = committed.identity.as_ref().ok_or_else(|| moved(&asked.branch))?;
+            let again = match is_there {
+                true => committed.commit.clone(),
+                false => self.write(home.repository(), asked, &opened, identity).await?.commit,
+            };
+            if again != committed.commit {
+                return Err(moved(&asked.branch));
+            }
+        }
+        self.run.lease.confirmed().await;
+        self.work.push(mirror, &asked.branch, &commit).await
+    }
+
+    async fn record(&self, asked: &PackageCommit, committed: &Committed) -> StepResult<()> {
         let recorded = patiently(|| {
             self.work.svc.record_commit(&self.run.claim, &asked.repo, &asked.build, Some(&committed.commit))
         });
-        recorded.await.map_err(|error| not_found_or_fault(&error))?;
-        Ok(committed)
+        recorded.await.map_err(|error| unusable(&error))
     }
 
     /// The files that a commit has changed: some of them, and whether there are more.
@@ -114,34 +168,29 @@ impl Commits<'_> {
         repo: &GitRepoName,
         committed: &Committed,
     ) -> StepResult<(Vec<FileChange>, bool)> {
-        let repository = self.repository(repo).await?;
-        let commit = CommitId::parse(&committed.commit);
-        let commit = commit.ok_or_else(|| failed(GitError::NoCommit(committed.commit.clone())))?;
-        let found = repository.diff(None, &commit, None, MAX_FILES, DIFF_WITHIN).await.map_err(failed)?;
+        let home = self.home(repo).await?;
+        let found =
+            home.repository().diff(None, &id_of(committed)?, None, MAX_FILES, DIFF_WITHIN).await.map_err(failed)?;
         Ok((found.items.into_iter().map(super::history::file_change).collect(), found.has_more))
     }
 
     /// The commit that a branch is at.
     pub(in crate::work) async fn newest(&self, repo: &GitRepoName, branch: &str) -> StepResult<Option<Commit>> {
-        let repository = self.repository(repo).await?;
+        let home = self.home(repo).await?;
+        let _turn = self.work.turn(&home).await;
+        self.work.fetch(&home, branch).await?;
+        let repository = home.repository();
         let Some(tip) = repository.tip(branch).await.map_err(failed)? else { return Ok(None) };
         let mut found = repository.log(&tip, false, 1).await.map_err(failed)?;
         Ok(found.items.pop().map(super::history::document))
     }
 
     fn application(&self) -> StepResult<&AppName> {
-        self.run.claim.application().map_err(|error| not_found_or_fault(&error))
+        self.run.claim.application().map_err(|error| unusable(&error))
     }
 
-    async fn repository(&self, repo: &GitRepoName) -> StepResult<Repository> {
-        let application = self.application()?;
-        let place = patiently(|| self.work.svc.git_repo_for_work(application, repo)).await;
-        let place: GitRepoPlace = place.map_err(|error| not_found_or_fault(&error))?;
-        place.must_be_ready(repo).map_err(|error| not_found_or_fault(&error))?;
-        self.work.local(&place).ok_or_else(|| {
-            let message = format!("git repository `{repo}` is not on this server, and no other is committed to yet");
-            JobError::new(JobErrorCode::GitFailed, message)
-        })
+    async fn home(&self, repo: &GitRepoName) -> StepResult<Home> {
+        self.work.home(self.application()?, repo).await
     }
 
     /// The package, once it is known what it is as a tree.
@@ -149,7 +198,7 @@ impl Commits<'_> {
         let PackageCommit { build, package, .. } = asked;
         let application = self.application()?;
         let found = patiently(|| self.work.svc.package_for_work(application, build, package)).await;
-        let (kept, folder) = found.map_err(|error| not_found_or_fault(&error))?;
+        let (kept, folder) = found.map_err(|error| unusable(&error))?;
         let tree = PackageTree::kept(&self.work.storage, folder.into(), &kept).await;
         let tree = match tree.map_err(crate::work::builds::not_stored)? {
             Some(tree) => tree,
@@ -200,15 +249,16 @@ impl Commits<'_> {
     }
 
     /// Whether an earlier run has made the commit.
-    async fn look(
-        &self,
-        repository: &Repository,
-        asked: &PackageCommit,
-        identity: &Identity,
-    ) -> StepResult<Seen<Committed>> {
+    async fn look(&self, home: &Home, asked: &PackageCommit, identity: &Identity) -> StepResult<Seen<Committed>> {
+        let repository = home.repository();
+        if let (Home::Mirror(_), false) = (home, repository.exists().await) {
+            // It was another host. What that one has committed and not pushed is made again.
+            return Ok(Seen::NotDone);
+        }
         let found = repository.find_by_line(&asked.branch, &identity.line()).await.map_err(failed)?;
         Ok(found.map_or(Seen::NotDone, |commit| {
-            Seen::Done(Committed { commit: commit.to_string(), is_new: true, changed: 0 })
+            let (commit, identity) = (commit.to_string(), Some(identity.clone()));
+            Seen::Done(Committed { commit, is_new: true, changed: 0, identity })
         }))
     }
 
@@ -250,7 +300,7 @@ impl Commits<'_> {
         let ignored = Ignored::add(&mut after, own.as_deref(), &asked.gitignore).map_err(failed)?;
         let change = Change::between(&before, &after).map_err(failed)?;
         if let (true, Some(tip)) = (change.is_empty(), &tip) {
-            return Ok(Ok(Committed { commit: tip.to_string(), is_new: false, changed: 0 }));
+            return Ok(Ok(Committed { commit: tip.to_string(), is_new: false, changed: 0, identity: None }));
         }
         let changed = change.paths();
         let text = self.text(asked, opened, identity);
@@ -273,7 +323,8 @@ impl Commits<'_> {
         match made {
             Ok(Ok(commit)) => {
                 self.maintain(repository, &commit).await;
-                Ok(Ok(Committed { commit: commit.to_string(), is_new: true, changed }))
+                let identity = Some(identity.clone());
+                Ok(Ok(Committed { commit: commit.to_string(), is_new: true, changed, identity }))
             }
             Ok(Err(problem)) => Err(refused(problem)),
             Err(problem) => Ok(Err(problem)),
@@ -327,7 +378,9 @@ impl Commits<'_> {
         }
         message += &identity.line();
         message.push('\n');
-        CommitText { message, at: self.work.svc.settled_time().unix_timestamp() }
+        // Servers of an earlier version have recorded no time.
+        let at = if identity.at > 0 { identity.at } else { self.work.svc.settled_time().unix_timestamp() };
+        CommitText { message, at }
     }
 
     /// Keeps commits and clones quick. What goes wrong with it is not the commit's fault.
@@ -341,47 +394,6 @@ impl Commits<'_> {
     }
 }
 
-/// Reads what is new from a package's file.
-struct Bringing {
-    file: File,
-    file_type: FileType,
-    limits: ArchiveLimits,
-    tree: BTreeMap<Vec<u8>, BlobId>,
-    ignored: Option<Ignored>,
-}
-
-impl Bringing {
-    fn bring(self, contents: &mut Contents, stop: &std::sync::atomic::AtomicBool) -> Result<(), ArchiveError> {
-        let Self { file, file_type, limits, tree, ignored } = self;
-        if let Some(Ignored { content }) = ignored {
-            contents.bring(&BlobId::of(&content), content.len() as u64, &mut &*content)?;
-        }
-        if !contents.wants_more() {
-            return Ok(());
-        }
-        let ended = archive::read(file, kind(file_type), &limits, stop, &mut |shown, content| {
-            let blob = tree.get(shown.path.as_bytes()).filter(|blob| contents.wants(blob));
-            match (blob, shown.kind) {
-                (Some(blob), ShownKind::File { .. }) => contents.bring(blob, shown.size_bytes, content)?,
-                (Some(blob), ShownKind::Symlink(target)) => {
-                    contents.bring(blob, target.len() as u64, &mut target.as_bytes())?;
-                }
-                (_, ShownKind::Directory | ShownKind::HardLink(_)) | (None, _) => {}
-            }
-            if contents.wants_more() { Ok(()) } else { Err(ArchiveError::Stopped) }
-        });
-        match ended {
-            // The rest has nothing new in it.
-            Err(ArchiveError::Stopped) if !contents.wants_more() && !stop.load(Ordering::Relaxed) => Ok(()),
-            ended => ended,
-        }
-    }
-}
-
-fn not_found_or_fault(error: &Error) -> JobError {
-    match error {
-        Error::NotFound { .. } => JobError::new(JobErrorCode::NotFound, error.to_string()),
-        Error::Conflict { reason } => JobError::new(JobErrorCode::Conflict, reason.as_str()),
-        fault => JobError::internal("a commit failed for a fault of the service", fault),
-    }
+fn id_of(committed: &Committed) -> StepResult<CommitId> {
+    CommitId::parse(&committed.commit).ok_or_else(|| failed(GitError::NoCommit(committed.commit.clone())))
 }

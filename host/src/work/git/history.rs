@@ -91,13 +91,22 @@ impl Work {
         repo: &GitRepoName,
     ) -> Result<(GitRepoPlace, Repository)> {
         let place = self.0.svc.readable_git_repo(caller, application, repo).await?;
-        let repository = self.0.local(&place).ok_or_else(|| {
-            let where_it_is = match place.host {
-                Some(host) => format!("is on the disk of host {host}; ask that one"),
-                None => "is at its git provider; ask there".into(),
-            };
-            Error::conflict(format!("git repository `{repo}` {where_it_is}"))
-        })?;
+        if let Some(repository) = self.0.local(&place) {
+            return Ok((place, repository));
+        }
+        if let Some(host) = place.host {
+            let reason = format!("git repository `{repo}` is on the disk of host {host}; ask that one");
+            return Err(Error::conflict(reason));
+        }
+        // Nobody fetches because somebody reads: what is here is what was committed, or pulled last.
+        let repository = self.0.mirror(application, repo, place.clone()).repository;
+        if !repository.exists().await {
+            let reason = format!(
+                "git repository `{repo}` is at its git provider, and this host has not fetched it yet; a commit or a pull \
+                 does, or ask there"
+            );
+            return Err(Error::conflict(reason));
+        }
         Ok((place, repository))
     }
 }

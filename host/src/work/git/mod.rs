@@ -1,15 +1,22 @@
 //! Git repositories: made and removed by jobs, committed to, read and served.
 
+mod adopt;
+mod bringing;
 pub(in crate::work) mod commits;
 mod history;
+mod providers;
 pub(in crate::work) mod repos;
 mod serve;
+pub(in crate::work) mod sweep;
 pub(in crate::work) mod trees;
 pub(in crate::work) mod turn;
+pub(in crate::work) mod upstream;
 
+pub use self::adopt::adopt_repositories;
 pub use self::history::{CommitsAsked, Compared};
 pub(in crate::work) use self::serve::Places;
 pub use self::serve::{GitReader, ServeError, ServedPart, ServedRepository};
+pub use self::upstream::joined_authorities;
 
 use super::Inner;
 use crate::datasvc::{AppName, GitRepoName, GitRepoPlace, JobError, JobErrorCode};
@@ -17,7 +24,7 @@ use crate::git::{GitError, Repository};
 use crate::remote::{Reach, Target};
 
 impl Inner {
-    /// Where a server clones a repository of this host's disk from.
+    /// Where a server clones a repository from.
     ///
     /// # Errors
     /// Why it cannot, and what to do.
@@ -26,7 +33,11 @@ impl Inner {
         target: &Target,
         app: &AppName,
         repo: &GitRepoName,
+        place: &GitRepoPlace,
     ) -> Result<String, String> {
+        if place.host.is_none() {
+            return Ok(place.uri.to_string());
+        }
         let base = match (&self.addresses.public, &target.reach, &self.addresses.here) {
             (Some(public), _, _) => public.trim_end_matches('/'),
             (None, Reach::Local, Some(here)) => here,
@@ -59,6 +70,8 @@ pub struct Addresses {
 pub(in crate::work) fn failed(error: GitError) -> JobError {
     match error {
         GitError::Refused(why) => JobError::new(JobErrorCode::GitRefused, why),
+        GitError::Upstream(why) => JobError::new(JobErrorCode::GitUnreachable, why),
+        GitError::PushRefused { .. } => JobError::new(JobErrorCode::PushRefused, error.to_string()),
         GitError::Moved { .. } => JobError::new(JobErrorCode::BranchMoved, error.to_string()),
         GitError::Gone | GitError::NoCommit(_) | GitError::TimedOut { .. } | GitError::TooOld(_) => {
             JobError::new(JobErrorCode::GitFailed, error.to_string())

@@ -5,6 +5,7 @@ use serde_json::value::to_raw_value;
 use tracing::warn;
 
 use super::failed;
+use super::providers::ProviderApi;
 use crate::datasvc::{
     AppName, Caller, Claim, Enqueued, Error, Expected, GIT_REPO, GitRepo, GitRepoName, GitRepoState, GitRepoWork,
     GitUri, JobError, JobErrorCode, JobId, JobLane, JobStatus, Json, NewGitRepo, Outcome, Permission, Result,
@@ -15,7 +16,7 @@ use crate::git::Repository;
 use crate::work::Work;
 
 /// The branch that a new repository begins with.
-const FIRST_BRANCH: &str = "master";
+pub(super) const FIRST_BRANCH: &str = "master";
 
 /// The kind of work.
 pub(in crate::work) struct GitRepos(pub(in crate::work) Work);
@@ -57,12 +58,19 @@ impl Kind for GitRepos {
 impl GitRepos {
     async fn work(&self, run: &Run, asked: GitRepoWork) -> StepResult<Json> {
         let (journal, svc) = (run.journal().await?, &self.0.0.svc);
-        let (step, uri) = match &asked {
-            GitRepoWork::Create { uri } => ("create", uri),
-            GitRepoWork::Remove { uri } => ("remove", uri),
+        let (step, uri, provider) = match &asked {
+            GitRepoWork::Create { uri, provider } => ("create", uri, provider),
+            GitRepoWork::Remove { uri, provider } => ("remove", uri, provider),
         };
-        let repository = self.repository(uri)?;
         let working = async {
+            if let Some(provider) = provider {
+                let api = ProviderApi::open(&self.0.0, provider, run).await?;
+                return match &asked {
+                    GitRepoWork::Create { .. } => api.create(uri).await,
+                    GitRepoWork::Remove { .. } => api.remove(uri).await,
+                };
+            }
+            let repository = self.repository(uri)?;
             let done = match &asked {
                 GitRepoWork::Create { .. } => repository.make(FIRST_BRANCH).await,
                 GitRepoWork::Remove { .. } => repository.remove().await,

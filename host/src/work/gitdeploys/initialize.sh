@@ -1,6 +1,7 @@
 # Makes the working copy $1 for $2, of branch $3 of the repository at $4. $5 is `bytes` where what comes is not to be
-# changed, and `git` where line endings are up to git. $6 says what standard input is: `nothing`, a `token` for HTTP, or
-# a private `key` for SSH, after the lines of known hosts and an empty line. Once it is there, it is left as it is,
+# changed, and `git` where line endings are up to git. $6 says what standard input is: `nothing`, a username and a
+# `token` for HTTP, as they stand in a URL, or a private `key` for SSH, after the lines of known hosts, under the name
+# `elita`, and an empty line. Once it is there, it is left as it is,
 # with new credentials. Prints `head ID` or `empty`.
 path=$1 owner=$2 branch=$3 url=$4 contents=$5 credentials=$6
 final=$path
@@ -10,6 +11,9 @@ case $path in
     /*/ | /) fail path "$path is not a directory for a working copy" ;;
     /*) ;;
     *) fail path "$path is not an absolute path" ;;
+esac
+case $credentials$path in
+    key*[\"\$]*) fail path "a path with a double quote or a dollar sign cannot be used with a repository that is reached by SSH: $path" ;;
 esac
 parent=${path%/*}
 [ -d "${parent:-/}" ] || fail no-parent "the directory ${parent:-/} does not exist on this server; create it first"
@@ -42,7 +46,7 @@ files=$path/.git/elita
         token)
             IFS= read -r token || [ -n "$token" ] || exit 1
             rest=${url#*://}
-            printf '%s://elita:%s@%s\n' "${url%%://*}" "$token" "${rest%%/*}" >"$files/credentials"
+            printf '%s://%s@%s\n' "${url%%://*}" "$token" "${rest%%/*}" >"$files/credentials"
             ;;
         key)
             while IFS= read -r line && [ -n "$line" ]; do printf '%s\n' "$line"; done >"$files/known_hosts"
@@ -53,12 +57,14 @@ files=$path/.git/elita
 
 # How ssh finds the key, while the working copy has this name.
 ssh_config() {
+    named=$(printf '%s' "$1" | sed 's/%/%%/g')
     {
         printf 'Host *\n  BatchMode yes\n  StrictHostKeyChecking yes\n  IdentitiesOnly yes\n  IdentityAgent none\n'
         printf '  ConnectTimeout 10\n  ServerAliveInterval 10\n  ServerAliveCountMax 3\n  ForwardAgent no\n'
-        printf '  UserKnownHostsFile "%s/.git/elita/known_hosts"\n' "$1"
+        printf '  HostKeyAlias elita\n  UpdateHostKeys no\n'
+        printf '  UserKnownHostsFile "%s/.git/elita/known_hosts"\n' "$named"
         printf '  GlobalKnownHostsFile /dev/null\n'
-        if [ "$credentials" = key ]; then printf '  IdentityFile "%s/.git/elita/key"\n' "$1"; fi
+        if [ "$credentials" = key ]; then printf '  IdentityFile "%s/.git/elita/key"\n' "$named"; fi
     } >"$files/ssh_config" || fail credentials "the credentials cannot be written below $final"
 }
 ssh_config "$path"

@@ -1,5 +1,6 @@
 //! Gitdeploys: the kind of work that commits packages for them, and works on their copies on servers.
 
+mod access;
 mod servers;
 
 use std::time::Duration;
@@ -82,18 +83,12 @@ impl Work {
         let host = match task {
             ServersTask::Deinitialize => servers.host,
             ServersTask::Initialize | ServersTask::Pull => match (place.host, servers.host) {
-                (None, _) => {
-                    let rule = format!(
-                        "git repository `{repo}` is not on this server's disk, and servers pull from no other yet"
-                    );
-                    return Err(Error::invalid("gitrepo", rule));
-                }
                 (Some(of_repo), Some(of_servers)) if of_repo != of_servers => {
                     let rule =
                         format!("git repository `{repo}` is on another host than these servers of the driver `local`");
                     return Err(Error::invalid("servers", rule));
                 }
-                (host, _) => host,
+                (of_repo, of_servers) => of_repo.or(of_servers),
             },
         };
         let asked = match task {
@@ -103,7 +98,7 @@ impl Work {
                     let target = super::commands::target_of(&target);
                     let why = |why: String| Error::invalid("servers", format!("server `{}`: {why}", target.name));
                     self.0.remote.check(&target).map_err(|reason| why(reason.to_owned()))?;
-                    self.0.url_for(&target, application, repo).map_err(why)?;
+                    self.0.url_for(&target, application, repo, &place).map_err(why)?;
                 }
                 GitdeployWork::Initialize { gitdeploy, servers: servers.servers }
             }
@@ -201,6 +196,7 @@ impl Gitdeploys {
         let commits = Commits { work, run, journal: &journal };
         let committed = commits.commit(&asked).await?;
         let fired = self.committed(run, &journal, &commits, &asked, &hook, &committed).await?;
+        commits.publish(&asked, &committed).await?;
         turn.give_back().await;
         let result = json!({
             "gitrepo": asked.repo,
@@ -224,7 +220,7 @@ impl Gitdeploys {
         hook: &PlannedHook,
         committed: &Committed,
     ) -> StepResult<Vec<Fired>> {
-        let Committed { commit, is_new, changed: _ } = committed;
+        let Committed { commit, is_new, .. } = committed;
         if !is_new {
             let message = "the branch has this content already, so that nothing is committed";
             run.note(&json!({ "status": "unchanged", "commit": commit, "message": message }));

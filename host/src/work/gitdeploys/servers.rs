@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Gitdeploys;
+use super::access::Access;
 use crate::datasvc::{
     BuildName, CommandTarget, Error, Gitdeploy, GitdeployName, JobError, JobErrorCode, ServerName, patiently,
 };
 use crate::engine::{Journal, Run, Seen as Found, StepResult};
 use crate::remote::{Command, CommandId, Outcome, Report, Seen, Target};
 use crate::work::commands::target_of;
+use crate::work::git::upstream::Home;
 
 const INITIALIZE: &str = concat!(include_str!("common.sh"), include_str!("initialize.sh"));
 const PULL: &str = concat!(include_str!("common.sh"), include_str!("pull.sh"));
@@ -111,13 +113,18 @@ impl OnEach<'_> {
         let gone = servers.iter().filter(|server| !found.iter().any(|target| target.name == **server));
         let refused = |server: &ServerName| (server.to_string(), OnServer::refused("gone", "the server was removed"));
         let mut worked: OnServers = gone.map(refused).collect();
+        let access = match self.task {
+            Task::Initialize => Some(self.access().await?),
+            Task::Deinitialize | Task::Pull(_) => None,
+        };
+        let access = access.as_ref();
         // Servers are waited for without the place of others.
         let _lent = self.run.lend_slot();
         let working = stream::iter(found).map(|target| async move {
             if self.run.cancel.is_requested() {
                 return Err(JobError::cancelled("someone"));
             }
-            let on_server = self.on(&target).await?;
+            let on_server = self.on(&target, access).await?;
             let OnServer { outcome, code, message, head } = &on_server;
             self.run.note(&json!({
                 "status": outcome, "server": target.name, "code": code, "message": message, "head": head,
@@ -132,25 +139,43 @@ impl OnEach<'_> {
         Ok(worked)
     }
 
-    async fn on(&self, server: &CommandTarget) -> StepResult<OnServer> {
+    async fn on(&self, server: &CommandTarget, access: Option<&Access>) -> StepResult<OnServer> {
         match &self.task {
-            Task::Initialize => self.initialize(server).await,
+            Task::Initialize => self.initialize(server, access.unwrap_or(&Access::Open)).await,
             Task::Deinitialize => self.deinitialize(server).await,
             Task::Pull(pulled) => self.pull(server, pulled).await,
         }
     }
 
-    async fn initialize(&self, server: &CommandTarget) -> StepResult<OnServer> {
+    /// What servers read the repository with. Where others keep it, it is read once before they are sent there.
+    async fn access(&self) -> StepResult<Access> {
+        let work = &self.kind.work.0;
+        let Gitdeploy { app_name, location, .. } = self.gitdeploy;
+        match work.home(app_name, &location.gitrepo).await? {
+            Home::Own(_) => Ok(Access::Token),
+            Home::Mirror(mirror) => {
+                self.journal.repeatable("ask the repository", work.contact(&mirror)).await?;
+                let Home::Mirror(mirror) = work.home(app_name, &location.gitrepo).await? else {
+                    return Ok(Access::Token);
+                };
+                work.access_of(&mirror).await
+            }
+        }
+    }
+
+    async fn initialize(&self, server: &CommandTarget, access: &Access) -> StepResult<OnServer> {
         let (svc, target) = (&self.kind.work.0.svc, target_of(server));
         let Gitdeploy { app_name, name, location, .. } = self.gitdeploy;
-        let url = match self.kind.work.0.url_for(&target, app_name, &location.gitrepo) {
+        let place = patiently(|| svc.git_repo_for_work(app_name, &location.gitrepo)).await;
+        let place = place.map_err(|error| not_recorded(&error))?;
+        let url = match self.kind.work.0.url_for(&target, app_name, &location.gitrepo, &place) {
             Ok(url) => url,
             Err(why) => return Ok(OnServer::refused("no-url", why)),
         };
-        let words = [&*location.default_branch, &url, "bytes", "token"];
+        let words = [&*location.default_branch, &url, "bytes", access.word()];
         let script = self.script(INITIALIZE, &target, &words);
         let step = format!("initialize {}", server.name);
-        let report = self.step(&step, &target, &script, Some(&server.name)).await?;
+        let report = self.step(&step, &target, &script, Some((&server.name, access))).await?;
         let on_server = OnServer::of(&report);
         if on_server.is_ok() {
             let claim = &self.run.claim;
@@ -232,18 +257,18 @@ impl OnEach<'_> {
         Command::new(all).for_at_most(WITHIN)
     }
 
-    /// Runs a script as a durable step; `reader` is the server that is given a token to read the repository with.
+    /// Runs a script as a durable step; `reader` is the server that is given what it reads the repository with.
     async fn step(
         &self,
         step: &str,
         target: &Target,
         script: &Command,
-        reader: Option<&ServerName>,
+        reader: Option<(&ServerName, &Access)>,
     ) -> StepResult<Report> {
         let (run, remote) = (self.run, &self.kind.work.0.remote);
         let work = async |id: &CommandId| {
             let command = match reader {
-                Some(server) => self.with_token(script, server).await?,
+                Some((server, access)) => self.with_access(script, server, access).await?,
                 None => script.clone(),
             };
             let running = remote.run(target, *id, &command);
@@ -269,12 +294,18 @@ impl OnEach<'_> {
 }
 
 impl OnEach<'_> {
-    /// The script with a new token on its standard input. The one that the server had before is good for nothing then.
-    async fn with_token(&self, script: &Command, server: &ServerName) -> StepResult<Command> {
+    /// The script with what the server reads the repository with on its standard input. Where that is a token, it is a
+    /// new one, and the one that the server had before is good for nothing then.
+    async fn with_access(&self, script: &Command, server: &ServerName, access: &Access) -> StepResult<Command> {
+        match access {
+            Access::Open => return Ok(script.clone()),
+            Access::Login(_) | Access::Key { .. } => return Ok(access.given_to(script.clone())),
+            Access::Token => {}
+        }
         let (svc, Gitdeploy { app_name, name, .. }) = (&self.kind.work.0.svc, self.gitdeploy);
         let token = patiently(|| svc.make_git_token(app_name, name, server)).await;
         let token = token.map_err(|error| not_recorded(&error))?;
-        Ok(script.clone().reading(format!("{token}\n")).hiding(token))
+        Ok(script.clone().reading(format!("elita:{token}\n")).hiding(token))
     }
 }
 

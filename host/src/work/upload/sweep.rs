@@ -1,5 +1,5 @@
 //! Removes orphaned files of builds: those of uploads whose server died, and of jobs and applications that were
-//! removed.
+//! removed. Also what is left of git repositories.
 
 use std::time::Duration;
 
@@ -49,6 +49,7 @@ async fn sweep_on(work: &Inner) {
             }
             Err(problem) => warn!("orphaned files could not be looked for: {problem}"),
         }
+        crate::work::git::sweep::sweep(work, before).await;
         pause = INTERVAL;
     }
 }

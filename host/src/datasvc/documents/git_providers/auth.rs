@@ -48,7 +48,7 @@ impl GitProviderAuth {
     ///
     /// # Errors
     /// [`Error::Invalid`] with the path of what is wrong.
-    pub(super) fn read(given: &Value, of: GitProviderType) -> Result<Self> {
+    pub(in crate::datasvc::documents) fn read(given: &Value, of: GitProviderType) -> Result<Self> {
         let Value::Object(members) = given else {
             return Err(Error::invalid(
                 "auth",
@@ -71,6 +71,30 @@ impl GitProviderAuth {
         };
         auth.check(of)?;
         Ok(auth)
+    }
+
+    /// The token, if it is one.
+    pub fn token(&self) -> Option<&str> {
+        match self {
+            Self::Token(TokenAuth { token }) => Some(token),
+            Self::Password(_) => None,
+        }
+    }
+
+    /// What git logs in with over HTTPS: a username and a password. With a token the username only says that it is one.
+    pub(in crate::datasvc::documents) fn login(&self, of: GitProviderType) -> (&str, &str) {
+        match self {
+            Self::Password(PasswordAuth { username, password }) => (username, password),
+            Self::Token(TokenAuth { token }) => {
+                let username = match of {
+                    GitProviderType::GitHub => "x-access-token",
+                    GitProviderType::GitLab => "oauth2",
+                    GitProviderType::Bitbucket => "x-token-auth",
+                    GitProviderType::Local | GitProviderType::Gitea | GitProviderType::Other => "elita",
+                };
+                (username, token)
+            }
+        }
     }
 
     fn check(&self, of: GitProviderType) -> Result<()> {

@@ -141,7 +141,7 @@ impl SshConnection {
             return Err(Error::invalid("connection/port", "a port is 1 to 65535"));
         }
         match &self.host_key {
-            Some(key) => check_host_key(key),
+            Some(key) => check_host_key("connection/host_key", key),
             None => Ok(()),
         }
     }
@@ -167,13 +167,16 @@ fn check_word(field: &'static str, word: &str, also: &str) -> Result<()> {
 }
 
 /// It becomes a line of a file of known hosts.
-fn check_host_key(key: &str) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Invalid`] of this field.
+pub(in crate::datasvc::documents) fn check_host_key(field: &'static str, key: &str) -> Result<()> {
     let one_line = key.len() <= MAX_HOST_KEY_BYTES && !key.contains(char::is_control);
     if one_line && PublicKey::from_openssh(key).is_ok() {
         return Ok(());
     }
     let rule = "this is a line such as `ssh-ed25519 AAAA…`: what `ssh-keyscan` prints behind the host's name";
-    Err(Error::invalid("connection/host_key", rule))
+    Err(Error::invalid(field, rule))
 }
 
 #[cfg(test)]
