@@ -184,6 +184,8 @@ struct GitdeployTask {
     /// The build that is to be committed.
     build_name: Option<BuildName>,
     /// The servers that it is to be done on.
+    #[param(min_items = 1, max_items = 1000)]
+    #[schema(min_items = 1, max_items = 1000)]
     servers: Option<Vec<ServerName>>,
     /// The servers that it is to be done on: those of yours whose names match, where `*` is any run of characters.
     #[param(max_length = 512)]

@@ -40,7 +40,9 @@ impl PageQuery {
     /// # Errors
     /// 422 if `limit` is out of its range, or the pattern of names is too long.
     pub(in crate::rest) fn page(self) -> Result<Page, Problem> {
-        Ok(Page::new(self.after, self.limit)?.named(self.name)?)
+        // An empty cursor is that of the first page.
+        let after = self.after.filter(|after| !after.is_empty());
+        Ok(Page::new(after, self.limit)?.named(self.name)?)
     }
 }
 
