@@ -568,7 +568,7 @@ async fn who_may_read_an_application_sees_the_plugins_that_are_for_it() {
         shown["last_error"].is_string().then_some(shown)
     })
     .await;
-    assert!(refused["last_error"].as_str().unwrap().contains("no WebAssembly file"), "{refused:#}");
+    assert!(refused["last_error"].as_str().unwrap().contains("not a WebAssembly file"), "{refused:#}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::datasvc::Json;
 
-/// The text as JSON that parsers, and Postgres, can make something of, or what is wrong with it: it may be no JSON,
+/// The text as JSON that parsers, and Postgres, can make something of, or what is wrong with it: it may not be JSON,
 /// be nested too deep, or hold half a character, a NUL or a number beyond all bounds.
 pub(super) fn parse(text: String) -> Result<Json, String> {
     serde_json::from_str::<Readable>(&text).map_err(no_json)?;
@@ -21,7 +21,7 @@ pub(super) fn parse_value(text: String) -> Result<Value, String> {
 }
 
 fn no_json(error: serde_json::Error) -> String {
-    format!("no JSON that can be kept: {error}")
+    format!("not JSON that can be kept: {error}")
 }
 
 /// A value that is read, which takes no memory, and not kept.
