@@ -231,6 +231,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
         storage,
         outbound: outbound.clone(),
         remote,
+        commands_at_a_time: settings.remote.commands as usize,
         uploads,
         git_home,
         git_authorities,
@@ -251,6 +252,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
     };
     let (fail, failure) = watch::channel(None);
     let prune_interval = Duration::from_secs(settings.prune_interval_seconds);
+    let check_interval = Duration::from_secs(settings.remote.check_seconds.into());
     let mut tasks = vec![
         tokio::spawn(rest::serve(listener, router, server, stopped.clone())),
         tokio::spawn(async move {
@@ -260,6 +262,7 @@ async fn start_on(settings: &Settings, data_dir: &DataDir, url: &str) -> anyhow:
             }
         }),
         tokio::spawn(work::apply_rules(work.clone(), prune_interval, stopped.clone())),
+        tokio::spawn(work::check_servers(work.clone(), check_interval, stopped.clone())),
         tokio::spawn(work::sweep(work.clone(), stopped.clone())),
         tokio::spawn(tell_when_ready(started, loader.settled(), settings.limits.start())),
         tokio::spawn(loader.run(stopped.clone())),

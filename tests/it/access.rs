@@ -91,6 +91,7 @@ const TABLE: &str = "
     servers.get            401   403   403    403    200
     servers.update         401   403   403    403    200
     servers.delete         401   403   403    403    204
+    servers.check          401   403   403    403    202
     servers.command        401   403   403    403    202
     servers.command-several 401  403   403    403    202
 
@@ -128,7 +129,8 @@ const TABLE: &str = "
 ";
 
 /// What becomes a job.
-const JOBS: [&str; 5] = ["actions.run", "builds.prune", "builds.upload", "builds.upload-file", "gitdeploys.run"];
+const JOBS: [&str; 6] =
+    ["actions.run", "builds.prune", "builds.upload", "builds.upload-file", "gitdeploys.run", "servers.check"];
 
 /// The columns of the table, and who is in each.
 const COLUMNS: [(&str, &[&str]); 5] = [
@@ -172,9 +174,7 @@ async fn assert_audited(site: &Site, operations: &[Operation<'_>]) {
     // Somebody else's token, which this asks for, is rotated by nobody.
     let is_done = |id: &str| !JOBS.contains(&id) && id != "tokens.rotate";
     let changing = operations.iter().filter(|it| it.method != Method::GET && is_done(it.id()));
-    // A command is one, for however many servers.
-    let names =
-        changing.map(|operation| operation.id().replace(".put", ".create").replace("command-several", "command"));
+    let names = changing.map(|operation| operation.id().replace(".put", ".create"));
     let missing: Vec<_> = names.filter(|name| !recorded.contains(name)).collect();
     assert!(missing.is_empty(), "these changes are not in the audit: {missing:?}");
 }
@@ -351,6 +351,7 @@ pub(crate) fn arguments(operation: &str, caller: &str) -> (String, Option<Value>
         ("builds.prune", _) => ("?keep_last=1000&dry_run=true".into(), None),
         ("builds.upload-file", _) => ("?file_type=zip".into(), None),
         ("jobs.cancel-matching", _) => ("?cancel=true&app=hostile&name=Echo&status=queued".into(), None),
+        ("servers.check", _) => ("?check=true".into(), None),
         ("servers.command", _) => (String::new(), Some(json!({ "command": ["true"] }))),
         ("servers.command-several", _) => {
             (String::new(), Some(json!({ "servers": [format!("c-{caller}")], "command": ["true"] })))
@@ -394,9 +395,14 @@ async fn what_a_plugin_asks_for_is_shown_against_what_it_is_granted() {
     assert_eq!(shown["granted_applications"], json!(["blog-*"]), "{shown:#}");
     assert_eq!(shown["granted_servers"], json!(["web*"]), "{shown:#}");
     let interface = |name: &str, requested: bool, granted: bool| json!({ "name": name, "requested": requested, "granted": granted });
-    let expected = [interface("git-providers", true, false), interface("servers", true, true)];
+    let expected =
+        [interface("git-providers", true, false), interface("remote", true, false), interface("servers", true, true)];
     assert_eq!(shown["interfaces"], json!(expected), "{shown:#}");
     let other = host.client.get("/global/plugins/misbehave").await.body["access"].clone();
-    let expected = [interface("git-providers", false, false), interface("servers", false, false)];
+    let expected = [
+        interface("git-providers", false, false),
+        interface("remote", false, false),
+        interface("servers", false, false),
+    ];
     assert_eq!(other["interfaces"], json!(expected), "{other:#}");
 }

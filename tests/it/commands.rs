@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use insta::assert_json_snapshot;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -203,7 +205,7 @@ async fn what_no_server_can_be_asked_for_is_refused_before_anything_runs() {
         let refused = host.client.post("/server/command", &json!({ "servers": servers, "command": ["a"] })).await;
         assert_eq!(refused.status, status, "{servers}: {refused}");
     }
-    assert_eq!(host.client.get("/job").await.items("name"), [""; 0]);
+    assert_eq!(host.client.get("/job?name=command").await.items("name"), [""; 0]);
 }
 
 #[tokio::test]
@@ -251,7 +253,7 @@ async fn a_command_needs_its_own_permission_and_the_server_and_is_its_users_own(
     let other = job_of(&host.client.post("/server/web1/command", &body).await);
     assert_eq!(guest.get(&format!("/job/{other}")).await.status, 404);
     assert_eq!(guest.get("/job").await.items("job_id"), [&*id]);
-    assert_eq!(host.client.get("/job").await.items("job_id"), [&*other, &*id]);
+    assert_eq!(host.client.get("/job?name=command").await.items("job_id"), [&*other, &*id]);
 
     let audit = host.client.get("/global/audit?operation=servers.command&user=guest").await;
     let entry = &audit.body["items"][0];
@@ -343,4 +345,40 @@ async fn a_host_that_is_killed_in_mid_command_finds_out_what_became_of_it_and_ru
         (kept["stdout"] == "1\n").then_some(())
     })
     .await;
+}
+
+/// How often a host is killed at a random moment; `ELITA_KILLS=50` tries more.
+const KILLS: usize = 3;
+
+#[tokio::test]
+async fn a_host_that_is_killed_at_any_moment_runs_a_command_at_most_once_and_knows_what_became_of_it() {
+    let seed: u64 = std::env::var("ELITA_SEED").ok().map_or_else(rand::random, |seed| seed.parse().unwrap());
+    println!("ELITA_SEED={seed}");
+    let kills = std::env::var("ELITA_KILLS").ok().map_or(KILLS, |kills| kills.parse().unwrap());
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut stopped = with_servers(&["web1", "web2"]).await.stop().await;
+    for kill in 0..kills {
+        let mut doomed = stopped.start_program();
+        let (_, client) = doomed.ready(&stopped.database.token).await;
+        let script = format!("echo x >> runs-{kill}; sleep 0.3; echo done");
+        let body = json!({ "servers": ["web1", "web2"], "script": script });
+        let id = job_of(&client.post("/server/command", &body).await);
+        let moment = Duration::from_millis(rng.random_range(0..900));
+        tokio::time::sleep(moment).await;
+        doomed.signal(Signal::KILL);
+        doomed.ended().await;
+
+        let host = stopped.start().await;
+        let job = host.ended_job(&id).await;
+        let about = format!("seed {seed}, killed after {moment:?}: {job:#}");
+        assert_eq!(job["status"], "succeeded", "{about}");
+        for server in ["web1", "web2"] {
+            let report = &job["result"][server];
+            assert_eq!((&report["outcome"], &report["stdout"]), (&json!("ok"), &json!("done\n")), "{about}");
+            let read = json!({ "command": ["cat", format!("runs-{kill}")] });
+            let runs = host.ended_job(&send(&host, server, &read).await).await;
+            assert_eq!(runs["result"][server]["stdout"], "x\n", "it runs once; {about}");
+        }
+        stopped = host.stop().await;
+    }
 }

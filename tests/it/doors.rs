@@ -16,7 +16,8 @@ pub(crate) async fn exercised() -> (TestHost, Value) {
 
 /// The same with this file.
 pub(crate) async fn exercised_by(file: PathBuf) -> (TestHost, Value) {
-    let grants = "applications = ['exercise-*']\nservers = ['exercise-*']\ninterfaces = ['git-providers', 'servers']";
+    let grants =
+        "applications = ['exercise-*']\nservers = ['exercise-*']\ninterfaces = ['git-providers', 'remote', 'servers']";
     let host = Setup::default().switch("--local-servers").plugin("exercise-all", file).granting("exercise-all", grants);
     let host = host.start().await;
     host.create_application("exercise").await;

@@ -119,6 +119,24 @@ async fn values_of_every_shape_go_to_the_host_and_come_back_in_python_and_javasc
 }
 
 #[tokio::test]
+async fn python_and_javascript_work_on_servers() {
+    for (language, _, file) in &LANGUAGES[1..3] {
+        let setup = Setup::default().switch("--local-servers").plugin("misbehave", plugin_file(file));
+        let host = setup.granting("misbehave", "servers = ['web*']\ninterfaces = ['remote']").start().await;
+        host.create_application("hostile").await;
+        let new = json!({ "name": "web1", "environment": "test", "driver": "local" });
+        assert_eq!(host.client.post("/server", &new).await.status, 201);
+        let job = host.run_action("hostile", "OnServers", "").await;
+        let expected = json!({
+            "system": ["web1", "unix", "Linux"],
+            "missing": "notfound",
+            "reports": [["ok", 0, ""], ["ok", 0, ""], ["failed", 3, "a\nin\nb c ***\n"], ["ok", 0, ""]],
+        });
+        assert_eq!(job["result"], expected, "{language}: {job:#}");
+    }
+}
+
+#[tokio::test]
 async fn what_nobody_expected_ends_the_job_with_its_message_and_the_languages_own_trace() {
     let mut messages = Vec::new();
     for (language, _, file) in LANGUAGES {

@@ -9,7 +9,7 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     ("rest", &["work", "engine", "datasvc", "shares"]),
     ("work", &["engine", "plugin", "datasvc", "git", "outbound", "remote", "storage"]),
     ("engine", &["datasvc"]),
-    ("plugin", &["datasvc", "outbound", "storage"]),
+    ("plugin", &["datasvc", "outbound", "remote", "storage"]),
     ("datasvc", &["outbound", "shares"]),
     ("shares", &[]),
     ("git", &[]),

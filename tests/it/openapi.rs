@@ -104,6 +104,7 @@ async fn every_operation_has_a_name() {
     package-maps.update
     plugins.get
     plugins.list
+    servers.check
     servers.command
     servers.command-several
     servers.create

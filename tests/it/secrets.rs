@@ -60,8 +60,7 @@ fn data_dir() -> TempDir {
         let file = plugin_file(plugin);
         std::fs::copy(&file, plugins.join(file.file_name().unwrap())).unwrap();
     }
-    let grants =
-        "[plugins.exercise-all]\napplications = ['*']\nservers = ['*']\ninterfaces = ['git-providers', 'servers']";
+    let grants = "[plugins.exercise-all]\napplications = ['*']\nservers = ['*']\ninterfaces = ['git-providers', 'remote', 'servers']";
     std::fs::write(directory.path().join("elita.toml"), grants).unwrap();
     directory
 }

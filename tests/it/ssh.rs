@@ -234,3 +234,82 @@ fn nasty(rng: &mut StdRng) -> String {
     ];
     (0..rng.random_range(0..8)).map(|_| PIECES[rng.random_range(0..PIECES.len())]).collect()
 }
+
+#[tokio::test]
+async fn a_server_is_reached_through_another_one_and_each_shows_its_own_key() {
+    let (host, gate) = with_sshd("").await;
+    let key = host.client.get("/global/keypairs/deploy").await.body["public_key"].as_str().unwrap().to_owned();
+    let mut inner = Sshd::start(&key, "").await;
+    create(&host, "inner", &inner, json!({ "jump": "web1" })).await;
+    let body = json!({ "script": "echo \"$SSH_CONNECTION\" > through; cat through" });
+    let report = run_on(&host, "inner", &body).await;
+    assert_eq!(report["outcome"], "ok", "{report:#}");
+    assert!(report["stdout"].as_str().unwrap().trim().ends_with(&inner.port.to_string()), "{report:#}");
+    assert!(inner.home.join("through").exists() && !gate.home.join("through").exists());
+    // The other one has a connection, and nothing ran there.
+    assert!(!gate.sessions().is_empty());
+
+    // Both keys were kept: neither may change.
+    inner.change_host_key().await;
+    let refused = run_on(&host, "inner", &body).await;
+    assert_eq!(refused["outcome"], "no-response", "{refused:#}");
+    assert!(refused["message"].as_str().unwrap().contains("another key"), "{refused:#}");
+    let used = host.client.delete("/server/web1").await;
+    assert_eq!(used.status, 409, "{used}");
+
+    let late = json!({ "script": "echo before; sleep 61 & sleep 61", "timeout": 1 });
+    let other = Sshd::start(&key, "").await;
+    create(&host, "other", &other, json!({ "jump": "web1" })).await;
+    let late = run_on(&host, "other", &late).await;
+    assert_eq!((&late["timed_out"], &late["stdout"]), (&json!(true), &json!("before\n")), "{late:#}");
+}
+
+#[tokio::test]
+async fn commands_run_as_root_by_sudo_or_say_why_not() {
+    let (host, sshd) = with_sshd("").await;
+    let may = run(&host, &json!({ "script": "sudo -n true" })).await["outcome"] == "ok";
+    drop(sshd);
+    let other = Sshd::start(&authorized(&host).await, "").await;
+    create(&host, "root1", &other, json!({ "sudo": true })).await;
+    let report = run_on(&host, "root1", &json!({ "script": "id -u; echo $HOME" })).await;
+    if may {
+        assert_eq!((&report["outcome"], &report["stdout"]), (&json!("ok"), &json!("0\n/root\n")), "{report:#}");
+        let late = run_on(&host, "root1", &json!({ "script": "echo before; sleep 62 & sleep 62", "timeout": 1 })).await;
+        assert_eq!((&late["timed_out"], &late["stdout"]), (&json!(true), &json!("before\n")), "{late:#}");
+    } else {
+        assert_eq!(report["outcome"], "no-response", "{report:#}");
+        assert!(report["message"].as_str().unwrap().contains("sudo"), "{report:#}");
+    }
+}
+
+async fn authorized(host: &TestHost) -> String {
+    host.client.get("/global/keypairs/deploy").await.body["public_key"].as_str().unwrap().to_owned()
+}
+
+/// How many servers one sshd stands for, each with a connection of its own; `ELITA_SESSIONS=200` tries more.
+const CONNECTIONS: usize = 24;
+
+#[tokio::test]
+async fn many_servers_are_connected_to_at_once_and_each_is_told_apart() {
+    let count = std::env::var("ELITA_SESSIONS").ok().map_or(CONNECTIONS, |count| count.parse().unwrap());
+    // All of 127.0.0.0/8 is this machine.
+    let (host, sshd) = with_sshd("ListenAddress 0.0.0.0\nMaxStartups 10:30:100").await;
+    let names: Vec<String> = (0..count).map(|number| format!("many-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        let address = format!("127.0.{}.{}", number / 250, 2 + number % 250);
+        create(&host, name, &sshd, json!({ "host": address })).await;
+    }
+    for round in ["first contact", "connections are there"] {
+        let began = Instant::now();
+        let body = json!({ "servers": names, "script": "echo ${SSH_CONNECTION% *}" });
+        let reply = host.client.post("/server/command", &body).await;
+        let job = host.ended_job(reply.body["job_id"].as_str().unwrap()).await;
+        println!("{count} servers, {round}: {:?}, {} sessions", began.elapsed(), sshd.sessions().len());
+        for (number, name) in names.iter().enumerate() {
+            let report = &job["result"][name];
+            assert_eq!(report["outcome"], "ok", "{name}: {report:#}");
+            let address = format!(" 127.0.{}.{}\n", number / 250, 2 + number % 250);
+            assert!(report["stdout"].as_str().unwrap().ends_with(&address), "{name}: {report:#}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use crate::doors;
 use crate::harness::{TestHost, core_module, project_root};
 
 /// What is offered at one door only, with the reason.
-const ONLY_IN_WIT: [(&str, &str); 14] = [
+const ONLY_IN_WIT: [(&str, &str); 33] = [
     ("builds.add-package", "only the hook of an upload adds packages"),
     ("builds.package-writer.write", "the same"),
     ("builds.package-writer.finish", "the same"),
@@ -26,6 +26,25 @@ const ONLY_IN_WIT: [(&str, &str); 14] = [
     ("jobs.before", "the same"),
     ("jobs.standing", "it is in the job's document, and a record in WIT cannot grow"),
     ("log.write", "the server's log is for operators"),
+    ("remote.append-to-file", "a client sends commands, by `servers.command`"),
+    ("remote.create-directory", "the same"),
+    ("remote.delete-directory", "the same"),
+    ("remote.delete-file", "the same"),
+    ("remote.git-add-all", "the same"),
+    ("remote.git-checkout", "the same"),
+    ("remote.git-clone", "the same"),
+    ("remote.git-commit", "the same"),
+    ("remote.git-discard-changes", "the same"),
+    ("remote.git-pull", "the same"),
+    ("remote.git-set-autocrlf", "the same"),
+    ("remote.git-set-push-url", "the same"),
+    ("remote.git-set-user", "the same"),
+    ("remote.operating-systems", "the same"),
+    ("remote.ping", "the same"),
+    ("remote.push-file", "the same"),
+    ("remote.run", "the same"),
+    ("remote.run-script", "the same"),
+    ("remote.touch", "the same"),
 ];
 
 #[tokio::test]

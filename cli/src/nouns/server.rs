@@ -1,5 +1,6 @@
 //! Servers: where builds are deployed to.
 
+mod check;
 mod exec;
 
 use clap::{Arg, ArgMatches, Command};
@@ -49,11 +50,13 @@ pub(crate) fn command() -> Command {
     NOUN.command()
         .mut_subcommand("list", |_| list)
         .subcommand(Command::new("environments").about("List the environments with their servers"))
+        .subcommand(check::command())
         .subcommand(exec::command())
 }
 
 pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code> {
     match matches.subcommand() {
+        Some(("check", matches)) => check::run(session, matches).await,
         Some(("exec", matches)) => exec::run(session, matches).await,
         Some(("environments", _)) => environments(session).await,
         Some(("list", matches)) if matches.contains_id("env") => {

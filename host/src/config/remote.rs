@@ -14,4 +14,14 @@ pub struct RemoteSettings {
     #[arg(id = "remote-commands", long = "remote-commands", env = "ELITA_REMOTE_COMMANDS", default_value_t = 64, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub commands: u32,
+    /// Seconds after which each server is checked again, give or take a tenth: whether it can be reached, and what there
+    /// is on it. 0: only when it is new, is reached in another way, or somebody asks.
+    #[arg(
+        id = "server-check-seconds",
+        long = "server-check-seconds",
+        env = "ELITA_SERVER_CHECK_SECONDS",
+        default_value_t = 3600,
+        value_name = "SECONDS"
+    )]
+    pub check_seconds: u32,
 }

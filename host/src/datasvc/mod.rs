@@ -51,8 +51,8 @@ pub use documents::plugins::{
 };
 pub use documents::retention::{BuildRetention, JudgedBuild, Judging, PRUNE, Prune, PrunedBuild};
 pub use documents::servers::{
-    Change as ServerChange, Connection, Driver, Environments, LocalConnection, NewServer, SaltConnection, Server,
-    SshConnection, UnsealedKeypair,
+    CHECK, Change as ServerChange, Connection, Driver, Environments, Health as ServerHealth, LocalConnection,
+    NewServer, SaltConnection, Server, SshConnection, UnsealedKeypair,
 };
 pub use documents::storage::StoreIdentity;
 pub use documents::uploads::{BuildAsStored, FileType, StoredBuild, UPLOAD, Upload, UploadSource};

@@ -111,6 +111,17 @@ impl HeldJobs {
         dropped
     }
 
+    /// Asks a job to stop that runs here, in the name of no user.
+    pub(super) fn ask_to_stop(&self, job_id: JobId) {
+        if let Some(holding) = self.lock().get(&job_id) {
+            holding.cancel.send_if_modified(|request| {
+                let is_new = request.is_none();
+                request.get_or_insert(CancelRequest { by: None });
+                is_new
+            });
+        }
+    }
+
     /// Drops all runs.
     pub(super) fn drop_all(&self) {
         for holding in self.lock().values() {

@@ -32,8 +32,8 @@ use self::kind::AnyKind;
 use self::slots::{Lane, SlotLimits, Slots};
 use self::wakes::Signals;
 use crate::datasvc::{
-    Caller, CancelFilter, CancelledJobs, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane, JobStatus,
-    JobType, Lease, LogLimits, NewActionJob, Permission, Result, Taker, WorkerId,
+    Caller, CancelFilter, CancelledJobs, Claim, DataSvc, Digest, Enqueued, Error, HostId, Job, JobId, JobLane,
+    JobStatus, JobType, Lease, LogLimits, NewActionJob, Permission, Result, Taker, WorkerId,
 };
 
 pub use self::follow::{Follower, News};
@@ -46,6 +46,10 @@ pub use self::worker::{Worker, jittered};
 
 /// How long to wait before the database is asked again, when it was away.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How many jobs of the installation may be under way for each that may run: most of them have lent their slot and wait
+/// for servers, some of them for a day.
+const INSTALLATION_JOBS: usize = 8;
 
 /// The job engine, as the rest of the server sees it. Cheap to clone.
 #[derive(Clone)]
@@ -116,6 +120,7 @@ impl Engine {
             all: if settings.runs_jobs { settings.runs } else { 0 },
             own: settings.runs.div_ceil(2),
             own_per_application: settings.runs.div_ceil(4),
+            own_of_installation: settings.runs * INSTALLATION_JOBS,
             per_plugin: settings.runs_per_plugin,
             per_action: settings.runs_per_action,
         };
@@ -174,6 +179,23 @@ impl Engine {
         E: From<Error> + Send + 'static,
     {
         self.0.runs.spawn(work).await.map_err(Error::internal)?
+    }
+
+    /// This run of this server, by which it holds its jobs.
+    pub fn worker(&self) -> WorkerId {
+        self.0.worker
+    }
+
+    /// Runs a job that was made for this server, at once. It is for another one that runs here and waits for it: the
+    /// slot of that one serves for both, so that neither waits for the other one's.
+    pub fn start_within(&self, claim: Claim) {
+        let slot = self.0.slots.share(Lane::of(&claim));
+        self.0.start(claim, slot);
+    }
+
+    /// Asks for a job to stop that runs here, for the one that it was made for. Nothing happens if it has ended.
+    pub fn stop_within(&self, job: JobId) {
+        self.0.held.ask_to_stop(job);
     }
 
     /// There are new jobs in the queue, for any server with free capacity.

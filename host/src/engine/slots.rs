@@ -36,6 +36,8 @@ pub(super) struct SlotLimits {
     pub(super) own: usize,
     /// How many of those are one application's.
     pub(super) own_per_application: usize,
+    /// How many of those are the installation's, which wait for servers for as long as those take.
+    pub(super) own_of_installation: usize,
     pub(super) per_plugin: usize,
     pub(super) per_action: usize,
 }
@@ -99,6 +101,11 @@ impl Slots {
         Some(self.occupy(&mut state, lane))
     }
 
+    /// A slot for a job that another one waits for, whose own serves for both: more than there are may be taken.
+    pub(super) fn share(&self, lane: Lane) -> Slot {
+        self.occupy(&mut self.lock(), lane)
+    }
+
     /// What can be claimed now, if anything can. A claim is then under way until [`Slots::claimed`].
     pub(super) fn room(&self, ready: Vec<Digest>, kinds: Vec<String>) -> Option<Room> {
         let mut state = self.lock();
@@ -135,6 +142,7 @@ impl Slots {
             jobs: self.free(&state),
             own: self.limits.own,
             own_per_application: self.limits.own_per_application,
+            own_of_installation: self.limits.own_of_installation,
             own_running: own_in.into_iter().map(|(application, count)| (application.clone(), count)).collect(),
             per_plugin: self.limits.per_plugin,
             per_action: self.limits.per_action,

@@ -6,8 +6,63 @@ use futures_util::future::BoxFuture;
 
 use crate::datasvc::{
     ActionName, AppName, BuildName, Caller, Claim, Commit, FileChange, FileType, GitRepo, GitRepoName, GitdeployName,
-    JobId, Listed, NewGitRepo, NewPackage, PackageFile, PackageName, Page, Parent, Result, ServerName,
+    JobId, JobLog, Listed, NewGitRepo, NewPackage, PackageFile, PackageName, Page, Parent, Result, ServerName,
 };
+use crate::remote::{Report, System, Verb};
+
+/// Who does something on servers, and the job that waits for it.
+pub struct Asking<'a> {
+    /// The plugin.
+    pub caller: &'a Caller,
+    /// The job that it runs in.
+    pub parent: Parent,
+    /// The log of that job.
+    pub log: &'a JobLog,
+    /// Whether that job is asked to stop.
+    pub is_cancelled: &'a (dyn Fn() -> bool + Send + Sync),
+}
+
+/// What is to be done on servers.
+#[derive(Clone, Debug)]
+pub struct OnServers {
+    /// The operation, for the audit.
+    pub operation: &'static str,
+    /// The servers, each once.
+    pub servers: Vec<ServerName>,
+    /// What.
+    pub what: What,
+    /// How long it may take on a server, in seconds. `None`: a minute.
+    pub timeout_seconds: Option<u32>,
+    /// How many bytes are kept of each output of a server.
+    pub output_bytes: Option<u32>,
+    /// What must not be shown in a report.
+    pub secrets: Vec<String>,
+}
+
+/// What is done on each server.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Something that is one command.
+    Verb(Verb),
+    /// A file is sent.
+    Push {
+        /// What it has.
+        content: Content,
+        /// Where it is to be.
+        path: String,
+        /// Its permissions.
+        mode: u32,
+    },
+}
+
+/// What a file has that is sent to servers.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// These bytes.
+    Bytes(Bytes),
+    /// A package of a build, as it is.
+    Package(AppName, BuildName, PackageName),
+}
 
 /// What `boot` gives the sandbox. Permissions are checked here, as for any caller.
 pub trait Effects: Send + Sync {
@@ -93,6 +148,27 @@ pub trait Effects: Send + Sync {
         undo: bool,
         parent: Parent,
     ) -> BoxFuture<'a, Result<JobId>>;
+
+    /// Does something on servers, as a job within the one that asks, and waits until it has ended: a report for each
+    /// server, in their order. Where this is dropped, or that job is asked to stop, what runs on the servers is ended.
+    ///
+    /// # Errors
+    /// [`crate::datasvc::Error::Denied`] without a grant for each server and for the interface;
+    /// [`crate::datasvc::Error::NotFound`] without a server; [`crate::datasvc::Error::Invalid`] for what no server can
+    /// be asked for; [`crate::datasvc::Error::Conflict`] for servers that are on another host;
+    /// [`crate::datasvc::Error::TooMany`] if too many jobs have come of one.
+    fn on_servers<'a>(&'a self, asking: Asking<'a>, asked: OnServers) -> BoxFuture<'a, Result<Vec<Report>>>;
+
+    /// What runs on servers, in their order, or why one did not say. Those that were not asked lately are asked, as a
+    /// ping.
+    ///
+    /// # Errors
+    /// Those of [`Effects::on_servers`].
+    fn systems<'a>(
+        &'a self,
+        asking: Asking<'a>,
+        servers: Vec<ServerName>,
+    ) -> BoxFuture<'a, Result<Vec<std::result::Result<System, String>>>>;
 
     /// Begins a package of the build whose upload fires the hook that the plugin runs in; `claim` is that of the job.
     ///

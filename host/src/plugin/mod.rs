@@ -12,7 +12,7 @@ mod json;
 mod registry;
 mod sandbox;
 
-pub use self::effects::{Effects, PackageWriter};
+pub use self::effects::{Asking, Content, Effects, OnServers, PackageWriter, What};
 pub use self::registry::{FoundAction, Loader, Looked, Plugins, SetupError, compile_if_told, look_at};
 pub use self::sandbox::error::RunError;
 pub use self::sandbox::limits::Limits;

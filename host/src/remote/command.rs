@@ -186,13 +186,19 @@ impl Command {
 /// What is wrong with it.
 pub(super) fn check_path(what: &'static str, path: &str) -> Result<(), InvalidCommand> {
     check_text(what, path, 4096)?;
-    if !path.starts_with('/') && path != "~" && !path.starts_with("~/") {
+    if !path.starts_with('/') && path != "~" && !path.starts_with("~/") && drive_of(path).is_none() {
         return invalid(what, "a path is absolute, or begins with `~/`");
     }
-    if path.split('/').any(|name| name == "..") {
+    if path.split(['/', '\\']).any(|name| name == "..") {
         return invalid(what, "a path does not have `..` in it");
     }
     Ok(())
+}
+
+/// The drive that a path of Windows begins with, such as `C:`.
+pub(super) fn drive_of(path: &str) -> Option<&str> {
+    let is_drive = matches!(path.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+    is_drive.then(|| &path[..2])
 }
 
 fn check_text(what: &'static str, text: &str, most: usize) -> Result<(), InvalidCommand> {

@@ -6,16 +6,21 @@
 //! server that has died, can [look](Remote::look).
 //!
 //! Start reading at [`Command`] (what is asked), [`Report`] (what comes of it) and `wrapper.sh` (what the server does).
-//! `sh` makes the scripts and reads their answers, `local` and `ssh` are drivers, and [`Files`] makes commands that work on files.
+//! `sh` makes the scripts and reads their answers, and `local` and `ssh` are drivers. A [`Verb`] is what a plugin asks
+//! for; [`Files`] and [`GitVerb`] make commands of it for the operating system of the server.
 
 mod command;
 mod files;
+mod git;
+mod inspect;
 mod local;
 mod mask;
 mod quote;
 mod report;
 mod sh;
 mod ssh;
+mod system;
+mod verb;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +31,15 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 pub use self::command::{Command, InvalidCommand, Program, Shell};
-pub use self::files::Files;
+pub use self::files::{Files, Piece, check_file, check_mode};
+pub use self::git::{Favor, GitVerb, Pull};
+pub use self::inspect::Equipment;
 pub use self::local::{LocalServers, LocalServersError};
 pub use self::mask::masked;
 pub use self::report::{Outcome, Report, Seen};
 pub use self::ssh::{Keyring, LentSsh, Ssh, SshHost, SshKeys, SshReach};
+pub use self::system::{Os, System};
+pub use self::verb::Verb;
 
 /// How long a server may take to say what became of a command, or to end it, beside the command's own time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -80,6 +89,12 @@ impl CommandId {
     }
 }
 
+impl std::fmt::Display for CommandId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.simple().fmt(formatter)
+    }
+}
+
 /// What reaches servers.
 trait Driver: Send + Sync {
     /// Runs a command. Ends when the command does, at the latest some seconds after its deadline.
@@ -93,6 +108,9 @@ trait Driver: Send + Sync {
 
     /// Removes what the server keeps of a command, whose report is safe elsewhere.
     fn forget<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()>;
+
+    /// What runs on the server, which is asked now and does nothing else. Why it did not say.
+    fn system<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<System, String>>;
 }
 
 /// Commands on servers. Cheap to clone.
@@ -102,6 +120,7 @@ pub struct Remote(Arc<Inner>);
 struct Inner {
     local: Option<sh::Posix<LocalServers>>,
     ssh: sh::Posix<Ssh>,
+    systems: system::KnownSystems,
     /// A permit is a command.
     room: Semaphore,
 }
@@ -109,7 +128,12 @@ struct Inner {
 impl Remote {
     /// Reaches servers of the driver `local` if they are given, and runs so many commands at a time.
     pub fn new(local: Option<LocalServers>, ssh: Ssh, at_a_time: usize) -> Self {
-        Self(Arc::new(Inner { local: local.map(sh::Posix), ssh: sh::Posix(ssh), room: Semaphore::new(at_a_time) }))
+        Self(Arc::new(Inner {
+            local: local.map(sh::Posix),
+            ssh: sh::Posix(ssh),
+            systems: system::KnownSystems::default(),
+            room: Semaphore::new(at_a_time),
+        }))
     }
 
     /// Whether a server can be reached at all with the settings that there are.

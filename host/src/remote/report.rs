@@ -64,8 +64,14 @@ pub enum Seen {
 
 impl Report {
     /// One that did not begin, for this reason.
-    pub(super) fn no_response(why: impl Into<String>) -> Self {
+    pub fn no_response(why: impl Into<String>) -> Self {
         Self::without_end(Outcome::NoResponse, why.into())
+    }
+
+    /// One that was done by looking, and said this.
+    pub fn ok(said: impl Into<String>) -> Self {
+        let ok = Self::without_end(Outcome::Ok, String::new());
+        Self { exit_code: Some(0), stdout: said.into(), message: None, ..ok }
     }
 
     /// One of which nobody can say what became of it, for this reason.

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::command::{Command, Program, Shell};
 use super::quote::{on_one_line, quoted};
 use super::report::{Report, Seen};
+use super::system::{Os, System};
 use super::{ANSWER_WITHIN, CommandId, Driver, Target};
 
 const COMMON: &str = include_str!("common.sh");
@@ -159,6 +160,19 @@ impl<S: Sessions> Driver for Posix<S> {
         async move {
             let asked = Asked { is_command: false, script: &head(id, FORGET), input: &[], within: ANSWER_WITHIN };
             self.ask(target, &asked, &Command::new(["true"])).await;
+        }
+        .boxed()
+    }
+
+    fn system<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<System, String>> {
+        async move {
+            let (id, command) = (CommandId::new(), Command::new(["uname", "-s"]).for_at_most(ANSWER_WITHIN));
+            let report = self.run(target, id, &command).await;
+            self.forget(target, id).await;
+            match report.is_ok() {
+                true => Ok(System { os: Os::Unix, name: report.stdout.trim().to_owned() }),
+                false => Err(report.why()),
+            }
         }
         .boxed()
     }

@@ -9,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Rest;
+use super::api::True;
 use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
@@ -18,7 +19,8 @@ use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::{Accepted, Created, Json, SubmittedJob};
 use crate::datasvc::{
-    self, Attributes, Caller, Driver, EnvironmentName, Environments, Error, Listed, Server, ServerChange, ServerName,
+    self, Attributes, CHECK, Caller, Driver, EnvironmentName, Environments, Error, JobId, Listed, Server, ServerChange,
+    ServerName,
 };
 use crate::work::{CommandRequest, Program, Shell};
 
@@ -48,6 +50,22 @@ struct NewServer {
     attributes: Attributes,
 }
 
+/// A server that was created or changed.
+#[derive(Serialize, ToSchema)]
+struct ServerAndCheck {
+    #[serde(flatten)]
+    server: Server,
+    /// The job that checks whether it can be reached. It is not there where nothing has changed about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check_job: Option<JobId>,
+}
+
+impl ServerAndCheck {
+    fn document(self) -> Document<Self> {
+        Document::new(self.server.revision, self)
+    }
+}
+
 /// Lists the servers that you may read, by name
 #[utoipa::path(get, path = "/server", operation_id = "servers.list", tag = "servers",
     params(PageQuery), responses((status = 200, body = Listed<Server>)))]
@@ -65,7 +83,7 @@ async fn list(
 #[utoipa::path(post, path = "/server", operation_id = "servers.create", tag = "servers",
     request_body = NewServer,
     responses(
-        (status = 201, body = Server, headers(("Location" = String, description = "Where it is"))),
+        (status = 201, body = ServerAndCheck, headers(("Location" = String, description = "Where it is"))),
         (status = 409, description = "The name is taken"),
         (status = 422, description = "The name is not valid, or the connection does not fit the driver"),
     ))]
@@ -73,11 +91,13 @@ async fn create(
     State(rest): State<Rest>,
     caller: Caller,
     Args(new): Args<NewServer>,
-) -> Result<Created<Document<Server>>, Problem> {
+) -> Result<Created<Document<ServerAndCheck>>, Problem> {
     let NewServer { name, environment, driver, connection, attributes } = new;
     let new = datasvc::NewServer { name, environment, driver, connection, attributes };
-    let server = rest.svc.create_server(&caller, &new).await?;
-    Ok(Created::at(format!("/server/{}", new.name), Document::new(server.revision, server)))
+    let (server, check) = rest.svc.create_server(&caller, &new).await?;
+    rest.engine.tell_queued();
+    let location = format!("/server/{}", new.name);
+    Ok(Created::at(location, ServerAndCheck { server, check_job: Some(check) }.document()))
 }
 
 /// Shows which servers are in which environment, of those that you may read
@@ -110,7 +130,7 @@ async fn get(
     params(("server" = ServerName, Path, description = "The server"), IfMatch),
     request_body(content = ServerChange, content_type = "application/merge-patch+json"),
     responses(
-        (status = 200, body = Server),
+        (status = 200, body = ServerAndCheck),
         (status = 404, description = "No such server"),
         (status = 412, description = "It has changed since the version that `If-Match` names"),
         (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
@@ -121,9 +141,12 @@ async fn update(
     Path(server): Path<ServerName>,
     IfMatch(expected): IfMatch,
     PatchBody(patch): PatchBody,
-) -> Result<Document<Server>, Problem> {
-    let server = rest.svc.update_server(&caller, &server, &patch, &expected).await?;
-    Ok(Document::new(server.revision, server))
+) -> Result<Document<ServerAndCheck>, Problem> {
+    let (server, check_job) = rest.svc.update_server(&caller, &server, &patch, &expected).await?;
+    if check_job.is_some() {
+        rest.engine.tell_queued();
+    }
+    Ok(ServerAndCheck { server, check_job }.document())
 }
 
 /// Removes a server on which no gitdeploy is initialized
@@ -146,57 +169,81 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What is to run on a server.
-#[derive(Deserialize, Serialize, IntoParams, ToSchema)]
+/// What to do with a server.
+#[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct NewCommand {
-    /// A program with its arguments, as they are: no shell is involved. It, or `script` with `shell`.
-    #[param(value_type = Option<Vec<String>>, required = false)]
-    #[schema(required = false, min_items = 1)]
-    command: Option<Vec<String>>,
-    /// The text of a script.
-    script: Option<String>,
-    /// What reads the script: `sh`, unless it is given, or `powershell`.
-    #[schema(value_type = Option<ShellName>)]
-    #[param(value_type = Option<ShellName>)]
-    shell: Option<Shell>,
-    /// Where it runs: an absolute path, or one that begins with `~/`. The home of who runs it, unless it is given.
-    #[schema(max_length = 4096)]
-    cwd: Option<String>,
-    /// How many seconds it may take, 1 to 86,400; 300, unless it is given. After that it is ended with all that it has
-    /// started.
-    #[schema(minimum = 1, maximum = 86400)]
-    #[param(minimum = 1, maximum = 86400)]
-    timeout: Option<u32>,
+struct ServerTask {
+    /// `true` checks whether it can be reached.
+    #[param(value_type = True)]
+    check: bool,
 }
 
-/// What is to run on several servers.
-#[derive(Deserialize, Serialize, IntoParams, ToSchema)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct NewCommands {
-    /// The servers, 1 to 5,000.
-    #[schema(min_items = 1, max_items = 5000)]
-    servers: Vec<ServerName>,
-    /// A program with its arguments, as they are: no shell is involved. It, or `script` with `shell`.
-    #[param(value_type = Option<Vec<String>>, required = false)]
-    #[schema(required = false, min_items = 1)]
-    command: Option<Vec<String>>,
-    /// The text of a script.
-    script: Option<String>,
-    /// What reads the script: `sh`, unless it is given, or `powershell`.
-    #[schema(value_type = Option<ShellName>)]
-    #[param(value_type = Option<ShellName>)]
-    shell: Option<Shell>,
-    /// Where it runs: an absolute path, or one that begins with `~/`. The home of who runs it, unless it is given.
-    #[schema(max_length = 4096)]
-    cwd: Option<String>,
-    /// How many seconds it may take on each server, 1 to 86,400; 300, unless it is given. After that it is ended with
-    /// all that it has started.
-    #[schema(minimum = 1, maximum = 86400)]
-    #[param(minimum = 1, maximum = 86400)]
-    timeout: Option<u32>,
+/// Checks whether a server can be reached, and what there is on it, as a job
+///
+/// The job's result is `{server: health}`, and the server shows it as `health`. It needs the server among your `servers`.
+#[utoipa::path(post, path = "/server/{server}", operation_id = "servers.check", tag = "servers",
+    params(("server" = ServerName, Path, description = "The server"), ServerTask),
+    responses(
+        (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
+        (status = 404, description = "No such server"),
+    ))]
+async fn check(
+    State(rest): State<Rest>,
+    caller: Caller,
+    Path(server): Path<ServerName>,
+    Query(ServerTask { check }): Query<ServerTask>,
+) -> Result<Accepted, Problem> {
+    if !check {
+        return Err(Problem::malformed("a server can be checked, with `?check=true`, and nothing else"));
+    }
+    let enqueued = rest.work.submit_check(&caller, &server).await?;
+    Ok(Accepted::job(enqueued, CHECK.into()))
+}
+
+/// Makes the body of a request for a command: what is said first, and then what all have.
+macro_rules! command_body {
+    ($(#[$about:meta])* $name:ident { $($first:tt)* }) => {
+        $(#[$about])*
+        #[derive(Deserialize, Serialize, IntoParams, ToSchema)]
+        #[into_params(parameter_in = Query)]
+        #[serde(deny_unknown_fields)]
+        struct $name {
+            $($first)*
+            /// A program with its arguments, as they are: no shell is involved. It, or `script` with `shell`.
+            #[param(value_type = Option<Vec<String>>, required = false)]
+            #[schema(required = false, min_items = 1)]
+            command: Option<Vec<String>>,
+            /// The text of a script.
+            script: Option<String>,
+            /// What reads the script: `sh`, unless it is given, or `powershell`.
+            #[schema(value_type = Option<ShellName>)]
+            #[param(value_type = Option<ShellName>)]
+            shell: Option<Shell>,
+            /// Where it runs: an absolute path, or one that begins with `~/`. The home of who runs it, unless it is given.
+            #[schema(max_length = 4096)]
+            cwd: Option<String>,
+            /// How many seconds it may take on a server, 1 to 86,400; 300, unless it is given. After that it is ended with
+            /// all that it has started.
+            #[schema(minimum = 1, maximum = 86400)]
+            #[param(minimum = 1, maximum = 86400)]
+            timeout: Option<u32>,
+        }
+    };
+}
+
+command_body! {
+    /// What is to run on a server.
+    NewCommand {}
+}
+
+command_body! {
+    /// What is to run on several servers.
+    NewCommands {
+        /// The servers, 1 to 5,000.
+        #[schema(min_items = 1, max_items = 5000)]
+        servers: Vec<ServerName>,
+    }
 }
 
 /// What reads a script.
@@ -248,7 +295,8 @@ async fn command(
     Args(new): Args<NewCommand>,
 ) -> Result<Accepted, Problem> {
     let NewCommand { command, script, shell, cwd, timeout } = new;
-    submit(&rest, &caller, key, NewCommands { servers: vec![server], command, script, shell, cwd, timeout }).await
+    let new = NewCommands { servers: vec![server], command, script, shell, cwd, timeout };
+    submit(&rest, &caller, key, "servers.command", new).await
 }
 
 /// Runs a command on several servers, as one job
@@ -269,13 +317,19 @@ async fn command_several(
     IdempotencyKey(key): IdempotencyKey,
     Args(new): Args<NewCommands>,
 ) -> Result<Accepted, Problem> {
-    submit(&rest, &caller, key, new).await
+    submit(&rest, &caller, key, "servers.command-several", new).await
 }
 
-async fn submit(rest: &Rest, caller: &Caller, key: Option<String>, new: NewCommands) -> Result<Accepted, Problem> {
+async fn submit(
+    rest: &Rest,
+    caller: &Caller,
+    key: Option<String>,
+    operation: &'static str,
+    new: NewCommands,
+) -> Result<Accepted, Problem> {
     let asked = serde_json::to_vec(&new).map_err(Error::internal)?;
     let idempotency = key.map(|key| (key, fingerprint(&Method::POST, "/server/command", "", [&asked[..]])));
-    let enqueued = rest.work.submit_command(caller, new.request()?, idempotency).await?;
+    let enqueued = rest.work.submit_command(caller, operation, new.request()?, idempotency).await?;
     Ok(Accepted::job(enqueued, "command".into()))
 }
 
@@ -285,6 +339,6 @@ pub(super) fn router() -> OpenApiRouter<Rest> {
         .routes(put.beside(create, routes!(list, create)))
         .routes(routes!(environments))
         .routes(routes!(command_several))
-        .routes(routes!(get, update, delete))
+        .routes(routes!(get, update, delete, check))
         .routes(routes!(command))
 }

@@ -11,29 +11,52 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::Work;
+use super::checks::Check;
+use super::remote::ByPlugin;
 use crate::datasvc::{
     Caller, CommandTarget, Connection, DataSvc, Digest, Enqueued, Error, JobError, JobErrorCode, JobLane, KeypairName,
     NewCommand, Outcome, Permission, Result, SERVER, ServerName, SshConnection, patiently,
 };
 use crate::engine::{Journal, Kind, Run, Seen as Found, StepResult};
-use crate::remote::{
-    Command, CommandId, Keyring, Program, Reach, Report, Seen, SshHost, SshKeys, SshReach, Target, masked,
-};
+use crate::remote::{Command, CommandId, Keyring, Program, Reach, Report, Seen, SshHost, SshKeys, SshReach, Target};
 
 /// How long a command may take unless its request says otherwise, in seconds.
 const TIMEOUT_SECONDS: u32 = 300;
 /// How many servers of a job run its command at the same time.
-const SERVERS_AT_A_TIME: usize = 32;
+pub(super) const SERVERS_AT_A_TIME: usize = 32;
 /// How much is kept of each output of a server, in bytes.
-const OUTPUT_BYTES: usize = 64 * 1024;
+pub(super) const OUTPUT_BYTES: usize = 64 * 1024;
 /// The same of all servers of a job together.
 const ALL_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 /// And of a server at least.
 const LEAST_OUTPUT_BYTES: usize = 1024;
 /// How much of an output is in one entry of the log, in bytes: with all that has to be escaped it is an entry.
 const ENTRY_BYTES: usize = 8 * 1024;
-/// How much of a command is shown in the log, in characters.
-const SHOWN_CHARS: usize = 500;
+
+/// How much is kept of each output of a server where a job is for so many, in bytes, and at most this.
+pub(super) fn output_bytes(servers: usize, most: usize) -> usize {
+    most.min((ALL_OUTPUT_BYTES / 2 / servers.max(1)).max(LEAST_OUTPUT_BYTES))
+}
+
+/// How long a job may take that is for so many servers, if each has so much time.
+pub(super) fn job_time(servers: usize, each: Duration) -> Duration {
+    let turns = u32::try_from(servers.div_ceil(SERVERS_AT_A_TIME)).unwrap_or(u32::MAX);
+    (each + Duration::from_secs(60)) * turns
+}
+
+/// A durable step that is a command.
+pub(super) struct CommandStep<'a> {
+    /// Its name, unique in its job.
+    pub(super) name: &'a str,
+    /// The server.
+    pub(super) target: &'a Target,
+    /// The command.
+    pub(super) command: &'a Command,
+    /// What people see of it.
+    pub(super) what: &'a str,
+    /// The user or the plugin that it is for: of all of those, the one with the fewest comes next.
+    pub(super) whose: &'a str,
+}
 
 /// A command for servers, as it is asked for and kept with its job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,11 +76,10 @@ pub struct CommandRequest {
 
 impl CommandRequest {
     fn command(&self) -> Command {
-        let share = ALL_OUTPUT_BYTES / 2 / self.servers.len().max(1);
         Command {
             directory: self.cwd.clone(),
             timeout: self.timeout(),
-            output_bytes: share.clamp(LEAST_OUTPUT_BYTES, OUTPUT_BYTES),
+            output_bytes: output_bytes(self.servers.len(), OUTPUT_BYTES),
             ..Command::of(self.program.clone())
         }
     }
@@ -69,12 +91,14 @@ impl CommandRequest {
 
 impl Work {
     /// Makes a job of a command for servers. Its result has a report for each server. It is durable when this returns.
+    /// `operation` is what asks for it, for the audit.
     ///
     /// # Errors
     /// Those of [`crate::datasvc::DataSvc::enqueue_command`]; [`Error::Invalid`] for what no server can be asked for.
     pub async fn submit_command(
         &self,
         caller: &Caller,
+        operation: &'static str,
         request: CommandRequest,
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued> {
@@ -84,14 +108,15 @@ impl Work {
             let why_not = |why| Error::invalid("servers", format!("server `{}`: {why}", target.name));
             self.0.remote.check(&target).map_err(why_not)?;
         }
-        let turns = request.servers.len().div_ceil(SERVERS_AT_A_TIME);
         let new = NewCommand {
-            audited: json!({ "servers": request.servers, "command": shown(&request.program), "cwd": request.cwd,
+            operation,
+            audited: json!({ "servers": request.servers, "command": request.program.shown(), "cwd": request.cwd,
                 "timeout": request.timeout }),
             data: to_raw_value(&request).map_err(Error::internal)?,
-            timeout: (request.timeout() + Duration::from_secs(60)) * u32::try_from(turns).unwrap_or(u32::MAX),
+            timeout: job_time(request.servers.len(), request.timeout()),
             servers: request.servers,
             idempotency,
+            within: None,
         };
         let enqueued = self.0.svc.enqueue_command(caller, &new).await?;
         self.0.engine.tell_queued();
@@ -111,8 +136,25 @@ impl Work {
         target: &Target,
         command: &Command,
     ) -> StepResult<Report> {
+        let (what, whose) = (&*command.program.shown(), run.claim.username.as_deref().unwrap_or_default());
+        self.step_of(run, journal, CommandStep { name: step, target, command, what, whose }).await
+    }
+
+    /// The same of a command that people see in other words.
+    pub(super) async fn step_of(&self, run: &Run, journal: &Journal<'_>, step: CommandStep<'_>) -> StepResult<Report> {
+        let CommandStep { name, target, command, what, whose } = step;
+        let whose = whose.to_owned();
         let remote = &self.0.remote;
         let work = async |id: &CommandId| {
+            // Who has many that last long does not keep those of others from running.
+            let _turn = tokio::select! {
+                turn = self.0.command_turns.take(&whose) => turn,
+                () = run.cancel.requested() => {
+                    let report = Report::no_response("it was not begun, because the job was asked to stop");
+                    tell(run, target, what, &report);
+                    return Ok((*id, report));
+                }
+            };
             let running = remote.run(target, *id, command);
             tokio::pin!(running);
             let report = tokio::select! {
@@ -122,17 +164,17 @@ impl Work {
                     report
                 }
             };
-            tell(run, target, command, &report);
+            tell(run, target, what, &report);
             Ok((*id, report))
         };
         let look = async |id: &CommandId| match remote.look(target, *id, command).await {
             Seen::Done(report) => {
-                tell(run, target, command, &report);
+                tell(run, target, what, &report);
                 Ok(Found::Done((*id, report)))
             }
             Seen::NotDone => Ok(Found::NotDone),
         };
-        let (id, report) = journal.inspected(step, CommandId::new, work, look).await?;
+        let (id, report) = journal.inspected(name, CommandId::new, work, look).await?;
         // It is on record, and nobody asks the server for it any more.
         let (remote, target) = (remote.clone(), target.clone());
         tokio::spawn(async move { remote.forget(&target, id).await });
@@ -141,7 +183,7 @@ impl Work {
 }
 
 /// Says what a command came to on a server: its output in pieces, then the rest.
-fn tell(run: &Run, target: &Target, command: &Command, report: &Report) {
+pub(super) fn tell(run: &Run, target: &Target, what: &str, report: &Report) {
     let server = &target.name;
     for (stream, text) in [("stdout", &report.stdout), ("stderr", &report.stderr)] {
         let mut rest = &text[..];
@@ -156,7 +198,7 @@ fn tell(run: &Run, target: &Target, command: &Command, report: &Report) {
         "status": outcome,
         "server": server,
         "driver": target.reach.driver(),
-        "command": shown(&command.program),
+        "command": what,
         "exit_code": exit_code,
         "signal": signal,
         "timed_out": timed_out,
@@ -164,15 +206,6 @@ fn tell(run: &Run, target: &Target, command: &Command, report: &Report) {
         "message": message,
         "duration_in_seconds": report.duration_in_seconds,
     }));
-}
-
-/// A command for people, without what looks like a secret.
-fn shown(program: &Program) -> String {
-    let text = match program {
-        Program::Arguments { command } => masked(&command.join(" ")),
-        Program::Script { script, .. } => masked(script),
-    };
-    text.chars().take(SHOWN_CHARS).collect()
 }
 
 /// How commands reach a server.
@@ -233,13 +266,25 @@ impl Keyring for StoredKeys {
     }
 }
 
+/// What such a job was asked: its `data`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Asked {
+    /// By a plugin, in another job.
+    ByPlugin(ByPlugin),
+    /// A check of servers.
+    Check(Check),
+    /// By a user.
+    Command(CommandRequest),
+}
+
 /// The kind of work that runs commands on servers.
 pub(super) struct Commands(pub(super) Work);
 
 impl Kind for Commands {
     const NAME: &'static str = SERVER;
 
-    type Asked = CommandRequest;
+    type Asked = Asked;
 
     fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()> {
         match (caller.username(), &lane.username) {
@@ -248,12 +293,15 @@ impl Kind for Commands {
         }
     }
 
-    async fn run(&self, run: &Run, request: CommandRequest) -> Outcome {
-        match self.command(run, &request).await {
-            Ok(reports) => match to_raw_value(&reports) {
-                Ok(result) => Outcome::Succeeded(result),
-                Err(error) => Outcome::Failed(internal(&error)),
-            },
+    async fn run(&self, run: &Run, asked: Asked) -> Outcome {
+        let done = match asked {
+            Asked::ByPlugin(asked) => self.0.work_for_plugin(run, &asked).await.map(|reports| to_raw_value(&reports)),
+            Asked::Check(asked) => self.0.check(run, &asked).await.map(|health| to_raw_value(&health)),
+            Asked::Command(request) => self.command(run, &request).await.map(|reports| to_raw_value(&reports)),
+        };
+        match done {
+            Ok(Ok(result)) => Outcome::Succeeded(result),
+            Ok(Err(error)) => Outcome::Failed(internal(&error)),
             Err(failure) => Outcome::Failed(failure),
         }
     }
@@ -303,6 +351,6 @@ impl Commands {
     }
 }
 
-fn internal(cause: &(dyn std::error::Error + 'static)) -> JobError {
+pub(super) fn internal(cause: &(dyn std::error::Error + 'static)) -> JobError {
     JobError::internal("a command for servers failed for a fault of the service", cause)
 }

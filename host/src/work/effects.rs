@@ -14,7 +14,8 @@ use crate::datasvc::{
     GitdeployName, JobId, KeptPackage, Listed, NewGitRepo, NewPackage, PackageName, Page, Parent, Result, ServerName,
     ServersAsked,
 };
-use crate::plugin::{Effects, PackageWriter};
+use crate::plugin::{Asking, Effects, OnServers, PackageWriter};
+use crate::remote::{Report, System};
 
 impl Effects for Work {
     fn run_action<'a>(
@@ -93,6 +94,18 @@ impl Effects for Work {
             Ok(making.await?.job_id)
         }
         .boxed()
+    }
+
+    fn on_servers<'a>(&'a self, asking: Asking<'a>, asked: OnServers) -> BoxFuture<'a, Result<Vec<Report>>> {
+        async move { Work::on_servers(self, &asking, asked).await }.boxed()
+    }
+
+    fn systems<'a>(
+        &'a self,
+        asking: Asking<'a>,
+        servers: Vec<ServerName>,
+    ) -> BoxFuture<'a, Result<Vec<std::result::Result<System, String>>>> {
+        async move { Work::systems(self, &asking, servers).await }.boxed()
     }
 
     fn add_package<'a>(

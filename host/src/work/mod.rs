@@ -7,6 +7,7 @@
 mod actions;
 mod archives;
 mod builds;
+mod checks;
 mod commands;
 mod effects;
 mod git;
@@ -15,6 +16,8 @@ mod hooks;
 mod new_package;
 mod packages;
 mod prune;
+mod push;
+mod remote;
 mod turns;
 mod upload;
 
@@ -34,6 +37,7 @@ use crate::plugin::{Plugins, Sandbox};
 use crate::remote::Remote;
 use crate::storage::Storage;
 
+pub use self::checks::check_servers;
 pub use self::commands::{CommandRequest, StoredKeys};
 pub use self::git::{
     Addresses, CommitsAsked, Compared, GitReader, ServeError, ServedPart, ServedRepository, adopt_repositories,
@@ -69,6 +73,12 @@ struct Inner {
     upstreams: git::upstream::Upstreams,
     /// For git clients.
     git_places: git::Places,
+    /// What plugins do on servers now.
+    asked_by_plugins: remote::AskedByPlugins,
+    /// For commands on servers, by whom they are for.
+    command_turns: Turns<String>,
+    /// A permit is a server that is sent a file.
+    pushes: Semaphore,
 }
 
 /// What the operations work with.
@@ -85,6 +95,8 @@ pub struct Parts {
     pub outbound: Outbound,
     /// Commands on servers.
     pub remote: Remote,
+    /// How many of them run at a time.
+    pub commands_at_a_time: usize,
     /// What may be uploaded.
     pub uploads: UploadLimits,
     /// Where this host has its git repositories.
@@ -98,8 +110,19 @@ pub struct Parts {
 impl Work {
     /// The operations over these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { svc, engine, plugins, storage, outbound, remote, uploads, git_home, git_authorities, addresses } =
-            parts;
+        let Parts {
+            svc,
+            engine,
+            plugins,
+            storage,
+            outbound,
+            remote,
+            commands_at_a_time,
+            uploads,
+            git_home,
+            git_authorities,
+            addresses,
+        } = parts;
         Self(Arc::new(Inner {
             svc,
             engine,
@@ -116,6 +139,9 @@ impl Work {
             git_home,
             addresses,
             git_places: git::Places::default(),
+            asked_by_plugins: remote::AskedByPlugins::default(),
+            command_turns: Turns::new(commands_at_a_time),
+            pushes: Semaphore::new(push::PUSHES_AT_A_TIME),
         }))
     }
 

@@ -1,96 +1,107 @@
-//! Places that uploads of all applications share: the application with the fewest comes next, and none has more than
-//! half.
+//! Places that several share, such as the uploads of all applications, or the commands of all users: the one with the
+//! fewest comes next, and none has more than half.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::datasvc::AppName;
 
-/// Some places. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Turns {
+/// Some places. `K` is who takes them. Cheap to clone.
+pub(super) struct Turns<K: Who = Option<AppName>> {
     places: usize,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<State<K>>>,
 }
 
-#[derive(Default)]
-struct State {
-    taken: HashMap<Option<AppName>, usize>,
+/// Who takes places.
+pub(super) trait Who: Clone + Eq + Hash {}
+
+impl<K: Clone + Eq + Hash> Who for K {}
+
+struct State<K: Who> {
+    taken: HashMap<K, usize>,
     /// In the order in which they came.
-    waiting: Vec<(Option<AppName>, oneshot::Sender<Turn>)>,
+    waiting: Vec<(K, oneshot::Sender<Turn<K>>)>,
 }
 
-/// A place of an application; free again when this is dropped.
-pub(super) struct Turn {
-    turns: Turns,
-    application: Option<AppName>,
+/// A place of somebody; free again when this is dropped.
+pub(super) struct Turn<K: Who = Option<AppName>> {
+    turns: Turns<K>,
+    who: K,
     /// Whether it is a place, and not one that nobody waits for any more.
     counts: bool,
 }
 
-impl Turns {
+impl<K: Who> Clone for Turns<K> {
+    fn clone(&self) -> Self {
+        Self { places: self.places, state: self.state.clone() }
+    }
+}
+
+impl<K: Who> Turns<K> {
     pub(super) fn new(places: usize) -> Self {
-        Self { places, state: Arc::default() }
+        let state = State { taken: HashMap::new(), waiting: Vec::new() };
+        Self { places, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Waits for a place.
-    pub(super) async fn take(&self, application: &Option<AppName>) -> Turn {
+    pub(super) async fn take(&self, who: &K) -> Turn<K> {
         loop {
             // Whoever asks is served or kept waiting.
-            if let Ok(turn) = self.ask(application).await {
+            if let Ok(turn) = self.ask(who).await {
                 return turn;
             }
         }
     }
 
-    fn ask(&self, application: &Option<AppName>) -> oneshot::Receiver<Turn> {
+    fn ask(&self, who: &K) -> oneshot::Receiver<Turn<K>> {
         let (ready, turn) = oneshot::channel();
         let mut state = self.lock();
-        state.waiting.push((application.clone(), ready));
+        state.waiting.push((who.clone(), ready));
         self.serve(&mut state);
         turn
     }
 
     /// Gives free places to those that wait.
-    fn serve(&self, state: &mut State) {
+    fn serve(&self, state: &mut State<K>) {
         state.waiting.retain(|(_, ready)| !ready.is_closed());
         while state.taken.values().sum::<usize>() < self.places {
-            let taken = |application: &Option<AppName>| state.taken.get(application).copied().unwrap_or(0);
-            let next = state.waiting.iter().enumerate().map(|(place, (application, _))| (taken(application), place));
+            let taken = |who: &K| state.taken.get(who).copied().unwrap_or(0);
+            let next = state.waiting.iter().enumerate().map(|(place, (who, _))| (taken(who), place));
             let Some((_, place)) = next.filter(|(taken, _)| *taken < self.places.div_ceil(2)).min() else { return };
-            let (application, ready) = state.waiting.remove(place);
-            *state.taken.entry(application.clone()).or_default() += 1;
-            let turn = Turn { turns: self.clone(), application, counts: true };
+            let (who, ready) = state.waiting.remove(place);
+            *state.taken.entry(who.clone()).or_default() += 1;
+            let turn = Turn { turns: self.clone(), who, counts: true };
             if let Err(mut unwanted) = ready.send(turn) {
                 unwanted.counts = false;
-                state.give_back(&unwanted.application);
+                state.give_back(&unwanted.who);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn give_back(&mut self, application: &Option<AppName>) {
-        if let Some(taken) = self.taken.get_mut(application) {
+impl<K: Who> State<K> {
+    fn give_back(&mut self, who: &K) {
+        if let Some(taken) = self.taken.get_mut(who) {
             *taken -= 1;
             if *taken == 0 {
-                self.taken.remove(application);
+                self.taken.remove(who);
             }
         }
     }
 }
 
-impl Drop for Turn {
+impl<K: Who> Drop for Turn<K> {
     fn drop(&mut self) {
         if self.counts {
             let mut state = self.turns.lock();
-            state.give_back(&self.application);
+            state.give_back(&self.who);
             self.turns.serve(&mut state);
         }
     }

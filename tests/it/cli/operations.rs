@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::harness::{Api, TestHost};
 
 /// The commands by operation. Those of a noun are there by its name.
-const COMMANDS: [(&str, &str); 81] = [
+const COMMANDS: [(&str, &str); 82] = [
     ("about.get", "doctor"),
     ("actions.get", "action show"),
     ("actions.list", "action list"),
@@ -68,6 +68,7 @@ const COMMANDS: [(&str, &str); 81] = [
     ("package-maps.update", "packagemap update"),
     ("plugins.get", "plugin show"),
     ("plugins.list", "plugin list"),
+    ("servers.check", "server check"),
     ("servers.command", "server exec"),
     ("servers.command-several", "server exec"),
     ("servers.create", "server create"),

@@ -37,8 +37,10 @@ impl Sshd {
         std::fs::create_dir(&home).unwrap();
         std::fs::write(directory.path().join("authorized_keys"), format!("{public_key}\n")).unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
+        // Whoever asks for another address says so.
+        let address = if more.contains("ListenAddress") { "" } else { "ListenAddress 127.0.0.1\n" };
         let config = format!(
-            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
+            "{address}Port {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
              StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nSetEnv HOME={}\n{more}\n",
             path("host_key"),
             path("authorized_keys"),

@@ -69,18 +69,21 @@ impl Grants {
 pub enum Interface {
     /// Which git providers there are.
     GitProviders,
+    /// To run commands on the servers that are granted.
+    Remote,
     /// To make, change and remove servers. Looking at those that are granted takes only them.
     Servers,
 }
 
 impl Interface {
     /// All there are.
-    pub(in crate::datasvc) const ALL: [Self; 2] = [Self::GitProviders, Self::Servers];
+    pub(in crate::datasvc) const ALL: [Self; 3] = [Self::GitProviders, Self::Remote, Self::Servers];
 
     /// Its name, in WIT and in the configuration.
     pub(in crate::datasvc) fn as_str(self) -> &'static str {
         match self {
             Self::GitProviders => "git-providers",
+            Self::Remote => "remote",
             Self::Servers => "servers",
         }
     }
@@ -155,9 +158,12 @@ impl Caller {
 
     /// # Errors
     /// [`Error::Denied`] if the caller may not send commands to the server: a user has to hold both the server and
-    /// [`COMMAND`].
+    /// [`COMMAND`], and a plugin to be granted both the server and [`Interface::Remote`].
     pub fn require_command(&self, server: &ServerName) -> Result<()> {
-        let Self::User { permissions, .. } = self else { return self.require_server(Permission::Read, server) };
+        let Self::User { permissions, .. } = self else {
+            self.require_interface(Permission::Write, Interface::Remote)?;
+            return self.require_server(Permission::Read, server);
+        };
         if !permissions.on_global_action(COMMAND) {
             return Err(denied(format!(
                 "this needs the permission `execute` on `{COMMAND}` of `_global`, in `actions`"

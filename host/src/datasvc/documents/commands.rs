@@ -3,7 +3,7 @@
 //! Such a job belongs to the installation and to no application. Who asked for it may look at it and stop it. The audit
 //! says what is to be run, and where, before it runs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,8 +12,9 @@ use super::servers::{Connection, Driver};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{COMMAND, Caller};
 use crate::datasvc::ground::error::{Error, Kind, Result};
-use crate::datasvc::ground::ids::{Digest, HostId, JobId, ServerName, TokenId};
-use crate::datasvc::jobs::lookup::{Enqueued, JobStatus, Json};
+use crate::datasvc::ground::ids::{Digest, HostId, JobId, ServerName, TokenId, WorkerId};
+use crate::datasvc::jobs::lookup::{Enqueued, JobStatus, JobType, Json, Parent};
+use crate::datasvc::jobs::queue::Claim;
 
 /// The kind of work of jobs that do something with servers: the `job_type` of commands.
 pub const SERVER: &str = "server";
@@ -24,6 +25,8 @@ const MAX_SERVERS: usize = 5_000;
 /// A command for servers, as it becomes a job.
 #[derive(Clone, Debug)]
 pub struct NewCommand {
+    /// The operation that asks for it, for the audit.
+    pub operation: &'static str,
     /// The servers, each once.
     pub servers: Vec<ServerName>,
     /// What was asked, for the job's document and its run.
@@ -34,6 +37,8 @@ pub struct NewCommand {
     pub timeout: Duration,
     /// The client's key and what its request was.
     pub idempotency: Option<(String, Digest)>,
+    /// The job that asks for it and waits, and the worker that runs both. Then the new one waits in no queue.
+    pub within: Option<(Parent, WorkerId)>,
 }
 
 /// A server that a command is for.
@@ -108,9 +113,11 @@ impl DataSvc {
     ///
     /// # Errors
     /// Those of [`DataSvc::command_targets`]; [`Error::Invalid`] for servers of the driver `local` on several hosts;
-    /// [`Error::KeyReused`] if the idempotency key came with another request.
+    /// [`Error::KeyReused`] if the idempotency key came with another request; for a job that is within another one
+    /// [`Error::TooMany`] if too many have come of its root, and [`Error::Conflict`] for servers that are on another
+    /// host.
     pub async fn enqueue_command(&self, caller: &Caller, new: &NewCommand) -> Result<Enqueued> {
-        let NewCommand { servers, data, audited, timeout, idempotency } = new;
+        let NewCommand { operation, servers, data, audited, timeout, idempotency, within } = new;
         if let Some((key, fingerprint)) = idempotency
             && let Some(before) = self.enqueued_before(caller, key, *fingerprint).await?
         {
@@ -118,18 +125,33 @@ impl DataSvc {
         }
         let located = self.located_targets(caller, servers).await?;
         let host = one_host(&located)?;
+        let (parent, worker) = within.unzip();
+        if let Some(parent) = &parent {
+            parent.check()?;
+            self.check_descendants(parent).await?;
+            if host.is_some_and(|host| self.host != Some(host)) {
+                let reason = "servers of the driver `local` are on another host than the one that runs this job";
+                return Err(Error::conflict(reason));
+            }
+        }
+        let asked_at = Instant::now();
         let (key, fingerprint) = idempotency.as_ref().map(|(key, print)| (key.as_str(), print.as_bytes())).unzip();
         let job_id = self.new_job_id();
-        let mut transaction = self.change(caller, "servers.command").await?;
+        let username = caller.username().map(|name| name.as_str());
+        let mut transaction = self.change(caller, operation).await?;
         let inserted = sqlx::query!(
             r#"insert into jobs (id, job_type, name, username, data, idempotent, timeout_ms, idempotency_key,
-                                 idempotency_fingerprint, bound_to, token_id, created_at)
-               values ($1, $2, $3, $4, $5::text::json, true, $6, $7, $8, $9, $10, coalesce($11, now()))
+                                 idempotency_fingerprint, bound_to, token_id, created_at, parent, depth, root,
+                                 status, worker, fence, attempt, started_at)
+               select $1, $2, $3, $4, $5::text::json, true, $6, $7, $8, $9, $10, coalesce($11, now()), $12, $13, $14,
+                   case when worker is null then 'queued' else 'running' end, worker, (worker is not null)::int,
+                   (worker is not null)::int, case when worker is not null then now() end
+               from (select $15::uuid as worker) as taker
                on conflict (username, idempotency_key) where idempotency_key is not null do nothing"#,
             job_id as _,
             SERVER,
             COMMAND,
-            caller.username().map(|name| name.as_str()),
+            username,
             data.get(),
             i64::try_from(timeout.as_millis()).map_err(Error::internal)?,
             key,
@@ -137,7 +159,11 @@ impl DataSvc {
             host as _,
             caller.token() as _,
             // As in the id, so that what is listed by one is in the order of the other.
-            job_id.made_at()
+            job_id.made_at(),
+            parent.map(|parent| parent.job_id) as _,
+            parent.map_or(0, |parent| parent.depth + 1),
+            parent.map(|parent| parent.root) as _,
+            worker as _
         )
         .execute(&mut *transaction)
         .await?;
@@ -154,7 +180,27 @@ impl DataSvc {
             several => format!("{} and {} more", several[0], several.len() - 1),
         };
         transaction.created(None, &name, &serde_json::json!({ "job_id": job_id, "asked": audited })).await?;
-        Ok(Enqueued { job_id, status: JobStatus::Queued, claim: None })
+        let claim = parent.map(|parent| Claim {
+            job_id,
+            fence: 1,
+            asked_at,
+            attempt: 1,
+            started: true,
+            root: parent.root,
+            depth: parent.depth + 1,
+            entries: 0,
+            plugin_entries: 0,
+            plugin_bytes: 0,
+            application: None,
+            name: COMMAND.to_owned(),
+            job_type: JobType::new(SERVER),
+            plugin: None,
+            unreadable: None,
+            username: username.map(str::to_owned),
+            data: data.clone(),
+            timeout: *timeout,
+        });
+        Ok(Enqueued { job_id, status: JobStatus::Queued, claim })
     }
 
     /// Who asked for a job of the installation, with what they may do now. `None`: their token has ended.

@@ -1,6 +1,7 @@
 //! Servers: what is deployed to, how each is reached, and the environments they make up.
 
 mod connection;
+mod health;
 mod ssh;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
-use crate::datasvc::ground::ids::{AppName, EnvironmentName, HostId, ServerName};
+use crate::datasvc::ground::ids::{AppName, EnvironmentName, HostId, JobId, ServerName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
 use crate::datasvc::ground::revision::{Expected, Revision};
@@ -25,6 +26,7 @@ use crate::datasvc::ground::sql::OnConstraint as _;
 
 pub(super) use connection::check_host_key;
 pub use connection::{Connection, Driver, LocalConnection, SaltConnection, SshConnection};
+pub use health::{CHECK, Health};
 pub use ssh::UnsealedKeypair;
 
 /// Names that the URLs of servers have another meaning for.
@@ -44,6 +46,9 @@ pub struct Server {
     pub connection: Connection,
     /// What users keep with it.
     pub attributes: Attributes,
+    /// What its last check came to; null if there was none since it is reached as it is. It changes without a new
+    /// version.
+    pub health: Option<Health>,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -88,14 +93,14 @@ pub struct Change {
 }
 
 impl DataSvc {
-    /// Makes a server.
+    /// Makes a server, and the job that checks it.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::Invalid`] for a name that has another meaning, and with the path of what
     /// cannot be in `connection`; [`Error::Denied`] without write permission on `_global`, or to a plugin that was
     /// not granted `servers` and the name, or says what it is reached by; [`Error::Conflict`] if another one is the same
     /// machine.
-    pub async fn create_server(&self, caller: &Caller, new: &NewServer) -> Result<Server> {
+    pub async fn create_server(&self, caller: &Caller, new: &NewServer) -> Result<(Server, JobId)> {
         let NewServer { name, environment, driver, connection, attributes } = new;
         caller.require_server(Permission::Write, name)?;
         if RESERVED.contains(&name.as_str()) {
@@ -115,7 +120,7 @@ impl DataSvc {
                values ($1, $2, $3, $4, $5, $6)
                returning name as "name: ServerName", environment as "environment: EnvironmentName",
                    driver as "driver: Driver", connection as "connection: Connection",
-                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
+                   attributes as "attributes: Attributes", health as "health: Health", created_at, updated_at, revision as "revision: Revision""#,
             name.as_str(),
             environment.as_str(),
             driver.as_str(),
@@ -126,8 +131,10 @@ impl DataSvc {
         .fetch_one(&mut *transaction)
         .await
         .on_constraint("servers_pkey", || Error::already_exists(Kind::Server, name))?;
+        let host = self.host_of(*driver);
+        let check = self.insert_check(&mut transaction, Some(caller), std::slice::from_ref(name), host).await?;
         transaction.created(None, name, &server).await?;
-        Ok(server)
+        Ok((server, check))
     }
 
     /// One server.
@@ -140,7 +147,7 @@ impl DataSvc {
             Server,
             r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
                    driver as "driver: Driver", connection as "connection: Connection",
-                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+                   attributes as "attributes: Attributes", health as "health: Health", created_at, updated_at, revision as "revision: Revision"
                from servers where name = $1"#,
             name.as_str()
         )
@@ -158,7 +165,7 @@ impl DataSvc {
             Server,
             r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
                    driver as "driver: Driver", connection as "connection: Connection",
-                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+                   attributes as "attributes: Attributes", health as "health: Health", created_at, updated_at, revision as "revision: Revision"
                from servers where ($1::text is null or name > $1) and ($2::text is null or name like $2)
                order by name"#,
             page.after(),
@@ -188,7 +195,8 @@ impl DataSvc {
         Ok(environments)
     }
 
-    /// Changes the environment, the driver with its connection and the attributes of a server.
+    /// Changes the environment, the driver with its connection and the attributes of a server. One that is reached in
+    /// another way then is checked by a job, which is returned, too.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without write permission on `_global`, or to a plugin that was not
@@ -200,7 +208,7 @@ impl DataSvc {
         name: &ServerName,
         patch: &Patch,
         expected: &Expected,
-    ) -> Result<Server> {
+    ) -> Result<(Server, Option<JobId>)> {
         caller.require_server(Permission::Write, name)?;
         let mut transaction = self.change(caller, "servers.update").await?;
         let server = locked(&mut transaction, name).await?;
@@ -214,7 +222,8 @@ impl DataSvc {
         let Change { environment, driver, connection, attributes } = patch.apply(&server, &changeable).await?;
         let connection = Connection::read(driver, connection, &server.name)
             .map_err(|error| if driver == server.driver { error } else { of_another_driver(error) })?;
-        if driver != server.driver || connection.members()? != server.connection.members()? {
+        let is_elsewhere = driver != server.driver || connection.members()? != server.connection.members()?;
+        if is_elsewhere {
             // A plugin never has it: what a server is reached by is for people to say.
             caller.require_global(Permission::Write)?;
             ssh::check_references(&mut transaction, name, &connection).await?;
@@ -227,11 +236,12 @@ impl DataSvc {
                    -- Another machine shows another key.
                    pinned_host_key = case when $3 = driver and $4::json::text = connection::text
                        then pinned_host_key end,
+                   health = case when $3 = driver and $4::json::text = connection::text then health end,
                    revision = nextval('revisions'), updated_at = now()
                where name = $1
                returning name as "name: ServerName", environment as "environment: EnvironmentName",
                    driver as "driver: Driver", connection as "connection: Connection",
-                   attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision""#,
+                   attributes as "attributes: Attributes", health as "health: Health", created_at, updated_at, revision as "revision: Revision""#,
             name.as_str(),
             environment.as_str(),
             driver.as_str(),
@@ -241,8 +251,16 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await?;
+        let mut check = None;
+        if is_elsewhere {
+            let host =
+                sqlx::query_scalar!(r#"select host_id as "host: HostId" from servers where name = $1"#, name.as_str())
+                    .fetch_one(&mut *transaction)
+                    .await?;
+            check = Some(self.insert_check(&mut transaction, Some(caller), std::slice::from_ref(name), host).await?);
+        }
         transaction.updated(None, name, &server, &updated).await?;
-        Ok(updated)
+        Ok((updated, check))
     }
 
     /// Removes a server on which no gitdeploy is initialized.
@@ -298,7 +316,7 @@ async fn locked(connection: &mut PgConnection, name: &ServerName) -> Result<Serv
         Server,
         r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
                driver as "driver: Driver", connection as "connection: Connection",
-               attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
+               attributes as "attributes: Attributes", health as "health: Health", created_at, updated_at, revision as "revision: Revision"
            from servers where name = $1 for no key update"#,
         name.as_str()
     )

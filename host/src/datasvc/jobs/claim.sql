@@ -13,6 +13,7 @@ room as (
         jobs bigint,                -- how many jobs it takes at most
         own bigint,                 -- how many of the host's own jobs may run here
         own_per_application bigint, -- how many of those may be one application's
+        own_of_installation bigint, -- how many may be the installation's
         per_plugin bigint,          -- how many jobs of a plugin may run here
         per_action bigint,          -- how many jobs of an action may run here
         kinds text[],               -- the kinds of work that this server knows; null: all
@@ -82,7 +83,8 @@ rooms as (
         room.per_action
             - coalesce((select sum(count) from running
                         where running.application = lanes.application and running.name = lanes.name), 0) as of_action,
-        case when lanes.plugin = '' then room.own_per_application
+        case when lanes.plugin = '' then
+            case when lanes.application = '' then room.own_of_installation else room.own_per_application end
             - coalesce((select sum(count) from own_running where own_running.application = lanes.application), 0)
             end as of_own
     from lanes cross join room

@@ -313,7 +313,7 @@ impl DataSvc {
 
     /// # Errors
     /// [`Error::TooMany`] if as many jobs as may have come of the root of this one.
-    async fn check_descendants(&self, parent: &Parent) -> Result<()> {
+    pub(in crate::datasvc) async fn check_descendants(&self, parent: &Parent) -> Result<()> {
         let counting = sqlx::query_scalar!(
             r#"select count(*) as "count!" from (select from jobs where root = $1 limit $2) as family"#,
             parent.root as _,

@@ -112,6 +112,8 @@ pub struct Room {
     pub own: usize,
     /// How many of those may be one application's.
     pub own_per_application: usize,
+    /// The same of the installation.
+    pub own_of_installation: usize,
     /// How many of those each application has, also where they wait for something else. `None`: the installation.
     pub own_running: Vec<(Option<AppName>, i32)>,
     /// How many of a plugin may run here.

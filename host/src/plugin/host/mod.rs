@@ -12,6 +12,7 @@ mod jobs;
 mod log;
 mod package_maps;
 pub(crate) mod packages;
+mod remote;
 mod servers;
 
 use std::ops::Deref;

@@ -45,14 +45,15 @@ impl servers::Host for GuestState {
             connection: from_json("connection", connection)?,
             attributes: attributes(kept)?,
         };
-        Ok(call.timed(call.svc.create_server(&call.caller, &new)).await?.try_into()?)
+        let (server, _) = call.timed(call.svc.create_server(&call.caller, &new)).await?;
+        Ok(server.try_into()?)
     }
 
     async fn update(&mut self, server: String, patch: String) -> Result<servers::Server, HostError> {
         let call = self.call("servers.update", &[&server])?;
         let (server, patch) = (ServerName::parse(server)?, change(patch)?);
-        let updated = call.svc.update_server(&call.caller, &server, &patch, &Expected::Any);
-        Ok(call.timed(updated).await?.try_into()?)
+        let (server, _) = call.timed(call.svc.update_server(&call.caller, &server, &patch, &Expected::Any)).await?;
+        Ok(server.try_into()?)
     }
 
     async fn delete(&mut self, server: String) -> Result<(), HostError> {
@@ -87,7 +88,18 @@ impl TryFrom<Server> for servers::Server {
     type Error = Error;
 
     fn try_from(server: Server) -> Result<Self, Error> {
-        let Server { name, environment, driver, connection, attributes, created_at, updated_at, revision: _ } = server;
+        let Server {
+            name,
+            environment,
+            driver,
+            connection,
+            attributes,
+            // It would be a record that cannot grow.
+            health: _,
+            created_at,
+            updated_at,
+            revision: _,
+        } = server;
         Ok(Self {
             name: name.to_string(),
             environment: environment.to_string(),

@@ -13,6 +13,7 @@ mod groups;
 mod package_maps;
 mod packages;
 mod refused;
+mod remote;
 mod servers;
 
 use elita_plugin::log::Level;
@@ -62,6 +63,7 @@ fn everything(_: &ActionCall) -> Result<Value> {
         git_providers::all(),
         git_repos::all(),
         servers::all(),
+        remote::all(),
         gitdeploys::all(),
         groups::all(),
     ];

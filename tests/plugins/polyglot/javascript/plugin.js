@@ -8,6 +8,7 @@ import { create as createGitRepo } from "elita:plugin/git-repos@0.1.0";
 import { create as createGroup } from "elita:plugin/groups@0.1.0";
 import { append, cancelRequested, entries, get as getJob } from "elita:plugin/jobs@0.1.0";
 import { create as createPackageMap } from "elita:plugin/package-maps@0.1.0";
+import { createDirectory, deleteDirectory, operatingSystems, pushFile, run as runOn } from "elita:plugin/remote@0.1.0";
 import { environments } from "elita:plugin/servers@0.1.0";
 
 const offered = plugin({
@@ -16,6 +17,7 @@ const offered = plugin({
       { name: "Noop", description: "Does nothing", run: () => {} },
       { name: "Ask", description: "Asks once whether to stop", run: () => cancelRequested() },
       { name: "Shapes", description: "Hands the host a value of every shape, and gets them back", run: shapes },
+      { name: "OnServers", description: "Works on a server", run: onServers },
       { name: "Fail", description: "Fails as is to be expected", run: fail },
       { name: "Panic", description: "Fails as nobody expects", run: onTheWayDown },
       { name: "Late", description: "Returns after a while", run: late },
@@ -65,6 +67,37 @@ function shapes({ application, job }) {
     environments: environments(),
     job: ["queued", "running", "succeeded"].includes(getJob(run).status),
     entries: entries(job, entry - 1n, 10).map(({ seq, data }) => [Number(seq), data]),
+  };
+}
+
+function onServers() {
+  const servers = ["web1"];
+  const bytes = (text) => new TextEncoder().encode(text);
+  const [system] = operatingSystems(servers);
+  const options = {
+    directory: "/opt/foobar",
+    environment: [["A", "b c"]],
+    stdin: bytes("in\n"),
+    timeoutSeconds: 30,
+    secrets: ["secret"],
+  };
+  let missing = null;
+  try {
+    const file = { tag: "build-package", val: { application: "hostile", build: "none", package: "master" } };
+    pushFile(servers, file, "/opt/foobar/b");
+  } catch (error) {
+    missing = error.payload.tag.replace("-", "");
+  }
+  const reports = [
+    createDirectory(servers, "/opt/foobar"),
+    pushFile(servers, { tag: "bytes", val: bytes("a\n") }, "/opt/foobar/a", 0o600),
+    runOn(servers, ["sh", "-c", "cat a -; echo $A secret; exit 3"], options),
+    deleteDirectory(servers, "/opt/foobar"),
+  ];
+  return {
+    system: [system.server, system.os ?? null, system.name ?? null],
+    missing,
+    reports: reports.flat().map(({ outcome, exitCode, stdout }) => [outcome, exitCode ?? null, stdout]),
   };
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 from componentize_py_types import Err
 from elita_plugin import ActionCall, Failure, Plugin, progress
 from wit_world.exports import handler
-from wit_world.imports import actions, builds, gitdeploys, git_repos, groups, jobs, package_maps, servers, types
+from wit_world.imports import actions, builds, gitdeploys, git_repos, groups, jobs, package_maps, remote, servers, types
 
 plugin = Plugin()
 
@@ -48,6 +48,30 @@ def shapes(call: ActionCall) -> Any:
         "environments": servers.environments(),
         "job": job.status in (jobs.Status.QUEUED, jobs.Status.RUNNING, jobs.Status.SUCCEEDED),
         "entries": [[entry.seq, entry.data] for entry in jobs.entries(call.job, entry - 1, 10)],
+    }
+
+
+@plugin.action("hostile", "OnServers", "Works on a server")
+def on_servers(_: ActionCall) -> Any:
+    servers_ = ["web1"]
+    [system] = remote.operating_systems(servers_)
+    options = remote.Options("/opt/foobar", [("A", "b c")], b"in\n", 30, None, ["secret"])
+    package = remote.Content_BuildPackage(remote.BuildPackage("hostile", "none", "master"))
+    try:
+        remote.push_file(servers_, package, "/opt/foobar/b", None, None)
+        missing = None
+    except Err as error:
+        missing = type(error.value).__name__.removeprefix("Error_").lower()
+    reports = [
+        *remote.create_directory(servers_, "/opt/foobar"),
+        *remote.push_file(servers_, remote.Content_Bytes(b"a\n"), "/opt/foobar/a", 0o600, None),
+        *remote.run(servers_, ["sh", "-c", "cat a -; echo $A secret; exit 3"], options),
+        *remote.delete_directory(servers_, "/opt/foobar"),
+    ]
+    return {
+        "system": [system.server, system.os.name.lower() if system.os is not None else None, system.name],
+        "missing": missing,
+        "reports": [[report.outcome.name.lower(), report.exit_code, report.stdout] for report in reports],
     }
 
 

@@ -1,0 +1,116 @@
+//! Checks of servers: whether each can be reached, and what there is on it. A job is made when a server is new or is
+//! reached in another way, when somebody asks for it, and by the clock.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::Work;
+use super::commands::{SERVERS_AT_A_TIME, internal, target_of};
+use crate::datasvc::{Caller, Enqueued, JobError, Result, ServerHealth, ServerName, patiently};
+use crate::engine::{Run, StepResult, jittered};
+use crate::remote::{Equipment, Os, System, Target};
+
+/// How often it is looked which servers are due, as a part of the time between two checks of one.
+const LOOKS: u32 = 10;
+
+/// What a check was asked: the `data` of its job.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Check {
+    /// The servers.
+    check: Vec<ServerName>,
+}
+
+impl Work {
+    /// Makes the job that checks a server.
+    ///
+    /// # Errors
+    /// Those of [`crate::datasvc::DataSvc::enqueue_check`].
+    pub async fn submit_check(&self, caller: &Caller, server: &ServerName) -> Result<Enqueued> {
+        let enqueued = self.0.svc.enqueue_check(caller, server).await?;
+        self.0.engine.tell_queued();
+        Ok(enqueued)
+    }
+
+    /// Checks servers: the health of each that is there.
+    pub(super) async fn check(&self, run: &Run, asked: &Check) -> StepResult<BTreeMap<String, ServerHealth>> {
+        let _lent = run.lend_slot();
+        let found = patiently(|| self.0.svc.targets_for_work(&asked.check)).await.map_err(|error| internal(&error))?;
+        let checking = stream::iter(found).map(|server| async move {
+            if run.cancel.is_requested() {
+                return Err(JobError::cancelled("someone"));
+            }
+            let health = self.health_of(run, &target_of(&server)).await;
+            let recorded = patiently(|| self.0.svc.record_health(&server.name, &health)).await;
+            recorded.map_err(|error| internal(&error))?;
+            Ok((server.name.to_string(), health))
+        });
+        let checked: Vec<_> = checking.buffer_unordered(SERVERS_AT_A_TIME).collect().await;
+        checked.into_iter().collect()
+    }
+
+    async fn health_of(&self, run: &Run, target: &Target) -> ServerHealth {
+        let inspected = tokio::select! {
+            inspected = self.0.remote.inspect(target) => inspected,
+            () = run.cancel.requested() => Err("the check was stopped".to_owned()),
+        };
+        let mut health = ServerHealth {
+            checked_at: now(),
+            job_id: run.claim.job_id,
+            reachable: inspected.is_ok(),
+            message: None,
+            os: None,
+            system: None,
+            git_version: None,
+            shell: None,
+            clock_difference_in_seconds: None,
+        };
+        match inspected {
+            Ok(Equipment { system: System { os, name }, git_version, shell, clock_difference }) => {
+                health.os = Some(if os == Os::Windows { "windows" } else { "unix" }.to_owned());
+                health.system = Some(name);
+                health.git_version = git_version;
+                health.shell = shell;
+                health.clock_difference_in_seconds = clock_difference;
+            }
+            Err(why) => health.message = Some(why),
+        }
+        run.note(&json!({ "status": if health.reachable { "ok" } else { "no-response" }, "server": target.name,
+            "driver": target.reach.driver(), "health": health }));
+        health
+    }
+}
+
+/// The time, as exact as other times are shown.
+fn now() -> OffsetDateTime {
+    let now = OffsetDateTime::now_utc();
+    now.replace_microsecond(now.microsecond()).unwrap_or(now)
+}
+
+/// Makes jobs that check servers, so that each is checked so often, until the server stops.
+pub async fn check_servers(work: Work, every: Duration, mut stop: watch::Receiver<bool>) {
+    let checking = async {
+        loop {
+            tokio::time::sleep(jittered((every / LOOKS).max(Duration::from_millis(500)))).await;
+            match work.0.svc.enqueue_checks_due(every).await {
+                Ok(0) => {}
+                Ok(servers) => {
+                    info!("{servers} servers are checked, because it is time");
+                    work.0.engine.tell_queued();
+                }
+                Err(problem) => warn!("the servers that are to be checked could not be found: {problem}"),
+            }
+        }
+    };
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = checking, if !every.is_zero() => {}
+    }
+}
