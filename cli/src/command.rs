@@ -14,6 +14,7 @@ use crate::about::topics;
 use crate::about::whoami::Whoami;
 use crate::authoring;
 use crate::everyday::census::Census;
+use crate::everyday::deploy::Deploy;
 use crate::everyday::follow::Follow;
 use crate::everyday::log::Log;
 use crate::everyday::run::RunAction;
@@ -23,14 +24,14 @@ use crate::exit::Code;
 use crate::failure::{Failure, Result};
 use crate::globals::Globals;
 use crate::nouns::{
-    action, app, audit, build, gitdeploy, gitprovider, gitrepo, group, job, keypair, packagemap, plugin, server, token,
-    user,
+    action, app, audit, build, deployment, gitdeploy, gitprovider, gitrepo, group, job, keypair, packagemap, plugin,
+    server, token, user,
 };
 use crate::output::Output;
 use crate::session::Session;
 
 /// The commands with commands of their own.
-pub(crate) const NOUNS: [&str; 16] = [
+pub(crate) const NOUNS: [&str; 17] = [
     "app",
     "action",
     "build",
@@ -38,6 +39,7 @@ pub(crate) const NOUNS: [&str; 16] = [
     "gitrepo",
     "gitdeploy",
     "group",
+    "deployment",
     "server",
     "job",
     "plugin",
@@ -57,14 +59,15 @@ const TEMPLATE: &str = "\
 Every day:
   run          Run an action and follow its job
   upload       Upload the file of a build
+  deploy       Deploy a build to servers
   follow       Follow jobs to their end
   log          Print the log of a job
   status       Show what needs attention
   census       Show what is deployed where
 
 Nouns, each with list, show and what else there is:
-  app, action, build, packagemap, gitrepo, gitdeploy, group, server, job, plugin, user, token, keypair, gitprovider,
-  audit
+  app, action, build, packagemap, gitrepo, gitdeploy, group, deployment, server, job, plugin, user, token, keypair,
+  gitprovider, audit
 
 Plugin authors:
   plugin new   Make a folder with a plugin that builds as it is
@@ -104,6 +107,7 @@ pub(crate) fn command(host: &Host) -> Command {
         .long_about(None)
         .subcommand(RunAction::augment_args(Command::new("run")))
         .subcommand(Upload::augment_args(Command::new("upload")))
+        .subcommand(Deploy::augment_args(Command::new("deploy")))
         .subcommand(Follow::augment_args(Command::new("follow")))
         .subcommand(Log::augment_args(Command::new("log")))
         .subcommand(Status::augment_args(Command::new("status")))
@@ -116,6 +120,7 @@ pub(crate) fn command(host: &Host) -> Command {
             gitrepo::command(),
             gitdeploy::command(),
             group::NOUN.command(),
+            deployment::command(),
             server::command(),
             job::command(),
             authoring::commands(plugin::command()),
@@ -162,6 +167,7 @@ async fn with_server(session: &Session, name: &str, matches: &ArgMatches) -> Res
     match name {
         "run" => parsed::<RunAction>(matches)?.run(session).await,
         "upload" => parsed::<Upload>(matches)?.run(session).await,
+        "deploy" => parsed::<Deploy>(matches)?.run(session).await,
         "follow" => parsed::<Follow>(matches)?.run(session).await,
         "log" => parsed::<Log>(matches)?.run(session).await,
         "status" => parsed::<Status>(matches)?.run(session).await,
@@ -175,6 +181,7 @@ async fn with_server(session: &Session, name: &str, matches: &ArgMatches) -> Res
         "gitrepo" => gitrepo::run(session, matches).await,
         "gitdeploy" => gitdeploy::run(session, matches).await,
         "group" => group::NOUN.run(session, matches).await,
+        "deployment" => deployment::run(session, matches).await,
         "server" => server::run(session, matches).await,
         "job" => job::run(session, matches).await,
         "plugin" => plugin::run(session, matches).await,

@@ -147,9 +147,20 @@ pub struct Gitdeploy {
     /// Where it deploys to.
     pub location: GitdeployLocation,
     /// The servers it is initialized on.
-    pub servers: Vec<String>,
+    pub servers: Vec<InitializedServer>,
     /// Whatever its owner keeps with it.
     pub attributes: Map<String, Value>,
+}
+
+/// A server that a gitdeploy is initialized on.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct InitializedServer {
+    /// Its name.
+    pub server: String,
+    /// The build that was last deployed there.
+    pub deployed_build: Option<String>,
 }
 
 /// Where a gitdeploy deploys to.
@@ -232,7 +243,8 @@ pub struct AutoDeploymentFailed {
 }
 
 /// What a group deployment deploys to.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Target {
     /// Names of groups.
@@ -251,4 +263,17 @@ pub struct Batch {
     pub gitdeploys: Vec<String>,
     /// Whether it is a stage of an ordered group, with another one to follow.
     pub ordered_gitdeploy: bool,
+    /// Which gitdeploy goes to which server.
+    #[serde(default)]
+    pub targets: Vec<BatchTarget>,
+}
+
+/// A gitdeploy that goes to a server.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[non_exhaustive]
+pub struct BatchTarget {
+    /// The server's name.
+    pub server: String,
+    /// The gitdeploy's name.
+    pub gitdeploy: String,
 }

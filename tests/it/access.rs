@@ -67,6 +67,11 @@ const TABLE: &str = "
     gitdeploys.delete      401   403   204    403    403
     gitdeploys.run         401   403   404    403    403
 
+    deployments.list       401   200   200    403    403
+    deployments.create     401   403   422    403    403
+    deployments.get        401   404   404    403    403
+    deployments.run        401   403   404    403    403
+
     groups.list            401   200   200    403    403
     groups.create          401   403   201    403    403
     groups.put             401   403   201    403    403
@@ -358,6 +363,11 @@ pub(crate) fn arguments(operation: &str, caller: &str) -> (String, Option<Value>
         }
         ("jobs.cancel", _) => ("?cancel=true".into(), None),
         ("tokens.rotate", _) => ("?rotate=true".into(), None),
+        ("deployments.create", _) => {
+            let asked = json!({ "build_name": "none", "environments": ["none"], "groups": ["none"] });
+            (String::new(), Some(asked))
+        }
+        ("deployments.run", _) => ("?cancel=true".into(), None),
         ("gitdeploys.run", _) => ("?commit=true&build_name=none".into(), None),
         ("applications.create" | "applications.put", _) => {
             let document = json!({ "app_name": format!("hostile-{verb}-{caller}") });

@@ -23,6 +23,7 @@ mod compiling;
 mod connections;
 mod copies;
 mod costs;
+mod deployments;
 mod descendants;
 mod documents;
 mod doors;

@@ -55,6 +55,10 @@ async fn every_operation_has_a_name() {
     builds.update
     builds.upload
     builds.upload-file
+    deployments.create
+    deployments.get
+    deployments.list
+    deployments.run
     git-providers.create
     git-providers.delete
     git-providers.get
@@ -267,6 +271,7 @@ async fn replies_have_the_members_that_are_declared() {
         ("/app/{app}/packagemaps", "/app/my_application/packagemaps"),
         ("/app/{app}/gitrepos", "/app/my_application/gitrepos"),
         ("/app/{app}/gitdeploys", "/app/my_application/gitdeploys"),
+        ("/app/{app}/deployments", "/app/my_application/deployments"),
         ("/app/{app}/groups", "/app/my_application/groups"),
         ("/server", "/server"),
         ("/server/environments", "/server/environments"),

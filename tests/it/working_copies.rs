@@ -233,7 +233,7 @@ async fn on(host: &TestHost, task: &str, servers: &[&str]) -> Value {
 }
 
 /// What a script prints on a server, in its home.
-async fn sh(host: &TestHost, server: &str, script: &str) -> String {
+pub(crate) async fn sh(host: &TestHost, server: &str, script: &str) -> String {
     let body = json!({ "script": script });
     let accepted = host.client.post(&format!("/server/{server}/command"), &body).await;
     assert_eq!(accepted.status, 202, "{accepted}");

@@ -22,13 +22,14 @@ pub(crate) struct Reply {
 }
 
 /// What may be missing by the server's word, and the noun whose list shows what there is.
-const NOUNS: [(&str, &str); 14] = [
+const NOUNS: [(&str, &str); 15] = [
     ("application", "app"),
     ("action", "action"),
     ("build", "build"),
     ("package map", "packagemap"),
     ("git repository", "gitrepo"),
     ("gitdeploy", "gitdeploy"),
+    ("deployment", "deployment"),
     ("group", "group"),
     ("server", "server"),
     ("job", "job"),

@@ -8,6 +8,7 @@ pub(crate) mod app;
 pub(crate) mod audit;
 pub(crate) mod build;
 mod change;
+pub(crate) mod deployment;
 mod document;
 pub(crate) mod gitdeploy;
 pub(crate) mod gitprovider;

@@ -23,8 +23,13 @@ pub use documents::applications::{Application, Change as ApplicationChange};
 pub use documents::builds::{
     Build, BuildFiles, BuildFilter, Change as BuildChange, KeptPackage, KeptPackages, PackageFile, Packages,
 };
-pub use documents::census::{Census, CensusEntry};
+pub use documents::census::{Census, CensusBuild, CensusEntry};
 pub use documents::commands::{CommandTarget, NewCommand, SERVER};
+pub use documents::deployments::{
+    Again, Batch, DEPLOYMENT, DeployedCommit, Deployment, DeploymentAsked, DeploymentOptions, DeploymentPlan,
+    DeploymentScope, DeploymentStatus, NewDeployment, PlannedCommit, PlannedDeployment, Standing, Target,
+    TargetOutcome, TargetState,
+};
 pub use documents::file_url::FileUrl;
 pub use documents::git_history::{ChangeStatus, Commit, FileChange};
 pub use documents::git_providers::{
@@ -57,7 +62,7 @@ pub use documents::servers::{
 pub use documents::storage::StoreIdentity;
 pub use documents::uploads::{BuildAsStored, FileType, StoredBuild, UPLOAD, Upload, UploadSource};
 pub use ground::attributes::Attributes;
-pub use ground::error::{Error, Kind, Result};
+pub use ground::error::{Error, Fault, Faults, Kind, Result};
 pub use ground::ids::{
     ActionName, AppName, BuildName, Digest, EnvironmentName, GitProviderName, GitRepoName, GitdeployName, GroupName,
     HostId, JobId, KeypairName, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,

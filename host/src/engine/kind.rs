@@ -1,5 +1,7 @@
 //! What a kind of work is to the engine, which knows none of them by name.
 
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -22,6 +24,12 @@ pub trait Kind: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Denied`](crate::datasvc::Error::Denied) otherwise.
     fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()>;
+
+    /// How long such a job goes on by itself once someone has asked for it to stop, if that is longer than the server's
+    /// setting. It is then begun, too, where that was asked before, so that it can say so.
+    fn winds_up_within(&self) -> Option<Duration> {
+        None
+    }
 
     /// The threads that its jobs run on, if not on those of the server.
     fn threads(&self) -> Option<&Handle> {
@@ -58,6 +66,7 @@ pub trait Kind: Send + Sync + 'static {
 /// Any kind of work, as the engine keeps it.
 pub(super) trait AnyKind: Send + Sync {
     fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()>;
+    fn winds_up_within(&self) -> Option<Duration>;
     fn threads(&self) -> Option<&Handle>;
     fn ready(&self) -> Vec<Digest>;
     fn prepare<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), JobError>>;
@@ -69,6 +78,10 @@ pub(super) trait AnyKind: Send + Sync {
 impl<K: Kind> AnyKind for K {
     fn may_cancel(&self, caller: &Caller, lane: &JobLane) -> Result<()> {
         Kind::may_cancel(self, caller, lane)
+    }
+
+    fn winds_up_within(&self) -> Option<Duration> {
+        Kind::winds_up_within(self)
     }
 
     fn threads(&self) -> Option<&Handle> {

@@ -117,10 +117,9 @@ impl Inner {
         let run = Run { claim, log, lease, cancel, svc, slots };
         let claim = &run.claim;
         let ended = match begun {
-            Ok(()) if run.cancel.is_requested() => Outcome::Cancelled(JobError::new(
-                JobErrorCode::Cancelled,
-                "someone asked for it to stop before it began",
-            )),
+            Ok(()) if run.cancel.is_requested() && kind.winds_up_within().is_none() => Outcome::Cancelled(
+                JobError::new(JobErrorCode::Cancelled, "someone asked for it to stop before it began"),
+            ),
             Ok(()) => {
                 self.held.began(claim.job_id, claim.fence);
                 self.work(&*kind, &run).await
@@ -179,7 +178,7 @@ impl Inner {
     async fn work(&self, kind: &dyn AnyKind, run: &Run) -> Outcome {
         let ended = tokio::select! {
             ended = kind.run(run) => ended,
-            stopped = self.stopped(run) => stopped,
+            stopped = self.stopped(kind, run) => stopped,
         };
         match ended {
             // What ends badly after it was asked to stop has stopped.
@@ -191,10 +190,10 @@ impl Inner {
     }
 
     /// Waits until someone asks for the job to stop, and then for as long as it may go on.
-    async fn stopped(&self, run: &Run) -> Outcome {
+    async fn stopped(&self, kind: &dyn AnyKind, run: &Run) -> Outcome {
         let CancelRequest { by } = run.cancel.request().await;
-        let (who, grace) =
-            (by.map_or_else(|| "a plugin".into(), |by| format!("user `{by}`")), self.settings.cancel_grace);
+        let who = by.map_or_else(|| "a plugin".into(), |by| format!("user `{by}`"));
+        let grace = kind.winds_up_within().unwrap_or(self.settings.cancel_grace);
         let message = format!("{who} asked for it to stop; it is stopped in {grace:?} if it does not end by itself");
         run.note(&json!({ "status": "cancelling", "message": message }));
         tokio::time::sleep(grace).await;

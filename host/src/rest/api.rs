@@ -34,6 +34,7 @@ use crate::datasvc::{BaseUrl, GitProviderAuth, PasswordAuth, TokenAuth};
         (name = "package-maps", description = "Which packages are made of an upload"),
         (name = "git-repos", description = "The git repositories that packages are committed to"),
         (name = "gitdeploys", description = "Which package goes to which path of servers, by way of which repository"),
+        (name = "deployments", description = "Builds that go to servers, in batches"),
         (name = "groups", description = "Which gitdeploys are deployed together, and to which servers"),
         (name = "servers", description = "What is deployed to"),
         (name = "git-providers", description = "Where git repositories are"),

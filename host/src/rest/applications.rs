@@ -51,6 +51,9 @@ struct Containers {
     /// Its builds.
     #[schema(example = "/app/my_application/builds")]
     builds: String,
+    /// Its deployments.
+    #[schema(example = "/app/my_application/deployments")]
+    deployments: String,
     /// Its gitdeploys.
     #[schema(example = "/app/my_application/gitdeploys")]
     gitdeploys: String,
@@ -71,6 +74,7 @@ impl From<Application> for ApplicationDocument {
         let containers = Containers {
             actions: of("actions"),
             builds: of("builds"),
+            deployments: of("deployments"),
             gitdeploys: of("gitdeploys"),
             gitrepos: of("gitrepos"),
             groups: of("groups"),

@@ -12,6 +12,7 @@ mod applications;
 mod audit;
 mod builds;
 mod census;
+mod deployments;
 mod events;
 mod git;
 mod git_providers;
@@ -106,6 +107,7 @@ pub fn router(rest: Rest, origins: &[String]) -> Router {
         .merge(audit::router())
         .merge(builds::router())
         .merge(census::router())
+        .merge(deployments::router())
         .merge(git::router())
         .merge(git_providers::router())
         .merge(git_repos::router())

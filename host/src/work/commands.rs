@@ -124,17 +124,17 @@ impl Work {
     }
 
     /// Runs a command on a server as a durable step of a job: it runs once, also where this server dies meanwhile. Says
-    /// in the job's log what it came to. Where someone asks for the job to stop, the command is ended.
+    /// in the job's log what it came to. Where someone asks for the job to stop, the command is ended if it `stops`.
     ///
     /// # Errors
     /// Those of the journal. What the command comes to is never an error.
     pub(super) async fn command_step(
         &self,
-        run: &Run,
-        journal: &Journal<'_>,
+        (run, journal): (&Run, &Journal<'_>),
         step: &str,
         target: &Target,
         command: &Command,
+        stops: bool,
     ) -> StepResult<Report> {
         let (what, whose) = (&*command.program.shown(), run.claim.username.as_deref().unwrap_or_default());
         self.step_of(run, journal, CommandStep { name: step, target, command, what, whose }).await
@@ -159,7 +159,7 @@ impl Work {
             tokio::pin!(running);
             let report = tokio::select! {
                 report = &mut running => report,
-                () = run.cancel.requested() => {
+                () = stop_asked(run, stops) => {
                     let (report, ()) = tokio::join!(running, remote.stop(target, *id));
                     report
                 }
@@ -180,6 +180,11 @@ impl Work {
         tokio::spawn(async move { remote.forget(&target, id).await });
         Ok(report)
     }
+}
+
+/// Waits until someone asks for the job to stop; for ever, where what it does is brought to its end.
+pub(super) async fn stop_asked(run: &Run, stops: bool) {
+    if stops { run.cancel.requested().await } else { std::future::pending().await }
 }
 
 /// Says what a command came to on a server: its output in pieces, then the rest.
@@ -321,7 +326,7 @@ impl Commands {
                 return Err(JobError::cancelled("someone"));
             }
             let step = format!("command {}", target.name);
-            let report = self.0.command_step(run, journal, &step, &target, command).await?;
+            let report = self.0.command_step((run, journal), &step, &target, command, true).await?;
             Ok((target.name, report))
         });
         let ended: Vec<StepResult<(String, Report)>> = running.buffer_unordered(SERVERS_AT_A_TIME).collect().await;

@@ -98,6 +98,19 @@ impl Hooks {
         parameters: &Value,
         files: Option<&ShownFiles>,
     ) -> Vec<Fired> {
+        self.fire_of(run, journal, planned, "", parameters, files).await
+    }
+
+    /// The same of a hook that fires several times in a job: each time it is `of` something else.
+    pub(super) async fn fire_of(
+        &self,
+        run: &Run,
+        journal: &Journal<'_>,
+        planned: &PlannedHook,
+        of: &str,
+        parameters: &Value,
+        files: Option<&ShownFiles>,
+    ) -> Vec<Fired> {
         let hook = &planned.hook;
         let mut fired = Vec::new();
         if !planned.plugins.is_empty() {
@@ -120,7 +133,7 @@ impl Hooks {
                 };
                 self.sandbox.run_hook(hook_run).await.map_err(failed)
             };
-            let outcome = match journal.once(&format!("hook {hook} {plugin}"), firing).await {
+            let outcome = match journal.once(format!("hook {hook} {plugin} {of}").trim_end(), firing).await {
                 Ok(result) => FiredOutcome::Result(result),
                 Err(failure) => FiredOutcome::Error(failure),
             };

@@ -9,6 +9,7 @@ mod archives;
 mod builds;
 mod checks;
 mod commands;
+mod deployments;
 mod effects;
 mod git;
 mod gitdeploys;
@@ -39,6 +40,7 @@ use crate::storage::Storage;
 
 pub use self::checks::check_servers;
 pub use self::commands::{CommandRequest, StoredKeys};
+pub use self::deployments::DeploymentTask;
 pub use self::git::{
     Addresses, CommitsAsked, Compared, GitReader, ServeError, ServedPart, ServedRepository, adopt_repositories,
     joined_authorities,
@@ -152,7 +154,8 @@ impl Work {
             .with(actions::Actions(sandbox.clone()))
             .with(upload::Uploads { work: self.clone(), hooks: hooks.clone() })
             .with(git::repos::GitRepos(self.clone()))
-            .with(gitdeploys::Gitdeploys { work: self.clone(), hooks })
+            .with(gitdeploys::Gitdeploys { work: self.clone(), hooks: hooks.clone() })
+            .with(deployments::Deployments { work: self.clone(), hooks })
             .with(commands::Commands(self.clone()))
             .with(prune::Prunes(self.clone()))
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::harness::{Api, TestHost};
 
 /// The commands by operation. Those of a noun are there by its name.
-const COMMANDS: [(&str, &str); 82] = [
+const COMMANDS: &[(&str, &str)] = &[
     ("about.get", "doctor"),
     ("actions.get", "action show"),
     ("actions.list", "action list"),
@@ -39,6 +39,10 @@ const COMMANDS: [(&str, &str); 82] = [
     ("git-repos.list", "gitrepo list"),
     ("git-repos.log", "gitrepo log"),
     ("git-repos.update", "gitrepo update"),
+    ("deployments.create", "deploy"),
+    ("deployments.get", "deployment show"),
+    ("deployments.list", "deployment list"),
+    ("deployments.run", "deployment cancel"),
     ("gitdeploys.create", "gitdeploy create"),
     ("gitdeploys.delete", "gitdeploy delete"),
     ("gitdeploys.get", "gitdeploy show"),

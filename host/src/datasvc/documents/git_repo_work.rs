@@ -274,16 +274,16 @@ impl DataSvc {
         Ok(())
     }
 
-    /// Records which build a repository has now. To do it again changes nothing.
+    /// Records which build a branch of a repository has now, and since when. To do it again changes nothing.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the claim is no longer held.
     pub async fn record_commit(
         &self,
         claim: &Claim,
-        name: &GitRepoName,
+        (name, branch): (&GitRepoName, &str),
         build: &BuildName,
-        commit: Option<&str>,
+        commit: &str,
     ) -> Result<()> {
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, claim).await?;
@@ -295,6 +295,22 @@ impl DataSvc {
             name.as_str(),
             build.as_str(),
             commit
+        )
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query!(
+            "insert into git_branches as b (application, git_repo, branch, build, commit, job_id, username)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             on conflict (application, git_repo, branch) do update
+                 set build = $4, commit = $5, committed_at = now(), job_id = $6, username = $7
+                 where (b.build, b.commit) <> ($4, $5)",
+            claim.application()?.as_str(),
+            name.as_str(),
+            branch,
+            build.as_str(),
+            commit,
+            claim.job_id as _,
+            claim.username.as_deref()
         )
         .execute(&mut *transaction)
         .await?;

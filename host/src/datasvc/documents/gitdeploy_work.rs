@@ -265,13 +265,20 @@ impl DataSvc {
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, claim).await?;
         sqlx::query!(
-            "update gitdeploy_servers set deployed_build = $4, pulled_commit = $5
+            "update gitdeploy_servers set deployed_build = $4, pulled_commit = $5,
+                 deployed_at = case when is_same then deployed_at else now() end,
+                 deployed_by = case when is_same then deployed_by else $6 end,
+                 deployed_by_user = case when is_same then deployed_by_user else $7 end
+             from (select deployed_at is not null and deployed_build is not distinct from $4 as is_same
+                   from gitdeploy_servers where application = $1 and gitdeploy = $2 and server = $3) now
              where application = $1 and gitdeploy = $2 and server = $3",
             claim.application()?.as_str(),
             gitdeploy.as_str(),
             server.as_str(),
             build.map(BuildName::as_str),
-            commit
+            commit,
+            claim.job_id as _,
+            claim.username.as_deref()
         )
         .execute(&mut *transaction)
         .await?;

@@ -237,6 +237,31 @@ impl DataSvc {
         found.map(Gitdeploy::from).ok_or_else(|| Error::not_found(Kind::Gitdeploy, name))
     }
 
+    /// Those of these gitdeploys that exist, by name, for work on them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(super) async fn gitdeploys_named(
+        &self,
+        application: &AppName,
+        names: &std::collections::BTreeSet<GitdeployName>,
+    ) -> Result<Vec<Gitdeploy>> {
+        let found = sqlx::query_as!(
+            Row,
+            r#"select name as "name: GitdeployName", application as "app_name: AppName",
+                   package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
+                   options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
+                   attributes as "attributes: Attributes", '[]'::json as "servers!: InitializedServers",
+                   created_at, updated_at, revision as "revision: Revision"
+               from gitdeploys where application = $1 and name = any($2) order by name"#,
+            application.as_str(),
+            &names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(found.into_iter().map(Gitdeploy::from).collect())
+    }
+
     /// The gitdeploys of an application, by name.
     ///
     /// # Errors

@@ -276,7 +276,7 @@ impl DataSvc {
 }
 
 /// One group as it is in this transaction, with its servers in these environments; in all environments, if `None`.
-async fn read(
+pub(super) async fn read(
     connection: &mut PgConnection,
     application: &AppName,
     name: &GroupName,

@@ -7,6 +7,7 @@ pub(super) mod build_files;
 pub(super) mod builds;
 pub(super) mod census;
 pub(super) mod commands;
+pub(super) mod deployments;
 pub(super) mod file_url;
 pub(super) mod git_history;
 pub(super) mod git_hosts;

@@ -36,6 +36,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Several arguments that cannot be right, or do not fit what there is.
+    #[error("{}", .0.told())]
+    Faults(Faults),
     /// Parameters that an action declares are not in the request. Nothing ran.
     #[error("the action needs {}", listed(missing))]
     MissingParameters {
@@ -116,6 +119,56 @@ pub enum Error {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Several things that are wrong with what was asked.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Vec<Fault>);
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// The argument, as in [`Error::Invalid`].
+    pub field: Cow<'static, str>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Faults {
+    /// How many are told.
+    const MAX: usize = 100;
+
+    /// One more.
+    pub(crate) fn add(&mut self, field: impl Into<Cow<'static, str>>, reason: impl Into<String>) {
+        self.push(Fault { field: field.into(), reason: reason.into() });
+    }
+
+    pub(crate) fn push(&mut self, fault: Fault) {
+        if self.0.len() < Self::MAX {
+            self.0.push(fault);
+        }
+    }
+
+    /// Whether there are any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
+    /// # Errors
+    /// [`Error::Faults`] if there are any.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_empty() { Ok(()) } else { Err(Error::Faults(self.clone())) }
+    }
+
+    fn told(&self) -> String {
+        let told: Vec<_> = self.0.iter().map(|fault| format!("{}: {}", fault.field, fault.reason)).collect();
+        told.join("; ")
+    }
+}
+
 fn listed(names: &[String]) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     format!("the {} {}", if names.len() == 1 { "parameter" } else { "parameters" }, quoted.join(", "))
@@ -182,6 +235,8 @@ pub enum Kind {
     Group,
     /// A server.
     Server,
+    /// A deployment.
+    Deployment,
 }
 
 impl fmt::Display for Kind {
@@ -202,6 +257,7 @@ impl fmt::Display for Kind {
             Self::Gitdeploy => "gitdeploy",
             Self::Group => "group",
             Self::Server => "server",
+            Self::Deployment => "deployment",
         })
     }
 }

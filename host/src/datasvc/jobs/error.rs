@@ -86,6 +86,10 @@ codes! {
         NotAllowed = "not-allowed",
         /// The work failed on some of the servers; `details` says on which, and why.
         ServersFailed = "servers-failed",
+        /// What the plan of the deployment depends on has changed since it was agreed to.
+        PlanChanged = "plan-changed",
+        /// What the deployment needs is not there any more.
+        PlanFailed = "plan-failed",
         /// The store has no space left.
         StorageFull = "storage-full",
         /// The store does not answer, or refuses the server.

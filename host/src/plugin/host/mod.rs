@@ -75,7 +75,7 @@ impl HostError {
             Self::Refused(error) => match error {
                 Error::NotFound { .. } => ("not-found", types::Error::NotFound),
                 Error::AlreadyExists { .. } => ("already-exists", types::Error::AlreadyExists),
-                Error::Invalid { .. } | Error::MissingParameters { .. } => INVALID,
+                Error::Invalid { .. } | Error::Faults(_) | Error::MissingParameters { .. } => INVALID,
                 Error::TooLarge { .. } | Error::TooMany { .. } | Error::LogFull { .. } | Error::Throttled { .. } => {
                     LIMIT_EXCEEDED
                 }

@@ -57,6 +57,8 @@ pub(super) fn complete(document: &mut Value) {
     relate(&mut schemas, "NewCommand", of_commands);
     relate(&mut schemas, "NewCommands", of_commands);
     relate(&mut schemas, "GitdeployTask", of_gitdeploy_tasks);
+    relate(&mut schemas, "NewDeployment", of_deployments);
+    relate(&mut schemas, "DeploymentTaskArgs", of_deployment_tasks);
     relate(&mut schemas, "BuildRetention", of_build_retention);
     schemas["Problem"]["properties"]["code"]["description"] = codes().into();
     document["components"]["schemas"] = schemas.into();
@@ -236,6 +238,31 @@ fn of_gitdeploy_tasks(_schemas: &Schemas) -> Value {
     });
     let commit = json!({ "build_name": { "type": "string" }, "servers": nothing(), "glob": nothing() });
     on_servers.chain([one("commit", &["build_name"], commit)]).collect()
+}
+
+/// To groups, or by hand.
+fn of_deployments(_schemas: &Schemas) -> Value {
+    json!([
+        { "required": ["environments", "groups"], "properties": {
+            "environments": texts(), "groups": texts(), "servers": nothing(), "gitdeploys": nothing(),
+        } },
+        { "required": ["servers", "gitdeploys"], "properties": {
+            "servers": texts(), "gitdeploys": texts(), "environments": nothing(), "groups": nothing(),
+            "rolling_divisor": nothing(), "rolling_pause": nothing(), "ordered_pause": nothing(),
+        } },
+    ])
+}
+
+/// One of the three; a cancel has no plan.
+fn of_deployment_tasks(_schemas: &Schemas) -> Value {
+    let one = |task: &str, rest: Value| {
+        let tasks = ["cancel", "resume", "rollback"].map(|of| (of.to_owned(), json!({ "const": of == task })));
+        let mut properties = Map::from_iter(tasks);
+        properties.extend(rest.as_object().cloned().unwrap_or_default());
+        json!({ "required": [task], "properties": properties })
+    };
+    let cancel = one("cancel", json!({ "plan": nothing(), "dry_run": { "const": false } }));
+    json!([cancel, one("resume", json!({})), one("rollback", json!({}))])
 }
 
 /// One of the two, or both.

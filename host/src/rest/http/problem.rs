@@ -209,7 +209,7 @@ impl From<datasvc::Error> for Problem {
         let code = match &error {
             Error::NotFound { .. } => ProblemCode::NotFound,
             Error::AlreadyExists { .. } => ProblemCode::AlreadyExists,
-            Error::Invalid { .. } => ProblemCode::Invalid,
+            Error::Invalid { .. } | Error::Faults(_) => ProblemCode::Invalid,
             Error::MissingParameters { .. } => ProblemCode::MissingParameters,
             Error::TooLarge { .. } => ProblemCode::TooLarge,
             Error::TooMany { .. } => ProblemCode::TooMany,
@@ -238,6 +238,7 @@ impl From<datasvc::Error> for Problem {
 fn faults(error: &datasvc::Error) -> Vec<Fault> {
     match error {
         datasvc::Error::Invalid { field, reason } => vec![Fault::at(field, reason)],
+        datasvc::Error::Faults(faults) => faults.iter().map(|fault| Fault::at(&fault.field, &fault.reason)).collect(),
         datasvc::Error::MissingParameters { missing } => {
             missing.iter().map(|name| Fault::in_parameter(name, "is missing")).collect()
         }

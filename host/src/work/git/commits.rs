@@ -157,7 +157,8 @@ impl Commits<'_> {
 
     async fn record(&self, asked: &PackageCommit, committed: &Committed) -> StepResult<()> {
         let recorded = patiently(|| {
-            self.work.svc.record_commit(&self.run.claim, &asked.repo, &asked.build, Some(&committed.commit))
+            let branch = (&asked.repo, &*asked.branch);
+            self.work.svc.record_commit(&self.run.claim, branch, &asked.build, &committed.commit)
         });
         recorded.await.map_err(|error| unusable(&error))
     }

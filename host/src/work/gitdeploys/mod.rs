@@ -1,7 +1,7 @@
 //! Gitdeploys: the kind of work that commits packages for them, and works on their copies on servers.
 
 mod access;
-mod servers;
+pub(in crate::work) mod servers;
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::datasvc::{
 use crate::engine::{Journal, Kind, Run, StepResult};
 
 /// The hook that fires after a commit, before anybody else sees it.
-const GITDEPLOY_COMMIT_DIFF: &str = "GITDEPLOY_COMMIT_DIFF";
+pub(in crate::work) const GITDEPLOY_COMMIT_DIFF: &str = "GITDEPLOY_COMMIT_DIFF";
 
 /// The hooks around work on servers, and what was done then.
 struct Around {
@@ -195,7 +195,8 @@ impl Gitdeploys {
         let turn = RepoTurn::take(work, run, &asked.repo).await?;
         let commits = Commits { work, run, journal: &journal };
         let committed = commits.commit(&asked).await?;
-        let fired = self.committed(run, &journal, &commits, &asked, &hook, &committed).await?;
+        let fired =
+            tell_commit(&self.hooks, (run, &journal), &commits, (&asked, &[gitdeploy]), &hook, &committed).await?;
         commits.publish(&asked, &committed).await?;
         turn.give_back().await;
         let result = json!({
@@ -208,40 +209,6 @@ impl Gitdeploys {
             "hooks": fired,
         });
         to_raw_value(&result).map_err(|error| JobError::internal("a result is not JSON", &error))
-    }
-
-    /// Tells the log and the plugins of a commit. What they make of it undoes nothing.
-    async fn committed(
-        &self,
-        run: &Run,
-        journal: &Journal<'_>,
-        commits: &Commits<'_>,
-        asked: &PackageCommit,
-        hook: &PlannedHook,
-        committed: &Committed,
-    ) -> StepResult<Vec<Fired>> {
-        let Committed { commit, is_new, .. } = committed;
-        if !is_new {
-            let message = "the branch has this content already, so that nothing is committed";
-            run.note(&json!({ "status": "unchanged", "commit": commit, "message": message }));
-            return Ok(Vec::new());
-        }
-        let (changes, has_more) = commits.changes(&asked.repo, committed).await?;
-        run.note(&json!({ "status": "committed", "commit": commit, "changed_files": changes.len(), "more": has_more }));
-        let mut fired = Vec::new();
-        for gitdeploy in &asked.gitdeploys {
-            let parameters = json!({
-                "files": changes.iter().map(|change| &change.path).collect::<Vec<_>>(),
-                "changes": changes,
-                "more": has_more,
-                "gitdeploy": gitdeploy,
-                "gitrepo": asked.repo,
-                "build_name": asked.build,
-                "commit": commit,
-            });
-            fired.extend(self.hooks.fire(run, journal, hook, &parameters, None).await);
-        }
-        Ok(fired)
     }
 
     /// Works on servers between two hooks. Where the first one fails, nothing is done; the second one hears of the servers
@@ -258,17 +225,19 @@ impl Gitdeploys {
         let before = self.hooks.plan(run, &journal, around.before).await?;
         let after = self.hooks.plan(run, &journal, around.after).await?;
         let gitdeploy = self.gitdeploy(run, name).await?;
-        let parameters = json!({ "server_list": servers, "gitdeploy": name });
+        let parameters = json!({ "server_list": servers, "gitdeploy": gitdeploy });
         let mut fired = self.hooks.fire(run, &journal, &before, &parameters, None).await;
         if let Some(failure) = fired.iter().find_map(Fired::failure) {
             let message = format!("a hook {} failed, so that nothing was done: {}", around.before, failure.message);
             return Err(JobError::new(JobErrorCode::HookFailed, message));
         }
-        let each = OnEach { kind: self, run, journal: &journal, gitdeploy: &gitdeploy, task };
+        let each =
+            OnEach { work: &self.work, run, journal: &journal, gitdeploy: &gitdeploy, task, steps_of: "", stops: true };
         let worked = each.work(servers).await?;
         let reached = succeeded(&worked);
         if !reached.is_empty() {
-            let parameters = json!({ "server_list": reached, "gitdeploy": name });
+            // With the servers on which it is initialized by now.
+            let parameters = json!({ "server_list": reached, "gitdeploy": self.gitdeploy(run, name).await? });
             fired.extend(self.hooks.fire(run, &journal, &after, &parameters, None).await);
         }
         let result = json!({ "servers": worked, "hooks": fired });
@@ -293,7 +262,8 @@ impl Gitdeploys {
         // The same commit for all servers, also where this server dies meanwhile.
         let pulled: Pulled = journal.repeatable("look up the commit", looking).await?;
         let task = Task::Pull(pulled.clone());
-        let each = OnEach { kind: self, run, journal: &journal, gitdeploy: &gitdeploy, task };
+        let each =
+            OnEach { work: &self.work, run, journal: &journal, gitdeploy: &gitdeploy, task, steps_of: "", stops: true };
         let worked = each.work(servers).await?;
         let result = json!({ "commit": pulled.commit, "build_name": pulled.build, "servers": worked });
         ended(name, "pulled", &worked, result)
@@ -304,6 +274,39 @@ impl Gitdeploys {
         let found = patiently(|| self.work.0.svc.gitdeploy_for_work(application, name)).await;
         found.map_err(|error| not_recorded(&error))
     }
+}
+
+/// Tells the log and the plugins of a commit. What they make of it undoes nothing.
+pub(in crate::work) async fn tell_commit(
+    hooks: &Hooks,
+    (run, journal): (&Run, &Journal<'_>),
+    commits: &Commits<'_>,
+    (asked, gitdeploys): (&PackageCommit, &[Gitdeploy]),
+    hook: &PlannedHook,
+    committed: &Committed,
+) -> StepResult<Vec<Fired>> {
+    let Committed { commit, is_new, .. } = committed;
+    if !is_new {
+        let message = "the branch has this content already, so that nothing is committed";
+        run.note(&json!({ "status": "unchanged", "commit": commit, "message": message }));
+        return Ok(Vec::new());
+    }
+    let (changes, has_more) = commits.changes(&asked.repo, committed).await?;
+    run.note(&json!({ "status": "committed", "commit": commit, "changed_files": changes.len(), "more": has_more }));
+    let mut fired = Vec::new();
+    for gitdeploy in gitdeploys {
+        let parameters = json!({
+            "files": changes.iter().map(|change| &change.path).collect::<Vec<_>>(),
+            "changes": changes,
+            "more": has_more,
+            "gitdeploy": gitdeploy,
+            "gitrepo": asked.repo,
+            "build_name": asked.build,
+            "commit": commit,
+        });
+        fired.extend(hooks.fire_of(run, journal, hook, gitdeploy.name.as_str(), &parameters, None).await);
+    }
+    Ok(fired)
 }
 
 /// How a job ends that has worked on servers: well only if it went well on all of them.

@@ -8,14 +8,14 @@ use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Gitdeploys;
 use super::access::Access;
 use crate::datasvc::{
     BuildName, CommandTarget, Error, Gitdeploy, GitdeployName, JobError, JobErrorCode, ServerName, patiently,
 };
 use crate::engine::{Journal, Run, Seen as Found, StepResult};
 use crate::remote::{Command, CommandId, Outcome, Report, Seen, Target};
-use crate::work::commands::target_of;
+use crate::work::Work;
+use crate::work::commands::{stop_asked, target_of};
 use crate::work::git::upstream::Home;
 
 const INITIALIZE: &str = concat!(include_str!("common.sh"), include_str!("initialize.sh"));
@@ -35,18 +35,21 @@ const FAILED: &str = "failed";
 
 /// What the work came to on a server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct OnServer {
+pub(in crate::work) struct OnServer {
     /// `ok`, `failed`, `no-response` or `unknown`.
     outcome: Outcome,
     /// Why not, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
+    pub(in crate::work) code: Option<String>,
     /// Why not, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
+    pub(in crate::work) message: Option<String>,
     /// The commit that the working copy is at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    head: Option<String>,
+    pub(in crate::work) head: Option<String>,
+    /// Whether the server did not answer before anything was done there.
+    #[serde(skip)]
+    pub(in crate::work) is_unreached: bool,
 }
 
 /// By server.
@@ -54,14 +57,14 @@ pub(super) type OnServers = BTreeMap<String, OnServer>;
 
 /// What is pulled.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Pulled {
-    pub(super) commit: String,
-    pub(super) build: Option<BuildName>,
+pub(in crate::work) struct Pulled {
+    pub(in crate::work) commit: String,
+    pub(in crate::work) build: Option<BuildName>,
 }
 
 /// What is done with a gitdeploy on each server.
 #[derive(Clone, Debug)]
-pub(super) enum Task {
+pub(in crate::work) enum Task {
     Initialize,
     Deinitialize,
     Pull(Pulled),
@@ -71,21 +74,23 @@ impl OnServer {
     fn of(report: &Report) -> Self {
         let head = report.stdout.lines().find_map(|line| line.strip_prefix("head ")).map(str::to_owned);
         if report.is_ok() {
-            return Self { outcome: report.outcome, code: None, message: None, head };
+            return Self { outcome: report.outcome, code: None, message: None, head, is_unreached: false };
         }
         let refusal = report.stderr.lines().find_map(|line| line.strip_prefix(REFUSAL)?.split_once(' '));
         let (code, message) = match refusal {
             Some((code, message)) => (code.to_owned(), message.to_owned()),
             None => (FAILED.to_owned(), report.why()),
         };
-        Self { outcome: report.outcome, code: Some(code), message: Some(message), head: None }
+        let (code, message) = (Some(code), Some(message));
+        Self { outcome: report.outcome, code, message, head: None, is_unreached: false }
     }
 
-    fn refused(code: &str, message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Failed, code: Some(code.into()), message: Some(message.into()), head: None }
+    pub(in crate::work) fn refused(code: &str, message: impl Into<String>) -> Self {
+        let (code, message) = (Some(code.into()), Some(message.into()));
+        Self { outcome: Outcome::Failed, code, message, head: None, is_unreached: false }
     }
 
-    pub(super) fn is_ok(&self) -> bool {
+    pub(in crate::work) fn is_ok(&self) -> bool {
         self.outcome == Outcome::Ok
     }
 }
@@ -96,18 +101,22 @@ pub(super) fn succeeded(servers: &OnServers) -> Vec<&String> {
 }
 
 /// Work on the servers of a job.
-pub(super) struct OnEach<'a> {
-    pub(super) kind: &'a Gitdeploys,
-    pub(super) run: &'a Run,
-    pub(super) journal: &'a Journal<'a>,
-    pub(super) gitdeploy: &'a Gitdeploy,
-    pub(super) task: Task,
+pub(in crate::work) struct OnEach<'a> {
+    pub(in crate::work) work: &'a Work,
+    pub(in crate::work) run: &'a Run,
+    pub(in crate::work) journal: &'a Journal<'a>,
+    pub(in crate::work) gitdeploy: &'a Gitdeploy,
+    pub(in crate::work) task: Task,
+    /// What else the names of its steps have in them, where several gitdeploys are worked on.
+    pub(in crate::work) steps_of: &'a str,
+    /// Whether what runs on servers is stopped where someone asks for the job to stop.
+    pub(in crate::work) stops: bool,
 }
 
 impl OnEach<'_> {
     /// Works on the servers, some at a time. What it comes to on one does not matter to the others.
     pub(super) async fn work(&self, servers: &[ServerName]) -> StepResult<OnServers> {
-        let svc = &self.kind.work.0.svc;
+        let svc = &self.work.0.svc;
         let found = patiently(|| svc.targets_for_work(servers)).await;
         let found: Vec<CommandTarget> = found.map_err(|error| not_recorded(&error))?;
         let gone = servers.iter().filter(|server| !found.iter().any(|target| target.name == **server));
@@ -125,7 +134,7 @@ impl OnEach<'_> {
                 return Err(JobError::cancelled("someone"));
             }
             let on_server = self.on(&target, access).await?;
-            let OnServer { outcome, code, message, head } = &on_server;
+            let OnServer { outcome, code, message, head, is_unreached: _ } = &on_server;
             self.run.note(&json!({
                 "status": outcome, "server": target.name, "code": code, "message": message, "head": head,
             }));
@@ -149,7 +158,7 @@ impl OnEach<'_> {
 
     /// What servers read the repository with. Where others keep it, it is read once before they are sent there.
     async fn access(&self) -> StepResult<Access> {
-        let work = &self.kind.work.0;
+        let work = &self.work.0;
         let Gitdeploy { app_name, location, .. } = self.gitdeploy;
         match work.home(app_name, &location.gitrepo).await? {
             Home::Own(_) => Ok(Access::Token),
@@ -164,11 +173,11 @@ impl OnEach<'_> {
     }
 
     async fn initialize(&self, server: &CommandTarget, access: &Access) -> StepResult<OnServer> {
-        let (svc, target) = (&self.kind.work.0.svc, target_of(server));
+        let (svc, target) = (&self.work.0.svc, target_of(server));
         let Gitdeploy { app_name, name, location, .. } = self.gitdeploy;
         let place = patiently(|| svc.git_repo_for_work(app_name, &location.gitrepo)).await;
         let place = place.map_err(|error| not_recorded(&error))?;
-        let url = match self.kind.work.0.url_for(&target, app_name, &location.gitrepo, &place) {
+        let url = match self.work.0.url_for(&target, app_name, &location.gitrepo, &place) {
             Ok(url) => url,
             Err(why) => return Ok(OnServer::refused("no-url", why)),
         };
@@ -187,7 +196,7 @@ impl OnEach<'_> {
     }
 
     async fn deinitialize(&self, server: &CommandTarget) -> StepResult<OnServer> {
-        let (svc, target) = (&self.kind.work.0.svc, target_of(server));
+        let (svc, target) = (&self.work.0.svc, target_of(server));
         let script = self.script(DEINITIALIZE, &target, &[]);
         let report = self.step(&format!("deinitialize {}", server.name), &target, &script, None).await?;
         let on_server = OnServer::of(&report);
@@ -199,8 +208,13 @@ impl OnEach<'_> {
         Ok(on_server)
     }
 
-    async fn pull(&self, server: &CommandTarget, Pulled { commit, build }: &Pulled) -> StepResult<OnServer> {
-        let (svc, target) = (&self.kind.work.0.svc, target_of(server));
+    /// Brings one server to a commit.
+    pub(in crate::work) async fn pull(
+        &self,
+        server: &CommandTarget,
+        Pulled { commit, build }: &Pulled,
+    ) -> StepResult<OnServer> {
+        let (svc, target) = (&self.work.0.svc, target_of(server));
         let Gitdeploy { app_name, name, location, options, actions, .. } = self.gitdeploy;
         let before = patiently(|| svc.pulled_commit(app_name, name, &server.name)).await;
         let Some(before) = before.map_err(|error| not_recorded(&error))? else {
@@ -219,9 +233,11 @@ impl OnEach<'_> {
             before.as_deref().unwrap_or_default(),
         ];
         let script = self.script(PULL, &target, &words);
-        let report = self.step(&format!("pull {}", server.name), &target, &script, None).await?;
-        let on_server = OnServer::of(&report);
+        let step = format!("pull {}{}", self.steps_of, server.name);
+        let report = self.step(&step, &target, &script, None).await?;
+        let mut on_server = OnServer::of(&report);
         if !on_server.is_ok() {
+            on_server.is_unreached = report.outcome == Outcome::NoResponse && actions.prepull.is_empty();
             return Ok(on_server);
         }
         let recorded =
@@ -233,13 +249,14 @@ impl OnEach<'_> {
     /// Runs the commands around a pull, one after the other. The first one that fails is what it comes to.
     async fn commands(&self, target: &Target, when: &str, commands: &[Vec<String>]) -> StepResult<Option<OnServer>> {
         for (place, command) in commands.iter().enumerate() {
-            let step = format!("{when} {} {}", place + 1, target.name);
+            let step = format!("{when} {} {}{}", place + 1, self.steps_of, target.name);
             let command =
                 Command::new(command.clone()).within(self.gitdeploy.location.path.clone()).for_at_most(COMMAND_WITHIN);
-            let report = self.kind.work.command_step(self.run, self.journal, &step, target, &command).await?;
+            let report = self.work.command_step((self.run, self.journal), &step, target, &command, self.stops).await?;
             if !report.is_ok() {
                 let message = format!("the {when} command {} failed: {}", place + 1, report.why());
-                let failed = OnServer { outcome: report.outcome, ..OnServer::refused(when, message) };
+                let is_unreached = report.outcome == Outcome::NoResponse && when == "prepull" && place == 0;
+                let failed = OnServer { outcome: report.outcome, is_unreached, ..OnServer::refused(when, message) };
                 return Ok(Some(failed));
             }
         }
@@ -249,7 +266,7 @@ impl OnEach<'_> {
     /// A script for the working copy, with what comes after its path and its owner.
     fn script(&self, script: &str, target: &Target, words: &[&str]) -> Command {
         let Gitdeploy { app_name, name, location, created_at, .. } = self.gitdeploy;
-        let path = self.kind.work.0.remote.path(target, &location.path);
+        let path = self.work.0.remote.path(target, &location.path);
         // A gitdeploy that is made again under its old name is another one.
         let owner = format!("{app_name}/{name} {}", created_at.unix_timestamp_nanos() / 1000);
         let words = words.iter().map(|word| (*word).to_owned());
@@ -265,7 +282,7 @@ impl OnEach<'_> {
         script: &Command,
         reader: Option<(&ServerName, &Access)>,
     ) -> StepResult<Report> {
-        let (run, remote) = (self.run, &self.kind.work.0.remote);
+        let (run, remote) = (self.run, &self.work.0.remote);
         let work = async |id: &CommandId| {
             let command = match reader {
                 Some((server, access)) => self.with_access(script, server, access).await?,
@@ -275,7 +292,7 @@ impl OnEach<'_> {
             tokio::pin!(running);
             let report = tokio::select! {
                 report = &mut running => report,
-                () = run.cancel.requested() => {
+                () = stop_asked(run, self.stops) => {
                     let (report, ()) = tokio::join!(running, remote.stop(target, *id));
                     report
                 }
@@ -302,7 +319,7 @@ impl OnEach<'_> {
             Access::Login(_) | Access::Key { .. } => return Ok(access.given_to(script.clone())),
             Access::Token => {}
         }
-        let (svc, Gitdeploy { app_name, name, .. }) = (&self.kind.work.0.svc, self.gitdeploy);
+        let (svc, Gitdeploy { app_name, name, .. }) = (&self.work.0.svc, self.gitdeploy);
         let token = patiently(|| svc.make_git_token(app_name, name, server)).await;
         let token = token.map_err(|error| not_recorded(&error))?;
         Ok(script.clone().reading(format!("elita:{token}\n")).hiding(token))
@@ -310,7 +327,7 @@ impl OnEach<'_> {
 }
 
 /// Why a job fails that has no server to blame.
-pub(super) fn not_recorded(error: &Error) -> JobError {
+pub(in crate::work) fn not_recorded(error: &Error) -> JobError {
     match error {
         Error::Conflict { reason } => JobError::new(JobErrorCode::Conflict, reason.as_str()),
         Error::NotFound { .. } => JobError::new(JobErrorCode::NotFound, error.to_string()),
