@@ -73,5 +73,4 @@ mod tokens;
 mod trace;
 mod uploads;
 mod users;
-mod windows;
 mod working_copies;
