@@ -56,6 +56,8 @@ pub(super) struct CommandStep<'a> {
     pub(super) what: &'a str,
     /// The user or the plugin that it is for: of all of those, the one with the fewest comes next.
     pub(super) whose: &'a str,
+    /// Whether it is ended where someone asks for the job to stop.
+    pub(super) stops: bool,
 }
 
 /// A command for servers, as it is asked for and kept with its job.
@@ -137,19 +139,19 @@ impl Work {
         stops: bool,
     ) -> StepResult<Report> {
         let (what, whose) = (&*command.program.shown(), run.claim.username.as_deref().unwrap_or_default());
-        self.step_of(run, journal, CommandStep { name: step, target, command, what, whose }).await
+        self.step_of(run, journal, CommandStep { name: step, target, command, what, whose, stops }).await
     }
 
     /// The same of a command that people see in other words.
     pub(super) async fn step_of(&self, run: &Run, journal: &Journal<'_>, step: CommandStep<'_>) -> StepResult<Report> {
-        let CommandStep { name, target, command, what, whose } = step;
+        let CommandStep { name, target, command, what, whose, stops } = step;
         let whose = whose.to_owned();
         let remote = &self.0.remote;
         let work = async |id: &CommandId| {
             // Who has many that last long does not keep those of others from running.
             let _turn = tokio::select! {
                 turn = self.0.command_turns.take(&whose) => turn,
-                () = run.cancel.requested() => {
+                () = stop_asked(run, stops) => {
                     let report = Report::no_response("it was not begun, because the job was asked to stop");
                     tell(run, target, what, &report);
                     return Ok((*id, report));

@@ -297,7 +297,7 @@ impl Work {
                     self.step_of(
                         run,
                         journal,
-                        CommandStep { name: &step, target, command: &command, what, whose: asked.whose() },
+                        CommandStep { name: &step, target, command: &command, what, whose: asked.whose(), stops: true },
                     )
                     .await
                 }
