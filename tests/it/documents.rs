@@ -241,6 +241,18 @@ async fn what_would_be_a_pattern_a_path_or_everything_is_no_name_of_anything() {
     assert_eq!(host.client.get(BUILD).await.status, 200);
 }
 
+/// A document without what a check of a new server adds to it meanwhile.
+fn settled(document: &Value) -> Value {
+    let mut document = document.clone();
+    document.as_object_mut().unwrap().retain(|member, _| member != "check_job" && member != "health");
+    document
+}
+
+/// The version that an `ETag` begins with.
+fn version(etag: &str) -> &str {
+    etag.split_once('-').unwrap().0
+}
+
 #[tokio::test]
 async fn every_noun_is_created_read_listed_changed_and_removed() {
     let host = TestHost::start().await;
@@ -285,7 +297,8 @@ async fn every_noun_is_created_read_listed_changed_and_removed() {
         let at = format!("{container}/a");
         assert_eq!((created.status, created.header("location")), (201, at.as_str()), "{created}");
         let shown = host.client.get(&at).await;
-        assert_eq!((&shown.body, shown.header("etag")), (&created.body, created.header("etag")), "{shown}");
+        assert_eq!(version(shown.header("etag")), version(created.header("etag")), "{shown}");
+        assert_eq!(settled(&shown.body), settled(&created.body), "{shown}");
         let listed = host.client.get(container).await;
         assert!(listed.items(name).contains(&"a"), "{listed}");
         let again = host.client.post(container, &new).await;
@@ -296,7 +309,7 @@ async fn every_noun_is_created_read_listed_changed_and_removed() {
         let changed = host.client.patch_if(&at, created.header("etag"), &change).await;
         let expected = (200, &json!({ "more": 1 }), true);
         assert_eq!((changed.status, &changed.body["attributes"], changed.body != created.body), expected, "{changed}");
-        assert_eq!(host.client.get(&at).await.body, changed.body);
+        assert_eq!(settled(&host.client.get(&at).await.body), settled(&changed.body));
         assert_eq!(host.client.patch_if(&at, created.header("etag"), &change).await.status, 412);
         assert_eq!(host.client.delete_if(&at, created.header("etag")).await.status, 412);
         let fixed = host.client.patch(&at, &json!({ *name: "b" })).await;
