@@ -38,14 +38,15 @@ struct NewGitRepo {
     #[param(format = "ssh-public-key")]
     #[schema(format = "ssh-public-key")]
     host_key: Option<String>,
-    /// Whether it exists already. Otherwise a job makes it at its git provider, which has to be of the type `local`
-    /// for now: the reply's `state` is `creating`, and `job_id` says which job that is.
+    /// Whether it exists already. Otherwise a job makes it at its git provider: the reply's `state` is `creating`, and
+    /// `job_id` says which job that is.
     #[serde(default)]
     #[param(required = false)]
     #[schema(required = false)]
     existing: bool,
     /// Where git clones it from: an `https`, `http`, `ssh`, `git` or `file` URL, `user@host:path`, or an absolute
-    /// path; without a password. A repository that exists needs it; one that is made has its place chosen.
+    /// path; without a password. A repository that exists needs it, and one that is made at a git provider, where it
+    /// says the owner and the name. One that is made on the disk of this server has its place chosen.
     uri: Option<GitUri>,
     /// What to keep with it.
     #[serde(default)]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::git_providers::{BaseUrl, GitProviderAuth, GitProviderType};
-use super::git_repo_work::GIT_REPO;
+use super::git_repo_work::{GIT_REPO, GitRepoPlace};
 use super::git_uri::GitUri;
 use super::gitdeploy_work::GITDEPLOY;
 use crate::datasvc::DataSvc;
+use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::access::secrets::{GIT_PROVIDER, SealedSecret};
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, GitProviderName, GitRepoName, HostId};
@@ -35,6 +36,25 @@ impl DataSvc {
     /// The hosts without a public address that git may be sent to.
     pub fn git_hosts(&self) -> Arc<[Destination]> {
         self.git_hosts.clone()
+    }
+
+    /// Whether the caller may have servers given what they read a repository with. The credentials of a git provider can
+    /// do more than read it, and whoever may run something on a server can take them from there.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for such credentials without read permission on `_global`.
+    pub async fn may_hand_over(&self, caller: &Caller, place: &GitRepoPlace) -> Result<()> {
+        let Some(provider) = place.gitprovider.as_ref().filter(|_| place.host.is_none() && !place.uri.is_ssh()) else {
+            return Ok(());
+        };
+        if caller.may_globally(Permission::Read) || self.provider_access(provider).await?.auth.is_none() {
+            return Ok(());
+        }
+        let reason = format!(
+            "servers would get the credentials of git provider `{provider}`, which takes read permission on `_global`; \
+             with an SSH URI and a keypair that may only read the repository it takes none"
+        );
+        Err(Error::Denied { reason })
     }
 
     /// A git provider with its credentials.

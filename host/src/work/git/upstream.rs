@@ -175,7 +175,7 @@ impl Inner {
             let upstream = Upstream::by_ssh(uri.as_str(), ssh.command());
             return Ok(Reached { upstream, ssh: Some(ssh) });
         }
-        let url = uri.url().ok_or_else(|| unreachable("its URI is no URL"))?;
+        let url = uri.url().ok_or_else(|| unreachable("its URI is not a URL"))?;
         if url.scheme() == "git" {
             return Ok(Reached { upstream: Upstream::by_git((&host, port, address), url.path()), ssh: None });
         }

@@ -93,6 +93,7 @@ impl Work {
         };
         let asked = match task {
             ServersTask::Initialize => {
+                svc.may_hand_over(caller, &place).await?;
                 svc.check_paths(&found, &servers.servers).await?;
                 for target in svc.targets_for_work(&servers.servers).await? {
                     let target = super::commands::target_of(&target);
