@@ -1,13 +1,17 @@
 //! Repositories served over HTTP, to real git clients.
 
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
 
 use crate::commits::{committed, git, repository, upload, with_gitdeploy};
-use crate::harness::{Client, Setup, TestHost};
+use crate::harness::{Client, Program, Setup, TestHost, eventually};
+use crate::ssh_copies::ended;
+use crate::uploads::put;
 
 #[tokio::test]
 async fn clones_and_fetches_of_all_versions_of_the_protocol_work() {
@@ -176,6 +180,104 @@ async fn a_reply_ends_with_the_token_that_it_began_with() {
         Ok::<_, reqwest::Error>(())
     };
     assert!(rest.await.is_err(), "the whole reply came");
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_all_of_it_and_one_that_stops_reading_does_not_stay() {
+    let host = with_gitdeploy(Setup::default().flag("--http-idle-seconds", 2), &json!({})).await;
+    let noise: String =
+        (0..6_000_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8)).collect();
+    upload(&host, "large", &[("noise", &noise)]).await;
+    committed(&host, "large").await;
+    let tip = git(&repository(&host).await, &["rev-parse", "master"]);
+    let want = format!("want {tip} no-progress\n");
+    let body = format!("{:04x}{want}0000{:04x}done\n", want.len() + 4, 9);
+    let ask = || host.client.request(Method::POST, "/git/shop/site.git/git-upload-pack").body(body.clone()).send();
+    let whole = ask().await.unwrap().bytes().await.unwrap();
+    let (mut reply, mut slowly, began) = (ask().await.unwrap(), 0, std::time::Instant::now());
+    while let Some(chunk) = reply.chunk().await.unwrap() {
+        slowly += chunk.len();
+        // Twice as long as a connection may be idle, and more.
+        tokio::time::sleep(Duration::from_secs_f64(chunk.len() as f64 / whole.len() as f64 * 6.0)).await;
+    }
+    assert_eq!(slowly, whole.len());
+    assert!(began.elapsed() > Duration::from_secs(4), "{:?}", began.elapsed());
+    // Its place is free again although it neither reads on nor goes away.
+    let idle = ask().await.unwrap();
+    let gone = async || {
+        let path = host.data_dir().canonicalize().unwrap();
+        let serving = Command::new("pgrep").args(["-f", &format!("upload-pack.*{}", path.display())]).output().unwrap();
+        (!serving.status.success()).then_some(())
+    };
+    eventually("git to end", gone).await;
+    drop(idle);
+}
+
+/// What a file of 300 MiB may take of memory, in MiB: Elita beside what it has already, and each git.
+const MOST_MIB: u64 = 64;
+
+#[tokio::test]
+async fn a_file_of_300_mib_is_committed_and_cloned_with_little_memory() {
+    let host = with_gitdeploy(Setup::default(), &json!({})).await;
+    let stopped = host.stop().await;
+    let flags = stopped.all_flags();
+    let mut program = Program::serve(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let (_, client) = program.ready(&stopped.database.token).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(folder.path().join("large")).unwrap();
+    file.set_len(300 << 20).unwrap();
+    let tar = Command::new("tar").arg("-C").arg(folder.path()).args(["-c", "large"]).output().unwrap().stdout;
+    let before = program.peak_memory_kib();
+    let gits = Gits::of(program.id());
+    let accepted = put(&client, "/app/shop/builds/large/file?create=true&file_type=tar", tar).await;
+    assert_eq!(accepted.status, 202, "{accepted}");
+    assert_eq!(ended(&client, &accepted.body).await["status"], "succeeded");
+    let commit = json!({ "commit": true, "build_name": "large" });
+    let job = ended(&client, &client.post("/app/shop/gitdeploys/web", &commit).await.body).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    let url = format!("{}/git/shop/site.git", client.base());
+    let clone = folder.path().join("clone");
+    let cloned = run(&[], &["clone", "-q", &url, clone.to_str().unwrap()], &stopped.database.token).await;
+    assert!(cloned.status.success(), "{cloned:?}");
+    assert_eq!(std::fs::metadata(clone.join("large")).unwrap().len(), 300 << 20);
+    let (own, git) = ((program.peak_memory_kib() - before) >> 10, gits.peak_kib() >> 10);
+    println!("Elita took {own} MiB more, and a git {git} MiB");
+    assert!(own < MOST_MIB, "Elita took {own} MiB");
+    assert!((1..MOST_MIB).contains(&git), "a git took {git} MiB");
+}
+
+/// Watches the gits that a process has started.
+struct Gits {
+    stop: Arc<AtomicBool>,
+    watching: std::thread::JoinHandle<u64>,
+}
+
+impl Gits {
+    fn of(parent: u32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let watching = std::thread::spawn(move || {
+            let mut peak = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                let processes = std::fs::read_dir("/proc").unwrap().flatten();
+                for status in processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok()) {
+                    let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                    if value("PPid:") == Some(&parent.to_string()) && value("Name:") == Some("git") {
+                        let peak_now = value("VmHWM:").and_then(|text| text.strip_suffix(" kB")?.parse().ok());
+                        peak = peak.max(peak_now.unwrap_or(0));
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            peak
+        });
+        Self { stop, watching }
+    }
+
+    fn peak_kib(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.watching.join().unwrap()
+    }
 }
 
 /// The gitdeploy `web` with so many builds that are committed.

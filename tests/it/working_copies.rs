@@ -214,7 +214,7 @@ async fn the_client_works_on_servers() {
 }
 
 /// The gitdeploy `web` of the path `/shop`, and these servers.
-async fn with_servers(names: &[&str], options: &Value) -> TestHost {
+pub(crate) async fn with_servers(names: &[&str], options: &Value) -> TestHost {
     let host = with_gitdeploy(Setup::default().switch("--local-servers"), options).await;
     let there = json!({ "location": { "path": "/shop" } });
     assert_eq!(host.client.patch(WEB, &there).await.status, 200);
@@ -226,7 +226,7 @@ async fn with_servers(names: &[&str], options: &Value) -> TestHost {
 }
 
 /// The job that does this with the gitdeploy on these servers, once it has ended.
-async fn on(host: &TestHost, task: &str, servers: &[&str]) -> Value {
+pub(crate) async fn on(host: &TestHost, task: &str, servers: &[&str]) -> Value {
     let accepted = host.client.post(WEB, &json!({ task: true, "servers": servers })).await;
     assert_eq!(accepted.status, 202, "{accepted}");
     host.ended_job(accepted.body["job_id"].as_str().unwrap()).await

@@ -320,7 +320,8 @@ async fn plugin_as(client: &Client, name: &str, wanted: impl Fn(&Value) -> bool)
 /// As the command line would give them, so that flags are tested too.
 fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settings {
     let data_dir = data_dir.path().display().to_string();
-    let fixed = ["elita", "serve", "--listen", "127.0.0.1:0", "--data-dir", &data_dir, "--database-url", &database.url];
+    let fixed = ["elita", "serve", "--data-dir", &data_dir, "--database-url", &database.url];
+    let listen = if flags.iter().any(|flag| flag == "--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
     // Each run's share of the address space is large, and on many cores many tests run at once.
     let few_runs = if flags.iter().any(|flag| flag == "--plugin-runs") { &[][..] } else { &["--plugin-runs", "8"] };
     let key = if flags.iter().any(|flag| flag == "--secret-key-file") {
@@ -334,7 +335,7 @@ fn settings(data_dir: &TempDir, database: &Database, flags: &[String]) -> Settin
         vec!["--plugin-compiler".to_owned(), elita().display().to_string()]
     };
     let given = key.into_iter().chain(compiler).chain(flags.iter().cloned());
-    let arguments = fixed.iter().chain(few_runs).copied().map(String::from).chain(given);
+    let arguments = fixed.iter().chain(listen).chain(few_runs).copied().map(String::from).chain(given);
     let Cli { command: Commands::Serve(settings) } = Cli::read(arguments.map(Into::into)).unwrap();
     *settings
 }

@@ -37,6 +37,11 @@ impl Program {
         Self::spawn(command)
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// The same with a wall clock that is off by this, such as `+2d`.
     pub(crate) fn serve_off_by(offset: &str, flags: &[&str]) -> Self {
         let mut command = command(flags);
@@ -110,7 +115,10 @@ pub(crate) fn secret_key_file() -> PathBuf {
 
 fn command(flags: &[&str]) -> Command {
     let mut command = Command::new(elita());
-    command.arg("serve").args(["--listen", "127.0.0.1:0"]).args(flags);
+    command.arg("serve").args(flags);
+    if !flags.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
     command.env_clear().envs(["PATH", "HOME"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     if flags.contains(&"--database-url") && !flags.contains(&"--secret-key-file") {
         command.env("ELITA_SECRET_KEY_FILE", secret_key_file());

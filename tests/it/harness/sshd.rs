@@ -17,6 +17,8 @@ pub(crate) struct Sshd {
     pub(crate) user: String,
     /// The home of who logs in.
     pub(crate) home: PathBuf,
+    /// Where commands look for programs first. There is nothing.
+    pub(crate) programs: PathBuf,
     directory: TempDir,
     account: Option<(u32, u32)>,
     process: Child,
@@ -34,25 +36,35 @@ impl Sshd {
         };
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let home = directory.path().join("home");
-        std::fs::create_dir(&home).unwrap();
+        let programs = directory.path().join("programs");
+        for made in [&home, &programs] {
+            std::fs::create_dir(made).unwrap();
+        }
         std::fs::write(directory.path().join("authorized_keys"), format!("{public_key}\n")).unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         // Whoever asks for another address says so.
         let address = if more.contains("ListenAddress") { "" } else { "ListenAddress 127.0.0.1\n" };
         let config = format!(
             "{address}Port {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
-             StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nSetEnv HOME={}\n{more}\n",
+             StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             SetEnv HOME={} PATH={}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n{more}\n",
             path("host_key"),
             path("authorized_keys"),
             home.display(),
+            programs.display(),
         );
         std::fs::write(directory.path().join("config"), &config).unwrap();
         make_host_key(directory.path());
         give(directory.path(), account);
         let process = spawn(directory.path(), account);
-        let sshd = Self { port, user, home, directory, account, process, config };
+        let sshd = Self { port, user, home, programs, directory, account, process, config };
         sshd.answers().await;
         sshd
+    }
+
+    /// Has who logs in own what the test has made in their home.
+    pub(crate) fn give_home(&self) {
+        give_all(&self.home, self.account);
     }
 
     /// Starts it anew with another host key.
@@ -162,6 +174,16 @@ fn give(directory: &Path, account: Option<(u32, u32)>) {
     chown(directory, Some(uid), Some(gid)).unwrap();
     for entry in std::fs::read_dir(directory).unwrap() {
         chown(entry.unwrap().path(), Some(uid), Some(gid)).unwrap();
+    }
+}
+
+fn give_all(path: &Path, account: Option<(u32, u32)>) {
+    let Some((uid, gid)) = account else { return };
+    chown(path, Some(uid), Some(gid)).unwrap();
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            give_all(&entry.unwrap().path(), account);
+        }
     }
 }
 
