@@ -6,6 +6,8 @@ mod bare;
 mod bare_server;
 mod call;
 mod client;
+mod clones;
+mod commits;
 mod costs;
 mod entries;
 mod latency;
@@ -42,7 +44,7 @@ struct Arguments {
     /// File to write the figures to, as JSON.
     #[arg(long, default_value = "target/bench.json", value_name = "FILE")]
     json: PathBuf,
-    /// What to measure [default: all but lists and uploads].
+    /// What to measure [default: all but lists, uploads and commits].
     #[arg(long, num_args = 1.., value_name = "NAME")]
     only: Vec<Name>,
     #[command(subcommand)]
@@ -70,6 +72,8 @@ enum Name {
     Lists,
     /// Uploads of builds, and packages of them.
     Uploads,
+    /// Commits of packages to git repositories, and clones of these.
+    Commits,
 }
 
 const ALL: [Name; 7] = [Name::Calls, Name::Accept, Name::Latency, Name::Jobs, Name::Reads, Name::Entries, Name::Costs];
@@ -109,6 +113,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             Name::Entries => entries::measure(&site, rounds, &mut report).await?,
             Name::Costs => costs::measure(seconds, &mut report).await?,
             Name::Lists => lists::measure(&site, &mut report).await?,
+            Name::Commits => commits::measure(&site, rounds, &mut report).await?,
             Name::Uploads => uploads::measure(&site, rounds, &mut report).await?,
         }
     }

@@ -141,7 +141,12 @@ async fn tree(files: &Path, count: usize, zip: &Path) -> anyhow::Result<()> {
 }
 
 /// Returns how long it took to the 202, and the job.
-async fn upload(server: &Server, file: &Path, build: &str, more: &str) -> anyhow::Result<(Duration, String)> {
+pub(crate) async fn upload(
+    server: &Server,
+    file: &Path,
+    build: &str,
+    more: &str,
+) -> anyhow::Result<(Duration, String)> {
     let path = format!("/app/{APPLICATION}/builds/{build}/file?create=true{more}");
     let (address, token, file) = (server.address, server.database.token.clone(), PathBuf::from(file));
     let sent = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
@@ -167,7 +172,7 @@ async fn upload(server: &Server, file: &Path, build: &str, more: &str) -> anyhow
 }
 
 /// How long the job ran.
-async fn ended(server: &mut Server, job: &str) -> anyhow::Result<Duration> {
+pub(crate) async fn ended(server: &mut Server, job: &str) -> anyhow::Result<Duration> {
     server.settled().await?;
     let ran = "select status, extract(epoch from completed_at - started_at)::float8 from jobs where id = $1::uuid";
     let (status, seconds): (String, f64) = sqlx::query_as(ran).bind(job).fetch_one(&mut server.connection).await?;
@@ -187,7 +192,7 @@ async fn remove(server: &Server, build: &str) -> anyhow::Result<()> {
     bail!("build {build} cannot be removed")
 }
 
-async fn ask(server: &Server, method: &str, path: &str, body: &str) -> anyhow::Result<()> {
+pub(crate) async fn ask(server: &Server, method: &str, path: &str, body: &str) -> anyhow::Result<()> {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--fail-with-body", "-X", method, "-H", "content-type: application/json"]);
     curl.args(["-H", &format!("authorization: Bearer {}", server.database.token)]);
@@ -200,7 +205,7 @@ async fn ask(server: &Server, method: &str, path: &str, body: &str) -> anyhow::R
 }
 
 /// Runs a script in this directory, and returns how long it took.
-async fn shell(script: &str, directory: &Path) -> anyhow::Result<Duration> {
+pub(crate) async fn shell(script: &str, directory: &Path) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let ran = Command::new("bash").args(["-ec", script]).current_dir(directory).stdin(Stdio::null()).status().await?;
     ensure!(ran.success(), "this failed: {script}");
@@ -208,7 +213,7 @@ async fn shell(script: &str, directory: &Path) -> anyhow::Result<Duration> {
 }
 
 /// The most memory that the server has had.
-fn peak_mib(server: &Server) -> anyhow::Result<u64> {
+pub(crate) fn peak_mib(server: &Server) -> anyhow::Result<u64> {
     let pid = server.pid().context("the server has ended")?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
