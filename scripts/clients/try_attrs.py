@@ -9,7 +9,8 @@ from attrs_client import AuthenticatedClient
 from attrs_client.api.actions import actions_run
 from attrs_client.api.applications import applications_create, applications_get, applications_list
 from attrs_client.api.builds import builds_create, builds_get, builds_package, builds_upload_file
-from attrs_client.api.jobs import jobs_get
+from attrs_client.api.events import events_follow
+from attrs_client.api.jobs import jobs_entries, jobs_get, jobs_list, jobs_log
 from attrs_client.models import ActionsRunJsonBody, FileType, JobStatus, NewApplication, NewBuild
 from attrs_client.types import File
 
@@ -48,5 +49,10 @@ assert master.payload.read() == archive.getvalue()
 parameters = ActionsRunJsonBody.from_dict({"testing": "true", "count": "2"})
 job = ended(done(actions_run.sync_detailed("my_application", "DeleteWidgets", client=client, body=parameters), 202))
 assert job.name == "DeleteWidgets" and job.result["testing"] is True, job
+listed = done(jobs_list.sync_detailed(client=client, id=job.job_id), 200)
+assert [found.job_id for found in listed.items] == [job.job_id], listed
+assert done(jobs_entries.sync_detailed(job.job_id, client=client, q="starting"), 200).hits == 1
+assert "starting" in jobs_log.sync_detailed(job.job_id, client=client).content.decode()
+assert done(events_follow.sync_detailed(client=client), 200).to_dict()["next"]
 missing = builds_get.sync_detailed(APP, "2", client=client)
 assert missing.status_code == 404 and missing.parsed.code == "not-found", missing

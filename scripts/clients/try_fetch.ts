@@ -1,7 +1,7 @@
 // What people do first, with the client that `openapi-generator` makes for TypeScript: create, upload, run, wait, read.
 
 import {
-    ActionsApi, ApplicationsApi, BuildsApi, Configuration, JobsApi, type SubmittedJob,
+    ActionsApi, ApplicationsApi, BuildsApi, Configuration, EventsApi, JobsApi, type SubmittedJob,
 } from "./fetch_client/index";
 
 declare const process: { argv: string[]; env: Record<string, string>; exit(code: number): never };
@@ -10,6 +10,7 @@ const app = process.argv[2];
 const configuration = new Configuration({ basePath: process.env.ELITA_URL, accessToken: process.env.ELITA_TOKEN });
 const applications = new ApplicationsApi(configuration), builds = new BuildsApi(configuration);
 const actions = new ActionsApi(configuration), jobs = new JobsApi(configuration);
+const events = new EventsApi(configuration);
 
 function assert(holds: unknown, what: unknown): asserts holds {
     if (!holds) throw new Error(JSON.stringify(what));
@@ -45,6 +46,24 @@ async function main() {
     const asked = { app: "my_application", action: "DeleteWidgets", body: { testing: "true", count: "2" } };
     const job = await ended(await actions.actionsRun(asked));
     assert(job.name === "DeleteWidgets" && (job.result as { testing: boolean }).testing === true, job);
+    assert((await jobs.jobsList({ id: job.jobId })).items.length === 1, job);
+    assert((await jobs.jobsEntries({ id: job.jobId, q: "starting" })).hits === 1, job);
+    assert((await jobs.jobsLog({ id: job.jobId })).includes("starting"), job);
+    const happened = await events.eventsFollow({ wait: 0 });
+    assert(happened.next && happened.items.length === 0, happened);
+
+    // The reply is there although the body was not read to its end, and says what to do.
+    const headers = { Authorization: `Bearer ${process.env.ELITA_TOKEN}` };
+    await builds.buildsCreate({ app, newBuild: { buildName: "2-late" } });
+    const form = new FormData();
+    form.append("build", new Blob([new Uint8Array(8_000_000)]), "a.tar");
+    form.append("file_type", "tar");
+    for (const build of ["2-late", "nowhere"]) {
+        const reply = await fetch(`${process.env.ELITA_URL}/app/${app}/builds/${build}`, { method: "POST", headers, body: form });
+        const problem = await reply.json();
+        assert([404, 422].includes(reply.status) && problem.detail, problem);
+    }
+
     const missing = await builds.buildsGet({ app, build: "2" }).catch(error => error.response);
     assert(missing.status === 404 && (await missing.json()).code === "not-found", missing);
 }

@@ -36,6 +36,10 @@ assert bytes(builds.builds_package(APP, "1", "master")) == archive.getvalue()
 
 job = ended(actions.actions_run("my_application", "DeleteWidgets", {"testing": "true", "count": "2"}))
 assert job.name == "DeleteWidgets" and job.result["testing"] is True, job
+assert [found.job_id for found in jobs.jobs_list(id=str(job.job_id)).items] == [job.job_id]
+assert jobs.jobs_entries(job.job_id, q="starting").hits == 1
+assert "starting" in jobs.jobs_log(job.job_id)
+assert made.EventsApi(client).events_follow().next
 try:
     builds.builds_get(APP, "2")
     raise AssertionError("there is no such build")
