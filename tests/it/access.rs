@@ -86,8 +86,11 @@ const TABLE: &str = "
     jobs.list              401   200   200    200    200
     jobs.get               401   200   200    404    200
     jobs.entries           401   200   200    404    200
+    jobs.log               401   200   200    404    200
     jobs.cancel            401   403   202    404    202
     jobs.cancel-matching   401   403   202    202    202
+
+    events.follow          401   200   200    200    200
 
     servers.list           401   200   200    200    200
     servers.environments   401   200   200    200    200

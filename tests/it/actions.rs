@@ -184,12 +184,44 @@ async fn an_action_describes_itself() {
         }
       ],
       "idempotent": false,
-      "timeout_seconds": null
+      "timeout_seconds": null,
+      "schema": {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+          "testing": {
+            "title": "boolean (string)",
+            "description": "do not delete widgets for real (true or false)",
+            "type": "boolean"
+          },
+          "count": {
+            "title": "integer",
+            "description": "number of widgets to delete",
+            "type": "integer"
+          }
+        },
+        "required": [
+          "testing",
+          "count"
+        ],
+        "additionalProperties": true
+      },
+      "effective_timeout_seconds": 300,
+      "last_run": null
     }
     "#);
     let listed = host.client.get("/app/my_application/actions").await;
-    assert_eq!(listed.body, json!({ "items": [described.body], "next": null }));
+    let mut without_run = described.body.clone();
+    without_run.as_object_mut().unwrap().remove("last_run");
+    assert_eq!(listed.body, json!({ "items": [without_run], "next": null }));
     assert_no_jobs(&host).await;
+
+    let job = host.run_action("my_application", "DeleteWidgets", "testing=true&count=1").await;
+    let run = host.client.get(DELETE_WIDGETS).await.body["last_run"].take();
+    for member in ["job_id", "status", "username", "created_at", "completed_at"] {
+        assert_eq!(run[member], job[member], "{member}: {run}");
+    }
+    assert_eq!(run["status"], "succeeded", "{run}");
 }
 
 #[tokio::test]

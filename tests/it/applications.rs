@@ -14,6 +14,7 @@ async fn an_application_is_created_by_a_post() {
     assert_eq!(reply.header("location"), "/app/shop");
     assert_json_snapshot!(reply.body, { ".created_at" => "[time]", ".updated_at" => "[time]" }, @r#"
     {
+      "application": "shop",
       "app_name": "shop",
       "attributes": {},
       "retention": null,

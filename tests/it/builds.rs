@@ -14,6 +14,7 @@ async fn a_build_is_created_and_shown() {
     assert_json_snapshot!(created.body, { ".created_at" => "[time]", ".updated_at" => "[time]" }, @r#"
     {
       "build_name": "124-master",
+      "application": "shop",
       "app_name": "shop",
       "stored": false,
       "master_file": null,

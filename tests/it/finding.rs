@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::access::everything;
-use crate::harness::{Client, TestHost};
+use crate::harness::{Client, Setup, TestHost};
 
 #[tokio::test]
 async fn every_list_can_be_narrowed_by_a_pattern_of_names() {
@@ -48,6 +48,10 @@ async fn every_list_can_be_narrowed_by_a_pattern_of_names() {
     assert_eq!(host.client.get("/app?name=host?s?").await.items("app_name"), ["hostess"]);
     assert_eq!(host.client.get("/global/plugins?name=mis*").await.items("name"), ["misbehave"]);
     assert_eq!(host.client.get("/app/hostile/actions?name=No*").await.items("name"), ["Noop"]);
+    assert_eq!(
+        host.client.get("/global/audit?name=host?le&operation=applications.create").await.items("name"),
+        ["hostile"]
+    );
     host.client.post("/global/tokens", &json!({ "name": "ci-shop" })).await;
     assert_eq!(host.client.get("/global/tokens?name=ci-*").await.items("name"), ["ci-shop"]);
     let long = host.client.get(&format!("/app?name={}", "x".repeat(600))).await;
@@ -73,6 +77,70 @@ async fn jobs_are_found_by_patterns_of_their_names() {
 }
 
 #[tokio::test]
+async fn several_jobs_are_asked_for_at_once() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    let mut ids = Vec::new();
+    for action in ["Noop", "Echo", "Fail"] {
+        ids.push(host.run_action("hostile", action, "").await["job_id"].as_str().unwrap().to_owned());
+    }
+    let unknown = "0197c9a0-7b1e-7c3d-8a54-3f2f1f0e9d8c";
+    let (first, last) = (&ids[0], &ids[2]);
+    for (filter, names) in [
+        (format!("id={first}"), vec!["Noop"]),
+        (format!("id={first},{last},{unknown}"), vec!["Fail", "Noop"]),
+        (format!("id={first},{last}&status=failed"), vec!["Fail"]),
+        (format!("id={first},{last}&active=true"), vec![]),
+        (format!("id={unknown}"), vec![]),
+    ] {
+        assert_eq!(host.client.get(&format!("/job?{filter}")).await.items("name"), names, "{filter}");
+    }
+    let page = host.client.get(&format!("/job?id={first},{last}&limit=1")).await;
+    assert_eq!(page.items("name"), ["Fail"]);
+    let next = page.header("link").split(['<', '>']).nth(1).unwrap().to_owned();
+    assert_eq!(host.client.get(&next).await.items("name"), ["Noop"]);
+    let guest = host.guest(&json!({ "apps": { "other": "read" } })).await;
+    assert_eq!(guest.get(&format!("/job?id={first}")).await.body["items"], json!([]));
+    assert_eq!(host.client.get("/job?id=1").await.fault(), (422, "id"));
+}
+
+#[tokio::test]
+async fn every_list_of_documents_can_have_the_newest_first() {
+    let host = TestHost::start().await;
+    host.create_application("hostile").await;
+    let names = ["base", "c", "a"];
+    for name in names {
+        for (path, document) in everything(name) {
+            let reply = host.client.post(path, &document).await;
+            assert_eq!(reply.status, 201, "{path}: {reply}");
+        }
+    }
+    for list in [
+        "/app/hostile/builds",
+        "/app/hostile/packagemaps",
+        "/app/hostile/gitrepos",
+        "/app/hostile/gitdeploys",
+        "/app/hostile/groups",
+        "/server",
+        "/global/gitproviders",
+        "/global/keypairs",
+        "/global/users",
+    ] {
+        let mut found = ordered_names_in(&host.client, &format!("{list}?order=-created")).await;
+        found.retain(|name| names.contains(&&**name));
+        assert_eq!(found, ["a", "c", "base"], "{list}");
+        let first = host.client.get(&format!("{list}?order=-created&limit=1")).await;
+        let next = first.header("link").split(['<', '>']).nth(1).unwrap().to_owned();
+        assert_eq!(names_in(&host.client, &format!("{next}")).await.len(), 1, "{list}");
+        assert_ne!(host.client.get(&next).await.body["items"], first.body["items"], "{list}");
+        assert_eq!(host.client.get(&format!("{list}?order=-created&after=x")).await.fault(), (422, "after"), "{list}");
+        assert_eq!(host.client.get(&format!("{list}?order=size")).await.fault(), (422, "order"), "{list}");
+    }
+    host.create_application("a").await;
+    assert_eq!(host.client.get("/app?order=-created").await.items("application"), ["a", "hostile"]);
+}
+
+#[tokio::test]
 async fn an_application_is_called_the_same_everywhere() {
     let host = TestHost::with_plugins(&["misbehave"]).await;
     host.create_application("hostile").await;
@@ -85,6 +153,19 @@ async fn an_application_is_called_the_same_everywhere() {
         let cancel = host.client.post_empty(&format!("/job?cancel=true&{filter}")).await;
         assert_eq!(cancel.status, 202, "{cancel}");
     }
+    for (path, document) in everything("base") {
+        host.client.post(path, &document).await;
+    }
+    for list in ["builds", "packagemaps", "gitrepos", "gitdeploys", "groups"] {
+        let path = format!("/app/hostile/{list}");
+        assert_eq!(host.client.get(&path).await.items("application"), ["hostile"], "{path}");
+        let document = host.client.get(&format!("{path}/base")).await;
+        assert_eq!(document.body["application"], "hostile", "{document}");
+        let moved = host.client.patch(&format!("{path}/base"), &json!({ "application": "other" })).await;
+        assert_eq!(moved.fault(), (422, "/application"), "{moved}");
+    }
+    let shop = host.client.post("/app", &json!({ "application": "shop" })).await;
+    assert_eq!((&shop.body["application"], &shop.body["app_name"]), (&json!("shop"), &json!("shop")), "{shop}");
     let twice = host.client.get("/job?app=hostile&application=hostile").await;
     assert_eq!(twice.status, 422, "{twice}");
 }
@@ -117,6 +198,24 @@ async fn times_are_understood_as_people_write_them() {
     let (made, ends) = (hour.body["created_at"].as_str().unwrap(), hour.body["expires_at"].as_str().unwrap());
     assert_ne!(made[..13], ends[..13], "{hour}");
     assert_eq!(made[14..19], ends[14..19], "{hour}");
+}
+
+#[tokio::test]
+async fn a_time_is_understood_with_its_unit_wherever_seconds_are_asked_for() {
+    let host = Setup::default().switch("--local-servers").start().await;
+    let kept = json!({ "app_name": "shop", "retention": { "keep_seconds": "90d" } });
+    let made = host.client.post("/app", &kept).await;
+    assert_eq!(made.body["retention"], json!({ "keep_seconds": 90 * 86_400 }), "{made}");
+    let pruned = host.client.delete("/app/shop/builds?keep_seconds=90d&dry_run=true").await;
+    assert_eq!(pruned.status, 202, "{pruned}");
+    host.client.post("/server", &json!({ "name": "here", "environment": "test", "driver": "local" })).await;
+    let command = json!({ "command": ["true"], "timeout": "5m" });
+    let asked = host.client.post("/server/here/command", &command).await;
+    assert_eq!(asked.status, 202, "{asked}");
+    let job = host.client.get(asked.header("location")).await;
+    assert_eq!(job.body["data"]["timeout"], 300, "{job}");
+    let long = host.client.post("/server/here/command", &json!({ "command": ["true"], "timeout": "2d" })).await;
+    assert_eq!(long.fault().0, 422, "{long}");
 }
 
 #[tokio::test]
@@ -191,13 +290,49 @@ async fn a_number_is_kept_as_it_came_or_refused() {
 }
 
 async fn names_in(client: &Client, path: &str) -> Vec<String> {
+    let mut names = ordered_names_in(client, path).await;
+    names.sort();
+    names
+}
+
+async fn ordered_names_in(client: &Client, path: &str) -> Vec<String> {
     let reply = client.get(path).await;
     let items = reply.body["items"].as_array().unwrap_or_else(|| panic!("{path}: {reply}"));
     let name = |item: &Value| {
         let names = ["name", "build_name", "username"].into_iter().find_map(|member| item[member].as_str());
         names.unwrap().to_owned()
     };
-    let mut names: Vec<_> = items.iter().map(name).collect();
-    names.sort();
-    names
+    items.iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn what_only_a_newer_server_knows_is_shown_beside_the_rest() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    let job = host.run_action("hostile", "Noop", "").await;
+    host.run_action("hostile", "Echo", "").await;
+    for (path, document) in everything("base") {
+        host.client.post(path, &document).await;
+    }
+    let mut database = host.database.connect().await;
+    for change in [
+        "alter table jobs drop constraint jobs_status_known",
+        "alter table git_providers drop constraint git_providers_type_known",
+        "alter table git_repos drop constraint git_repos_state_known",
+        "update jobs set status = 'paused' where name = 'Noop'",
+        "update git_providers set type = 'sourcehut'",
+        "update git_repos set state = 'archived'",
+    ] {
+        sqlx::query(change).execute(&mut database).await.unwrap();
+    }
+    let id = job["job_id"].as_str().unwrap();
+    assert_eq!(host.client.get("/job").await.items("status"), ["succeeded", "unknown"]);
+    assert_eq!(host.client.get(&format!("/job/{id}")).await.body["status"], "unknown");
+    assert_eq!(host.client.get(&format!("/job/{id}/data")).await.body["status"], "unknown");
+    assert_eq!(host.client.get("/global/gitproviders").await.items("type"), ["unknown"]);
+    assert_eq!(host.client.get("/app/hostile/gitrepos").await.items("state"), ["unknown"]);
+    // No client can ask for it.
+    assert_eq!(host.client.get("/job?status=unknown").await.fault(), (422, "status"));
+    let made = host.client.post("/global/gitproviders", &json!({ "name": "new", "type": "unknown" })).await;
+    assert_eq!(made.fault(), (422, "/type"), "{made}");
 }

@@ -1,5 +1,7 @@
 //! Jobs over HTTP: their documents, their logs, their list.
 
+use std::io::Read as _;
+
 use insta::assert_json_snapshot;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -724,4 +726,97 @@ async fn a_list_of_long_jobs_is_cut_and_goes_on() {
         assert_eq!(found, made.iter().rev().cloned().collect::<Vec<_>>(), "newest first, each once");
         assert!(pages > 1, "{pages} pages");
     }
+}
+
+#[tokio::test]
+async fn a_log_is_searched() {
+    let host = TestHost::with_plugins(&["widgets"]).await;
+    host.create_application("my_application").await;
+    let job = host.run_action("my_application", "DeleteWidgets", "testing=true&count=1").await;
+    let path = format!("/job/{}/data", job["job_id"].as_str().unwrap());
+    let all = host.client.get(&path).await;
+    for (query, seqs, hits, next) in [
+        ("q=starting", &[1][..], 1, json!(null)),
+        ("q=STATUS", &[1, 2, 3], 3, json!(null)),
+        ("q=status&limit=2", &[1, 2], 3, json!(2)),
+        ("q=status&after=2", &[3], 3, json!(null)),
+        ("q=status&before=3&limit=1", &[2], 3, json!(2)),
+        ("q=status&tail=2", &[2, 3], 3, json!(null)),
+        ("q=%22status%22", &[], 0, json!(null)),
+        ("q=%25", &[], 0, json!(null)),
+    ] {
+        let reply = host.client.get(&format!("{path}?{query}")).await;
+        let found: Vec<_> =
+            reply.body["items"].as_array().unwrap().iter().map(|entry| entry["seq"].as_i64().unwrap()).collect();
+        assert_eq!(
+            (&*found, &reply.body["hits"], &reply.body["next"]),
+            (seqs, &json!(hits), &next),
+            "{query}: {reply}"
+        );
+    }
+    let first = host.client.get(&format!("{path}?q=starting")).await;
+    assert_eq!(first.body["items"][0], all.body["items"][0], "the entry as it is");
+    assert_eq!(all.body.get("hits"), None, "{all}");
+    for query in ["q=", "q=a&wait=1", &format!("q={}", "a".repeat(201))] {
+        assert_eq!(host.client.get(&format!("{path}?{query}")).await.fault(), (422, "q"), "{query}");
+    }
+    let guest = host.guest(&json!({ "apps": { "other": "read" } })).await;
+    assert_eq!(guest.get(&format!("{path}?q=status")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_log_is_read_as_a_text() {
+    let host = TestHost::with_plugins(&["widgets", "misbehave"]).await;
+    host.create_application("my_application").await;
+    host.create_application("hostile").await;
+    let job = host.run_action("my_application", "DeleteWidgets", "testing=true&count=1").await;
+    let id = job["job_id"].as_str().unwrap();
+    let reply = host.client.request(Method::GET, &format!("/job/{id}/log")).send().await.unwrap();
+    assert_eq!(reply.headers()["content-type"], "text/plain; charset=utf-8");
+    let text = reply.text().await.unwrap();
+    let lines: Vec<_> = text.lines().map(|line| line.split_once("  ").unwrap().1).collect();
+    assert_eq!(lines[0], "widgets  starting  0 %", "{text}");
+    assert_eq!(lines.len(), 3, "{text}");
+
+    let reply = host.client.request(Method::GET, &format!("/job/{id}/log")).header("accept", "application/jsonl");
+    let reply = reply.send().await.unwrap();
+    assert_eq!(reply.headers()["content-type"], "application/jsonl");
+    let entries: Vec<Value> =
+        reply.text().await.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(json!(entries), host.client.get(&format!("/job/{id}/data")).await.body["items"]);
+
+    // More than is read at a time.
+    let long = host.run_action("hostile", "Entries", "count=1700").await;
+    let reply = host.client.request(Method::GET, &format!("/job/{}/log", long["job_id"].as_str().unwrap()));
+    let plain = reply.send().await.unwrap().text().await.unwrap();
+    assert_eq!(plain.lines().count(), 1700);
+    let reply = host.client.request(Method::GET, &format!("/job/{}/log", long["job_id"].as_str().unwrap()));
+    let packed = reply.header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    let packed = packed.bytes().await.unwrap();
+    assert!(packed.len() * 4 < plain.len(), "{} of {}", packed.len(), plain.len());
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&*packed).read_to_string(&mut text).unwrap();
+    assert_eq!(text, plain);
+    let guest = host.guest(&json!({ "apps": { "other": "read" } })).await;
+    assert_eq!(guest.get(&format!("/job/{id}/log")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_queued_job_says_what_it_waits_for() {
+    let host = Setup::default().plugins(&["misbehave"]).flag("--plugin-runs-per-action", 1).start().await;
+    host.create_application("hostile").await;
+    let running = host.post_action("hostile", "UntilCancelled", "").await;
+    assert_eq!(host.running_job(&running).await.body["waits_for"], json!(null));
+    let next = host.post_action("hostile", "UntilCancelled", "").await;
+    let last = host.post_action("hostile", "UntilCancelled", "").await;
+    for (job, ahead) in [(&next, 0), (&last, 1)] {
+        let job = host.client.get(&format!("/job/{job}")).await;
+        assert_eq!(job.body["waits_for"], json!({ "reason": "action", "ahead": ahead }), "{job}");
+    }
+    let host = Setup::default().plugins(&["misbehave"]).flag("--role", "api").start().await;
+    host.create_application("hostile").await;
+    let alone = host.post_action("hostile", "Noop", "").await;
+    let alone = host.client.get(&format!("/job/{alone}")).await;
+    assert_eq!(alone.body["waits_for"], json!({ "reason": "worker", "ahead": 0 }), "{alone}");
 }

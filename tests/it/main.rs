@@ -27,6 +27,7 @@ mod deployments;
 mod descendants;
 mod documents;
 mod doors;
+mod events;
 mod finding;
 mod follow;
 mod git_apis;

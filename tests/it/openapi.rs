@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, TestHost, filled_in};
+use crate::harness::{Api, Setup, TestHost, filled_in};
 
 /// Paths that the server will have, and some that servers often have. Those that are not in the document lead nowhere.
 const POSSIBLE_PATHS: [&str; 9] = [
@@ -59,6 +59,7 @@ async fn every_operation_has_a_name() {
     deployments.get
     deployments.list
     deployments.run
+    events.follow
     git-providers.create
     git-providers.delete
     git-providers.get
@@ -93,6 +94,7 @@ async fn every_operation_has_a_name() {
     jobs.entries
     jobs.get
     jobs.list
+    jobs.log
     keypairs.create
     keypairs.delete
     keypairs.get
@@ -209,6 +211,7 @@ async fn every_operation_says_how_it_ends() {
                 _ if ["204", "304", "307"].contains(&&**status) => {
                     assert!(reply.get("content").is_none(), "{what}: {status}")
                 }
+                b'2' if operation.id() == "jobs.log" => assert!(reply["content"]["text/plain"].is_object(), "{what}"),
                 b'2' if sends_file => assert!(reply["content"]["application/octet-stream"].is_object(), "{what}"),
                 b'2' => assert!(reply["content"]["application/json"]["schema"].is_object(), "{what}: {status}"),
                 _ => assert_eq!(reply["content"]["application/problem+json"], problem, "{what}: {status}"),
@@ -291,6 +294,8 @@ async fn replies_have_the_members_that_are_declared() {
         ("/job/{id}", &job),
         ("/job/{id}", &format!("{job}?results=true&trace=true")),
         ("/job/{id}/data", &format!("{job}/data")),
+        ("/job/{id}/data", &format!("{job}/data?q=starting")),
+        ("/events", "/events"),
         ("/job", "/job?details=true&counts=true"),
     ] {
         let reply = host.client.get(path).await;
@@ -328,7 +333,7 @@ async fn the_bodies_of_patches_and_the_rules_between_members_are_described() {
             assert!(headers["ETag"].is_object() && headers["Location"].is_object(), "{id}: {replies}");
         }
         assert_eq!(
-            id.ends_with(".list") || ["builds.files", "git-repos.log", "git-repos.diff"].contains(&id),
+            id.ends_with(".list") || ["builds.files", "git-repos.log", "git-repos.diff", "events.follow"].contains(&id),
             replies["200"]["headers"]["Link"].is_object() && id != "jobs.entries",
             "{id}"
         );
@@ -388,6 +393,60 @@ fn assert_plain(value: &Value, at: &str) {
         }
         Value::Array(items) => items.iter().for_each(|item| assert_plain(item, at)),
         _ => {}
+    }
+}
+
+#[tokio::test]
+async fn each_body_has_an_example_and_the_server_takes_it() {
+    let host = Setup::default().plugins(&["widgets"]).switch("--local-servers").start().await;
+    let name = "my_application";
+    host.create_application(name).await;
+    let app = format!("/app/{name}");
+    let location = json!({ "path": "/srv/a", "gitrepo": name });
+    for (path, document) in [
+        (format!("{app}/builds"), json!({ "build_name": name })),
+        (format!("{app}/packagemaps"), json!({ "name": name, "packages": { "a": { "patterns": ["a"] } } })),
+        (format!("{app}/gitrepos"), json!({ "name": name, "existing": true, "uri": "https://git.example.com/a.git" })),
+        (format!("{app}/gitdeploys"), json!({ "name": name, "package": "master", "location": location })),
+        (format!("{app}/groups"), json!({ "name": name, "gitdeploys": [name] })),
+        ("/server".into(), json!({ "name": name, "environment": "test", "driver": "local" })),
+        ("/global/gitproviders".into(), json!({ "name": name, "type": "github" })),
+        ("/global/keypairs".into(), json!({ "name": name, "generate": true })),
+        ("/global/users".into(), json!({ "username": name, "password": "a long password" })),
+    ] {
+        let reply = host.client.post(&path, &document).await;
+        assert_eq!(reply.status, 201, "{path}: {reply}");
+    }
+    // What needs more than is here.
+    let needs = [
+        ("git-providers.put", 400, "its name and type stand in the query string"),
+        ("gitdeploys.run", 404, "the build, with a file"),
+    ];
+    let api = Api::of(&host.client).await;
+    for operation in api.operations() {
+        let Value::Object(content) = &operation.description["requestBody"]["content"] else { continue };
+        let path = operation.path.replace("{action}", "DeleteWidgets");
+        let segments = path.split('/').map(|segment| if segment.starts_with('{') { name } else { segment });
+        let path = segments.collect::<Vec<_>>().join("/");
+        for (media_type, content) in content.iter().filter(|(media_type, _)| media_type.contains("json")) {
+            let (what, example) = (format!("{} as {media_type}", operation.id()), &content["example"]);
+            assert!(!example.is_null(), "{what} has no example");
+            if operation.id() == "deployments.create" {
+                continue; // It needs a build with a file, and servers.
+            }
+            if operation.method == Method::PUT
+                && media_type == "application/json"
+                && operation.id() != "git-providers.put"
+            {
+                continue; // It is POST's, and would be made a second time.
+            }
+            let request = host.client.request(operation.method.clone(), &path).header("content-type", media_type);
+            let reply = host.client.send(request.body(example.to_string())).await;
+            let needed = needs.iter().find(|(id, ..)| *id == operation.id());
+            let expected =
+                needed.map_or_else(|| (200..300).contains(&reply.status), |(_, status, _)| reply.status == *status);
+            assert!(expected, "{what}: {reply}");
+        }
     }
 }
 

@@ -24,6 +24,7 @@ async fn a_package_map_is_created_and_shown() {
     assert_json_snapshot!(created.body, { ".created_at" => "[time]", ".updated_at" => "[time]" }, @r#"
     {
       "name": "split",
+      "application": "shop",
       "app_name": "shop",
       "packages": {
         "api": {

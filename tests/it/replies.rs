@@ -79,7 +79,7 @@ async fn long_replies_are_compressed_for_those_who_take_it() {
         host.create_application(&format!("application-{number}")).await;
     }
     // One is compressed at once, the other one aside.
-    for path in ["/app", "/openapi.json"] {
+    for path in ["/app", "/openapi.json", "/app?pretty", "/openapi.json?pretty"] {
         let plain = accepting(&host.client, path, "identity").await;
         assert_eq!((header(&plain, "content-encoding"), header(&plain, "vary")), ("", "Accept-Encoding"));
         let plain = plain.bytes().await.unwrap();

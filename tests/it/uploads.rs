@@ -73,8 +73,8 @@ async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
     let file = || Part::bytes(zip("a", b"b"));
     let url = "https://example.org/1.zip";
     for (query, form, status, detail) in [
-        ("", Form::new().part("build", file()).text("file_type", "zip"), 400, "comes after the file"),
-        ("?file_type=zip", Form::new().part("build", file()).text("a", "b"), 400, "comes after the file"),
+        ("", Form::new().part("build", file()).text("file_type", "zip"), 422, "in the query string"),
+        ("?file_type=zip", Form::new().part("build", file()).text("a", "b"), 422, "in the query string"),
         (
             "?file_type=zip",
             Form::new().text("file_type", "tar.gz").part("build", file()),

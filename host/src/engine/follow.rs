@@ -47,6 +47,11 @@ pub enum News {
 }
 
 impl Engine {
+    /// Becomes true when the server stops.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stop.clone()
+    }
+
     /// Watches a job from now on.
     pub fn follow(&self, job_id: JobId) -> Follower {
         let follow = self.0.follow.clone();

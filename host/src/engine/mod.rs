@@ -4,7 +4,7 @@
 //! as `slots` has capacity for, and `run` brings each to its end; `steps` is the journal that lets another server
 //! continue the work of a dead one. `join` adds a server to the others; `beat` sends its heartbeat, and takes over jobs
 //! of dead servers, which `peers` detects; `wakes` tells other servers what happens here; `follow` is for
-//! clients that watch a job; `retention` removes what is old.
+//! clients that watch a job, and `waiting` tells them what a queued one waits for; `retention` removes what is old.
 
 mod beat;
 mod follow;
@@ -16,6 +16,7 @@ mod retention;
 mod run;
 mod slots;
 mod steps;
+mod waiting;
 mod wakes;
 mod worker;
 
@@ -42,6 +43,7 @@ pub use self::retention::Retention;
 pub use self::run::{Cancel, Run};
 pub use self::slots::Lent;
 pub use self::steps::{Journal, Seen, StepResult};
+pub use self::waiting::{WaitReason, WaitsFor};
 pub use self::worker::{Worker, jittered};
 
 /// How long to wait before the database is asked again, when it was away.

@@ -193,6 +193,10 @@ impl Journal<'_> {
         let state = self.lock();
         let step = state.known.get(name)?;
         match (step.state, &step.outcome) {
+            (StepState::Unknown, _) => {
+                let what = "it has a step in a state that only a newer server knows";
+                Some(Err(JobError::unreadable(what)))
+            }
             (StepState::Running, _) | (_, None) => None,
             (StepState::Succeeded, Some(outcome)) => Some(read(outcome)),
             (StepState::Failed, Some(failure)) => Some(read(failure).and_then(Err)),

@@ -23,9 +23,17 @@ impl TryFrom<Application> for applications::Application {
     type Error = Error;
 
     fn try_from(application: Application) -> Result<Self, Error> {
-        let Application { app_name, attributes, retention: _, created_at, updated_at, revision: _ } = application;
+        let Application {
+            application: name,
+            app_name: _,
+            attributes,
+            retention: _,
+            created_at,
+            updated_at,
+            revision: _,
+        } = application;
         Ok(Self {
-            name: app_name.to_string(),
+            name: name.to_string(),
             attributes: json(&attributes)?,
             created_at: timestamp(created_at)?,
             updated_at: timestamp(updated_at)?,
@@ -39,7 +47,8 @@ impl TryFrom<Build> for builds::Build {
     fn try_from(build: Build) -> Result<Self, Error> {
         let Build {
             build_name,
-            app_name,
+            application,
+            app_name: _,
             stored,
             master_file,
             packages,
@@ -60,7 +69,7 @@ impl TryFrom<Build> for builds::Build {
             }
         });
         Ok(Self {
-            application: app_name.to_string(),
+            application: application.to_string(),
             name: build_name.to_string(),
             stored,
             master_file,
@@ -76,7 +85,8 @@ impl From<JobStatus> for jobs::Status {
     fn from(status: JobStatus) -> Self {
         match status {
             JobStatus::Queued => Self::Queued,
-            JobStatus::Running => Self::Running,
+            // What only a newer server knows goes on there.
+            JobStatus::Running | JobStatus::Unknown => Self::Running,
             JobStatus::Succeeded => Self::Succeeded,
             JobStatus::Failed => Self::Failed,
             JobStatus::Cancelled => Self::Cancelled,

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::datasvc::Json;
@@ -13,11 +12,6 @@ use crate::datasvc::Json;
 pub(super) fn parse(text: String) -> Result<Json, String> {
     serde_json::from_str::<Readable>(&text).map_err(no_json)?;
     RawValue::from_string(text).map_err(no_json)
-}
-
-/// The same as a value.
-pub(super) fn parse_value(text: String) -> Result<Value, String> {
-    serde_json::from_str(parse(text)?.get()).map_err(no_json)
 }
 
 fn no_json(error: serde_json::Error) -> String {

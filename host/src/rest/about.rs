@@ -45,9 +45,10 @@ struct Root {
 }
 
 /// Where to go on, and what is there.
-const LINKS: [(&str, &str); 12] = [
+const LINKS: [(&str, &str); 13] = [
     ("applications", "/app"),
     ("audit", "/global/audit"),
+    ("events", "/events"),
     ("git_providers", "/global/gitproviders"),
     ("health", "/health/ready"),
     ("jobs", "/job"),

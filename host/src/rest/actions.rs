@@ -3,6 +3,8 @@
 use axum::extract::{FromRequestParts, State};
 use axum::http::Uri;
 use axum::http::request::Parts;
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -14,20 +16,41 @@ use super::http::parameters::Parameters;
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::{Accepted, Json, SubmittedJob};
-use crate::datasvc::{ActionName, AppName, Caller, JobId, Listed, PluginAction};
+use crate::datasvc::{ActionName, AppName, Caller, JobId, LastRun, Listed, PluginAction};
+
+/// An action, with what becomes of a request for it.
+#[derive(Serialize, ToSchema)]
+struct ActionDocument {
+    #[serde(flatten)]
+    action: PluginAction,
+    /// The wall-clock limit of a run in seconds: its own or the server's, and no more than the longest.
+    effective_timeout_seconds: u64,
+    /// Its newest job; null if there is none among the newest thousand of the application or of this name. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<LastRun>, required = false)]
+    last_run: Option<Option<LastRun>>,
+}
+
+impl ActionDocument {
+    fn of(rest: &Rest, action: PluginAction, last_run: Option<Option<LastRun>>) -> Self {
+        Self { effective_timeout_seconds: rest.work.action_timeout_seconds(&action), action, last_run }
+    }
+}
 
 /// Lists the actions of an application, by name
 #[utoipa::path(get, path = "/app/{app}/actions", operation_id = "actions.list", tag = "actions",
     params(("app" = AppName, Path, description = "The application"), PageQuery),
-    responses((status = 200, body = Listed<PluginAction>), (status = 404, description = "No such application")))]
+    responses((status = 200, body = Listed<ActionDocument>), (status = 404, description = "No such application")))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
     Path(app): Path<AppName>,
     Query(query): Query<PageQuery>,
     uri: Uri,
-) -> Result<ListReply<Listed<PluginAction>>, Problem> {
-    let listed = rest.work.actions(&caller, &app, &query.page()?).await?;
+) -> Result<ListReply<Listed<ActionDocument>>, Problem> {
+    let Listed { items, next } = rest.work.actions(&caller, &app, &query.page()?).await?;
+    let items = items.into_iter().map(|action| ActionDocument::of(&rest, action, None)).collect();
+    let listed = Listed { items, next };
     Ok(ListReply::of(&uri, listed))
 }
 
@@ -37,15 +60,16 @@ async fn list(
         ("app" = AppName, Path, description = "The application"),
         ("action" = ActionName, Path, description = "The action"),
     ),
-    responses((status = 200, body = PluginAction), (status = 404, description = "No such application or action")))]
+    responses((status = 200, body = ActionDocument), (status = 404, description = "No such application or action")))]
 async fn get(
     State(rest): State<Rest>,
     caller: Caller,
     Path((app, action)): Path<(AppName, ActionName)>,
     Query(NoQuery {}): Query<NoQuery>,
-) -> Result<Json<PluginAction>, Problem> {
-    let action = rest.work.action(&caller, &app, &action).await?;
-    Ok(Json(action))
+) -> Result<Json<ActionDocument>, Problem> {
+    let found = rest.work.action(&caller, &app, &action).await?;
+    let last_run = rest.svc.last_run(&app, &action).await?;
+    Ok(Json(ActionDocument::of(&rest, found, Some(last_run))))
 }
 
 /// Runs an action, as a job
@@ -58,8 +82,7 @@ async fn get(
         ("action" = ActionName, Path, description = "The action"),
         ("Rerun-Of" = Option<JobId>, Header,
             description = "The job that this one repeats; the new job shows it as `rerun_of`"),
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "Visible ASCII; the same request with the same key answers with the same job"),
+        IdempotencyKey,
     ),
     request_body(content((Object = "application/json"), (Object = "application/x-www-form-urlencoded"))),
     responses(
@@ -72,11 +95,9 @@ async fn run(
     State(rest): State<Rest>,
     caller: Caller,
     Path((app, action)): Path<(AppName, ActionName)>,
-    IdempotencyKey(key): IdempotencyKey,
     RerunOf(earlier): RerunOf,
-    Parameters { values, fingerprint }: Parameters,
+    Parameters { values, idempotency }: Parameters,
 ) -> Result<Accepted, Problem> {
-    let idempotency = key.map(|key| (key, fingerprint));
     let enqueued = rest.work.submit_action(&caller, &app, &action, values, idempotency, earlier).await?;
     Ok(Accepted::job(enqueued, action.to_string()))
 }

@@ -1,5 +1,6 @@
 //! The OpenAPI document, made of the handlers' own descriptions, and what is read off it: each route's operation.
 
+mod examples;
 mod generators;
 pub(super) mod put;
 mod schemas;
@@ -40,6 +41,7 @@ use crate::datasvc::{BaseUrl, GitProviderAuth, PasswordAuth, TokenAuth};
         (name = "git-providers", description = "Where git repositories are"),
         (name = "keypairs", description = "SSH keys"),
         (name = "jobs", description = "What was asked for, how it goes and what came of it"),
+        (name = "events", description = "What happens, as it happens"),
         (name = "plugins", description = "What is loaded, and what it may do"),
         (name = "users", description = "Who may do what"),
         (name = "tokens", description = "Logging in and out"),

@@ -11,7 +11,7 @@ use super::Rest;
 use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
-use super::http::page::{ListReply, PageQuery};
+use super::http::page::{DocumentsQuery, ListReply};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::Created;
@@ -22,7 +22,8 @@ use crate::datasvc::{AppName, Application, ApplicationChange, Attributes, BuildR
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct NewApplication {
-    /// Its name, unique in this installation.
+    /// Its name, unique in this installation; also as `application`.
+    #[serde(alias = "application")]
     app_name: AppName,
     /// What to keep with it.
     #[serde(default)]
@@ -70,7 +71,7 @@ struct Containers {
 
 impl From<Application> for ApplicationDocument {
     fn from(application: Application) -> Self {
-        let of = |list: &str| format!("/app/{}/{list}", application.app_name);
+        let of = |list: &str| format!("/app/{}/{list}", application.application);
         let containers = Containers {
             actions: of("actions"),
             builds: of("builds"),
@@ -86,11 +87,11 @@ impl From<Application> for ApplicationDocument {
 
 /// Lists the applications that you may read, by name
 #[utoipa::path(get, path = "/app", operation_id = "applications.list", tag = "applications",
-    params(PageQuery), responses((status = 200, body = Listed<Application>)))]
+    params(DocumentsQuery), responses((status = 200, body = Listed<Application>)))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<DocumentsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Application>>, Problem> {
     let listed = rest.svc.applications(&caller, &query.page()?).await?;
@@ -111,7 +112,7 @@ async fn create(
     Args(new): Args<NewApplication>,
 ) -> Result<Created<Document<ApplicationDocument>>, Problem> {
     let application = rest.svc.create_application(&caller, &new.app_name, &new.attributes, new.retention).await?;
-    let location = format!("/app/{}", application.app_name);
+    let location = format!("/app/{}", application.application);
     Ok(Created::at(location, Document::new(application.revision, application.into())))
 }
 

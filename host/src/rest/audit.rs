@@ -12,7 +12,7 @@ use super::http::args::Query;
 use super::http::moment::Moment;
 use super::http::page::{ListReply, PageQuery};
 use super::http::problem::Problem;
-use crate::datasvc::{AppName, AuditEntry, AuditFilter, Caller, Listed, PluginName, UserName};
+use crate::datasvc::{AppName, AuditEntry, AuditFilter, Caller, Listed, NamePattern, PluginName, UserName};
 
 /// Which changes to list.
 #[derive(Deserialize, IntoParams)]
@@ -23,7 +23,8 @@ struct AuditQuery {
     /// Those in this application.
     #[serde(alias = "app")]
     application: Option<AppName>,
-    /// Those of documents with this name or id.
+    /// Those of documents with a name or id that matches: `*` is any run of characters, `?` is one.
+    #[param(max_length = 128, example = "web-*")]
     name: Option<String>,
     /// Those by this user.
     #[serde(alias = "user")]
@@ -60,7 +61,7 @@ async fn list(
     let filter = AuditFilter {
         operation,
         application,
-        name,
+        name: name.map(NamePattern::new).transpose()?,
         username,
         plugin,
         since: since.map(Into::into),

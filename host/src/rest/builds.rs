@@ -1,7 +1,7 @@
 //! `/app/{app}/builds`: builds as records.
 
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -9,16 +9,16 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::api::put::Put;
-use super::http::args::{Args, NoQuery, Query};
+use super::http::args::{Args, Keyed, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
-use super::http::idempotency::{IdempotencyKey, fingerprint};
+use super::http::idempotency::IdempotencyKey;
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::{Accepted, Created, SubmittedJob};
 use crate::datasvc::{
     AppName, Attributes, Build, BuildChange, BuildFilter, BuildName, BuildRetention, Caller, Listed, Order, PRUNE,
-    Prune,
+    Prune, Seconds,
 };
 
 /// What a new build needs.
@@ -203,9 +203,9 @@ struct PruneQuery {
     /// The last so many that have a file, and all that are newer than these.
     #[param(minimum = 1, maximum = 1_000_000)]
     keep_last: Option<u32>,
-    /// Those that were created within so many seconds.
-    #[param(minimum = 1, maximum = 3_162_240_000_u64)]
-    keep_seconds: Option<u64>,
+    /// Those that were created within so many seconds; `90d` is understood, too.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 3_162_240_000_u64)]
+    keep_seconds: Option<Seconds>,
     /// `true`: the job only says what it would remove.
     #[serde(default)]
     #[param(required = false)]
@@ -222,8 +222,7 @@ struct PruneQuery {
     params(
         ("app" = AppName, Path, description = "The application"),
         PruneQuery,
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "Visible ASCII; the same request with the same key answers with the same job"),
+        IdempotencyKey,
     ),
     responses(
         (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
@@ -235,17 +234,15 @@ async fn prune(
     State(rest): State<Rest>,
     caller: Caller,
     Path(app): Path<AppName>,
-    IdempotencyKey(key): IdempotencyKey,
-    uri: Uri,
-    Query(PruneQuery { keep_last, keep_seconds, dry_run }): Query<PruneQuery>,
+    Keyed { asked: Query(asked), idempotency }: Keyed<Query<PruneQuery>>,
 ) -> Result<Accepted, Problem> {
+    let PruneQuery { keep_last, keep_seconds, dry_run } = asked;
     if keep_last.is_none() && keep_seconds.is_none() {
         let detail = "say which builds are kept: `keep_last`, how many, or `keep_seconds`, how young ones";
         return Err(Problem::malformed(detail));
     }
-    let prune = Prune { rule: BuildRetention::new(keep_last, keep_seconds)?, dry_run };
-    let print = fingerprint(&Method::DELETE, uri.path(), uri.query().unwrap_or_default(), []);
-    let enqueued = rest.work.submit_prune(&caller, &app, prune, key.map(|key| (key, print))).await?;
+    let prune = Prune { rule: BuildRetention::new(keep_last, keep_seconds.map(|Seconds(seconds)| seconds))?, dry_run };
+    let enqueued = rest.work.submit_prune(&caller, &app, prune, idempotency).await?;
     Ok(Accepted::job(enqueued, PRUNE.into()))
 }
 

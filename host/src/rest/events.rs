@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse as _, Response, Sse};
 use futures_util::stream::{self, Stream, StreamExt as _};
@@ -24,13 +24,13 @@ const PAGE_BYTES: i64 = 64 * 1024;
 /// How long a stream waits for more when there is something new: many streams of one busy job are to cost little.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often a silent stream says that it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// After what time a browser connects again.
-const RECONNECT: Duration = Duration::from_secs(2);
+pub(super) const RECONNECT: Duration = Duration::from_secs(2);
 /// The name and the id of the last event.
 const END: &str = "end";
 /// Keeps nginx from holding events back.
-const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(super) const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// How long to wait before rows are read again, when the database was away.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -59,12 +59,17 @@ impl LastEvent {
     }
 }
 
+/// Whether the client wants server-sent events.
+pub(super) fn accepts_events(headers: &HeaderMap) -> bool {
+    let names_events = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
+    headers.get_all(header::ACCEPT).iter().any(names_events)
+}
+
 impl FromRequestParts<Rest> for Wants {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _rest: &Rest) -> std::result::Result<Self, Problem> {
-        let accepts_events = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
-        if !parts.headers.get_all(header::ACCEPT).iter().any(accepts_events) {
+        if !accepts_events(&parts.headers) {
             return Ok(Self::Document);
         }
         match parts.headers.get("Last-Event-ID").map(|id| LastEvent::parse(id.to_str().ok()?)) {
@@ -179,7 +184,7 @@ impl Events {
         let entries =
             self.rest.svc.job_entries(&self.session.caller()?, self.job_id, self.part, PAGE, PAGE_BYTES).await?;
         entries.check_reaches(self.part)?;
-        let JobEntries { items, next, status, last_seq } = entries;
+        let JobEntries { items, next, status, last_seq, hits: _ } = entries;
         self.part = LogPart::After(items.last().map_or(last_seq, |entry| entry.seq));
         self.unsent.extend(items);
         Ok(if status.is_final() && next.is_none() { LogState::End } else { LogState::Running })

@@ -12,7 +12,7 @@ use super::Rest;
 use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query, refuse_in_url};
 use super::http::document::{Document, IfMatch, PatchBody};
-use super::http::page::{ListReply, PageQuery};
+use super::http::page::{DocumentsQuery, ListReply};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::Created;
@@ -56,11 +56,11 @@ struct Credentials {
 
 /// Lists the git providers, by name
 #[utoipa::path(get, path = "/global/gitproviders", operation_id = "git-providers.list", tag = "git-providers",
-    params(PageQuery), responses((status = 200, body = Listed<GitProvider>)))]
+    params(DocumentsQuery), responses((status = 200, body = Listed<GitProvider>)))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<DocumentsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<GitProvider>>, Problem> {
     let listed = rest.svc.git_providers(&caller, &query.page()?).await?;

@@ -12,7 +12,7 @@ use super::Rest;
 use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
-use super::http::page::{ListReply, PageQuery};
+use super::http::page::{DocumentsQuery, ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::{Accepted, Created, SubmittedJob};
@@ -67,13 +67,13 @@ struct Removal {
 
 /// Lists the git repositories of an application, by name
 #[utoipa::path(get, path = "/app/{app}/gitrepos", operation_id = "git-repos.list", tag = "git-repos",
-    params(("app" = AppName, Path, description = "The application"), PageQuery),
+    params(("app" = AppName, Path, description = "The application"), DocumentsQuery),
     responses((status = 200, body = Listed<GitRepo>), (status = 404, description = "No such application")))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
     Path(app): Path<AppName>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<DocumentsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<GitRepo>>, Problem> {
     let listed = rest.svc.git_repos(&caller, &app, &query.page()?).await?;

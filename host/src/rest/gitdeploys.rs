@@ -1,7 +1,7 @@
 //! `/app/{app}/gitdeploys`: gitdeploys as records.
 
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -9,10 +9,10 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::api::put::Put;
-use super::http::args::{Args, NoQuery, Query};
+use super::http::args::{Args, Keyed, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
-use super::http::idempotency::{IdempotencyKey, fingerprint};
-use super::http::page::{ListReply, PageQuery};
+use super::http::idempotency::IdempotencyKey;
+use super::http::page::{DocumentsQuery, ListReply};
 use super::http::path::Path;
 use super::http::problem::{Fault, Problem};
 use super::http::reply::{Accepted, Created, SubmittedJob};
@@ -52,13 +52,13 @@ struct NewGitdeploy {
 
 /// Lists the gitdeploys of an application, by name
 #[utoipa::path(get, path = "/app/{app}/gitdeploys", operation_id = "gitdeploys.list", tag = "gitdeploys",
-    params(("app" = AppName, Path, description = "The application"), PageQuery),
+    params(("app" = AppName, Path, description = "The application"), DocumentsQuery),
     responses((status = 200, body = Listed<Gitdeploy>), (status = 404, description = "No such application")))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
     Path(app): Path<AppName>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<DocumentsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Gitdeploy>>, Problem> {
     let listed = rest.svc.gitdeploys(&caller, &app, &query.page()?).await?;
@@ -232,12 +232,6 @@ impl GitdeployTask {
             (Some(_), Some(_)) => Err(wrong("glob", "either `servers` or `glob` says which servers, not both")),
         }
     }
-
-    /// What makes a request with a key the same one.
-    fn parts(&self) -> Vec<u8> {
-        let Self { initialize, deinitialize, pull, commit, build_name, servers, glob } = self;
-        format!("{:?}", (initialize, deinitialize, pull, commit, build_name, servers, glob)).into_bytes()
-    }
 }
 
 /// Works on a gitdeploy, by a job
@@ -249,8 +243,7 @@ impl GitdeployTask {
     params(
         ("app" = AppName, Path, description = "The application"),
         ("gitdeploy" = GitdeployName, Path, description = "The gitdeploy"),
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "Visible ASCII; the same request with the same key answers with the same job"),
+        IdempotencyKey,
     ),
     request_body = GitdeployTask,
     responses(
@@ -263,12 +256,8 @@ async fn run(
     State(rest): State<Rest>,
     caller: Caller,
     Path((app, gitdeploy)): Path<(AppName, GitdeployName)>,
-    IdempotencyKey(key): IdempotencyKey,
-    uri: Uri,
-    Args(asked): Args<GitdeployTask>,
+    Keyed { asked: Args(asked), idempotency }: Keyed<Args<GitdeployTask>>,
 ) -> Result<Accepted, Problem> {
-    let parts = asked.parts();
-    let idempotency = key.map(|key| (key, fingerprint(&Method::POST, uri.path(), "", [&*parts])));
     let enqueued = match asked.read()? {
         Task::Commit(build) => rest.work.commit_gitdeploy(&caller, &app, &gitdeploy, &build, idempotency).await?,
         Task::OnServers(task, servers) => {

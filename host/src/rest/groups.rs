@@ -16,7 +16,7 @@ use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::Created;
 use crate::datasvc::{
-    self, AppName, Attributes, Caller, EnvironmentName, Group, GroupChange, GroupGitdeploys, GroupName, Listed,
+    self, AppName, Attributes, Caller, EnvironmentName, Group, GroupChange, GroupGitdeploys, GroupName, Listed, Order,
 };
 
 /// What a new group needs.
@@ -81,6 +81,10 @@ struct GroupsQuery {
     /// Those with a name that matches: `*` is any run of characters, `?` is one.
     #[param(max_length = 128, example = "web-*")]
     name: Option<String>,
+    /// In which order: by name, or the newest first.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    order: Order,
     /// The cursor that the page before gave as `next`.
     after: Option<String>,
     /// How many items a page has, 1 to 1000; 100 unless it is given.
@@ -99,8 +103,8 @@ async fn list(
     Query(query): Query<GroupsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Group>>, Problem> {
-    let GroupsQuery { environments: EnvironmentNames(environments), name, after, limit } = query;
-    let page = PageQuery::new(after, limit).named(name).page()?;
+    let GroupsQuery { environments: EnvironmentNames(environments), name, order, after, limit } = query;
+    let page = PageQuery::new(after, limit).named(name).page()?.ordered(order);
     let listed = rest.svc.groups(&caller, &app, &environments, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }

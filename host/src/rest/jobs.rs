@@ -1,6 +1,7 @@
 //! `/job`: what was asked for, how it goes and what came of it.
 
 mod log;
+mod text;
 
 use std::time::Duration;
 
@@ -22,15 +23,14 @@ use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::{Fault, Problem};
 use super::http::reply::{Accepted, Json, SubmittedJob};
-use super::http::seconds::Seconds;
 use super::http::several::Several;
 use super::http::wait::Preferred;
 use crate::datasvc::{
     AppName, Caller, CancelFilter, CancelledJobs, Job, JobCounts, JobEntries, JobEntry, JobFilter, JobId, JobStatus,
     JobSteps, JobTrace, JobType, Listed, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, NamePattern, PluginName,
-    UserName,
+    Seconds, UserName,
 };
-use crate::engine::News;
+use crate::engine::{News, WaitsFor};
 
 /// How long a request that waits for a job's end waits when there is something new: a busy job is to cost little.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -39,6 +39,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct JobsQuery {
+    /// These ones, up to 100, with commas between their ids.
+    #[serde(default)]
+    #[param(value_type = Option<String>, pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(,[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}){0,9}$",
+        example = "0197c9a0-7b1e-7c3d-8a54-3f2f1f0e9d8c")]
+    id: Several<JobId>,
     /// Queued and running ones, or those that have ended.
     active: Option<bool>,
     /// Those in one of these states, with commas between them.
@@ -152,6 +157,10 @@ struct JobDocument {
     trace: Option<JobTrace>,
     #[serde(flatten)]
     steps: Option<JobSteps>,
+    /// What it waits for, if it is queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    waits_for: Option<WaitsFor>,
 }
 
 /// The log of a job, with `results=true`.
@@ -200,9 +209,22 @@ async fn list(
 impl JobsQuery {
     fn filter(self) -> Result<JobFilter, Problem> {
         let Self {
-            active, status, application, name, r#type, plugin, username, parent, id_suffix, since, until, ..
+            id,
+            active,
+            status,
+            application,
+            name,
+            r#type,
+            plugin,
+            username,
+            parent,
+            id_suffix,
+            since,
+            until,
+            ..
         } = self;
         Ok(JobFilter {
+            ids: id.0,
             active,
             statuses: status.0,
             applications: application.0,
@@ -283,7 +305,7 @@ async fn get(
     let results = match query.results {
         false => None,
         true => {
-            let JobEntries { items, next, status: _, last_seq: _ } =
+            let JobEntries { items, next, status: _, last_seq: _, hits: _ } =
                 rest.svc.job_entries(&caller, id, LogPart::After(0), MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES).await?;
             Some(JobResults { job_data: items, job_data_next: next })
         }
@@ -296,7 +318,8 @@ async fn get(
         (false, None) => None,
         (_, after) => Some(rest.svc.job_steps(&caller, id, after.unwrap_or(0)).await?),
     };
-    Ok((preferred.applied(query.wait), Json(JobDocument { job, results, trace, steps })))
+    let waits_for = rest.engine.waits_for(&job).await?;
+    Ok((preferred.applied(query.wait), Json(JobDocument { job, results, trace, steps, waits_for })))
 }
 
 impl Rest {
@@ -347,5 +370,9 @@ async fn cancel(
 }
 
 pub(super) fn router() -> OpenApiRouter<Rest> {
-    OpenApiRouter::default().routes(routes!(list, cancel_matching)).routes(routes!(get, cancel)).merge(log::router())
+    OpenApiRouter::default()
+        .routes(routes!(list, cancel_matching))
+        .routes(routes!(get, cancel))
+        .merge(log::router())
+        .merge(text::router())
 }

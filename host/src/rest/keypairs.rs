@@ -12,7 +12,7 @@ use super::api::True;
 use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query, refuse_in_url};
 use super::http::document::{Document, IfMatch, PatchBody};
-use super::http::page::{ListReply, PageQuery};
+use super::http::page::{DocumentsQuery, ListReply};
 use super::http::path::Path;
 use super::http::problem::{Fault, Problem};
 use super::http::reply::Created;
@@ -59,11 +59,11 @@ struct GeneratedKeypair {
 
 /// Lists the keypairs, by name
 #[utoipa::path(get, path = "/global/keypairs", operation_id = "keypairs.list", tag = "keypairs",
-    params(PageQuery), responses((status = 200, body = Listed<Keypair>)))]
+    params(DocumentsQuery), responses((status = 200, body = Listed<Keypair>)))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<DocumentsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Keypair>>, Problem> {
     let listed = rest.svc.keypairs(&caller, &query.page()?).await?;

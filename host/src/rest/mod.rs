@@ -14,6 +14,7 @@ mod builds;
 mod census;
 mod deployments;
 mod events;
+mod feed;
 mod git;
 mod git_providers;
 mod git_repos;
@@ -39,6 +40,7 @@ use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::api::Api;
+use self::feed::Feed;
 use self::http::auth::TokenCache;
 use self::http::body::Bodies;
 use self::http::front::Front;
@@ -63,6 +65,7 @@ pub struct Rest {
     started: watch::Receiver<bool>,
     tokens: Arc<TokenCache>,
     sessions: Sessions,
+    feed: Arc<Feed>,
     bodies: Arc<Bodies>,
     /// For operations that need no token.
     strangers_bodies: Arc<Bodies>,
@@ -85,6 +88,7 @@ impl Rest {
         let tokens = Arc::<TokenCache>::default();
         Self {
             sessions: Sessions::new(svc.clone(), Arc::clone(&tokens)),
+            feed: Feed::new(svc.clone()),
             svc,
             engine,
             work,
@@ -108,6 +112,7 @@ pub fn router(rest: Rest, origins: &[String]) -> Router {
         .merge(builds::router())
         .merge(census::router())
         .merge(deployments::router())
+        .merge(feed::router())
         .merge(git::router())
         .merge(git_providers::router())
         .merge(git_repos::router())

@@ -11,7 +11,7 @@ use super::Rest;
 use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
-use super::http::page::{ListReply, PageQuery};
+use super::http::page::{DocumentsQuery, ListReply};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::Created;
@@ -35,13 +35,13 @@ struct NewPackageMap {
 
 /// Lists the package maps of an application, by name
 #[utoipa::path(get, path = "/app/{app}/packagemaps", operation_id = "package-maps.list", tag = "package-maps",
-    params(("app" = AppName, Path, description = "The application"), PageQuery),
+    params(("app" = AppName, Path, description = "The application"), DocumentsQuery),
     responses((status = 200, body = Listed<PackageMap>), (status = 404, description = "No such application")))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
     Path(app): Path<AppName>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<DocumentsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<PackageMap>>, Problem> {
     let listed = rest.svc.package_maps(&caller, &app, &query.page()?).await?;

@@ -1,7 +1,7 @@
 //! `/server`: what is deployed to.
 
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -11,16 +11,16 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::api::True;
 use super::api::put::Put;
-use super::http::args::{Args, NoQuery, Query};
+use super::http::args::{Args, Keyed, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
-use super::http::idempotency::{IdempotencyKey, fingerprint};
-use super::http::page::{ListReply, PageQuery};
+use super::http::idempotency::{Idempotency, IdempotencyKey};
+use super::http::page::{DocumentsQuery, ListReply};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::{Accepted, Created, Json, SubmittedJob};
 use crate::datasvc::{
-    self, Attributes, CHECK, Caller, Driver, EnvironmentName, Environments, Error, JobId, Listed, Server, ServerChange,
-    ServerName,
+    self, Attributes, CHECK, Caller, Driver, EnvironmentName, Environments, JobId, Listed, Seconds, Server,
+    ServerChange, ServerName,
 };
 use crate::work::{CommandRequest, Program, Shell};
 
@@ -68,11 +68,11 @@ impl ServerAndCheck {
 
 /// Lists the servers that you may read, by name
 #[utoipa::path(get, path = "/server", operation_id = "servers.list", tag = "servers",
-    params(PageQuery), responses((status = 200, body = Listed<Server>)))]
+    params(DocumentsQuery), responses((status = 200, body = Listed<Server>)))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<DocumentsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Server>>, Problem> {
     let listed = rest.svc.servers(&caller, &query.page()?).await?;
@@ -205,7 +205,7 @@ async fn check(
 macro_rules! command_body {
     ($(#[$about:meta])* $name:ident { $($first:tt)* }) => {
         $(#[$about])*
-        #[derive(Deserialize, Serialize, IntoParams, ToSchema)]
+        #[derive(Deserialize, IntoParams, ToSchema)]
         #[into_params(parameter_in = Query)]
         #[serde(deny_unknown_fields)]
         struct $name {
@@ -225,9 +225,9 @@ macro_rules! command_body {
             cwd: Option<String>,
             /// How many seconds it may take on a server, 1 to 86,400; 300, unless it is given. After that it is ended with
             /// all that it has started.
-            #[schema(minimum = 1, maximum = 86400)]
-            #[param(minimum = 1, maximum = 86400)]
-            timeout: Option<u32>,
+            #[schema(value_type = Option<u32>, minimum = 1, maximum = 86400)]
+            #[param(value_type = Option<u32>, minimum = 1, maximum = 86400)]
+            timeout: Option<Seconds>,
         }
     };
 }
@@ -268,6 +268,8 @@ impl NewCommands {
             }
             (None, None, _) => return Err(Problem::malformed("`command` or `script` is missing")),
         };
+        // What is too long is refused with the rule.
+        let timeout = timeout.map(|Seconds(seconds)| u32::try_from(seconds).unwrap_or(u32::MAX));
         Ok(CommandRequest { servers, program, cwd, timeout })
     }
 }
@@ -279,8 +281,7 @@ impl NewCommands {
 /// `execute` on `command` of `_global`.
 #[utoipa::path(post, path = "/server/{server}/command", operation_id = "servers.command", tag = "servers",
     params(("server" = ServerName, Path, description = "The server"),
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "Visible ASCII; the same request with the same key answers with the same job")),
+        IdempotencyKey),
     request_body = NewCommand,
     responses(
         (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
@@ -291,20 +292,18 @@ async fn command(
     State(rest): State<Rest>,
     caller: Caller,
     Path(server): Path<ServerName>,
-    IdempotencyKey(key): IdempotencyKey,
-    Args(new): Args<NewCommand>,
+    Keyed { asked: Args(new), idempotency }: Keyed<Args<NewCommand>>,
 ) -> Result<Accepted, Problem> {
     let NewCommand { command, script, shell, cwd, timeout } = new;
     let new = NewCommands { servers: vec![server], command, script, shell, cwd, timeout };
-    submit(&rest, &caller, key, "servers.command", new).await
+    submit(&rest, &caller, "servers.command", new, idempotency).await
 }
 
 /// Runs a command on several servers, as one job
 ///
 /// As on one server: the result has a report for each.
 #[utoipa::path(post, path = "/server/command", operation_id = "servers.command-several", tag = "servers",
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-        description = "Visible ASCII; the same request with the same key answers with the same job")),
+    params(IdempotencyKey),
     request_body = NewCommands,
     responses(
         (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
@@ -314,21 +313,18 @@ async fn command(
 async fn command_several(
     State(rest): State<Rest>,
     caller: Caller,
-    IdempotencyKey(key): IdempotencyKey,
-    Args(new): Args<NewCommands>,
+    Keyed { asked: Args(new), idempotency }: Keyed<Args<NewCommands>>,
 ) -> Result<Accepted, Problem> {
-    submit(&rest, &caller, key, "servers.command-several", new).await
+    submit(&rest, &caller, "servers.command-several", new, idempotency).await
 }
 
 async fn submit(
     rest: &Rest,
     caller: &Caller,
-    key: Option<String>,
     operation: &'static str,
     new: NewCommands,
+    idempotency: Idempotency,
 ) -> Result<Accepted, Problem> {
-    let asked = serde_json::to_vec(&new).map_err(Error::internal)?;
-    let idempotency = key.map(|key| (key, fingerprint(&Method::POST, "/server/command", "", [&asked[..]])));
     let enqueued = rest.work.submit_command(caller, operation, new.request()?, idempotency).await?;
     Ok(Accepted::job(enqueued, "command".into()))
 }

@@ -18,8 +18,7 @@ use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::{Fault, Problem};
 use super::http::reply::{Created, Json};
-use super::http::seconds::Seconds;
-use crate::datasvc::{Caller, Error, Listed, NewToken, Permissions, Token, TokenId, TokenTerms};
+use crate::datasvc::{Caller, Error, Listed, NewToken, Permissions, Seconds, Token, TokenId, TokenTerms};
 
 /// Stands for the token in use.
 const CURRENT: &str = "current";

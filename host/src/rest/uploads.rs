@@ -108,8 +108,7 @@ impl Source {
         ("app" = AppName, Path, description = "The application"),
         ("build" = BuildName, Path, description = "The build"),
         FileQuery,
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "Visible ASCII; the same request with the same key answers with the same job"),
+        IdempotencyKey,
         ("Content-Digest" = Option<String>, Header, description = "`sha-256=:<base64>:` of the file, to be checked"),
         ("Repr-Digest" = Option<String>, Header, description = "The same"),
         ("Digest" = Option<String>, Header, description = "The same in the older form of RFC 3230: `SHA-256=<base64>`"),
@@ -158,8 +157,7 @@ async fn upload_file(
     params(
         ("app" = AppName, Path, description = "The application"),
         ("build" = BuildName, Path, description = "The build"),
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "Visible ASCII; the same request with the same key answers with the same job"),
+        IdempotencyKey,
     ),
     request_body(content(
         (UploadForm = "multipart/form-data"),

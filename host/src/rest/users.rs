@@ -11,7 +11,7 @@ use super::Rest;
 use super::api::put::Put;
 use super::http::args::{Args, NoQuery, Query, refuse_in_url};
 use super::http::document::{Document, IfMatch, PatchBody};
-use super::http::page::{ListReply, PageQuery};
+use super::http::page::{DocumentsQuery, ListReply};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use super::http::reply::{Created, Json};
@@ -38,11 +38,11 @@ struct NewUser {
 
 /// Lists the users, by name
 #[utoipa::path(get, path = "/global/users", operation_id = "users.list", tag = "users",
-    params(PageQuery), responses((status = 200, body = Listed<User>)))]
+    params(DocumentsQuery), responses((status = 200, body = Listed<User>)))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<DocumentsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<User>>, Problem> {
     let listed = rest.svc.users(&caller, &query.page()?).await?;

@@ -38,6 +38,11 @@ impl Work {
         Ok(self.0.plugins.action(caller, application, action).await?.document())
     }
 
+    /// The wall-clock limit of a run of an action, in seconds: its own or the server's, and no more than the longest.
+    pub fn action_timeout_seconds(&self, action: &PluginAction) -> u64 {
+        self.0.plugins.limits().run_timeout(action.timeout_seconds).as_secs()
+    }
+
     /// Makes a job of a request for an action, and wakes a worker for it. The job is durable when this returns.
     ///
     /// # Errors

@@ -60,6 +60,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("jobs.entries", "log"),
     ("jobs.get", "job show"),
     ("jobs.list", "job list"),
+    ("jobs.log", "log"),
     ("keypairs.create", "keypair create"),
     ("keypairs.delete", "keypair delete"),
     ("keypairs.get", "keypair show"),
@@ -95,8 +96,9 @@ const COMMANDS: &[(&str, &str)] = &[
 ];
 
 /// What has none, with the reason.
-const WITHOUT: [(&str, &str); 4] = [
+const WITHOUT: [(&str, &str); 5] = [
     ("about.root", "the same as about.get"),
+    ("events.follow", "for programs that show what changes; `elita follow` follows jobs"),
     ("health.live", "for what watches processes"),
     ("metrics.get", "for Prometheus"),
     ("openapi.get", "`elita api GET /openapi.json`"),

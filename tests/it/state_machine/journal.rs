@@ -300,6 +300,7 @@ impl Journal {
         });
         match (row.status, by_end) {
             (JobStatus::Queued | JobStatus::Running, _) => broken("the job has not ended".into()),
+            (JobStatus::Unknown, _) => broken("the job is in a state that the test does not know".into()),
             (_, Some(None)) => broken("nobody who held the job ended it so".into()),
             (JobStatus::Succeeded | JobStatus::Failed, None) => broken("it says nothing of how the job ended".into()),
             (JobStatus::Cancelled, None) if !self.cancels.contains(&row.id) || !row.cancel_requested => {

@@ -103,8 +103,9 @@ impl Seen {
 
 /// Whether a job may have become this since it was seen last.
 fn check_move(old: &Row, new: &Row) -> Result<(), Broken> {
-    use JobStatus::{Cancelled, Failed, Lost, Queued, Running, Succeeded};
+    use JobStatus::{Cancelled, Failed, Lost, Queued, Running, Succeeded, Unknown};
     let is_known = match (old.status, new.status, new.fence - old.fence) {
+        (Unknown, ..) | (_, Unknown, _) => false,
         (Succeeded | Failed | Cancelled | Lost, ..) => old.whole == new.whole && old.entries == new.entries,
         (Queued | Running, _, ..0) => false,
         (Queued, Queued, 0) | (Running, Running | Succeeded | Failed | Cancelled, 0) => true,

@@ -17,7 +17,7 @@ use super::quotas::{Quotas, Whose};
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{AppName, JobId, PluginName, TokenId, UserName};
-use crate::datasvc::ground::page::{Listed, Page};
+use crate::datasvc::ground::page::{Listed, NamePattern, Page};
 use crate::datasvc::ground::sql::json_column;
 
 /// How many entries are removed by one statement.
@@ -69,8 +69,8 @@ pub struct AuditFilter {
     pub operation: Option<String>,
     /// Those in this application.
     pub application: Option<AppName>,
-    /// Those of documents with this name or id.
-    pub name: Option<String>,
+    /// Those of documents with a name or id that matches.
+    pub name: Option<NamePattern>,
     /// Those by this user.
     pub username: Option<UserName>,
     /// Those by this plugin.
@@ -329,6 +329,7 @@ impl DataSvc {
                    and ($2::text is null or operation = $2)
                    and ($3::text is null or application = $3)
                    and ($4::text is null or name = $4)
+                   and ($10::text is null or name like $10)
                    and ($5::text is null or username = $5)
                    and ($6::text is null or plugin = $6)
                    and ($7::timestamptz is null or at >= $7)
@@ -337,12 +338,14 @@ impl DataSvc {
             after,
             operation.as_deref(),
             application.as_ref().map(AppName::as_str),
-            name.as_deref(),
+            // By the index where it is one name.
+            name.as_ref().and_then(NamePattern::exact),
             username.as_ref().map(UserName::as_str),
             plugin.as_ref().map(PluginName::as_str),
             *since,
             *until,
-            page.fetch()
+            page.fetch(),
+            name.as_ref().map(NamePattern::like)
         );
         self.lists
             .run(async |connection| page.gather(rows.fetch(connection), |entry| entry.audit_id.to_string()).await)

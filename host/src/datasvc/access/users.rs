@@ -174,18 +174,22 @@ impl DataSvc {
     /// [`Error::Denied`] without read permission on `_global`.
     pub async fn users(&self, caller: &Caller, page: &Page) -> Result<Listed<User>> {
         caller.require_global(Permission::Read)?;
+        let start = page.start()?;
         let rows = sqlx::query_as!(
             User,
             r#"select name as "username: UserName", permissions as "permissions: Permissions",
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
-               from users where ($1::text is null or name > $1) and ($3::text is null or name like $3)
-               order by name limit $2"#,
-            page.after(),
+               from users where (not $4 and ($1::text is null or name > $1)
+                       or $4 and ($5::timestamptz is null or (created_at, name) < ($5, $1))) and ($3::text is null or name like $3)
+               order by case when $4 then created_at end desc, case when $4 then name end desc, name limit $2"#,
+            start.name,
             page.fetch(),
-            page.like()
+            page.like(),
+            start.is_newest_first,
+            start.created_at
         )
         .fetch(&self.pool);
-        page.gather(rows, |user| user.username.to_string()).await
+        page.gather(rows, |user| page.cursor(user.created_at, user.username.as_str())).await
     }
 
     /// Changes a user. A new password ends all of the user's tokens but the one in use, and takes a token that may do

@@ -21,7 +21,9 @@ use crate::datasvc::ground::sql::OnConstraint;
 /// An application.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Application {
-    /// Unique in this installation.
+    /// Its name, unique in this installation.
+    pub application: AppName,
+    /// The same, by the name that it had first.
     pub app_name: AppName,
     /// What users keep with it.
     pub attributes: Attributes,
@@ -66,7 +68,7 @@ impl DataSvc {
         let application = sqlx::query_as!(
             Application,
             r#"insert into applications (name, attributes, retention) values ($1, $2, $3)
-               returning name as "app_name: AppName", attributes as "attributes: Attributes",
+               returning name as "application: AppName", name as "app_name: AppName", attributes as "attributes: Attributes",
                    retention as "retention: BuildRetention", created_at, updated_at,
                    revision as "revision: Revision""#,
             name.as_str(),
@@ -88,7 +90,7 @@ impl DataSvc {
         caller.require(Permission::Read, name)?;
         sqlx::query_as!(
             Application,
-            r#"select name as "app_name: AppName", attributes as "attributes: Attributes",
+            r#"select name as "application: AppName", name as "app_name: AppName", attributes as "attributes: Attributes",
                    retention as "retention: BuildRetention", created_at, updated_at,
                    revision as "revision: Revision"
                from applications where name = $1"#,
@@ -104,19 +106,23 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn applications(&self, caller: &Caller, page: &Page) -> Result<Listed<Application>> {
+        let start = page.start()?;
         let rows = sqlx::query_as!(
             Application,
-            r#"select name as "app_name: AppName", attributes as "attributes: Attributes",
+            r#"select name as "application: AppName", name as "app_name: AppName", attributes as "attributes: Attributes",
                    retention as "retention: BuildRetention", created_at, updated_at,
                    revision as "revision: Revision"
-               from applications where ($1::text is null or name > $1) and ($2::text is null or name like $2)
-               order by name"#,
-            page.after(),
-            page.like()
+               from applications where (not $3 and ($1::text is null or name > $1)
+                       or $3 and ($4::timestamptz is null or (created_at, name) < ($4, $1))) and ($2::text is null or name like $2)
+               order by case when $3 then created_at end desc, case when $3 then name end desc, name"#,
+            start.name,
+            page.like(),
+            start.is_newest_first,
+            start.created_at
         )
         .fetch(&self.pool);
-        let readable = rows.try_filter(|found| ready(caller.may(Permission::Read, &found.app_name)));
-        page.gather(readable, |application| application.app_name.to_string()).await
+        let readable = rows.try_filter(|found| ready(caller.may(Permission::Read, &found.application)));
+        page.gather(readable, |found| page.cursor(found.created_at, found.application.as_str())).await
     }
 
     /// Changes the attributes of an application, and which of its builds are kept.
@@ -141,7 +147,7 @@ impl DataSvc {
             Application,
             r#"update applications set attributes = $2, retention = $3, revision = nextval('revisions'), updated_at = now()
                where name = $1
-               returning name as "app_name: AppName", attributes as "attributes: Attributes",
+               returning name as "application: AppName", name as "app_name: AppName", attributes as "attributes: Attributes",
                    retention as "retention: BuildRetention", created_at, updated_at,
                    revision as "revision: Revision""#,
             name.as_str(),
@@ -217,7 +223,7 @@ impl DataSvc {
 async fn locked(connection: &mut PgConnection, name: &AppName) -> Result<Application> {
     sqlx::query_as!(
         Application,
-        r#"select name as "app_name: AppName", attributes as "attributes: Attributes",
+        r#"select name as "application: AppName", name as "app_name: AppName", attributes as "attributes: Attributes",
                    retention as "retention: BuildRetention", created_at, updated_at,
                revision as "revision: Revision"
            from applications where name = $1 for no key update"#,

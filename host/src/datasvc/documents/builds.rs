@@ -24,6 +24,8 @@ pub struct Build {
     /// Unique within the application.
     pub build_name: BuildName,
     /// The application it is of.
+    pub application: AppName,
+    /// The same, by the name that it had first.
     pub app_name: AppName,
     /// Whether its file was uploaded.
     pub stored: bool,
@@ -134,7 +136,7 @@ impl DataSvc {
         let created = sqlx::query_as!(
             Build,
             r#"insert into builds (application, name, attributes) values ($1, $2, $3)
-               returning name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+               returning name as "build_name: BuildName", application as "application: AppName", application as "app_name: AppName", stored, master_file,
                    packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision""#,
             application.as_str(),
@@ -170,7 +172,7 @@ impl DataSvc {
         caller.require(Permission::Read, application)?;
         sqlx::query_as!(
             Build,
-            r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+            r#"select name as "build_name: BuildName", application as "application: AppName", application as "app_name: AppName", stored, master_file,
                    packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision"
                from builds where application = $1 and name = $2"#,
@@ -232,7 +234,7 @@ impl DataSvc {
     async fn builds_by_name(&self, application: &AppName, stored: Option<bool>, page: &Page) -> Result<Listed<Build>> {
         let rows = sqlx::query_as!(
             Build,
-            r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+            r#"select name as "build_name: BuildName", application as "application: AppName", application as "app_name: AppName", stored, master_file,
                    packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision"
                from builds
@@ -253,7 +255,7 @@ impl DataSvc {
         let (before, name) = page.after_as(AgeCursor::parse)?.map(AgeCursor::into_parts).unzip();
         let rows = sqlx::query_as!(
             Build,
-            r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+            r#"select name as "build_name: BuildName", application as "application: AppName", application as "app_name: AppName", stored, master_file,
                    packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision"
                from builds
@@ -293,7 +295,7 @@ impl DataSvc {
             Build,
             r#"update builds set attributes = $3, revision = nextval('revisions'), updated_at = now()
                where application = $1 and name = $2
-               returning name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+               returning name as "build_name: BuildName", application as "application: AppName", application as "app_name: AppName", stored, master_file,
                    packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision""#,
             application.as_str(),
@@ -354,7 +356,7 @@ impl DataSvc {
 async fn locked(connection: &mut PgConnection, application: &AppName, name: &BuildName) -> Result<Build> {
     sqlx::query_as!(
         Build,
-        r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+        r#"select name as "build_name: BuildName", application as "application: AppName", application as "app_name: AppName", stored, master_file,
                packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                created_at, updated_at, revision as "revision: Revision"
            from builds where application = $1 and name = $2 for update"#,

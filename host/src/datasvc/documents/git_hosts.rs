@@ -89,7 +89,7 @@ fn at(kind: GitProviderType, base_url: Option<&BaseUrl>) -> Result<Url> {
         GitProviderType::GitHub => "https://github.com",
         GitProviderType::GitLab => "https://gitlab.com",
         GitProviderType::Bitbucket => "https://bitbucket.org",
-        GitProviderType::Local | GitProviderType::Gitea | GitProviderType::Other => "",
+        GitProviderType::Local | GitProviderType::Gitea | GitProviderType::Other | GitProviderType::Unknown => "",
     };
     Url::parse(base_url.map_or(own, BaseUrl::as_str)).map_err(Error::internal)
 }

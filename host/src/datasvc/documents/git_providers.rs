@@ -21,6 +21,7 @@ use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
 use crate::datasvc::ground::revision::{Expected, Revision};
 use crate::datasvc::ground::sql::OnConstraint as _;
+use crate::datasvc::ground::words::stored_words;
 
 pub use auth::{GitProviderAuth, PasswordAuth, TokenAuth};
 
@@ -52,7 +53,7 @@ pub struct GitProvider {
 }
 
 /// The kinds of git providers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, sqlx::Encode, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum GitProviderType {
@@ -68,7 +69,12 @@ pub enum GitProviderType {
     Bitbucket,
     /// Any other service, at a base URL.
     Other,
+    /// What only a newer server knows.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
+
+stored_words!(GitProviderType);
 
 impl GitProviderType {
     /// The type as it is written in documents.
@@ -80,6 +86,7 @@ impl GitProviderType {
             Self::Gitea => "gitea",
             Self::Bitbucket => "bitbucket",
             Self::Other => "other",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -97,6 +104,7 @@ impl GitProviderType {
             (Self::Local, None)
             | (Self::Gitea | Self::Other, Some(_))
             | (Self::GitHub | Self::GitLab | Self::Bitbucket, _) => Ok(()),
+            (Self::Unknown, _) => Err(Error::conflict("only a newer server knows git providers of this type")),
         }
     }
 }
@@ -263,20 +271,24 @@ impl DataSvc {
     /// [`Error::Denied`] without read permission on `_global`, or to a plugin that was not granted `git-providers`.
     pub async fn git_providers(&self, caller: &Caller, page: &Page) -> Result<Listed<GitProvider>> {
         caller.require_interface(Permission::Read, Interface::GitProviders)?;
+        let start = page.start()?;
         let rows = sqlx::query_as!(
             GitProvider,
             r#"select name as "name: GitProviderName", type as "type: GitProviderType",
                    base_url as "base_url: BaseUrl", auth is not null as "has_auth!",
                    attributes as "attributes: Attributes", created_at, updated_at,
                    revision as "revision: Revision"
-               from git_providers where ($1::text is null or name > $1) and ($3::text is null or name like $3)
-               order by name limit $2"#,
-            page.after(),
+               from git_providers where (not $4 and ($1::text is null or name > $1)
+                       or $4 and ($5::timestamptz is null or (created_at, name) < ($5, $1))) and ($3::text is null or name like $3)
+               order by case when $4 then created_at end desc, case when $4 then name end desc, name limit $2"#,
+            start.name,
             page.fetch(),
-            page.like()
+            page.like(),
+            start.is_newest_first,
+            start.created_at
         )
         .fetch(&self.pool);
-        page.gather(rows, |provider| provider.name.to_string()).await
+        page.gather(rows, |provider| page.cursor(provider.created_at, provider.name.as_str())).await
     }
 
     /// Changes the base URL, the credentials and the attributes of a git provider. With another base URL the

@@ -113,7 +113,7 @@ impl DataSvc {
                 let path = home.directory.join(format!("{job}.git"));
                 GitUri::parse(path.display().to_string()).map_err(Error::internal)
             }
-            Some(GitProviderType::Other) => {
+            Some(GitProviderType::Other | GitProviderType::Unknown) => {
                 let rule = "repositories are not made at git providers of the type `other`; create it there, and give \
                             its `uri` with `existing` as true";
                 Err(Error::invalid("existing", rule))
@@ -363,6 +363,7 @@ impl GitRepoPlace {
             GitRepoState::Creating => "is still being made; wait until its `state` is `ready`",
             GitRepoState::Failed => "could not be made; its job says why. Remove it, and create it again",
             GitRepoState::Removing => "is being removed",
+            GitRepoState::Unknown => "is in a state that only a newer server knows",
         };
         Err(Error::conflict(format!("git repository `{name}` {why}")))
     }
@@ -389,6 +390,7 @@ impl GitRepo {
             GitRepoState::Ready | GitRepoState::Failed => return Ok(()),
             GitRepoState::Creating => (&self.name, "makes"),
             GitRepoState::Removing => (&self.name, "removes"),
+            GitRepoState::Unknown => (&self.name, "works on"),
         };
         let job = self.job_id.map(|job| format!(" {job}")).unwrap_or_default();
         Err(Error::conflict(format!("the job{job} {does} git repository `{name}`; wait until it has ended")))

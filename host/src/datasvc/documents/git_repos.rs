@@ -17,6 +17,7 @@ use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
 use crate::datasvc::ground::revision::{Expected, Revision};
 use crate::datasvc::ground::sql::OnConstraint as _;
+use crate::datasvc::ground::words::stored_words;
 
 /// A git repository.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -62,7 +63,7 @@ pub struct GitRepo {
 }
 
 /// Whether a git repository can be used.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, sqlx::Type, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, serde::Deserialize, sqlx::Encode, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum GitRepoState {
@@ -74,7 +75,12 @@ pub enum GitRepoState {
     Failed,
     /// A job removes it at its git provider.
     Removing,
+    /// What only a newer server knows.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
+
+stored_words!(GitRepoState);
 
 impl GitRepoState {
     /// As in the documents.
@@ -84,6 +90,7 @@ impl GitRepoState {
             Self::Ready => "ready",
             Self::Failed => "failed",
             Self::Removing => "removing",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -213,6 +220,7 @@ impl DataSvc {
     /// [`Error::NotFound`] without the application; [`Error::Denied`] without read permission on it.
     pub async fn git_repos(&self, caller: &Caller, application: &AppName, page: &Page) -> Result<Listed<GitRepo>> {
         caller.require(Permission::Read, application)?;
+        let start = page.start()?;
         let rows = sqlx::query_as!(
             GitRepo,
             r#"select name as "name: GitRepoName", application as "application: AppName", uri as "uri: GitUri",
@@ -221,15 +229,18 @@ impl DataSvc {
                    state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
                from git_repos
-               where application = $1 and ($2::text is null or name > $2) and ($4::text is null or name like $4)
-               order by name limit $3"#,
+               where application = $1 and (not $5 and ($2::text is null or name > $2)
+                       or $5 and ($6::timestamptz is null or (created_at, name) < ($6, $2))) and ($4::text is null or name like $4)
+               order by case when $5 then created_at end desc, case when $5 then name end desc, name limit $3"#,
             application.as_str(),
-            page.after(),
+            start.name,
             page.fetch(),
-            page.like()
+            page.like(),
+            start.is_newest_first,
+            start.created_at
         )
         .fetch(&self.pool);
-        let listed = page.gather(rows, |repo| repo.name.to_string()).await?;
+        let listed = page.gather(rows, |repo| page.cursor(repo.created_at, repo.name.as_str())).await?;
         self.exists_if_empty(application, &listed).await?;
         Ok(listed)
     }

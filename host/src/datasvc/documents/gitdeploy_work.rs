@@ -170,7 +170,7 @@ impl DataSvc {
                         or starts_with($4, rtrim(g.path, '/') || '/'))
                limit 1"#,
             &servers.iter().map(|server| server.as_str().to_owned()).collect::<Vec<_>>(),
-            gitdeploy.app_name.as_str(),
+            gitdeploy.application.as_str(),
             gitdeploy.name.as_str(),
             path
         )

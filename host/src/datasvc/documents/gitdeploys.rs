@@ -26,6 +26,8 @@ pub struct Gitdeploy {
     /// Unique within the application.
     pub name: GitdeployName,
     /// The application it is of.
+    pub application: AppName,
+    /// The same, by the name that it had first.
     pub app_name: AppName,
     /// The package of a build that is deployed.
     pub package: PackageName,
@@ -104,6 +106,7 @@ pub struct Change {
 /// A gitdeploy as it is kept, with what is nested in its document side by side.
 struct Row {
     name: GitdeployName,
+    application: AppName,
     app_name: AppName,
     package: PackageName,
     path: String,
@@ -122,6 +125,7 @@ impl From<Row> for Gitdeploy {
     fn from(row: Row) -> Self {
         let Row {
             name,
+            application,
             app_name,
             package,
             path,
@@ -138,6 +142,7 @@ impl From<Row> for Gitdeploy {
         let location = GitdeployLocation { path, gitrepo, default_branch };
         Self {
             name,
+            application,
             app_name,
             package,
             location,
@@ -176,7 +181,7 @@ impl DataSvc {
             r#"insert into gitdeploys
                    (application, name, package, path, git_repo, default_branch, options, actions, attributes)
                values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-               returning name as "name: GitdeployName", application as "app_name: AppName",
+               returning name as "name: GitdeployName", application as "application: AppName", application as "app_name: AppName",
                    package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
                    options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
                    attributes as "attributes: Attributes", '[]'::json as "servers!: InitializedServers", created_at,
@@ -220,7 +225,7 @@ impl DataSvc {
     pub async fn gitdeploy_for_work(&self, application: &AppName, name: &GitdeployName) -> Result<Gitdeploy> {
         let found = sqlx::query_as!(
             Row,
-            r#"select name as "name: GitdeployName", application as "app_name: AppName",
+            r#"select name as "name: GitdeployName", application as "application: AppName", application as "app_name: AppName",
                    package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
                    options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
                    attributes as "attributes: Attributes",
@@ -248,7 +253,7 @@ impl DataSvc {
     ) -> Result<Vec<Gitdeploy>> {
         let found = sqlx::query_as!(
             Row,
-            r#"select name as "name: GitdeployName", application as "app_name: AppName",
+            r#"select name as "name: GitdeployName", application as "application: AppName", application as "app_name: AppName",
                    package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
                    options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
                    attributes as "attributes: Attributes", '[]'::json as "servers!: InitializedServers",
@@ -268,9 +273,10 @@ impl DataSvc {
     /// [`Error::NotFound`] without the application; [`Error::Denied`] without read permission on it.
     pub async fn gitdeploys(&self, caller: &Caller, application: &AppName, page: &Page) -> Result<Listed<Gitdeploy>> {
         caller.require(Permission::Read, application)?;
+        let start = page.start()?;
         let rows = sqlx::query_as!(
             Row,
-            r#"select name as "name: GitdeployName", application as "app_name: AppName",
+            r#"select name as "name: GitdeployName", application as "application: AppName", application as "app_name: AppName",
                    package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
                    options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
                    attributes as "attributes: Attributes",
@@ -279,15 +285,22 @@ impl DataSvc {
                        as "servers!: InitializedServers",
                    created_at, updated_at, revision as "revision: Revision"
                from gitdeploys g
-               where application = $1 and ($2::text is null or name > $2) and ($4::text is null or name like $4)
-               order by name limit $3"#,
+               where application = $1 and (not $5 and ($2::text is null or name > $2)
+                       or $5 and ($6::timestamptz is null or (created_at, name) < ($6, $2))) and ($4::text is null or name like $4)
+               order by case when $5 then created_at end desc, case when $5 then name end desc, name limit $3"#,
             application.as_str(),
-            page.after(),
+            start.name,
             page.fetch(),
-            page.like()
+            page.like(),
+            start.is_newest_first,
+            start.created_at
         )
         .fetch(&self.pool);
-        let listed = page.gather(rows.map_ok(Gitdeploy::from), |gitdeploy| gitdeploy.name.to_string()).await?;
+        let listed = page
+            .gather(rows.map_ok(Gitdeploy::from), |gitdeploy| {
+                page.cursor(gitdeploy.created_at, gitdeploy.name.as_str())
+            })
+            .await?;
         self.exists_if_empty(application, &listed).await?;
         Ok(listed)
     }
@@ -338,7 +351,7 @@ impl DataSvc {
                set package = $3, path = $4, git_repo = $5, default_branch = $6, options = $7, actions = $8,
                    attributes = $9, revision = nextval('revisions'), updated_at = now()
                where application = $1 and name = $2
-               returning name as "name: GitdeployName", application as "app_name: AppName",
+               returning name as "name: GitdeployName", application as "application: AppName", application as "app_name: AppName",
                    package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
                    options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
                    attributes as "attributes: Attributes",
@@ -420,7 +433,7 @@ impl DataSvc {
 async fn locked(connection: &mut PgConnection, application: &AppName, name: &GitdeployName) -> Result<Gitdeploy> {
     let found = sqlx::query_as!(
         Row,
-        r#"select name as "name: GitdeployName", application as "app_name: AppName",
+        r#"select name as "name: GitdeployName", application as "application: AppName", application as "app_name: AppName",
                package as "package: PackageName", path, git_repo as "gitrepo: GitRepoName", default_branch,
                options as "options: GitdeployOptions", actions as "actions: GitdeployActions",
                attributes as "attributes: Attributes",

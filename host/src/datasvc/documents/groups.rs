@@ -30,6 +30,8 @@ pub struct Group {
     /// Unique within the application.
     pub name: GroupName,
     /// The application it is of.
+    pub application: AppName,
+    /// The same, by the name that it had first.
     pub app_name: AppName,
     /// Its gitdeploys: a list of names, or a list of stages in their order, which are lists of names.
     pub gitdeploys: GroupGitdeploys,
@@ -149,9 +151,10 @@ impl DataSvc {
     ) -> Result<Listed<Group>> {
         caller.require(Permission::Read, application)?;
         let environments = filter(environments)?;
+        let start = page.start()?;
         let rows = sqlx::query_as!(
             Group,
-            r#"select g.name as "name: GroupName", g.application as "app_name: AppName",
+            r#"select g.name as "name: GroupName", g.application as "application: AppName", g.application as "app_name: AppName",
                    (select case when g.ordered then json_agg(stage.names order by stage.number)
                                 else (json_agg(stage.names) -> 0) end
                     from (select stage as number, json_agg(gitdeploy order by place) as names
@@ -163,17 +166,20 @@ impl DataSvc {
                              and ($2::text[] is null or m.environment = any($2))
                          order by m.server) as "servers!: Vec<ServerName>",
                    g.created_at, g.updated_at, g.revision as "revision: Revision"
-               from groups g where g.application = $1 and ($3::text is null or g.name > $3)
+               from groups g where g.application = $1 and (not $6 and ($3::text is null or g.name > $3)
+                       or $6 and ($7::timestamptz is null or (g.created_at, g.name) < ($7, $3)))
                    and ($5::text is null or g.name like $5)
-               order by g.name limit $4"#,
+               order by case when $6 then g.created_at end desc, case when $6 then g.name end desc, g.name limit $4"#,
             application.as_str(),
             environments.as_deref() as _,
-            page.after(),
+            start.name,
             page.fetch(),
-            page.like()
+            page.like(),
+            start.is_newest_first,
+            start.created_at
         )
         .fetch(&self.pool);
-        let listed = page.gather(rows, |group| group.name.to_string()).await?;
+        let listed = page.gather(rows, |group| page.cursor(group.created_at, group.name.as_str())).await?;
         self.exists_if_empty(application, &listed).await?;
         Ok(listed)
     }
@@ -284,7 +290,7 @@ pub(super) async fn read(
 ) -> Result<Group> {
     sqlx::query_as!(
         Group,
-        r#"select g.name as "name: GroupName", g.application as "app_name: AppName",
+        r#"select g.name as "name: GroupName", g.application as "application: AppName", g.application as "app_name: AppName",
                (select case when g.ordered then json_agg(stage.names order by stage.number)
                             else (json_agg(stage.names) -> 0) end
                 from (select stage as number, json_agg(gitdeploy order by place) as names

@@ -180,18 +180,22 @@ impl DataSvc {
     /// [`Error::Denied`] without read permission on `_global`.
     pub async fn keypairs(&self, caller: &Caller, page: &Page) -> Result<Listed<Keypair>> {
         caller.require_global(Permission::Read)?;
+        let start = page.start()?;
         let rows = sqlx::query_as!(
             Keypair,
             r#"select name as "name: KeypairName", key_type, public_key, fingerprint,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
-               from keypairs where ($1::text is null or name > $1) and ($3::text is null or name like $3)
-               order by name limit $2"#,
-            page.after(),
+               from keypairs where (not $4 and ($1::text is null or name > $1)
+                       or $4 and ($5::timestamptz is null or (created_at, name) < ($5, $1))) and ($3::text is null or name like $3)
+               order by case when $4 then created_at end desc, case when $4 then name end desc, name limit $2"#,
+            start.name,
             page.fetch(),
-            page.like()
+            page.like(),
+            start.is_newest_first,
+            start.created_at
         )
         .fetch(&self.pool);
-        page.gather(rows, |keypair| keypair.name.to_string()).await
+        page.gather(rows, |keypair| page.cursor(keypair.created_at, keypair.name.as_str())).await
     }
 
     /// Changes the attributes of a keypair.

@@ -36,6 +36,8 @@ pub struct PackageMap {
     /// Unique within the application.
     pub name: PackageMapName,
     /// The application it is of.
+    pub application: AppName,
+    /// The same, by the name that it had first.
     pub app_name: AppName,
     /// The packages that it makes of an upload.
     pub packages: PackageRules,
@@ -128,7 +130,7 @@ impl DataSvc {
         let created = sqlx::query_as!(
             PackageMap,
             r#"insert into package_maps (application, name, packages, attributes) values ($1, $2, $3, $4)
-               returning name as "name: PackageMapName", application as "app_name: AppName",
+               returning name as "name: PackageMapName", application as "application: AppName", application as "app_name: AppName",
                    packages as "packages: PackageRules", attributes as "attributes: Attributes", created_at,
                    updated_at, revision as "revision: Revision""#,
             application.as_str(),
@@ -159,7 +161,7 @@ impl DataSvc {
         caller.require(Permission::Read, application)?;
         sqlx::query_as!(
             PackageMap,
-            r#"select name as "name: PackageMapName", application as "app_name: AppName",
+            r#"select name as "name: PackageMapName", application as "application: AppName", application as "app_name: AppName",
                    packages as "packages: PackageRules", attributes as "attributes: Attributes", created_at,
                    updated_at, revision as "revision: Revision"
                from package_maps where application = $1 and name = $2"#,
@@ -197,21 +199,25 @@ impl DataSvc {
         page: &Page,
     ) -> Result<Listed<PackageMap>> {
         caller.require(Permission::Read, application)?;
+        let start = page.start()?;
         let rows = sqlx::query_as!(
             PackageMap,
-            r#"select name as "name: PackageMapName", application as "app_name: AppName",
+            r#"select name as "name: PackageMapName", application as "application: AppName", application as "app_name: AppName",
                    packages as "packages: PackageRules", attributes as "attributes: Attributes", created_at,
                    updated_at, revision as "revision: Revision"
                from package_maps
-               where application = $1 and ($2::text is null or name > $2) and ($4::text is null or name like $4)
-               order by name limit $3"#,
+               where application = $1 and (not $5 and ($2::text is null or name > $2)
+                       or $5 and ($6::timestamptz is null or (created_at, name) < ($6, $2))) and ($4::text is null or name like $4)
+               order by case when $5 then created_at end desc, case when $5 then name end desc, name limit $3"#,
             application.as_str(),
-            page.after(),
+            start.name,
             page.fetch(),
-            page.like()
+            page.like(),
+            start.is_newest_first,
+            start.created_at
         )
         .fetch(&self.pool);
-        let listed = page.gather(rows, |map| map.name.to_string()).await?;
+        let listed = page.gather(rows, |map| page.cursor(map.created_at, map.name.as_str())).await?;
         self.exists_if_empty(application, &listed).await?;
         Ok(listed)
     }
@@ -241,7 +247,7 @@ impl DataSvc {
             r#"update package_maps
                set packages = $3, attributes = $4, revision = nextval('revisions'), updated_at = now()
                where application = $1 and name = $2
-               returning name as "name: PackageMapName", application as "app_name: AppName",
+               returning name as "name: PackageMapName", application as "application: AppName", application as "app_name: AppName",
                    packages as "packages: PackageRules", attributes as "attributes: Attributes", created_at,
                    updated_at, revision as "revision: Revision""#,
             application.as_str(),
@@ -286,7 +292,7 @@ impl DataSvc {
 async fn locked(connection: &mut PgConnection, application: &AppName, name: &PackageMapName) -> Result<PackageMap> {
     sqlx::query_as!(
         PackageMap,
-        r#"select name as "name: PackageMapName", application as "app_name: AppName",
+        r#"select name as "name: PackageMapName", application as "application: AppName", application as "app_name: AppName",
                packages as "packages: PackageRules", attributes as "attributes: Attributes", created_at,
                updated_at, revision as "revision: Revision"
            from package_maps where application = $1 and name = $2 for update"#,

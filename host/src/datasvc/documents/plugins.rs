@@ -1,6 +1,7 @@
 //! Plugins: which version of each is active, what it registers, and what was refused.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
@@ -11,9 +12,10 @@ use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{ActionName, AppName, Digest, HostId, PluginName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::sql::OnConstraint;
+use crate::datasvc::ground::words::stored_words;
 
 /// Where a plugin stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, sqlx::Type, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, serde::Deserialize, sqlx::Encode, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum PluginState {
@@ -23,7 +25,12 @@ pub enum PluginState {
     Active,
     /// Its file cannot be used; `last_error` says why.
     Refused,
+    /// What only a newer server knows.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
+
+stored_words!(PluginState);
 
 /// A parameter that an action's requests must have.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -128,6 +135,58 @@ pub struct PluginAction {
     pub idempotent: bool,
     /// Its own wall-clock limit.
     pub timeout_seconds: Option<u32>,
+    /// What its form needs, as a JSON Schema: of what was declared, nothing of which is enforced but that it is there.
+    #[schema(value_type = Object)]
+    pub schema: Value,
+}
+
+impl PluginAction {
+    /// What the form of an action with these parameters needs.
+    pub fn schema_of(parameters: &[RegisteredParameter]) -> Value {
+        let properties: Map<String, Value> =
+            parameters.iter().map(|parameter| (parameter.name.clone(), parameter.schema())).collect();
+        let required: Vec<_> = parameters.iter().map(|parameter| &parameter.name).collect();
+        json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": true,
+        })
+    }
+}
+
+impl RegisteredParameter {
+    /// What its declared type says by its first word; the whole type is the title.
+    fn schema(&self) -> Value {
+        let words = self.r#type.to_ascii_lowercase();
+        let first = words.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let mut schema = Map::new();
+        let choices: Vec<_> = self.r#type.split('|').map(str::trim).filter(|choice| !choice.is_empty()).collect();
+        let (kind, format) = match first {
+            // What the choices are is for people: a plugin may take others.
+            _ if choices.len() > 1 => (Some("string"), None),
+            "bool" | "boolean" => (Some("boolean"), None),
+            "int" | "integer" => (Some("integer"), None),
+            "number" | "float" => (Some("number"), None),
+            "object" => (Some("object"), None),
+            "list" | "array" => (Some("array"), None),
+            "text" | "string" | "password" | "secret" => (Some("string"), None),
+            "date" => (Some("string"), Some("date")),
+            "time" => (Some("string"), Some("time")),
+            "url" => (Some("string"), Some("uri")),
+            "email" => (Some("string"), Some("email")),
+            _ => (None, None),
+        };
+        schema.insert("title".into(), self.r#type.clone().into());
+        schema.insert("description".into(), self.description.clone().into());
+        schema.extend(kind.map(|kind| ("type".to_owned(), kind.into())));
+        schema.extend(format.map(|format| ("format".to_owned(), format.into())));
+        if choices.len() > 1 {
+            schema.insert("examples".into(), choices.into());
+        }
+        Value::Object(schema)
+    }
 }
 
 /// What a host knows of the plugins that its directory fed.

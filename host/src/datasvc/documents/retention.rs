@@ -19,6 +19,7 @@ use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, Digest, JobId};
 use crate::datasvc::ground::revision::Revision;
+use crate::datasvc::ground::seconds::Seconds;
 use crate::datasvc::ground::sql::json_column;
 use crate::datasvc::jobs::lookup::{Enqueued, JobStatus, Json};
 use crate::datasvc::jobs::queue::Claim;
@@ -43,7 +44,7 @@ pub struct BuildRetention {
     #[schema(minimum = 1, maximum = 1_000_000)]
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_last: Option<u32>,
-    /// Those that were created within so many seconds.
+    /// Those that were created within so many seconds; `90d` is understood, too.
     #[schema(minimum = 1, maximum = 3_162_240_000_u64)]
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_seconds: Option<u64>,
@@ -55,7 +56,7 @@ json_column!(BuildRetention);
 #[serde(deny_unknown_fields)]
 struct Members {
     keep_last: Option<u32>,
-    keep_seconds: Option<u64>,
+    keep_seconds: Option<Seconds>,
 }
 
 impl TryFrom<Members> for BuildRetention {
@@ -65,10 +66,12 @@ impl TryFrom<Members> for BuildRetention {
         match (keep_last, keep_seconds) {
             (None, None) => Err("it says `keep_last`, `keep_seconds` or both".into()),
             (Some(last), _) if !(1..=MAX_LAST).contains(&last) => Err(format!("`keep_last` is 1 to {MAX_LAST}")),
-            (_, Some(seconds)) if !(1..=MAX_SECONDS).contains(&seconds) => {
+            (_, Some(Seconds(seconds))) if !(1..=MAX_SECONDS).contains(&seconds) => {
                 Err(format!("`keep_seconds` is 1 to {MAX_SECONDS}"))
             }
-            (keep_last, keep_seconds) => Ok(Self { keep_last, keep_seconds }),
+            (keep_last, keep_seconds) => {
+                Ok(Self { keep_last, keep_seconds: keep_seconds.map(|Seconds(seconds)| seconds) })
+            }
         }
     }
 }
@@ -77,7 +80,8 @@ impl BuildRetention {
     /// # Errors
     /// [`Error::Invalid`] if neither is given, or one is out of its range.
     pub fn new(keep_last: Option<u32>, keep_seconds: Option<u64>) -> Result<Self> {
-        Self::try_from(Members { keep_last, keep_seconds }).map_err(|reason| Error::invalid("", reason))
+        Self::try_from(Members { keep_last, keep_seconds: keep_seconds.map(Seconds) })
+            .map_err(|reason| Error::invalid("", reason))
     }
 
     /// Since when builds are young. `None`: none is kept for its age.
@@ -318,7 +322,7 @@ impl DataSvc {
         names: &[String],
     ) -> Result<Vec<(Build, Option<JobId>)>> {
         let rows = sqlx::query!(
-            r#"select name as "build_name: BuildName", application as "app_name: AppName", stored, master_file,
+            r#"select name as "build_name: BuildName", application as "application: AppName", application as "app_name: AppName", stored, master_file,
                    packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision", upload as "upload: JobId"
                from builds
@@ -340,6 +344,7 @@ impl DataSvc {
         let removable = rows.into_iter().map(|row| {
             let build = Build {
                 build_name: row.build_name,
+                application: row.application,
                 app_name: row.app_name,
                 stored: row.stored,
                 master_file: row.master_file,

@@ -161,19 +161,23 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn servers(&self, caller: &Caller, page: &Page) -> Result<Listed<Server>> {
+        let start = page.start()?;
         let rows = sqlx::query_as!(
             Server,
             r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
                    driver as "driver: Driver", connection as "connection: Connection",
                    attributes as "attributes: Attributes", health as "health: Health", created_at, updated_at, revision as "revision: Revision"
-               from servers where ($1::text is null or name > $1) and ($2::text is null or name like $2)
-               order by name"#,
-            page.after(),
-            page.like()
+               from servers where (not $3 and ($1::text is null or name > $1)
+                       or $3 and ($4::timestamptz is null or (created_at, name) < ($4, $1))) and ($2::text is null or name like $2)
+               order by case when $3 then created_at end desc, case when $3 then name end desc, name"#,
+            start.name,
+            page.like(),
+            start.is_newest_first,
+            start.created_at
         )
         .fetch(&self.pool);
         let readable = rows.try_filter(|server| ready(caller.may_server(Permission::Read, &server.name)));
-        page.gather(readable, |server| server.name.to_string()).await
+        page.gather(readable, |server| page.cursor(server.created_at, server.name.as_str())).await
     }
 
     /// The environments of the servers that the caller may read, with these servers, all by name.

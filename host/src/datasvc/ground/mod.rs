@@ -17,5 +17,7 @@ pub(super) mod patch;
 pub(super) mod pointer;
 pub(super) mod pooler;
 pub(super) mod revision;
+pub(super) mod seconds;
 pub(super) mod sql;
 pub(super) mod wording;
+pub(super) mod words;

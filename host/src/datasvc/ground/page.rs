@@ -22,6 +22,18 @@ pub struct Page {
     after: Option<String>,
     limit: u16,
     names: Option<NamePattern>,
+    order: Order,
+}
+
+/// Where a page of documents begins.
+#[derive(Debug)]
+pub(in crate::datasvc) struct Start {
+    /// Whether the newest come first.
+    pub(in crate::datasvc) is_newest_first: bool,
+    /// The name that it comes after.
+    pub(in crate::datasvc) name: Option<String>,
+    /// When what has that name was created, if the newest come first.
+    pub(in crate::datasvc) created_at: Option<OffsetDateTime>,
 }
 
 /// A pattern of names, in which `*` is any run of characters and `?` is one.
@@ -128,7 +140,9 @@ impl Page {
         }
         let limit = limit.unwrap_or(Self::DEFAULT_LIMIT);
         match u16::try_from(limit) {
-            Ok(within) if (1..=Self::MAX_LIMIT).contains(&limit) => Ok(Self { after, limit: within, names: None }),
+            Ok(within) if (1..=Self::MAX_LIMIT).contains(&limit) => {
+                Ok(Self { after, limit: within, names: None, order: Order::Name })
+            }
             _ => Err(Error::invalid("limit", format!("a page has 1 to {} items, not {limit}", Self::MAX_LIMIT))),
         }
     }
@@ -139,6 +153,34 @@ impl Page {
     /// Those of [`NamePattern::new`].
     pub fn named(self, glob: Option<String>) -> Result<Self> {
         Ok(Self { names: glob.map(NamePattern::new).transpose()?, ..self })
+    }
+
+    /// The same of a list in this order.
+    #[must_use]
+    pub fn ordered(self, order: Order) -> Self {
+        Self { order, ..self }
+    }
+
+    /// Where it begins.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the list has given no such cursor in this order.
+    pub(in crate::datasvc) fn start(&self) -> Result<Start> {
+        Ok(match self.order {
+            Order::Name => Start { is_newest_first: false, name: self.after.clone(), created_at: None },
+            Order::Newest => {
+                let (created_at, name) = self.after_as(AgeCursor::parse)?.map(AgeCursor::into_parts).unzip();
+                Start { is_newest_first: true, name, created_at }
+            }
+        })
+    }
+
+    /// The cursor after what has this name and was created then.
+    pub(in crate::datasvc) fn cursor(&self, created_at: OffsetDateTime, name: &str) -> String {
+        match self.order {
+            Order::Name => name.to_owned(),
+            Order::Newest => AgeCursor::of(created_at, name).to_string(),
+        }
     }
 
     /// The names to list, for SQL's `like`.

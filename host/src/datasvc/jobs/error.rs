@@ -119,7 +119,7 @@ pub struct JobError {
     /// What the plugin gave with its failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = serde_json::Value, required = false)]
-    pub details: Option<Box<serde_json::Value>>,
+    pub details: Option<Box<RawValue>>,
     /// Where in the plugin it happened, line by line: the traceback of its language, or wasm's, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<Vec<String>>,

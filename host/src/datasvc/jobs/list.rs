@@ -40,6 +40,8 @@ const ALL_STATUSES: [JobStatus; 6] = [
 /// Which jobs to list. What is `None` or empty filters nothing.
 #[derive(Clone, Debug, Default)]
 pub struct JobFilter {
+    /// These ones.
+    pub ids: Vec<JobId>,
     /// Queued and running ones, or those that have ended.
     pub active: Option<bool>,
     /// Those in one of these states.
@@ -164,6 +166,9 @@ impl Wanted {
     /// The newest of them before that job, at most so many: those of applications, and the caller's own of the
     /// installation.
     async fn look(&self, connection: &mut PgConnection, after: Option<JobId>, limit: i64) -> Result<MatchingJobs> {
+        if !self.filter.ids.is_empty() {
+            return self.look_for_ids(connection, after, limit).await;
+        }
         if let Some(suffix) = self.filter.id_suffix.as_deref() {
             return self.look_for_suffix(connection, suffix, after, limit).await;
         }

@@ -32,6 +32,10 @@ pub const MAX_ENTRY_BYTES: usize = 64 * 1024;
 pub const MAX_ENTRIES_PAGE: u32 = 1000;
 /// How many bytes of entries are read at a time, give or take the last one.
 pub const MAX_ENTRIES_PAGE_BYTES: i64 = 4 * 1024 * 1024;
+/// The longest text to search a log for, in characters.
+pub(in crate::datasvc) const MAX_SEARCHED_CHARS: usize = 200;
+/// What is found as small letters, too.
+const CAPITALS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 /// The source of the host's own entries. No plugin can have this name.
 pub const SOURCE_HOST: &str = "host";
 
@@ -62,6 +66,10 @@ pub struct JobEntries {
     /// The number of the log's last entry then; 0 if the log is empty.
     #[serde(skip)]
     pub last_seq: i64,
+    /// How many entries of the whole log have the text that was searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub hits: Option<i64>,
 }
 
 impl JobEntries {
@@ -295,6 +303,15 @@ impl JobLog {
     }
 }
 
+/// # Errors
+/// [`Error::Invalid`] if no page has so many entries.
+fn check_limit(limit: u32) -> Result<u32> {
+    if (1..=MAX_ENTRIES_PAGE).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Error::invalid("limit", format!("1 to {MAX_ENTRIES_PAGE} entries are read at a time, not {limit}")))
+}
+
 impl DataSvc {
     /// Waits until all entries and ends of this server's jobs so far are durable.
     ///
@@ -339,12 +356,7 @@ impl DataSvc {
         limit: u32,
         max_bytes: i64,
     ) -> Result<JobEntries> {
-        if !(1..=MAX_ENTRIES_PAGE).contains(&limit) {
-            return Err(Error::invalid(
-                "limit",
-                format!("1 to {MAX_ENTRIES_PAGE} entries are read at a time, not {limit}"),
-            ));
-        }
+        let limit = check_limit(limit)?;
         // Numbers have no gaps, so that they say where a part begins.
         let (after, before, last) = match part {
             LogPart::After(seq) => (Some(seq), i64::MAX, 0),
@@ -385,6 +397,75 @@ impl DataSvc {
         let entries = rows
             .into_iter()
             .filter_map(|row| Some(JobEntry { seq: row.seq?, at: row.at?, source: row.source?, data: row.data?.0 }));
-        Ok(JobEntries { items: entries.collect(), next, status, last_seq: newest })
+        Ok(JobEntries { items: entries.collect(), next, status, last_seq: newest, hits: None })
+    }
+
+    /// The entries of a part of a job's log that have this text in their data, with as many of them as in
+    /// [`DataSvc::job_entries`]. ASCII letters match in capitals or not.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::job_entries`]; [`Error::Invalid`] if the text is empty or longer than
+    /// [`MAX_SEARCHED_CHARS`]; [`Error::Unavailable`] if it takes longer than five seconds.
+    pub async fn job_hits(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        text: &str,
+        part: LogPart,
+        limit: u32,
+        max_bytes: i64,
+    ) -> Result<JobEntries> {
+        if !(1..=MAX_SEARCHED_CHARS).contains(&text.chars().count()) || text.contains('\0') {
+            let reason = format!("the text to search for has 1 to {MAX_SEARCHED_CHARS} characters, and no NUL");
+            return Err(Error::invalid("q", reason));
+        }
+        let limit = if let LogPart::Last(last) = part { last.min(MAX_ENTRIES_PAGE) } else { check_limit(limit)? };
+        let (after, before) = match part {
+            LogPart::After(seq) => (seq, i64::MAX),
+            LogPart::Before(seq) => (0, seq),
+            LogPart::Last(_) => (0, i64::MAX),
+        };
+        // As it stands in a string of the JSON.
+        let quoted = serde_json::to_string(&text.to_ascii_lowercase()).map_err(Error::internal)?;
+        // First: if the job has ended by then, its log is complete.
+        let status = self.job(caller, id).await?.status;
+        let searching = sqlx::query!(
+            r#"with hits as materialized (
+                   select seq, octet_length(data::text) as bytes from job_entries
+                   where job_id = $1 and position($2 in translate(data::text, $8, lower($8))) > 0
+               ),
+               page as (
+                   select seq, sum(bytes) over (order by case when $7 then -seq else seq end) - bytes as passed
+                   from (
+                       (select * from hits where not $7 and seq > $3 order by seq limit $5)
+                       union all
+                       (select * from hits where $7 and seq < $4 order by seq desc limit $5)
+                   ) as wanted
+               )
+               select (select count(*) from hits) as "hits!", (select coalesce(max(seq), 0) from hits) as "last!",
+                   (select coalesce(max(seq), 0) from job_entries where job_id = $1) as "newest!",
+                   found.seq as "seq?", found.at as "at?", found.source as "source?",
+                   found.data as "data?: SqlJson<Json>"
+               from (select) as always left join lateral (
+                   select entries.* from page join job_entries as entries on entries.job_id = $1 and entries.seq = page.seq
+                   where passed < $6
+               ) as found on true
+               order by found.seq"#,
+            id as _,
+            quoted.trim_start_matches('"').strip_suffix('"').unwrap_or_default(),
+            after,
+            before,
+            i64::from(limit),
+            max_bytes,
+            !matches!(part, LogPart::After(_)),
+            CAPITALS
+        );
+        let rows = self.lists.run(async |connection| Ok(searching.fetch_all(connection).await?)).await?;
+        let (hits, last, newest) = rows.first().map_or((0, 0, 0), |row| (row.hits, row.last, row.newest));
+        let next = rows.last().and_then(|row| row.seq.filter(|seq| *seq < last));
+        let entries = rows
+            .into_iter()
+            .filter_map(|row| Some(JobEntry { seq: row.seq?, at: row.at?, source: row.source?, data: row.data?.0 }));
+        Ok(JobEntries { items: entries.collect(), next, status, last_seq: newest, hits: Some(hits) })
     }
 }

@@ -21,6 +21,7 @@ use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{ActionName, AppName, Digest, HostId, JobId, PluginName, UserName, hex};
 use crate::datasvc::ground::sql::OnConstraint;
+use crate::datasvc::ground::words::stored_words;
 
 /// A JSON text, kept as it came: with its order, its repeats and its numbers. It goes to the database as text, because
 /// sqlx would send it as `jsonb`, which keeps none of them.
@@ -64,7 +65,7 @@ impl From<String> for JobType {
 }
 
 /// Where a job stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, serde::Deserialize, sqlx::Type, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, serde::Deserialize, sqlx::Encode, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum JobStatus {
@@ -80,7 +81,12 @@ pub enum JobStatus {
     Cancelled,
     /// Its host died while it ran, and it may not be run again.
     Lost,
+    /// What only a newer server knows.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
+
+stored_words!(JobStatus);
 
 impl JobStatus {
     /// As in the documents.
@@ -92,13 +98,14 @@ impl JobStatus {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Lost => "lost",
+            Self::Unknown => "unknown",
         }
     }
 
     /// Whether nothing more will come of it.
     pub fn is_final(self) -> bool {
         match self {
-            Self::Queued | Self::Running => false,
+            Self::Queued | Self::Running | Self::Unknown => false,
             Self::Succeeded | Self::Failed | Self::Cancelled | Self::Lost => true,
         }
     }
@@ -369,7 +376,7 @@ impl DataSvc {
         }
         let job = self.job(caller, id).await?;
         match job.status {
-            JobStatus::Queued | JobStatus::Running | JobStatus::Cancelled => Ok(job),
+            JobStatus::Queued | JobStatus::Running | JobStatus::Cancelled | JobStatus::Unknown => Ok(job),
             JobStatus::Succeeded | JobStatus::Failed | JobStatus::Lost => {
                 Err(Error::conflict(format!("job `{id}` has ended already: it is `{}`", job.status.as_str())))
             }
@@ -509,7 +516,7 @@ pub(in crate::datasvc) fn may_read(caller: &Caller, application: Option<&AppName
 
 impl Job {
     /// Whether the caller may see it.
-    fn is_for(&self, caller: &Caller) -> bool {
+    pub(in crate::datasvc) fn is_for(&self, caller: &Caller) -> bool {
         may_read(caller, self.application.as_ref(), self.username.as_deref())
     }
 }

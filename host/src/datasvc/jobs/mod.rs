@@ -4,6 +4,7 @@
 
 pub(super) mod cancel;
 pub(super) mod error;
+pub(super) mod events;
 pub(super) mod heads;
 pub(super) mod intake;
 pub(super) mod lease;
@@ -16,6 +17,7 @@ pub(super) mod progress;
 pub(super) mod queue;
 pub(super) mod recorder;
 pub(super) mod retention;
+pub(super) mod standing;
 pub(super) mod steps;
 pub(super) mod trace;
 pub(super) mod wakes;

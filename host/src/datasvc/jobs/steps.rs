@@ -15,12 +15,13 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::Caller;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, JobId};
+use crate::datasvc::ground::words::stored_words;
 
 /// How many steps of a job are shown at a time.
 const MAX_STEPS_PAGE: u16 = 1000;
 
 /// What happens to a step that was in flight when its server died.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, sqlx::Type, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, serde::Deserialize, sqlx::Encode, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum StepKind {
@@ -32,10 +33,15 @@ pub enum StepKind {
     Inspected,
     /// It goes on until its time is over.
     Pause,
+    /// What only a newer server knows.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
 
+stored_words!(StepKind);
+
 /// Where a step stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, sqlx::Type, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, serde::Deserialize, sqlx::Encode, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum StepState {
@@ -45,7 +51,12 @@ pub enum StepState {
     Succeeded,
     /// It has failed.
     Failed,
+    /// What only a newer server knows.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
+
+stored_words!(StepState);
 
 /// A durable step, as users see it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]

@@ -47,7 +47,7 @@ impl actions::Host for GuestState {
 
 impl From<PluginAction> for actions::Action {
     fn from(action: PluginAction) -> Self {
-        let PluginAction { name, description, plugin, parameters, idempotent, timeout_seconds } = action;
+        let PluginAction { name, description, plugin, parameters, idempotent, timeout_seconds, schema: _ } = action;
         let parameter =
             |RegisteredParameter { name, r#type: type_, description }| actions::Parameter { name, type_, description };
         Self {

@@ -18,7 +18,7 @@ impl applications::Host for GuestState {
         let call = self.call("applications.list", &[])?;
         let part = page(part)?;
         let listed = call.timed(call.svc.applications(&call.caller, &part)).await?;
-        Ok(names(listed, |application| application.app_name.to_string()))
+        Ok(names(listed, |found| found.application.to_string()))
     }
 
     async fn create(&mut self, application: String, kept: String) -> Result<applications::Application, HostError> {

@@ -151,7 +151,8 @@ impl TryFrom<Gitdeploy> for gitdeploys::Gitdeploy {
     fn try_from(gitdeploy: Gitdeploy) -> Result<Self, Error> {
         let Gitdeploy {
             name,
-            app_name,
+            application,
+            app_name: _,
             package,
             location: GitdeployLocation { path, gitrepo, default_branch },
             options,
@@ -163,7 +164,7 @@ impl TryFrom<Gitdeploy> for gitdeploys::Gitdeploy {
             revision: _,
         } = gitdeploy;
         Ok(Self {
-            application: app_name.to_string(),
+            application: application.to_string(),
             name: name.to_string(),
             package: package.to_string(),
             location: gitdeploys::Location { path, gitrepo: gitrepo.to_string(), default_branch },

@@ -97,7 +97,8 @@ impl TryFrom<Group> for groups::Group {
     fn try_from(group: Group) -> Result<Self, Error> {
         let Group {
             name,
-            app_name,
+            application,
+            app_name: _,
             gitdeploys,
             rolling_deploy,
             description,
@@ -108,7 +109,7 @@ impl TryFrom<Group> for groups::Group {
             revision: _,
         } = group;
         Ok(Self {
-            application: app_name.to_string(),
+            application: application.to_string(),
             name: name.to_string(),
             gitdeploys: gitdeploys.into(),
             rolling_deploy,

@@ -80,13 +80,14 @@ impl TryFrom<PackageMap> for package_maps::PackageMap {
     type Error = Error;
 
     fn try_from(map: PackageMap) -> Result<Self, Error> {
-        let PackageMap { name, app_name, packages, attributes, created_at, updated_at, revision: _ } = map;
+        let PackageMap { name, application, app_name: _, packages, attributes, created_at, updated_at, revision: _ } =
+            map;
         let packages = packages.0.into_iter().map(|(name, rule)| {
             let PackageRule { patterns, remove_prefix, prefix } = rule;
             package_maps::PackageRule { name: name.to_string(), patterns, remove_prefix, prefix }
         });
         Ok(Self {
-            application: app_name.to_string(),
+            application: application.to_string(),
             name: name.to_string(),
             packages: packages.collect(),
             attributes: json(&attributes)?,

@@ -83,6 +83,7 @@ impl FoundAction {
     pub fn document(&self) -> PluginAction {
         let RegisteredAction { application: _, name, description, parameters, idempotent, timeout_seconds } =
             self.action.clone();
-        PluginAction { name, description, plugin: self.plugin.clone(), parameters, idempotent, timeout_seconds }
+        let schema = PluginAction::schema_of(&parameters);
+        PluginAction { name, description, plugin: self.plugin.clone(), parameters, idempotent, timeout_seconds, schema }
     }
 }

@@ -8,7 +8,7 @@ use wasmtime_wasi::{I32Exit, ResourceTableError};
 use wasmtime_wasi_http::FieldMapError;
 
 use super::limits::Limits;
-use crate::datasvc::JobErrorCode;
+use crate::datasvc::{JobErrorCode, Json};
 use crate::plugin::host::http::MAX_FIELDS_BYTES;
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ pub struct RunError {
     /// A sentence for the plugin's author.
     pub message: String,
     /// What the plugin gave with its failure.
-    pub details: Option<Box<serde_json::Value>>,
+    pub details: Option<Json>,
     /// Where in the plugin it happened, line by line: the traceback of its language, or wasm's, innermost frame first.
     pub trace: Option<Vec<String>>,
 }

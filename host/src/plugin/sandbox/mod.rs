@@ -227,8 +227,8 @@ fn checked_result(failure_code: JobErrorCode, answer: Result<String, Failure>) -
 
 fn failed(code: JobErrorCode, failure: Failure) -> RunError {
     let Failure { message, details, trace } = failure;
-    let error = match details.map(json::parse_value).transpose() {
-        Ok(details) => RunError { details: details.map(Box::new), ..RunError::new(code, message) },
+    let error = match details.map(json::parse).transpose() {
+        Ok(details) => RunError { details, ..RunError::new(code, message) },
         Err(reason) => RunError::new(
             JobErrorCode::InvalidResult,
             format!("the plugin failed ({message}), and the details it gave are {reason}"),

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::examples;
+
 /// Where rules stand that generators would take for alternatives, each for a type of its own. What checks requests puts
 /// them back as `oneOf`.
 pub(super) const RULES: &str = "x-one-of";
@@ -43,6 +45,7 @@ pub(super) fn simplify(document: &mut Value) {
             }));
         }
         files_are_binary(operation);
+        examples::show(operation);
         if let Some(Value::Object(content)) = operation.pointer_mut("/requestBody/content") {
             forms_come_first(content);
         }

@@ -6,6 +6,9 @@
 
 mod values;
 
+use std::borrow::Cow;
+
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::Uri;
 use axum::http::request::Parts;
@@ -15,8 +18,10 @@ use serde::de::DeserializeOwned;
 use self::values::{Fields, Misfit, flag};
 use super::body::Content;
 use super::form;
+use super::idempotency::{Idempotency, IdempotencyKey, fingerprint};
 use super::json::Members;
 use super::problem::{Fault, Problem};
+use crate::datasvc::Digest;
 use crate::rest::Rest;
 
 /// The parameter of every request that asks for an indented reply; `front` sees to it.
@@ -34,6 +39,14 @@ const MAX_ARGUMENTS: usize = 64;
 
 /// Arguments from the query string, a form or a JSON object.
 pub(in crate::rest) struct Args<T>(pub(in crate::rest) T);
+
+/// Arguments of a request that makes a job, and the key by which it is known when it is sent again.
+pub(in crate::rest) struct Keyed<A> {
+    /// The arguments.
+    pub(in crate::rest) asked: A,
+    /// The key and what the request was, wherever its arguments stood.
+    pub(in crate::rest) idempotency: Idempotency,
+}
 
 /// Arguments from a JSON object, and from nowhere else: for clients that have no token yet.
 pub(in crate::rest) struct JsonBody<T>(pub(in crate::rest) T);
@@ -74,10 +87,30 @@ impl<T: DeserializeOwned> FromRequest<Rest> for Args<T> {
 
     async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let query = of_query(&parts.uri)?;
-        let body = rest.bodies.read(&parts, body).await?;
-        let body = of_body(Content::parse_any(&parts.headers, &body).await?);
-        read(&merged(query, body)?, Source::Body).map(Self)
+        read(&arguments(&parts, body, rest).await?, Source::Body).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequestParts<Rest> for Keyed<Query<T>> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Rest) -> Result<Self, Problem> {
+        let IdempotencyKey(key) = IdempotencyKey::from_request_parts(parts, rest).await?;
+        let arguments = of_query(&parts.uri)?;
+        let idempotency = key.map(|key| (key, printed(parts, &arguments)));
+        Ok(Self { asked: Query(read(&arguments, Source::Query)?), idempotency })
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Rest> for Keyed<Args<T>> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let IdempotencyKey(key) = IdempotencyKey::from_request_parts(&mut parts, rest).await?;
+        let arguments = arguments(&parts, body, rest).await?;
+        let idempotency = key.map(|key| (key, printed(&parts, &arguments)));
+        Ok(Self { asked: Args(read(&arguments, Source::Body)?), idempotency })
     }
 }
 
@@ -94,6 +127,21 @@ impl<T: DeserializeOwned> FromRequest<Rest> for JsonBody<T> {
         let body = of_object(Content::parse_json(&parts.headers, &body)?);
         read(&body, Source::Body).map(Self)
     }
+}
+
+/// The arguments of the query string and the body.
+async fn arguments(parts: &Parts, body: Body, rest: &Rest) -> Result<Vec<Argument>, Problem> {
+    let query = of_query(&parts.uri)?;
+    let body = rest.bodies.read(parts, body).await?;
+    merged(query, of_body(Content::parse_any(&parts.headers, &body).await?))
+}
+
+/// What makes a request the same as another one, in whatever order and form its arguments came.
+fn printed(parts: &Parts, arguments: &[Argument]) -> Digest {
+    let mut given: Vec<_> = arguments.iter().map(|argument| (argument.name.as_str(), argument.value.text())).collect();
+    given.sort_unstable();
+    let given = given.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    fingerprint(&parts.method, parts.uri.path(), "", given)
 }
 
 /// Arguments from the query string and from the parts of a form.
@@ -181,6 +229,16 @@ fn merged(mut query: Vec<Argument>, body: Vec<Argument>) -> Result<Vec<Argument>
 }
 
 impl Value {
+    /// As it would stand in a query string.
+    fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Json(json) => {
+                serde_json::from_str::<String>(json.get()).map_or(Cow::Borrowed(json.get()), Cow::Owned)
+            }
+        }
+    }
+
     /// Whether a text from a query string means this value: itself, or its JSON text if it is not a string.
     fn says_the_same(&self, other: &Self) -> bool {
         match (self, other) {

@@ -21,9 +21,8 @@ use super::args;
 use super::client::ClientAddress;
 use super::form;
 use super::json;
-use super::pretty::Indented;
 use super::problem::{Fault, PROBLEM_JSON, Problem, ProblemCode};
-use super::representation::Wishes;
+use super::representation::{ToIndent, Wishes};
 use super::wait;
 use crate::datasvc::holds_token;
 use crate::rest::api::Api;
@@ -35,7 +34,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 /// Operations with their own deadlines: they wait because they were asked to, or have a body that may be long.
 const HAVE_DEADLINES: [&str; 3] = ["jobs.entries", "builds.upload", "builds.upload-file"];
 /// Operations that wait if they are asked to.
-const MAY_WAIT: [&str; 1] = ["jobs.get"];
+const MAY_WAIT: [&str; 2] = ["events.follow", "jobs.get"];
 /// Where repositories are served to git clients.
 const GIT: &str = "/git/";
 /// How many header fields a request may have.
@@ -178,7 +177,7 @@ async fn finished(reply: Response, id: &RequestId, uri: &Uri) -> Response {
     reply
 }
 
-/// The same reply, easier to read if it is JSON.
+/// The same reply, easier to read if it is JSON. A long one is indented when it is known whether it is compressed.
 async fn indented(reply: Response) -> Response {
     if reply.headers().get(header::CONTENT_TYPE).is_none_or(|found| found != "application/json") {
         return reply;
@@ -186,7 +185,8 @@ async fn indented(reply: Response) -> Response {
     let (mut parts, body) = reply.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     if body.size_hint().upper().is_none_or(|bytes| bytes > MAX_INDENTED_BYTES) {
-        return Response::from_parts(parts, Body::new(Indented::new(body)));
+        parts.extensions.insert(ToIndent);
+        return Response::from_parts(parts, body);
     }
     match to_bytes(body, usize::MAX).await {
         Ok(json) => Response::from_parts(parts, Body::from(json::indented(&json))),

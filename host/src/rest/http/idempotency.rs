@@ -3,13 +3,23 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method};
+use utoipa::IntoParams;
 
 use super::problem::Problem;
 use crate::datasvc::Digest;
 use crate::rest::Rest;
 
+/// A client's key and the request that it came with, if there was a key.
+pub(in crate::rest) type Idempotency = Option<(String, Digest)>;
+
 /// The client's `Idempotency-Key`, if it sent one.
-pub(in crate::rest) struct IdempotencyKey(pub(in crate::rest) Option<String>);
+#[derive(IntoParams)]
+#[into_params(names("Idempotency-Key"), parameter_in = Header)]
+pub(in crate::rest) struct IdempotencyKey(
+    /// Visible ASCII; the same request with the same key answers with the same job.
+    #[param(min_length = 1, max_length = 255, example = "deploy-4f2a91c")]
+    pub(in crate::rest) Option<String>,
+);
 
 impl FromRequestParts<Rest> for IdempotencyKey {
     type Rejection = Problem;

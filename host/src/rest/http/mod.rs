@@ -7,7 +7,7 @@
 //! - [`cors`] says which pages of other servers may ask;
 //! - [`auth`] gives a handler its caller, [`session`] one that goes on for long, [`client`] the address; [`path`],
 //!   [`args`] and [`parameters`] are what is asked, read from the URL and the body by [`form`], [`body`] and [`json`];
-//! - [`seconds`] and [`moment`] are times as clients write them, [`wait`] is how long a request may wait;
+//! - [`moment`] is a time as clients write it, [`wait`] is how long a request may wait;
 //! - [`document`] is what clients change, [`reply`], [`page`] and [`range`] are what the server answers, [`problem`] is
 //!   what it answers when something is wrong; [`pretty`] indents it,
 //!   and [`representation`] spares what the client has already, and compresses.
@@ -36,7 +36,6 @@ pub(super) mod range;
 pub(super) mod refusal;
 pub(super) mod reply;
 pub(super) mod representation;
-pub(super) mod seconds;
 pub(super) mod server;
 pub(super) mod session;
 pub(super) mod several;

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::form;
 use super::problem::Problem;
 use super::reply::Json;
-use crate::datasvc::{Listed, Page};
+use crate::datasvc::{Listed, Order, Page};
 
 /// What every list takes.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -23,6 +23,35 @@ pub(in crate::rest) struct PageQuery {
     /// How many items a page has, 1 to 1000; 100 unless it is given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
+}
+
+/// What every list of documents takes.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::rest) struct DocumentsQuery {
+    /// Those with a name that matches: `*` is any run of characters, `?` is one.
+    #[param(max_length = 128, example = "web-*")]
+    name: Option<String>,
+    /// In which order: by name, or the newest first.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    order: Order,
+    /// The cursor that the page before gave as `next`.
+    after: Option<String>,
+    /// How many items a page has, 1 to 1000; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+impl DocumentsQuery {
+    /// The page that is asked for.
+    ///
+    /// # Errors
+    /// Those of [`PageQuery::page`].
+    pub(in crate::rest) fn page(self) -> Result<Page, Problem> {
+        let Self { name, order, after, limit } = self;
+        Ok(PageQuery { name, after, limit }.page()?.ordered(order))
+    }
 }
 
 impl PageQuery {

@@ -1,34 +1,35 @@
 //! The parameters of an action: whatever names the client gives, in the client's order, repeats kept. Those of the
 //! query string come first, those of the body after them.
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use axum::http::HeaderMap;
 
 use super::body::Content;
 use super::form;
-use super::idempotency::fingerprint;
+use super::idempotency::{Idempotency, IdempotencyKey, fingerprint};
 use super::json::Members;
 use super::problem::{Fault, Problem};
-use crate::datasvc::Digest;
 use crate::rest::Rest;
 
-/// The parameters of a request, and what makes the request the same as another one.
+/// The parameters of a request, and the key by which it is known when it is sent again.
 pub(in crate::rest) struct Parameters {
     /// Names and values.
     pub(in crate::rest) values: Vec<(String, String)>,
-    /// Of method, path, query and body.
-    pub(in crate::rest) fingerprint: Digest,
+    /// The client's key, with the method, the path, the query and the body.
+    pub(in crate::rest) idempotency: Idempotency,
 }
 
 impl FromRequest<Rest> for Parameters {
     type Rejection = Problem;
 
     async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let IdempotencyKey(key) = IdempotencyKey::from_request_parts(&mut parts, rest).await?;
         let query = parts.uri.query().unwrap_or_default();
         let body = rest.bodies.read(&parts, body).await?;
         let values = collected(query, &parts.headers, &body)?;
-        Ok(Self { values, fingerprint: fingerprint(&parts.method, parts.uri.path(), query, [&body[..]]) })
+        let print = || fingerprint(&parts.method, parts.uri.path(), query, [&body[..]]);
+        Ok(Self { values, idempotency: key.map(|key| (key, print())) })
     }
 }
 

@@ -1,6 +1,7 @@
-//! A reply that is indented while it is sent. The indented text may be many times as long, so it is never in memory as
-//! a whole.
+//! A reply that is indented while it is sent or compressed. The indented text may be many times as long, so it is never
+//! in memory as a whole.
 
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -34,6 +35,41 @@ impl Indented {
             self.indenter.push(self.rest.get_u8(), &mut piece);
         }
         piece.into()
+    }
+}
+
+/// A JSON text, indented while it is read.
+pub(in crate::rest) struct IndentedText {
+    rest: Bytes,
+    indenter: Indenter,
+    /// What is indented and not read yet, from `at` on.
+    ready: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl IndentedText {
+    pub(in crate::rest) fn new(text: Bytes) -> Self {
+        Self { rest: text, indenter: Indenter::default(), ready: Vec::new(), at: 0, ended: false }
+    }
+}
+
+impl Read for IndentedText {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.ready.len() {
+            self.ready.clear();
+            self.at = 0;
+            while self.ready.len() < PIECE_BYTES && self.rest.has_remaining() {
+                self.indenter.push(self.rest.get_u8(), &mut self.ready);
+            }
+            if self.ready.is_empty() && !self.ended {
+                self.ended = true;
+                self.ready.push(b'\n');
+            }
+        }
+        let read = (&self.ready[self.at..]).read(into)?;
+        self.at += read;
+        Ok(read)
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a reply that is JSON goes over the wire: with an `ETag` of what it says, not at all where the client has it
 //! already, and compressed for those who take that.
 
-use std::io::Write as _;
+use std::io::{self, Read};
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
@@ -14,6 +14,7 @@ use flate2::write::GzEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tokio::sync::Semaphore;
 
+use super::pretty::{Indented, IndentedText};
 use super::problem::{PROBLEM_JSON, Problem};
 use super::range::names;
 use crate::datasvc::Digest;
@@ -34,6 +35,15 @@ pub(in crate::rest) struct Wishes {
     reads: bool,
     has: HeaderMap,
     coding: Option<Coding>,
+}
+
+/// Says of a reply that is JSON that it is to be indented.
+#[derive(Clone, Copy)]
+pub(in crate::rest) struct ToIndent;
+
+/// Whether the client takes gzip, for what is compressed while it is made.
+pub(in crate::rest) fn takes_gzip(headers: &HeaderMap) -> bool {
+    Coding::weights(headers).0 > 0.0
 }
 
 /// A way to compress.
@@ -87,26 +97,30 @@ impl Wishes {
         Response::from_parts(parts, Body::empty())
     }
 
-    /// Compresses a reply that is JSON and long enough.
+    /// Compresses a reply that is JSON and long enough, and indents one that has been left for that.
     pub(in crate::rest) async fn compress(&self, mut reply: Response) -> Response {
         if !is_json(reply.headers()) {
             return reply;
         }
+        let to_indent = reply.extensions_mut().remove::<ToIndent>();
         reply.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         let is_secret = reply.headers().get(header::CACHE_CONTROL).is_some_and(|found| found == "no-store");
         let length = reply.body().size_hint().exact().filter(|length| *length >= MIN_COMPRESSED_BYTES);
-        let (Some(coding), Some(_), false) = (self.coding, length, is_secret) else { return reply };
+        let (Some(coding), Some(_), false) = (self.coding, length, is_secret) else {
+            return if to_indent.is_some() { reply.map(|body| Body::new(Indented::new(body))) } else { reply };
+        };
         let (mut parts, body) = reply.into_parts();
         let text = match to_bytes(body, usize::MAX).await {
             Ok(text) => text,
             Err(error) => return Problem::internal(&error).into_response(),
         };
-        match coding.compress_aside(text.clone()).await {
+        match coding.compress_aside(text.clone(), to_indent).await {
             Some(compressed) => {
                 parts.headers.remove(header::CONTENT_LENGTH);
                 parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
                 Response::from_parts(parts, Body::from(compressed))
             }
+            None if to_indent.is_some() => Response::from_parts(parts, Body::new(Indented::new(Body::from(text)))),
             None => Response::from_parts(parts, Body::from(text)),
         }
     }
@@ -122,6 +136,17 @@ impl Coding {
 
     /// The one that the client likes best of those that it takes (RFC 9110, 12.5.3).
     fn wanted(headers: &HeaderMap) -> Option<Self> {
+        let (gzip, zstd) = Self::weights(headers);
+        match (gzip > 0.0, zstd > 0.0) {
+            (_, true) if zstd >= gzip => Some(Self::Zstd),
+            (true, _) => Some(Self::Gzip),
+            (false, true) => Some(Self::Zstd),
+            (false, false) => None,
+        }
+    }
+
+    /// How much it likes gzip and zstd: 0 means not at all.
+    fn weights(headers: &HeaderMap) -> (f32, f32) {
         let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
         let (mut gzip, mut zstd, mut others) = (None, None, 0.0);
         for choice in lines.flat_map(|line| line.split(',')) {
@@ -135,29 +160,27 @@ impl Coding {
                 _ => {}
             }
         }
-        let (gzip, zstd) = (gzip.unwrap_or(others), zstd.unwrap_or(0.0));
-        match (gzip > 0.0, zstd > 0.0) {
-            (_, true) if zstd >= gzip => Some(Self::Zstd),
-            (true, _) => Some(Self::Gzip),
-            (false, true) => Some(Self::Zstd),
-            (false, false) => None,
-        }
+        (gzip.unwrap_or(others), zstd.unwrap_or(0.0))
     }
 
     /// The text in fewer bytes. `None`: too many others are being compressed.
-    async fn compress_aside(self, text: Bytes) -> Option<Vec<u8>> {
-        if text.len() <= MAX_INLINE_BYTES {
-            return self.compress(&text);
+    async fn compress_aside(self, text: Bytes, to_indent: Option<ToIndent>) -> Option<Vec<u8>> {
+        if text.len() <= MAX_INLINE_BYTES && to_indent.is_none() {
+            return self.compress(&*text);
         }
         let _one_of_few = COMPRESSORS.try_acquire().ok()?;
-        tokio::task::spawn_blocking(move || self.compress(&text)).await.ok()?
+        let compressing = move || match to_indent {
+            Some(ToIndent) => self.compress(IndentedText::new(text)),
+            None => self.compress(&*text),
+        };
+        tokio::task::spawn_blocking(compressing).await.ok()?
     }
 
-    fn compress(self, text: &[u8]) -> Option<Vec<u8>> {
+    fn compress(self, mut text: impl Read) -> Option<Vec<u8>> {
         match self {
             Self::Gzip => {
-                let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
-                encoder.write_all(text).and_then(|()| encoder.finish()).ok()
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+                io::copy(&mut text, &mut encoder).and_then(|_| encoder.finish()).ok()
             }
             Self::Zstd => Some(compress_to_vec(text, CompressionLevel::Fastest)),
         }

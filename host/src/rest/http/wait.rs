@@ -8,8 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::form;
 use super::problem::Problem;
-use super::seconds::Seconds;
-use crate::datasvc::Error;
+use crate::datasvc::{Error, Seconds};
 
 /// The longest that a request may wait, in seconds.
 pub(in crate::rest) const MAX_WAIT_SECONDS: u64 = 60;

@@ -9,7 +9,9 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::datasvc::{Caller, Error, JobEntries, JobId, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, Page};
+use crate::datasvc::{
+    Caller, Error, JobEntries, JobId, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, Page, Seconds,
+};
 use crate::engine::News;
 use crate::rest::Rest;
 use crate::rest::events::{self, Wants};
@@ -17,7 +19,6 @@ use crate::rest::http::args::Query;
 use crate::rest::http::page::ListReply;
 use crate::rest::http::path::Path;
 use crate::rest::http::problem::Problem;
-use crate::rest::http::seconds::Seconds;
 use crate::rest::http::wait::Preferred;
 
 /// Which entries to read: those after one, the last ones before one, or from so many before the end on.
@@ -33,6 +34,10 @@ struct EntriesQuery {
     /// How many entries before the end to begin; with 0 only new entries are read.
     #[param(minimum = 0, maximum = 1000)]
     tail: Option<u32>,
+    /// Those with this text in their data, and `hits`: how many there are in the whole log. Letters of ASCII match in
+    /// capitals or not.
+    #[param(min_length = 1, max_length = 200, example = "connection refused")]
+    q: Option<String>,
     /// How many entries to read, 1 to 1000; 100 unless it is given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
@@ -96,7 +101,17 @@ async fn entries(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let mut part = query.part()?;
-    let EntriesQuery { limit, wait, .. } = query;
+    let EntriesQuery { limit, wait, q, .. } = query;
+    if let Some(text) = q {
+        let (limit, waits) = (limit.unwrap_or(Page::DEFAULT_LIMIT), wait.is_some_and(|wait| wait > Seconds(0)));
+        if waits || matches!(wants, Wants::Events { .. }) {
+            return Err(Error::invalid("q", "what is there is searched: nothing is waited for, and no stream").into());
+        }
+        let entries = rest.svc.job_hits(&caller, id, &text, part, limit, MAX_ENTRIES_PAGE_BYTES).await?;
+        entries.check_reaches(part)?;
+        let next = entries.next.map(|seq| seq.to_string());
+        return Ok(ListReply::new(&uri, entries, next.as_deref()).into_response());
+    }
     if let Wants::Events { last } = wants {
         return Ok(events::reply(rest, caller, id, part, last).await?);
     }

@@ -10,7 +10,7 @@ use multer::{Field, Multipart};
 
 use crate::rest::http::body::{Stopped, argument, broken_form};
 use crate::rest::http::pace::Paced;
-use crate::rest::http::problem::{Problem, ProblemCode};
+use crate::rest::http::problem::{Fault, Problem, ProblemCode};
 
 /// The part that is the file.
 const FILE: &str = "build";
@@ -73,7 +73,11 @@ impl Form {
             None => Ok(None),
             Some(part) => {
                 let name = part.name().unwrap_or_default();
-                Err(Problem::malformed(format!("the part `{name}` comes after the file; send `{FILE}` last")))
+                let detail = format!(
+                    "the part `{name}` comes after the file, which is taken in by then: send the part `{FILE}`, the \
+                     file, last, or `{name}` in the query string"
+                );
+                Err(Problem::invalid(detail).with([Fault::in_body(name, "comes after the file")]))
             }
         }
     }

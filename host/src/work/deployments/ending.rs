@@ -133,7 +133,7 @@ impl Deploying<'_> {
         });
         match failure {
             None => to_raw_value(&details).map_err(|error| JobError::internal("a result is no JSON", &error)),
-            Some(failure) => Err(JobError { details: Some(Box::new(details)), ..failure }),
+            Some(failure) => Err(JobError { details: to_raw_value(&details).ok(), ..failure }),
         }
     }
 }

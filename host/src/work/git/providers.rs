@@ -61,7 +61,8 @@ impl<'a> ProviderApi<'a> {
             (GitProviderType::Gitea, Some(base)) => format!("{base}/api/v1"),
             (GitProviderType::Bitbucket, None) => "https://api.bitbucket.org/2.0".to_owned(),
             (GitProviderType::Bitbucket, Some(base)) => format!("{base}/rest/api/1.0"),
-            (GitProviderType::Gitea, None) | (GitProviderType::Local | GitProviderType::Other, _) => {
+            (GitProviderType::Gitea, None)
+            | (GitProviderType::Local | GitProviderType::Other | GitProviderType::Unknown, _) => {
                 return Err(refused(format!("git provider `{name}` makes no repositories")));
             }
         };

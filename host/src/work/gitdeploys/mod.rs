@@ -122,7 +122,7 @@ impl Work {
             job_id: self.0.svc.new_job_id(),
             kind: GITDEPLOY,
             name: gitdeploy.name.to_string(),
-            application: gitdeploy.app_name.clone(),
+            application: gitdeploy.application.clone(),
             data: to_raw_value(asked).map_err(Error::internal)?,
             timeout: WITHIN,
             bound_to,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::to_raw_value;
 
 use super::access::Access;
 use crate::datasvc::{
@@ -159,12 +160,12 @@ impl OnEach<'_> {
     /// What servers read the repository with. Where others keep it, it is read once before they are sent there.
     async fn access(&self) -> StepResult<Access> {
         let work = &self.work.0;
-        let Gitdeploy { app_name, location, .. } = self.gitdeploy;
-        match work.home(app_name, &location.gitrepo).await? {
+        let Gitdeploy { application, location, .. } = self.gitdeploy;
+        match work.home(application, &location.gitrepo).await? {
             Home::Own(_) => Ok(Access::Token),
             Home::Mirror(mirror) => {
                 self.journal.repeatable("ask the repository", work.contact(&mirror)).await?;
-                let Home::Mirror(mirror) = work.home(app_name, &location.gitrepo).await? else {
+                let Home::Mirror(mirror) = work.home(application, &location.gitrepo).await? else {
                     return Ok(Access::Token);
                 };
                 work.access_of(&mirror).await
@@ -174,10 +175,10 @@ impl OnEach<'_> {
 
     async fn initialize(&self, server: &CommandTarget, access: &Access) -> StepResult<OnServer> {
         let (svc, target) = (&self.work.0.svc, target_of(server));
-        let Gitdeploy { app_name, name, location, .. } = self.gitdeploy;
-        let place = patiently(|| svc.git_repo_for_work(app_name, &location.gitrepo)).await;
+        let Gitdeploy { application, name, location, .. } = self.gitdeploy;
+        let place = patiently(|| svc.git_repo_for_work(application, &location.gitrepo)).await;
         let place = place.map_err(|error| not_recorded(&error))?;
-        let url = match self.work.0.url_for(&target, app_name, &location.gitrepo, &place) {
+        let url = match self.work.0.url_for(&target, application, &location.gitrepo, &place) {
             Ok(url) => url,
             Err(why) => return Ok(OnServer::refused("no-url", why)),
         };
@@ -215,8 +216,8 @@ impl OnEach<'_> {
         Pulled { commit, build }: &Pulled,
     ) -> StepResult<OnServer> {
         let (svc, target) = (&self.work.0.svc, target_of(server));
-        let Gitdeploy { app_name, name, location, options, actions, .. } = self.gitdeploy;
-        let before = patiently(|| svc.pulled_commit(app_name, name, &server.name)).await;
+        let Gitdeploy { application, name, location, options, actions, .. } = self.gitdeploy;
+        let before = patiently(|| svc.pulled_commit(application, name, &server.name)).await;
         let Some(before) = before.map_err(|error| not_recorded(&error))? else {
             let why = format!("gitdeploy `{name}` is not initialized on this server");
             return Ok(OnServer::refused("not-initialized", why));
@@ -265,10 +266,10 @@ impl OnEach<'_> {
 
     /// A script for the working copy, with what comes after its path and its owner.
     fn script(&self, script: &str, target: &Target, words: &[&str]) -> Command {
-        let Gitdeploy { app_name, name, location, created_at, .. } = self.gitdeploy;
+        let Gitdeploy { application, name, location, created_at, .. } = self.gitdeploy;
         let path = self.work.0.remote.path(target, &location.path);
         // A gitdeploy that is made again under its old name is another one.
-        let owner = format!("{app_name}/{name} {}", created_at.unix_timestamp_nanos() / 1000);
+        let owner = format!("{application}/{name} {}", created_at.unix_timestamp_nanos() / 1000);
         let words = words.iter().map(|word| (*word).to_owned());
         let all = ["/bin/sh", "-c", script, "elita", &path, &owner].map(str::to_owned).into_iter().chain(words);
         Command::new(all).for_at_most(WITHIN)
@@ -319,8 +320,8 @@ impl OnEach<'_> {
             Access::Login(_) | Access::Key { .. } => return Ok(access.given_to(script.clone())),
             Access::Token => {}
         }
-        let (svc, Gitdeploy { app_name, name, .. }) = (&self.work.0.svc, self.gitdeploy);
-        let token = patiently(|| svc.make_git_token(app_name, name, server)).await;
+        let (svc, Gitdeploy { application, name, .. }) = (&self.work.0.svc, self.gitdeploy);
+        let token = patiently(|| svc.make_git_token(application, name, server)).await;
         let token = token.map_err(|error| not_recorded(&error))?;
         Ok(script.clone().reading(format!("elita:{token}\n")).hiding(token))
     }
@@ -348,5 +349,5 @@ pub(super) fn some_failed(
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let first = failed.first().and_then(|(_, on_server)| on_server.message.clone()).unwrap_or_default();
     let message = format!("gitdeploy `{name}` was not {what} on {}{more}: {first}", named.join(", "));
-    JobError { details: Some(Box::new(details)), ..JobError::new(JobErrorCode::ServersFailed, message) }
+    JobError { details: to_raw_value(&details).ok(), ..JobError::new(JobErrorCode::ServersFailed, message) }
 }

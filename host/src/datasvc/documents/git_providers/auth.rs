@@ -90,7 +90,10 @@ impl GitProviderAuth {
                     GitProviderType::GitHub => "x-access-token",
                     GitProviderType::GitLab => "oauth2",
                     GitProviderType::Bitbucket => "x-token-auth",
-                    GitProviderType::Local | GitProviderType::Gitea | GitProviderType::Other => "elita",
+                    GitProviderType::Local
+                    | GitProviderType::Gitea
+                    | GitProviderType::Other
+                    | GitProviderType::Unknown => "elita",
                 };
                 (username, token)
             }
@@ -98,11 +101,12 @@ impl GitProviderAuth {
     }
 
     fn check(&self, of: GitProviderType) -> Result<()> {
-        use GitProviderType::{Bitbucket, GitHub, GitLab, Gitea, Local, Other};
+        use GitProviderType::{Bitbucket, GitHub, GitLab, Gitea, Local, Other, Unknown};
         let wanted = match (of, self) {
             (GitHub | GitLab | Gitea | Bitbucket, Self::Token(_)) | (Bitbucket | Other, Self::Password(_)) => {
                 return Ok(());
             }
+            (Unknown, _) => "is known to a newer server only",
             (Local, _) => "is this server, and needs no credentials",
             (GitHub | GitLab | Gitea, Self::Password(_)) => "takes a `token`",
             (Other, Self::Token(_)) => "takes a `username` and a `password`",

@@ -291,6 +291,45 @@ impl Wanted {
         Ok(MatchingJobs { ids, horizon })
     }
 
+    /// Those with these ids.
+    pub(super) async fn look_for_ids(
+        &self,
+        connection: &mut PgConnection,
+        after: Option<JobId>,
+        limit: i64,
+    ) -> Result<MatchingJobs> {
+        let (floor, end) = self.bounds(after);
+        let ids = sqlx::query_scalar!(
+            r#"select id as "id: JobId" from jobs
+               where id = any($1) and id < $2 and id >= $3
+                   and ($4::text[] is null or application = any($4) or application = '' and username = $11)
+                   and ($5::text is null or name like $5)
+                   and ($6::text[] is null or status = any($6))
+                   and ($7::text[] is null or job_type = any($7))
+                   and ($8::text is null or plugin = $8)
+                   and ($9::text is null or username = $9)
+                   and ($10::uuid is null or parent = $10)
+                   and ($12::text is null or right(id::text, length($12)) = lower($12))
+               order by id desc limit $13"#,
+            &self.filter.ids[..] as _,
+            end as _,
+            floor as _,
+            self.applications.as_deref() as _,
+            self.filter.name.as_ref().map(NamePattern::like),
+            self.statuses_as_text() as _,
+            self.types_as_text() as _,
+            self.filter.plugin,
+            self.filter.username,
+            self.filter.parent as _,
+            self.own,
+            self.filter.id_suffix,
+            limit
+        )
+        .fetch_all(connection)
+        .await?;
+        Ok(MatchingJobs { ids, horizon: None })
+    }
+
     /// From where and up to where in the order of ids. They have the time in them that is shown of jobs.
     fn bounds(&self, after: Option<JobId>) -> (JobId, JobId) {
         let floor = self.filter.since.map_or(JobId::first(), JobId::from_time);
