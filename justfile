@@ -18,7 +18,7 @@ up: _setup plugins _host
 
 # Run the tests, or some of those that go through HTTP: `just test jobs::`
 [group('test')]
-test *filter: _setup _test-tools plugins polyglot _shells _sshd _host
+test *filter: _setup _test-tools plugins polyglot _shells _sshd _salt _host
     @{{ if filter == "" { just_executable() + " _test-parts" } else { "true" } }}
     cargo test --locked --workspace --test it -- {{ filter }}
 
@@ -125,6 +125,10 @@ _postgres:
 # Commands by SSH are tested on it.
 _sshd:
     @scripts/sshd
+
+# And commands by Salt on this.
+_salt:
+    @scripts/salt
 
 _test-tools:
     @scripts/test-tools

@@ -67,6 +67,7 @@ pub mod package_maps;
 mod parameters;
 mod plugin;
 pub mod remote;
+pub mod salt;
 pub mod servers;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
@@ -85,7 +86,7 @@ pub use plugin::{Action, Plugin, action};
 pub mod prelude {
     pub use crate::{
         ActionCall, Error, HookCall, Result, action, actions, applications, builds, git_providers, git_repos,
-        gitdeploys, groups, hooks, http, jobs, log, package_maps, remote, servers,
+        gitdeploys, groups, hooks, http, jobs, log, package_maps, remote, salt, servers,
     };
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};

@@ -17,7 +17,7 @@ use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::{Outbound, provide_cryptography};
 use crate::plugin::{Loader, Plugins, Sandbox};
 use crate::postgres::Embedded;
-use crate::remote::{LocalServers, Remote, Ssh};
+use crate::remote::{LocalServers, Remote, Salt, Ssh};
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
 use crate::storage::archive::ArchiveLimits;
@@ -378,7 +378,14 @@ fn remote(settings: &Settings, data_dir: &DataDir, svc: &DataSvc) -> anyhow::Res
         false => None,
     };
     let ssh = Ssh::new(Arc::new(StoredKeys(svc.clone()))).context("there is no place for the sockets of SSH")?;
-    Ok(Remote::new(local, ssh, settings.remote.commands as usize))
+    let salt = match settings.remote.salt()? {
+        Some(settings) => {
+            let made = Salt::new(settings).map_err(|why| anyhow::anyhow!("salt-api cannot be used: {why}"));
+            Some(made?)
+        }
+        None => None,
+    };
+    Ok(Remote::new(local, ssh, salt, settings.remote.commands as usize))
 }
 
 /// What may be uploaded.

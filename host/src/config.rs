@@ -244,6 +244,11 @@ fn with_defaults_from(mut command: Command, table: toml::Table) -> Result<Comman
 
 /// The URL by which servers reach this one.
 fn public_url(text: &str) -> Result<String, String> {
+    url_of_ours(text).map(|url| url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// A URL of something that secrets are sent to: it is encrypted, or stays on this machine.
+fn url_of_ours(text: &str) -> Result<url::Url, String> {
     let url = url::Url::parse(text).map_err(|error| format!("it is not a URL: {error}"))?;
     let is_loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -255,8 +260,8 @@ fn public_url(text: &str) -> Result<String, String> {
         url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     match (url.scheme(), plain) {
         (_, false) => Err("it has no username, no password, no `?` and no `#`".into()),
-        ("https", true) => Ok(url.as_str().trim_end_matches('/').to_owned()),
-        ("http", true) if is_loopback => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        ("https", true) => Ok(url),
+        ("http", true) if is_loopback => Ok(url),
         _ => Err("it begins with `https://`, or with `http://` and a loopback address".into()),
     }
 }

@@ -408,13 +408,18 @@ async fn what_a_plugin_asks_for_is_shown_against_what_it_is_granted() {
     assert_eq!(shown["granted_applications"], json!(["blog-*"]), "{shown:#}");
     assert_eq!(shown["granted_servers"], json!(["web*"]), "{shown:#}");
     let interface = |name: &str, requested: bool, granted: bool| json!({ "name": name, "requested": requested, "granted": granted });
-    let expected =
-        [interface("git-providers", true, false), interface("remote", true, false), interface("servers", true, true)];
+    let expected = [
+        interface("git-providers", true, false),
+        interface("remote", true, false),
+        interface("salt", true, false),
+        interface("servers", true, true),
+    ];
     assert_eq!(shown["interfaces"], json!(expected), "{shown:#}");
     let other = host.client.get("/global/plugins/misbehave").await.body["access"].clone();
     let expected = [
         interface("git-providers", false, false),
         interface("remote", false, false),
+        interface("salt", false, false),
         interface("servers", false, false),
     ];
     assert_eq!(other["interfaces"], json!(expected), "{other:#}");

@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use elita::data_dir::DataDir;
 use elita::datasvc::{DataSvc, TokenTerms};
@@ -18,7 +18,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
-use crate::harness::{Database, PASSWORD, Setup, TestHost, eventually};
+use crate::harness::{Database, FakeSalt, PASSWORD, Setup, TestHost, eventually, salt_settings};
+use crate::salt_lies::many_minions;
 
 /// Jobs that are counted.
 const JOBS: u64 = 40;
@@ -129,6 +130,34 @@ fn by_itself(since: Instant) -> u64 {
 }
 
 /// A server on a Postgres of its own, with what it sends there in sight.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_for_many_minions_takes_at_most_two_statements_for_each() {
+    let fake = FakeSalt::start().await;
+    let metered = Metered::start(salt_settings(Setup::default().flag("--server-check-seconds", 0), &fake.url())).await;
+    let servers = many_minions(&metered.host.database).await;
+    let (before, began) = (metered.statements(), Instant::now());
+    let body = json!({ "servers": servers, "command": ["true"] });
+    let reply = metered.host.client.post("/server/command", &body).await;
+    assert_eq!(reply.status, 202, "{reply}");
+    let id = reply.body["job_id"].as_str().unwrap();
+    // Looking at it takes some, too.
+    let mut looks = 0;
+    let ended = loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        looks += 1;
+        let job = metered.host.client.get(&format!("/job/{id}")).await;
+        if job.body["status"] == "succeeded" {
+            break job;
+        }
+    };
+    let used = metered.statements() - before;
+    let most = 2 * servers.len() as u64 + looks + 4 * by_itself(began);
+    println!("{} minions took {used} statements", servers.len());
+    assert_eq!(ended.body["result"].as_object().unwrap().len(), servers.len());
+    assert!(used <= most, "{} minions took {used} statements", servers.len());
+    metered.stop().await;
+}
+
 struct Metered {
     host: TestHost,
     /// To look at the meters, past the wire.

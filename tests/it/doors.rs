@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, TestHost, eventually, plugin_file};
+use crate::harness::{FakeSalt, Setup, TestHost, eventually, plugin_file, salt_settings};
 use crate::hooks;
 use crate::uploads::zip;
 
@@ -16,9 +16,13 @@ pub(crate) async fn exercised() -> (TestHost, Value) {
 
 /// The same with this file.
 pub(crate) async fn exercised_by(file: PathBuf) -> (TestHost, Value) {
-    let grants =
-        "applications = ['exercise-*']\nservers = ['exercise-*']\ninterfaces = ['git-providers', 'remote', 'servers']";
-    let host = Setup::default().switch("--local-servers").plugin("exercise-all", file).granting("exercise-all", grants);
+    let grants = "applications = ['exercise-*']\nservers = ['exercise-*']\nsalt-functions = ['test.ping', 'state.*']\n\
+        interfaces = ['git-providers', 'remote', 'salt', 'servers']";
+    let fake = FakeSalt::start().await;
+    let host = salt_settings(Setup::default(), &fake.url())
+        .switch("--local-servers")
+        .plugin("exercise-all", file)
+        .granting("exercise-all", grants);
     let host = host.start().await;
     host.create_application("exercise").await;
     prepare(&host).await;
@@ -51,10 +55,11 @@ async fn prepare(host: &TestHost) {
         (kept.body["state"] == "ready").then_some(())
     })
     .await;
+    let minion = json!({ "name": "exercise-minion", "environment": "testing", "driver": "salt" });
     let server = json!({ "name": "exercise-here", "environment": "testing", "driver": "local" });
     let location = json!({ "path": "/kept", "gitrepo": "kept" });
     let gitdeploy = json!({ "name": "kept", "package": "master", "location": location });
-    for (path, new) in [("/server", server), ("/app/exercise/gitdeploys", gitdeploy)] {
+    for (path, new) in [("/server", server), ("/server", minion), ("/app/exercise/gitdeploys", gitdeploy)] {
         let reply = host.client.post(path, &new).await;
         assert_eq!(reply.status, 201, "{reply}");
     }

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::compiling::{HeldUp, enlarged};
-use crate::harness::{Answer, Outside, Setup, TestHost, eventually, plugin_file};
+use crate::harness::{
+    Answer, FakeSalt, Outside, Setup, TestHost, create_minion, eventually, plugin_file, salt_settings,
+};
 use crate::hooks;
 use crate::plugins::{active, put};
 use crate::uploads::zip;
@@ -134,6 +136,20 @@ async fn python_and_javascript_work_on_servers() {
         });
         assert_eq!(job["result"], expected, "{language}: {job:#}");
     }
+}
+
+#[tokio::test]
+async fn python_and_javascript_call_functions_of_salt() {
+    let fake = FakeSalt::start().await;
+    for (language, _, file) in &LANGUAGES[1..3] {
+        let setup = salt_settings(Setup::default(), &fake.url()).plugin("misbehave", plugin_file(file));
+        let host = setup.granting("misbehave", "servers = ['m*']\ninterfaces = ['salt']").start().await;
+        host.create_application("hostile").await;
+        create_minion(&host, "m1").await;
+        let job = host.run_action("hostile", "Salt", "").await;
+        assert_eq!(job["result"], json!([["m1", "ok", true, 0]]), "{language}: {job:#}");
+    }
+    assert_eq!(fake.jobs("test.ping")[0]["kwarg"], json!({ "a": "b=c" }));
 }
 
 #[tokio::test]

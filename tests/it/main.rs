@@ -65,6 +65,8 @@ mod remote;
 mod replies;
 mod retention;
 mod s3;
+mod salt;
+mod salt_lies;
 mod secrets;
 mod servers;
 mod shares;

@@ -195,7 +195,7 @@ async fn arguments_arrive_as_they_are_whatever_the_login_shell_is() {
 }
 
 /// A word with what shells, `printf` and protocols read as something else.
-fn nasty(rng: &mut StdRng) -> String {
+pub(crate) fn nasty(rng: &mut StdRng) -> String {
     const PIECES: [&str; 34] = [
         "'",
         "\"",

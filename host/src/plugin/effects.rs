@@ -8,7 +8,7 @@ use crate::datasvc::{
     ActionName, AppName, BuildName, Caller, Claim, Commit, FileChange, FileType, GitRepo, GitRepoName, GitdeployName,
     JobId, JobLog, Listed, NewGitRepo, NewPackage, PackageFile, PackageName, Page, Parent, Result, ServerName,
 };
-use crate::remote::{Report, System, Verb};
+use crate::remote::{Report, SaltFunction, System, Verb};
 
 /// Who does something on servers, and the job that waits for it.
 pub struct Asking<'a> {
@@ -44,6 +44,8 @@ pub struct OnServers {
 pub enum What {
     /// Something that is one command.
     Verb(Verb),
+    /// A function of Salt is called. What it returned is the standard output of its report, as JSON.
+    Salt(SaltFunction),
     /// A file is sent.
     Push {
         /// What it has.

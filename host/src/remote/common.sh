@@ -13,7 +13,11 @@ lives_() { kill -0 "$1" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$1/status" 2
 report() {
     read -r r late o e < "$d/end"
     say end "$r" "$late" "$o" "$e"
+    outputs_
+}
+outputs_() {
     some_ "$o" "$d/out"
+    [ -z "$apart" ] || say err
     some_ "$e" "$d/err"
     say done
 }

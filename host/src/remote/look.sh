@@ -11,9 +11,7 @@ while [ ! -f "$d/end" ]; do
         if [ -f "$d/started" ]; then
             o=$(kept_ "$d/out") e=$(kept_ "$d/err")
             say lost 0 0 "$o" "$e"
-            some_ "$o" "$d/out"
-            some_ "$e" "$d/err"
-            say done
+            outputs_
         else
             rm -rf "$d" "$d.lock"
             say absent

@@ -1,4 +1,4 @@
-//! Commands on servers, by SSH or on this machine: one interface, whatever reaches the server.
+//! Commands on servers, by SSH, by Salt or on this machine: one interface, whatever reaches the server.
 //!
 //! Knows servers by a name and how they are reached, and nothing of documents, jobs or users. A command has an id that
 //! its caller makes and records before: on the server it runs once under that id, under its deadline there, and what it
@@ -6,8 +6,8 @@
 //! server that has died, can [look](Remote::look).
 //!
 //! Start reading at [`Command`] (what is asked), [`Report`] (what comes of it) and `wrapper.sh` (what the server does).
-//! `sh` makes the scripts and reads their answers, and `local` and `ssh` are drivers. A [`Verb`] is what a plugin asks
-//! for; [`Files`] and [`GitVerb`] make commands of it for the operating system of the server.
+//! `sh` makes the scripts and reads their answers, and `local`, `ssh` and `salt` are drivers. A [`Verb`] is what a plugin
+//! asks for; [`Files`] and [`GitVerb`] make commands of it for the operating system of the server.
 
 mod command;
 mod files;
@@ -17,6 +17,7 @@ mod local;
 mod mask;
 mod quote;
 mod report;
+mod salt;
 mod sh;
 mod ssh;
 mod system;
@@ -37,6 +38,7 @@ pub use self::inspect::Equipment;
 pub use self::local::{LocalServers, LocalServersError};
 pub use self::mask::masked;
 pub use self::report::{Outcome, Report, Seen};
+pub use self::salt::{Salt, SaltFunction, SaltSettings, Seat, together};
 pub use self::ssh::{Keyring, LentSsh, Ssh, SshHost, SshKeys, SshReach};
 pub use self::system::{Os, System};
 pub use self::verb::Verb;
@@ -62,7 +64,10 @@ pub enum Reach {
     /// By the OpenSSH client.
     Ssh(Box<SshReach>),
     /// By a Salt master.
-    Salt,
+    Salt {
+        /// The id of its minion.
+        minion: String,
+    },
 }
 
 impl Reach {
@@ -71,13 +76,13 @@ impl Reach {
         match self {
             Self::Local => "local",
             Self::Ssh(_) => "ssh",
-            Self::Salt => "salt",
+            Self::Salt { .. } => "salt",
         }
     }
 }
 
 /// The id of a command: on its server it runs once.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CommandId(Uuid);
 
@@ -85,7 +90,8 @@ impl CommandId {
     /// One that no command has.
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
-        Self(Uuid::new_v4())
+        // Its time makes the id of a job of Salt.
+        Self(salt::uuid_of(salt::next_microsecond()))
     }
 }
 
@@ -120,17 +126,19 @@ pub struct Remote(Arc<Inner>);
 struct Inner {
     local: Option<sh::Posix<LocalServers>>,
     ssh: sh::Posix<Ssh>,
+    salt: Option<Salt>,
     systems: system::KnownSystems,
-    /// A permit is a command.
+    /// A permit is a command, but for those by Salt, which has places of its own.
     room: Semaphore,
 }
 
 impl Remote {
-    /// Reaches servers of the driver `local` if they are given, and runs so many commands at a time.
-    pub fn new(local: Option<LocalServers>, ssh: Ssh, at_a_time: usize) -> Self {
+    /// Reaches servers of the drivers `local` and `salt` if these are given, and runs so many commands at a time.
+    pub fn new(local: Option<LocalServers>, ssh: Ssh, salt: Option<Salt>, at_a_time: usize) -> Self {
         Self(Arc::new(Inner {
             local: local.map(sh::Posix),
             ssh: sh::Posix(ssh),
+            salt,
             systems: system::KnownSystems::default(),
             room: Semaphore::new(at_a_time),
         }))
@@ -144,6 +152,18 @@ impl Remote {
         self.driver(target).map(|_| ())
     }
 
+    /// Whether a server can be asked for this command.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_command(&self, target: &Target, command: &Command) -> Result<(), InvalidCommand> {
+        command.check()?;
+        match target.reach {
+            Reach::Salt { .. } => Salt::check(command),
+            Reach::Local | Reach::Ssh(_) => Ok(()),
+        }
+    }
+
     /// Runs a command on a server, once. Other commands may have to end before it begins. It goes on where this is
     /// dropped: then [`Remote::look`] or [`Remote::stop`].
     pub async fn run(&self, target: &Target, id: CommandId, command: &Command) -> Report {
@@ -151,16 +171,54 @@ impl Remote {
             Ok(driver) => driver,
             Err(why) => return Report::no_response(why),
         };
-        if let Err(InvalidCommand { what, reason }) = command.check() {
+        if let Err(InvalidCommand { what, reason }) = self.check_command(target, command) {
             return Report::no_response(format!("{what}: {reason}"));
         }
-        let _room = self.room().await;
+        let _room = self.room(target).await;
         driver.run(target, id, command).await.masked(command)
+    }
+
+    /// The same on a server of the driver `salt`, together with the others that have a seat at this table.
+    pub async fn run_together(&self, target: &Target, seat: Seat, command: &Command) -> Report {
+        if let Err(InvalidCommand { what, reason }) = self.check_command(target, command) {
+            return Report::no_response(format!("{what}: {reason}"));
+        }
+        match self.salt_driver() {
+            Ok(salt) => seat.run(salt, target, command).await.masked(command),
+            Err(why) => Report::no_response(why),
+        }
+    }
+
+    /// Calls a function of Salt on a server, once. What it returned is the standard output of its report, as JSON, if that
+    /// is not more than `most` bytes. It goes on where this is dropped.
+    pub async fn salt(&self, target: &Target, id: CommandId, function: &SaltFunction, most: usize) -> Report {
+        if let Err(InvalidCommand { what, reason }) = function.check() {
+            return Report::no_response(format!("{what}: {reason}"));
+        }
+        match self.salt_driver() {
+            Ok(salt) => salt.function(target, id, function, most).await,
+            Err(why) => Report::no_response(why),
+        }
+    }
+
+    /// What became of a function of Salt that was perhaps called. Waits while it runs, no longer than this.
+    pub async fn look_for_salt(&self, target: &Target, id: CommandId, within: Duration, most: usize) -> Seen {
+        match self.salt_driver() {
+            Ok(salt) => salt.look_for_function(target, id, within, most).await,
+            Err(why) => Seen::Done(Report::unknown(why)),
+        }
+    }
+
+    /// Ends a function of Salt with all that it has started. Nothing is returned of it then.
+    pub async fn end_salt(&self, target: &Target, id: CommandId) {
+        if let Ok(salt) = self.salt_driver() {
+            salt.end_function(target, id).await;
+        }
     }
 
     /// What became of a command that may have begun. Waits while it goes on.
     pub async fn look(&self, target: &Target, id: CommandId, command: &Command) -> Seen {
-        let _room = self.room().await;
+        let _room = self.room(target).await;
         match self.driver(target) {
             Ok(driver) => match driver.look(target, id, command).await {
                 Seen::Done(report) => Seen::Done(report.masked(command)),
@@ -201,12 +259,21 @@ impl Remote {
                                          --local-servers, or with --dev where --listen is a loopback address")
             }
             (Reach::Ssh(_), _) => Ok(&self.0.ssh),
-            (Reach::Salt, _) => Err("commands by this driver are not supported yet"),
+            (Reach::Salt { .. }, _) => Ok(self.salt_driver()?),
         }
     }
 
-    async fn room(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
-        self.0.room.acquire().await.ok()
+    fn salt_driver(&self) -> Result<&Salt, &'static str> {
+        self.0.salt.as_ref().ok_or(
+            "commands for servers of the driver `salt` go by a Salt master: this server has to be started with --salt-url",
+        )
+    }
+
+    async fn room(&self, target: &Target) -> Option<SemaphorePermit<'_>> {
+        match target.reach {
+            Reach::Salt { .. } => None,
+            // It is never closed.
+            Reach::Local | Reach::Ssh(_) => self.0.room.acquire().await.ok(),
+        }
     }
 }

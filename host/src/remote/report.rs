@@ -74,6 +74,17 @@ impl Report {
         Self { exit_code: Some(0), stdout: said.into(), message: None, ..ok }
     }
 
+    /// One that returned this code.
+    pub(super) fn returned(outcome: Outcome, code: i64) -> Self {
+        let report = Self::without_end(outcome, String::new());
+        Self { exit_code: Some(i32::try_from(code).unwrap_or(i32::MAX)), message: None, ..report }
+    }
+
+    /// One that was ended before it was done, for this reason.
+    pub fn ended_early(why: impl Into<String>) -> Self {
+        Self::without_end(Outcome::Failed, why.into())
+    }
+
     /// One of which nobody can say what became of it, for this reason.
     pub(super) fn unknown(why: impl Into<String>) -> Self {
         Self::without_end(Outcome::Unknown, why.into())

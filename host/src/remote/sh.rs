@@ -30,7 +30,7 @@ const FORGET: &str = include_str!("forget.sh");
 pub(super) const SESSION: &str = r#"IFS= read -r s; eval "$(printf %b "$s")""#;
 
 /// How long a command has to end when it is asked to, in seconds, before it is killed.
-const GRACE_SECONDS: u64 = 2;
+pub(super) const GRACE_SECONDS: u64 = 2;
 /// What may come beside the output that is kept: banners, and our own lines.
 const NOISE_BYTES: usize = 256 * 1024;
 /// How long to wait before a command is sent again that has not begun: connections are refused where many come at once.
@@ -120,7 +120,8 @@ impl<S: Sessions> Driver for Posix<S> {
         async move {
             let began = Instant::now();
             let within = command.timeout + Duration::from_secs(GRACE_SECONDS) + ANSWER_WITHIN;
-            let script = self.wrapper(target, id, command);
+            let directory = command.directory.as_deref().map(|directory| self.0.path_of(target, directory));
+            let script = wrapper(id, command, directory.as_deref());
             let asked = Asked { is_command: true, script: &script, input: &command.input, within };
             // It runs once, however often it is sent.
             let mut answer = self.ask(target, &asked, command).await;
@@ -150,7 +151,7 @@ impl<S: Sessions> Driver for Posix<S> {
 
     fn stop<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()> {
         async move {
-            let asked = Asked { is_command: false, script: &head(id, STOP), input: &[], within: ANSWER_WITHIN };
+            let asked = Asked { is_command: false, script: &stopping(id), input: &[], within: ANSWER_WITHIN };
             self.ask(target, &asked, &Command::new(["true"])).await;
         }
         .boxed()
@@ -158,7 +159,7 @@ impl<S: Sessions> Driver for Posix<S> {
 
     fn forget<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()> {
         async move {
-            let asked = Asked { is_command: false, script: &head(id, FORGET), input: &[], within: ANSWER_WITHIN };
+            let asked = Asked { is_command: false, script: &forgetting(id), input: &[], within: ANSWER_WITHIN };
             self.ask(target, &asked, &Command::new(["true"])).await;
         }
         .boxed()
@@ -201,7 +202,8 @@ impl<S: Sessions> Posix<S> {
         let mut last = String::from("the server was not asked");
         for _ in 0..times {
             let left = deadline.saturating_duration_since(Instant::now());
-            let asked = Asked { is_command: false, script: &looking(id, command), input: &[], within: left };
+            let asked =
+                Asked { is_command: false, script: &looking(id, command.output_bytes), input: &[], within: left };
             match self.ask(target, &asked, command).await {
                 Answer::Ended(report) | Answer::Lost(report) => return Seen::Done(report),
                 Answer::Absent => return Seen::NotDone,
@@ -224,7 +226,7 @@ impl<S: Sessions> Posix<S> {
             Ok(session) => session,
             Err(why) => return Answer::Nothing(why),
         };
-        let script = format!("n={mark}\n{script}");
+        let script = format!("n={mark} apart=\ninput_() {{ head -c \"$len\"; }}\n{script}");
         match tokio::time::timeout(within, exchange(session, &script, input, command)).await {
             Ok(Ok(output)) => answer(&mark, &output, command),
             Ok(Err(error)) => Answer::Nothing(OpenError::passing(format!("the session could not be opened: {error}"))),
@@ -232,43 +234,56 @@ impl<S: Sessions> Posix<S> {
             Err(_) => Answer::Begun,
         }
     }
+}
 
-    /// The script that runs a command.
-    fn wrapper(&self, target: &Target, id: CommandId, command: &Command) -> String {
-        let Command { program, directory, environment, input, timeout, output_bytes, secrets: _ } = command;
-        let mut within = String::new();
-        if let Some(directory) = directory {
-            let directory = shell_path(&self.0.path_of(target, directory));
-            within += &format!("cd -- {directory} || exit 1\n");
-        } else {
-            within += "cd -- \"$HOME\" || exit 1\n";
-        }
-        for (name, value) in environment {
-            within += &format!("export {name}={}\n", quoted(value));
-        }
-        let (written, runs) = match program {
-            Program::Arguments { command } => {
-                let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
-                (":".to_owned(), words.join(" "))
-            }
-            Program::Script { script, shell: Shell::Sh } => {
-                (format!("printf %s {} > \"$d/script\"", quoted(script)), "/bin/sh \"$d/script\"".to_owned())
-            }
-            Program::Script { script, shell: Shell::Powershell } => (
-                format!("printf %s {} > \"$d/script.ps1\"", quoted(script)),
-                "pwsh -NoLogo -NoProfile -NonInteractive -File \"$d/script.ps1\"".to_owned(),
-            ),
-        };
-        let (limit, cap) = (timeout.as_secs().max(1), output_bytes + 1);
-        let settings = format!("len={} cap={cap} limit={limit}", input.len());
-        let functions = format!("write_script_() {{ {written}; }}\ncommand_() {{\n{within}in_group_ {runs}\n}}\n");
-        head(id, &format!("{settings}\n{functions}{WRAPPER}"))
+/// The script that runs a command.
+///
+/// It needs `n`, the mark of its answers; `apart`, which is not empty if a mark is to be between the two outputs; and
+/// `input_`, which writes the command's input. `directory` is where the server has that of the command.
+pub(super) fn wrapper(id: CommandId, command: &Command, directory: Option<&str>) -> String {
+    let Command { program, directory: _, environment, input, timeout, output_bytes, secrets: _ } = command;
+    let mut within = String::new();
+    if let Some(directory) = directory {
+        let directory = shell_path(directory);
+        within += &format!("cd -- {directory} || exit 1\n");
+    } else {
+        within += "cd -- \"$HOME\" || exit 1\n";
     }
+    for (name, value) in environment {
+        within += &format!("export {name}={}\n", quoted(value));
+    }
+    let (written, runs) = match program {
+        Program::Arguments { command } => {
+            let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
+            (":".to_owned(), words.join(" "))
+        }
+        Program::Script { script, shell: Shell::Sh } => {
+            (format!("printf %s {} > \"$d/script\"", quoted(script)), "/bin/sh \"$d/script\"".to_owned())
+        }
+        Program::Script { script, shell: Shell::Powershell } => (
+            format!("printf %s {} > \"$d/script.ps1\"", quoted(script)),
+            "pwsh -NoLogo -NoProfile -NonInteractive -File \"$d/script.ps1\"".to_owned(),
+        ),
+    };
+    let (limit, cap) = (timeout.as_secs().max(1), output_bytes + 1);
+    let settings = format!("len={} cap={cap} limit={limit}", input.len());
+    let functions = format!("write_script_() {{ {written}; }}\ncommand_() {{\n{within}in_group_ {runs}\n}}\n");
+    head(id, &format!("{settings}\n{functions}{WRAPPER}"))
 }
 
 /// The script that looks what became of a command.
-fn looking(id: CommandId, command: &Command) -> String {
-    head(id, &format!("cap={}\n{LOOK}", command.output_bytes + 1))
+pub(super) fn looking(id: CommandId, output_bytes: usize) -> String {
+    head(id, &format!("cap={}\n{LOOK}", output_bytes + 1))
+}
+
+/// The script that ends a command.
+pub(super) fn stopping(id: CommandId) -> String {
+    head(id, STOP)
+}
+
+/// The script that removes what is kept of a command.
+pub(super) fn forgetting(id: CommandId) -> String {
+    head(id, FORGET)
 }
 
 /// A script about a command.
@@ -362,7 +377,7 @@ fn answer(mark: &str, output: &Output, command: &Command) -> Answer {
 }
 
 /// The next line of ours, without its mark, and what is behind it.
-fn next_line<'a>(mark: &str, bytes: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+pub(super) fn next_line<'a>(mark: &str, bytes: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
     let at = bytes.windows(mark.len()).position(|window| window == mark.as_bytes())?;
     let line = &bytes[at + mark.len()..];
     let end = line.iter().position(|byte| *byte == b'\n')?;

@@ -78,7 +78,7 @@ impl Remote {
     /// Those of [`Remote::system`].
     pub async fn ask_system(&self, target: &Target) -> Result<System, String> {
         let driver = self.driver(target)?;
-        let _room = self.room().await;
+        let _room = self.room(target).await;
         let system = driver.system(target).await?;
         self.0.systems.keep(target, &system);
         Ok(system)

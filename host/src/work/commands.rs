@@ -2,9 +2,11 @@
 //! other work uses, too.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -15,15 +17,19 @@ use super::checks::Check;
 use super::remote::ByPlugin;
 use crate::datasvc::{
     Caller, CommandTarget, Connection, DataSvc, Digest, Enqueued, Error, JobError, JobErrorCode, JobLane, KeypairName,
-    NewCommand, Outcome, Permission, Result, SERVER, ServerName, SshConnection, patiently,
+    NewCommand, Outcome, Permission, Result, SERVER, SaltConnection, ServerName, SshConnection, patiently,
 };
 use crate::engine::{Journal, Kind, Run, Seen as Found, StepResult};
-use crate::remote::{Command, CommandId, Keyring, Program, Reach, Report, Seen, SshHost, SshKeys, SshReach, Target};
+use crate::remote::{
+    Command, CommandId, Keyring, Program, Reach, Report, Seat, Seen, SshHost, SshKeys, SshReach, Target, together,
+};
 
 /// How long a command may take unless its request says otherwise, in seconds.
 const TIMEOUT_SECONDS: u32 = 300;
 /// How many servers of a job run its command at the same time.
 pub(super) const SERVERS_AT_A_TIME: usize = 32;
+/// How many servers of the driver `salt` get their command by one job of Salt.
+const MINIONS_AT_A_TIME: usize = 100;
 /// How much is kept of each output of a server, in bytes.
 pub(super) const OUTPUT_BYTES: usize = 64 * 1024;
 /// The same of all servers of a job together.
@@ -104,11 +110,14 @@ impl Work {
         request: CommandRequest,
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued> {
-        request.command().check().map_err(|invalid| Error::invalid(invalid.what, invalid.reason))?;
+        let command = request.command();
+        command.check().map_err(|invalid| Error::invalid(invalid.what, invalid.reason))?;
         for target in self.0.svc.command_targets(caller, &request.servers).await? {
             let target = target_of(&target);
             let why_not = |why| Error::invalid("servers", format!("server `{}`: {why}", target.name));
             self.0.remote.check(&target).map_err(why_not)?;
+            let checked = self.0.remote.check_command(&target, &command);
+            checked.map_err(|invalid| Error::invalid(invalid.what, invalid.reason))?;
         }
         let new = NewCommand {
             operation,
@@ -135,29 +144,46 @@ impl Work {
         (run, journal): (&Run, &Journal<'_>),
         step: &str,
         target: &Target,
-        command: &Command,
-        stops: bool,
+        (command, stops): (&Command, bool),
+        seat: Option<Seat>,
     ) -> StepResult<Report> {
         let (what, whose) = (&*command.program.shown(), run.claim.username.as_deref().unwrap_or_default());
-        self.step_of(run, journal, CommandStep { name: step, target, command, what, whose, stops }).await
+        self.step_of(run, journal, CommandStep { name: step, target, command, what, whose, stops }, seat).await
     }
 
-    /// The same of a command that people see in other words.
-    pub(super) async fn step_of(&self, run: &Run, journal: &Journal<'_>, step: CommandStep<'_>) -> StepResult<Report> {
+    /// The same of a command that people see in other words. With a seat, it is sent together with those of other servers.
+    pub(super) async fn step_of(
+        &self,
+        run: &Run,
+        journal: &Journal<'_>,
+        step: CommandStep<'_>,
+        seat: Option<Seat>,
+    ) -> StepResult<Report> {
         let CommandStep { name, target, command, what, whose, stops } = step;
         let whose = whose.to_owned();
         let remote = &self.0.remote;
+        let (new_id, seat) = (seat.as_ref().map_or_else(CommandId::new, Seat::id), Mutex::new(seat));
+        let take_seat = || seat.lock().unwrap_or_else(PoisonError::into_inner).take();
         let work = async |id: &CommandId| {
-            // Who has many that last long does not keep those of others from running.
-            let _turn = tokio::select! {
-                turn = self.0.command_turns.take(&whose) => turn,
-                () = stop_asked(run, stops) => {
-                    let report = Report::no_response("it was not begun, because the job was asked to stop");
-                    tell(run, target, what, &report);
-                    return Ok((*id, report));
+            let seat = take_seat().filter(|seat| seat.id() == *id);
+            // Who has many that last long does not keep those of others from running. Salt has places of its own.
+            let _turn = match target.reach {
+                Reach::Salt { .. } => None,
+                Reach::Local | Reach::Ssh(_) => tokio::select! {
+                    turn = self.0.command_turns.take(&whose) => Some(turn),
+                    () = stop_asked(run, stops) => {
+                        let report = Report::no_response("it was not begun, because the job was asked to stop");
+                        tell(run, target, what, &report);
+                        return Ok((*id, report));
+                    }
+                },
+            };
+            let running = async {
+                match seat {
+                    Some(seat) => remote.run_together(target, seat, command).await,
+                    None => remote.run(target, *id, command).await,
                 }
             };
-            let running = remote.run(target, *id, command);
             tokio::pin!(running);
             let report = tokio::select! {
                 report = &mut running => report,
@@ -169,14 +195,18 @@ impl Work {
             tell(run, target, what, &report);
             Ok((*id, report))
         };
-        let look = async |id: &CommandId| match remote.look(target, *id, command).await {
-            Seen::Done(report) => {
-                tell(run, target, what, &report);
-                Ok(Found::Done((*id, report)))
+        let look = async |id: &CommandId| {
+            // The others do not wait for it.
+            drop(take_seat());
+            match remote.look(target, *id, command).await {
+                Seen::Done(report) => {
+                    tell(run, target, what, &report);
+                    Ok(Found::Done((*id, report)))
+                }
+                Seen::NotDone => Ok(Found::NotDone),
             }
-            Seen::NotDone => Ok(Found::NotDone),
         };
-        let (id, report) = journal.inspected(name, CommandId::new, work, look).await?;
+        let (id, report) = journal.inspected(name, || new_id, work, look).await?;
         // It is on record, and nobody asks the server for it any more.
         let (remote, target) = (remote.clone(), target.clone());
         tokio::spawn(async move { remote.forget(&target, id).await });
@@ -227,7 +257,7 @@ pub(super) fn target_of(target: &CommandTarget) -> Target {
             }),
             sudo: ssh.sudo,
         })),
-        Connection::Salt(_) => Reach::Salt,
+        Connection::Salt(SaltConnection { minion }) => Reach::Salt { minion: minion.clone() },
     };
     Target { name: target.name.to_string(), reach }
 }
@@ -323,15 +353,24 @@ impl Commands {
         // Commands take no place of others while they wait for servers.
         let _lent = run.lend_slot();
         let (journal, command) = (&journal, &command);
-        let running = stream::iter(targets).map(|target| async move {
+        let one = |target: Target, seat: Option<Seat>| async move {
             if run.cancel.is_requested() {
                 return Err(JobError::cancelled("someone"));
             }
             let step = format!("command {}", target.name);
-            let report = self.0.command_step((run, journal), &step, &target, command, true).await?;
+            let report = self.0.command_step((run, journal), &step, &target, (command, true), seat).await?;
             Ok((target.name, report))
+        };
+        let (minions, others): (Vec<_>, Vec<_>) =
+            targets.into_iter().partition(|target| matches!(target.reach, Reach::Salt { .. }));
+        let others = stream::iter(others).map(|target| one(target, None)).buffer_unordered(SERVERS_AT_A_TIME);
+        // How many minions are at work at a time is for their driver to say.
+        let tables = minions.chunks(MINIONS_AT_A_TIME).map(|minions| {
+            let seats = together(CommandId::new(), minions.len()).into_iter().map(Some);
+            minions.iter().cloned().zip(seats)
         });
-        let ended: Vec<StepResult<(String, Report)>> = running.buffer_unordered(SERVERS_AT_A_TIME).collect().await;
+        let minions = tables.flatten().map(|(target, seat)| one(target, seat)).collect::<FuturesUnordered<_>>();
+        let ended: Vec<StepResult<(String, Report)>> = stream::select(others, minions).collect().await;
         let reports = ended.into_iter().collect::<StepResult<BTreeMap<_, _>>>()?;
         match run.cancel.is_requested() {
             true => Err(JobError::cancelled("someone")),

@@ -20,13 +20,21 @@ use super::commands::{
     CommandStep, OUTPUT_BYTES, SERVERS_AT_A_TIME, internal, job_time, output_bytes, target_of, tell,
 };
 use super::push::{File, Push};
-use crate::datasvc::{Caller, Error, JobError, JobId, NewCommand, PluginName, Result, ServerName, patiently};
+use crate::datasvc::{
+    Caller, Error, Interface, JobError, JobId, NewCommand, Permission, PluginName, Result, ServerName, patiently,
+};
 use crate::engine::{Engine, Journal, Run, Seen as Found, StepResult};
 use crate::plugin::{Asking, OnServers, What};
-use crate::remote::{Command, CommandId, InvalidCommand, Os, Outcome, Report, Seen, System, Target, Verb};
+use crate::remote::{
+    Command, CommandId, InvalidCommand, Os, Outcome, Reach, Report, SaltFunction, Seen, System, Target, Verb, masked,
+};
 
 /// How long something may take on a server unless its call says otherwise, in seconds.
 const TIMEOUT_SECONDS: u32 = 60;
+/// The `verb` of functions of Salt.
+const SALT: &str = "salt-command";
+/// How much of the arguments of one is shown, in characters.
+const SHOWN_CHARS: usize = 500;
 /// How often it is looked whether the waiting job is asked to stop.
 const LOOK: Duration = Duration::from_millis(250);
 /// How many servers are named in the entry of the waiting job that did not end well.
@@ -78,6 +86,7 @@ struct Handed {
 /// What is done on each server.
 pub(super) enum Task {
     Verb(Verb),
+    Salt(SaltFunction),
     Push(Push),
 }
 
@@ -108,6 +117,12 @@ impl Work {
         for target in &targets {
             let why_not = |why| Error::invalid("servers", format!("server `{}`: {why}", target.name));
             self.0.remote.check(target).map_err(why_not)?;
+        }
+        if let (What::Salt(_), Some(other)) =
+            (&what, targets.iter().find(|target| !matches!(target.reach, Reach::Salt { .. })))
+        {
+            let why = format!("server `{}` is of the driver `{}`, not `salt`", other.name, other.reach.driver());
+            return Err(Error::invalid("servers", why));
         }
         let task = self.task(asking.caller, what).await?;
         let by_plugin = ByPlugin {
@@ -172,11 +187,18 @@ impl Work {
 
     async fn task(&self, caller: &Caller, what: What) -> Result<Task> {
         match what {
+            What::Salt(function) => {
+                caller.require_salt_function(&function.function)?;
+                function.check().map_err(invalid)?;
+                Ok(Task::Salt(function))
+            }
             What::Verb(verb) => {
+                caller.require_interface(Permission::Write, Interface::Remote)?;
                 verb.check().map_err(invalid)?;
                 Ok(Task::Verb(verb))
             }
             What::Push { content, path, mode } => {
+                caller.require_interface(Permission::Write, Interface::Remote)?;
                 let file = File::of(self, caller, content).await?;
                 Push::new(file, path, mode).map(Task::Push).map_err(invalid)
             }
@@ -283,6 +305,8 @@ impl Work {
                 };
                 return journal.repeatable(&step, ping).await;
             }
+            // Its minion is asked by Salt itself.
+            Task::Salt(_) => Os::Unix,
             Task::Verb(verb) if !verb.depends_on_system() => Os::Unix,
             Task::Verb(_) | Task::Push(_) => match in_time(within, remote.system(target)).await {
                 Ok(system) => system.os,
@@ -290,6 +314,7 @@ impl Work {
             },
         };
         match &handed.what {
+            Task::Salt(function) => self.call_salt(run, journal, asked, target, function).await,
             Task::Verb(verb) => match verb.command(remote, target, os) {
                 Ok(command) => {
                     let (output_bytes, secrets) = (asked.output_bytes, handed.secrets.clone());
@@ -298,6 +323,7 @@ impl Work {
                         run,
                         journal,
                         CommandStep { name: &step, target, command: &command, what, whose: asked.whose(), stops: true },
+                        None,
                     )
                     .await
                 }
@@ -317,6 +343,33 @@ impl Work {
         }
     }
 
+    /// Calls a function of Salt, as a durable step.
+    async fn call_salt(
+        &self,
+        run: &Run,
+        journal: &Journal<'_>,
+        asked: &ByPlugin,
+        target: &Target,
+        function: &SaltFunction,
+    ) -> StepResult<Report> {
+        let (step, remote) = (format!("{} {}", asked.verb(), target.name), &self.0.remote);
+        let work = async |id: &CommandId| {
+            let report = tokio::select! {
+                report = remote.salt(target, *id, function, asked.output_bytes) => report,
+                () = run.cancel.requested() => {
+                    // Nothing would be returned of it.
+                    remote.end_salt(target, *id).await;
+                    Report::ended_early("it was ended, because the job was asked to stop")
+                }
+            };
+            tell(run, target, &function.function, &report);
+            Ok((*id, report))
+        };
+        let (_, report) =
+            journal.inspected(&step, CommandId::new, work, async |_: &CommandId| Ok(Found::NotDone)).await?;
+        Ok(report)
+    }
+
     /// Finds out what became of something on a server that another host had begun. What had not begun is not done.
     async fn settle(&self, run: &Run, journal: &Journal<'_>, asked: &ByPlugin, target: &Target) -> StepResult<Report> {
         let (step, command) = (format!("{} {}", asked.verb(), target.name), asked.looked_for());
@@ -325,19 +378,29 @@ impl Work {
             self.clean_up(target, &asked.asked, *id).await;
             Ok((*id, refused(run, target, asked.verb(), why)))
         };
-        let look = async |id: &CommandId| match self.0.remote.look(target, *id, &command).await {
-            Seen::Done(report) => {
-                tell(run, target, asked.verb(), &report);
-                Ok(Found::Done((*id, report)))
+        let is_salt = asked.verb() == SALT;
+        let look = async |id: &CommandId| {
+            let seen = if is_salt {
+                self.0.remote.look_for_salt(target, *id, command.timeout, asked.output_bytes).await
+            } else {
+                self.0.remote.look(target, *id, &command).await
+            };
+            match seen {
+                Seen::Done(report) => {
+                    tell(run, target, asked.verb(), &report);
+                    Ok(Found::Done((*id, report)))
+                }
+                Seen::NotDone => Ok(Found::NotDone),
             }
-            Seen::NotDone => Ok(Found::NotDone),
         };
         let (id, report) = match asked.verb() {
             // It changes nothing, and nobody waits for it.
             "ping" => return Ok(Report::no_response("nobody waits for it any more")),
             _ => journal.inspected(&step, CommandId::new, work, look).await?,
         };
-        self.forget(target, id);
+        if !is_salt {
+            self.forget(target, id);
+        }
         Ok(report)
     }
 
@@ -364,6 +427,11 @@ impl Task {
                 shown["verb"] = json!(verb.name());
                 Ok(shown)
             }
+            Self::Salt(SaltFunction { function, arguments, keyword_arguments, .. }) => {
+                let arguments: String = masked(&json!([arguments, keyword_arguments]).to_string());
+                let arguments: String = arguments.chars().take(SHOWN_CHARS).collect();
+                Ok(json!({ "verb": SALT, "function": function, "arguments": arguments }))
+            }
             Self::Push(push) => Ok(push.shown()),
         }
     }
@@ -376,6 +444,7 @@ impl Task {
                 Some(path) => format!("{} {path}", verb.name()).into(),
                 None => verb.name().into(),
             },
+            Self::Salt(function) => function.function.as_str().into(),
             Self::Push(push) => format!("push-file {}", push.path()).into(),
         }
     }

@@ -15,6 +15,9 @@ use crate::outbound::Destination;
 /// What the installation does with servers, by its name in permissions.
 pub(in crate::datasvc) const COMMAND: &str = "command";
 
+/// The functions of Salt that a plugin may call unless its grants say otherwise.
+pub(in crate::datasvc) const SALT_FUNCTIONS: [&str; 1] = ["test.ping"];
+
 /// Who asks for an operation. Every operation for REST or plugins takes a caller and checks its permissions first.
 #[derive(Clone, Debug)]
 pub enum Caller {
@@ -50,6 +53,9 @@ pub struct Grants {
     pub(in crate::datasvc) applications: Vec<String>,
     /// Patterns of the names of servers.
     pub(in crate::datasvc) servers: Vec<String>,
+    /// Patterns of the functions of Salt that it may call. `None`: [`SALT_FUNCTIONS`].
+    #[serde(rename = "salt-functions")]
+    pub(in crate::datasvc) salt_functions: Option<Vec<String>>,
     /// Interfaces that are not an application's, and are denied without it.
     pub(in crate::datasvc) interfaces: BTreeSet<Interface>,
     /// Servers outside that it may send HTTP requests to.
@@ -57,6 +63,12 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// Patterns of the functions of Salt that the plugin may call.
+    pub(in crate::datasvc) fn salt_functions(&self) -> Vec<String> {
+        let granted = self.salt_functions.clone();
+        granted.unwrap_or_else(|| SALT_FUNCTIONS.map(str::to_owned).to_vec())
+    }
+
     /// Servers outside that the plugin may send HTTP requests to.
     pub fn http(&self) -> &[Destination] {
         &self.http
@@ -71,19 +83,22 @@ pub enum Interface {
     GitProviders,
     /// To run commands on the servers that are granted.
     Remote,
+    /// To call functions of Salt on the servers that are granted.
+    Salt,
     /// To make, change and remove servers. Looking at those that are granted takes only them.
     Servers,
 }
 
 impl Interface {
     /// All there are.
-    pub(in crate::datasvc) const ALL: [Self; 3] = [Self::GitProviders, Self::Remote, Self::Servers];
+    pub(in crate::datasvc) const ALL: [Self; 4] = [Self::GitProviders, Self::Remote, Self::Salt, Self::Servers];
 
     /// Its name, in WIT and in the configuration.
     pub(in crate::datasvc) fn as_str(self) -> &'static str {
         match self {
             Self::GitProviders => "git-providers",
             Self::Remote => "remote",
+            Self::Salt => "salt",
             Self::Servers => "servers",
         }
     }
@@ -158,10 +173,12 @@ impl Caller {
 
     /// # Errors
     /// [`Error::Denied`] if the caller may not send commands to the server: a user has to hold both the server and
-    /// [`COMMAND`], and a plugin to be granted both the server and [`Interface::Remote`].
+    /// [`COMMAND`], and a plugin to be granted the server and [`Interface::Remote`] or [`Interface::Salt`].
     pub fn require_command(&self, server: &ServerName) -> Result<()> {
         let Self::User { permissions, .. } = self else {
-            self.require_interface(Permission::Write, Interface::Remote)?;
+            // Which of the two is for the operation to say.
+            self.require_interface(Permission::Write, Interface::Remote)
+                .or_else(|why| self.require_interface(Permission::Write, Interface::Salt).map_err(|_| why))?;
             return self.require_server(Permission::Read, server);
         };
         if !permissions.on_global_action(COMMAND) {
@@ -192,6 +209,22 @@ impl Caller {
                 "the interface is not granted to plugin `{name}`; the operator grants it under [plugins.{name}]"
             ))),
         }
+    }
+
+    /// # Errors
+    /// [`Error::Denied`] if the caller may not call this function of Salt.
+    pub fn require_salt_function(&self, function: &str) -> Result<()> {
+        let Self::Plugin { name, grants, .. } = self else {
+            return Err(denied("functions of Salt are called by plugins only".into()));
+        };
+        self.require_interface(Permission::Write, Interface::Salt)?;
+        if grants.salt_functions().iter().any(|pattern| matches(pattern.as_bytes(), function.as_bytes())) {
+            return Ok(());
+        }
+        Err(denied(format!(
+            "the function `{function}` is not granted to plugin `{name}`; the operator grants it under [plugins.{name}] by \
+             `salt-functions`"
+        )))
     }
 
     /// Whether this caller holds the permission on what belongs to no application.

@@ -17,6 +17,8 @@ pub struct PluginAccess {
     pub granted_applications: Vec<String>,
     /// Patterns of the servers that it is granted.
     pub granted_servers: Vec<String>,
+    /// Patterns of the functions of Salt that it may call on them, if the interface `salt` is granted.
+    pub granted_salt_functions: Vec<String>,
     /// The interfaces that have to be granted.
     pub interfaces: Vec<InterfaceAccess>,
     /// Whether the plugin imports what sends HTTP requests to servers outside.
@@ -45,6 +47,7 @@ impl Grants {
             registered_applications: of_actions.chain(of_hooks).cloned().collect(),
             granted_applications: self.applications.clone(),
             granted_servers: self.servers.clone(),
+            granted_salt_functions: self.salt_functions(),
             interfaces: Interface::ALL.map(|interface| self.interface(interface, plugin)).to_vec(),
             requests_http: imports(plugin).any(|imported| imported.starts_with("wasi:http/outgoing-handler@")),
             granted_http: self.http().iter().map(ToString::to_string).collect(),

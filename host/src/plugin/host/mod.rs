@@ -13,6 +13,7 @@ mod log;
 mod package_maps;
 pub(crate) mod packages;
 mod remote;
+mod salt;
 mod servers;
 
 use std::ops::Deref;

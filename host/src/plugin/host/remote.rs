@@ -125,11 +125,11 @@ impl remote::Host for GuestState {
 }
 
 /// What is asked of each server.
-struct Asked {
-    what: What,
-    timeout_seconds: Option<u32>,
-    output_bytes: Option<u32>,
-    secrets: Vec<String>,
+pub(super) struct Asked {
+    pub(super) what: What,
+    pub(super) timeout_seconds: Option<u32>,
+    pub(super) output_bytes: Option<u32>,
+    pub(super) secrets: Vec<String>,
 }
 
 impl Asked {
@@ -154,12 +154,22 @@ impl Asked {
 
 impl GuestState {
     async fn on_servers(&mut self, operation: &'static str, servers: Vec<String>, asked: Asked) -> Reports {
+        Ok(self.reports(operation, servers, asked).await?.into_iter().map(Into::into).collect())
+    }
+
+    /// Does something on servers: what it came to on each, in their order.
+    pub(super) async fn reports(
+        &mut self,
+        operation: &'static str,
+        servers: Vec<String>,
+        asked: Asked,
+    ) -> Result<Vec<(String, Report)>, HostError> {
         let call = self.call(operation, &[&named(&servers)])?;
         let Asked { what, timeout_seconds, output_bytes, secrets } = asked;
         let parsed = parse(&servers)?;
         let asked = OnServers { operation, servers: parsed, what, timeout_seconds, output_bytes, secrets };
         let reports = call.lasting(call.effects.on_servers(call.asking(), asked)).await?;
-        Ok(servers.into_iter().zip(reports).map(Into::into).collect())
+        Ok(servers.into_iter().zip(reports).collect())
     }
 }
 

@@ -253,7 +253,8 @@ impl OnEach<'_> {
             let step = format!("{when} {} {}{}", place + 1, self.steps_of, target.name);
             let command =
                 Command::new(command.clone()).within(self.gitdeploy.location.path.clone()).for_at_most(COMMAND_WITHIN);
-            let report = self.work.command_step((self.run, self.journal), &step, target, &command, self.stops).await?;
+            let command = (&command, self.stops);
+            let report = self.work.command_step((self.run, self.journal), &step, target, command, None).await?;
             if !report.is_ok() {
                 let message = format!("the {when} command {} failed: {}", place + 1, report.why());
                 let is_unreached = report.outcome == Outcome::NoResponse && when == "prepull" && place == 0;

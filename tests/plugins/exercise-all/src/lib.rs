@@ -14,6 +14,7 @@ mod package_maps;
 mod packages;
 mod refused;
 mod remote;
+mod salt;
 mod servers;
 
 use elita_plugin::log::Level;
@@ -64,6 +65,7 @@ fn everything(_: &ActionCall) -> Result<Value> {
         git_repos::all(),
         servers::all(),
         remote::all(),
+        salt::all(),
         gitdeploys::all(),
         groups::all(),
     ];

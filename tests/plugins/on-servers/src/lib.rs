@@ -2,6 +2,7 @@
 
 use elita_plugin::prelude::*;
 use elita_plugin::remote::{Autocrlf, Command, Content, Favor, Pull, Report};
+use elita_plugin::salt::Function;
 
 elita_plugin::plugin! {
     actions: {
@@ -32,6 +33,9 @@ struct Call {
     url: String,
     branch: Option<String>,
     favor: Option<String>,
+    /// A function of Salt, its arguments, and those with names.
+    salt: (String, Vec<Value>, Vec<(String, Value)>),
+    sls: String,
     /// How often it is called.
     times: Option<u32>,
 }
@@ -55,6 +59,9 @@ fn once(call: &Call) -> Result<Value> {
     let reports: Vec<Report> = match &*call.function {
         "ping" => remote::ping(servers, call.timeout)?,
         "operating-systems" => return Ok(json!(remote::operating_systems(servers)?)),
+        "salt-command" => return Ok(json!(salt::salt_command(servers, &salt_function(call))?)),
+        "run-sls" => return Ok(json!(salt::run_sls(servers, &call.sls, call.timeout)?)),
+        "highstate" => return Ok(json!(salt::highstate(servers, call.timeout)?)),
         "run" => remote::run(servers, &options(call, Command::new(call.command.clone())))?,
         "run-script" => remote::run(servers, &options(call, Command::script(&*call.script)))?,
         "run-powershell" => remote::run(servers, &options(call, Command::powershell(&*call.script)))?,
@@ -86,6 +93,16 @@ fn once(call: &Call) -> Result<Value> {
         other => return Err(Error::new(format!("there is no function {other}"))),
     };
     Ok(json!(reports))
+}
+
+fn salt_function(call: &Call) -> Function {
+    let (name, arguments, named) = &call.salt;
+    let function = arguments.iter().fold(Function::new(name), |function, value| function.argument(value.clone()));
+    let function = named.iter().fold(function, |function, (name, value)| function.named(name, value.clone()));
+    match call.timeout {
+        Some(seconds) => function.timeout(seconds),
+        None => function,
+    }
 }
 
 fn options(call: &Call, command: Command) -> Command {

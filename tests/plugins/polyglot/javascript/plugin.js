@@ -9,6 +9,7 @@ import { create as createGroup } from "elita:plugin/groups@0.1.0";
 import { append, cancelRequested, entries, get as getJob } from "elita:plugin/jobs@0.1.0";
 import { create as createPackageMap } from "elita:plugin/package-maps@0.1.0";
 import { createDirectory, deleteDirectory, operatingSystems, pushFile, run as runOn } from "elita:plugin/remote@0.1.0";
+import { saltCommand } from "elita:plugin/salt@0.1.0";
 import { environments } from "elita:plugin/servers@0.1.0";
 
 const offered = plugin({
@@ -18,6 +19,7 @@ const offered = plugin({
       { name: "Ask", description: "Asks once whether to stop", run: () => cancelRequested() },
       { name: "Shapes", description: "Hands the host a value of every shape, and gets them back", run: shapes },
       { name: "OnServers", description: "Works on a server", run: onServers },
+      { name: "Salt", description: "Calls a function of Salt", run: callSalt },
       { name: "Fail", description: "Fails as is to be expected", run: fail },
       { name: "Panic", description: "Fails as nobody expects", run: onTheWayDown },
       { name: "Late", description: "Returns after a while", run: late },
@@ -99,6 +101,11 @@ function onServers() {
     missing,
     reports: reports.flat().map(({ outcome, exitCode, stdout }) => [outcome, exitCode ?? null, stdout]),
   };
+}
+
+function callSalt() {
+  const returned = saltCommand(["m1"], "test.ping", [], [["a", JSON.stringify("b=c")]], 30);
+  return returned.map(({ server, outcome, value, retcode }) => [server, outcome, JSON.parse(value), retcode]);
 }
 
 // Some turns of the queue later.

@@ -1,12 +1,13 @@
 """What `misbehave` does, as far as languages differ in it: how a run fails, what one costs, and how values look."""
 
 import asyncio
+import json
 from typing import Any
 
 from componentize_py_types import Err
 from elita_plugin import ActionCall, Failure, Plugin, progress
 from wit_world.exports import handler
-from wit_world.imports import actions, builds, gitdeploys, git_repos, groups, jobs, package_maps, remote, servers, types
+from wit_world.imports import actions, builds, gitdeploys, git_repos, groups, jobs, package_maps, remote, salt, servers, types
 
 plugin = Plugin()
 
@@ -73,6 +74,12 @@ def on_servers(_: ActionCall) -> Any:
         "missing": missing,
         "reports": [[report.outcome.name.lower(), report.exit_code, report.stdout] for report in reports],
     }
+
+
+@plugin.action("hostile", "Salt", "Calls a function of Salt")
+def call_salt(_: ActionCall) -> Any:
+    returned = salt.salt_command(["m1"], "test.ping", [], [("a", json.dumps("b=c"))], 30)
+    return [[one.server, one.outcome.name.lower(), json.loads(one.value or "null"), one.retcode] for one in returned]
 
 
 @plugin.action("hostile", "Fail", "Fails as is to be expected")

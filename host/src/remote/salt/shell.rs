@@ -1,0 +1,188 @@
+//! Commands as Salt carries them: the same scripts as for other servers with a POSIX shell, as standard input of
+//! `cmd.run_all`, and the answers of these scripts in what that returns.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::events::Return;
+use crate::remote::command::{Command, Program};
+use crate::remote::report::Report;
+use crate::remote::sh::{SESSION, next_line};
+use crate::remote::{CommandId, InvalidCommand};
+
+/// How much of each output is kept at most, in bytes. Whatever is in it, both are less than the megabyte that a master
+/// lets through.
+pub(super) const MAX_OUTPUT_BYTES: usize = 128 * 1024;
+/// How much is kept where a master lets less through.
+pub(super) const LEAST_OUTPUT_BYTES: usize = 4 * 1024;
+/// The longest command with its input, in bytes: salt-api takes a megabyte, with all that has to be escaped.
+const MAX_COMMAND_BYTES: usize = 512 * 1024;
+/// What a master puts in the place of a return that is too long.
+const TRIMMED: &str = "VALUE_TRIMMED";
+
+/// What comes before each script. A minion that runs as a service may have no home. The input comes behind the script, as
+/// text.
+const BEFORE: &str = r#"[ -n "$HOME" ] || eval "HOME=~$(id -un)"
+export HOME
+apart=1
+input_() { if command -v base64 >/dev/null 2>&1; then base64 -d; else openssl base64 -d -A; fi; }
+"#;
+
+/// What a script answered.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The command has ended.
+    Ended(Report),
+    /// It has begun, and nobody can say what became of it.
+    Lost(Report),
+    /// It never began.
+    Absent,
+    /// It cannot begin, and why.
+    Refused(String),
+    /// It had begun before, or its answer is too long for the master: a look tells.
+    Known,
+    /// The minion has no `/bin/sh` to run it, or cannot start it, and what it says.
+    Impossible(String),
+    /// There is no answer, and what the minion says instead.
+    Nothing(String),
+}
+
+/// Makes sure that Salt can carry a command.
+pub(super) fn check(command: &Command) -> Result<(), InvalidCommand> {
+    let Command { program, directory: _, environment, input, .. } = command;
+    let (what, program) = match program {
+        Program::Arguments { command } => ("command", command.iter().map(String::len).sum::<usize>()),
+        Program::Script { script, .. } => ("script", script.len()),
+    };
+    let environment: usize = environment.iter().map(|(name, value)| name.len() + value.len()).sum();
+    // A master keeps what it sends, and shows it to all who read its events.
+    let carries = |secret: &String| !secret.is_empty() && contains(input, secret.as_bytes());
+    if command.secrets.iter().any(carries) {
+        let reason = "it has a secret in its input, and a Salt master keeps what it sends".into();
+        return Err(InvalidCommand { what: "input", reason });
+    }
+    let length = program + environment + input.len() * 4 / 3;
+    if length > MAX_COMMAND_BYTES {
+        let reason = format!(
+            "with its input it has {length} bytes, and for a server of the driver `salt` at most {MAX_COMMAND_BYTES} are taken"
+        );
+        return Err(InvalidCommand { what, reason });
+    }
+    Ok(())
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// The keyword arguments of `cmd.run_all` that run a script about a command.
+pub(super) fn arguments(id: CommandId, script: &str, input: &[u8]) -> Map<String, Value> {
+    let script = format!("n={}\n{BEFORE}{script}", mark(id));
+    let mut stdin = on_one_line(&script);
+    stdin.push('\n');
+    if !input.is_empty() {
+        stdin += &STANDARD.encode(input);
+        stdin.push('\n');
+    }
+    let arguments = json!({
+        "cmd": ["/bin/sh", "-c", SESSION],
+        // Otherwise only the first word of a list is run.
+        "python_shell": false,
+        "rstrip": false,
+        "stdin": stdin,
+        "stdin_raw_newlines": true,
+        "reset_system_locale": false,
+        // What it comes to is in the answer, and nothing is said of it in the minion's log.
+        "ignore_retcode": true,
+        "output_loglevel": "quiet",
+    });
+    match arguments {
+        Value::Object(arguments) => arguments,
+        _ => Map::new(),
+    }
+}
+
+/// Reads what a minion returned of a script.
+pub(super) fn answer(id: CommandId, returned: &Return, command: &Command) -> Answer {
+    let text = |name: &str| returned.r#return.get(name).and_then(Value::as_str);
+    let Some(stdout) = text("stdout") else {
+        return match &returned.r#return {
+            Value::String(said) if said == TRIMMED => Answer::Known,
+            Value::String(said) if said.starts_with("ERROR: Unable to run command") => {
+                Answer::Impossible(said.chars().take(500).collect())
+            }
+            Value::String(said) => Answer::Nothing(said.chars().take(500).collect()),
+            other => Answer::Nothing(other.to_string().chars().take(500).collect()),
+        };
+    };
+    let mark = mark(id);
+    let mut last = None;
+    let mut rest = stdout.as_bytes();
+    while let Some((words, behind)) = next_line(&mark, rest) {
+        rest = behind;
+        let numbers: Vec<usize> = words.split(' ').skip(1).filter_map(|word| word.parse().ok()).collect();
+        last = match words.split(' ').next().unwrap_or_default() {
+            "absent" => Some(Answer::Absent),
+            "known" | "start" => Some(Answer::Known),
+            "refused" => Some(Answer::Refused(words.trim_start_matches("refused ").to_owned())),
+            kind @ ("end" | "lost") => {
+                let ([code, late, out, err], Some((stdout, stderr))) = (&numbers[..], outputs(&mark, behind)) else {
+                    return Answer::Known;
+                };
+                let most = command.output_bytes;
+                let report = if kind == "end" {
+                    Report::ended(i32::try_from(*code).unwrap_or(i32::MAX), *late == 1, command)
+                } else {
+                    Report::unknown(
+                        "it began, and what ran it on the server has ended without saying what became of it",
+                    )
+                };
+                let report = Report {
+                    stdout: shortened(stdout, *out > most),
+                    stderr: shortened(stderr, *err > most),
+                    truncated: *out > most || *err > most,
+                    ..report
+                };
+                return if kind == "end" { Answer::Ended(report) } else { Answer::Lost(report) };
+            }
+            _ => continue,
+        };
+    }
+    last.unwrap_or_else(|| match (stdout, text("stderr").map(str::trim)) {
+        (TRIMMED, _) => Answer::Known,
+        (_, Some(said)) if !said.is_empty() => Answer::Nothing(said.chars().take(500).collect()),
+        _ => Answer::Nothing("the minion gave no answer".into()),
+    })
+}
+
+/// The two outputs, between marks: their lengths are not those on the server, as Salt replaces what is no UTF-8.
+fn outputs<'a>(mark: &str, behind: &'a [u8]) -> Option<(&'a str, &'a str)> {
+    let text = std::str::from_utf8(behind).ok()?;
+    let (text, _) = text.rsplit_once(&format!("{mark} done\n"))?;
+    text.split_once(&format!("{mark} err\n"))
+}
+
+/// Without the one character more that shows that there was more.
+fn shortened(text: &str, is_cut: bool) -> String {
+    let mut text = text.to_owned();
+    if is_cut {
+        text.pop();
+    }
+    text
+}
+
+/// The mark of a command's answers, which the command itself does not know.
+fn mark(id: CommandId) -> String {
+    let digest = Sha256::digest(format!("answers of {}", id.0).as_bytes());
+    digest[..16].iter().fold(String::from("elita-"), |mark, byte| mark + &format!("{byte:02x}"))
+}
+
+/// On one line, as `printf %b` reads it. No shell but that one sees it: so it is not much longer than the script.
+fn on_one_line(script: &str) -> String {
+    script.replace('\\', r"\\").replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests;
