@@ -12,7 +12,7 @@
 
 use serde::Serialize;
 
-use crate::bindings::elita::plugin::actions as wit;
+use crate::host::actions as wit;
 use crate::{Names, Result};
 
 /// An action.

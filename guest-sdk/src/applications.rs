@@ -13,7 +13,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::bindings::elita::plugin::applications as wit;
+use crate::host::applications as wit;
 use crate::{Names, Result};
 
 /// An application.

@@ -18,7 +18,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::bindings::elita::plugin::git_providers as wit;
+use crate::host::git_providers as wit;
 use crate::{Names, Result};
 
 /// A git provider.

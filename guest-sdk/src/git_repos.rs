@@ -19,8 +19,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::bindings::elita::plugin::git_repos as wit;
 use crate::bindings::elita::plugin::types::Page;
+use crate::host::git_repos as wit;
 use crate::{Names, Result};
 
 /// A git repository.

@@ -23,7 +23,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::bindings::elita::plugin::gitdeploys as wit;
+use crate::host::gitdeploys as wit;
 use crate::{Names, Result};
 
 /// A gitdeploy.

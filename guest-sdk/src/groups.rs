@@ -22,7 +22,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::bindings::elita::plugin::groups as wit;
+use crate::host::groups as wit;
 use crate::{Names, Result};
 
 /// A group.

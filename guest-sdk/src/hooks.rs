@@ -31,6 +31,9 @@ use crate::{Error, Result};
 #[cfg(test)]
 mod tests;
 
+/// The hook of [`BuildUploadSuccess`].
+pub const BUILD_UPLOAD_SUCCESS: &str = "BUILD_UPLOAD_SUCCESS";
+
 /// `BUILD_UPLOAD_SUCCESS`: a build is stored and packaged.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[non_exhaustive]

@@ -58,10 +58,10 @@ pub fn request(method: &str, url: &str) -> Request {
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until it is sent"]
 pub struct Request {
-    method: String,
-    url: String,
-    headers: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
     timeout: Option<Duration>,
 }
 
@@ -102,6 +102,12 @@ impl Request {
     /// [`TimedOut`](Code::TimedOut); [`LimitExceeded`](Code::LimitExceeded) if the request or the response is larger
     /// than the server allows; [`Invalid`](Code::Invalid) if the URL, the method or a header cannot be sent.
     pub fn send(self) -> Result<Response> {
+        crate::host::http::send(self)
+    }
+
+    /// Hands it to the host, and waits.
+    #[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "there is no host in a test"))]
+    pub(crate) fn hand_over(self) -> Result<Response> {
         let Url { scheme, authority, path } = Url::parse(&self.url)?;
         let failed = |code: ErrorCode| failure(authority, &code);
         let invalid = |what: &str| Error::coded(Code::Invalid, format!("{what} cannot be sent"));
@@ -133,9 +139,9 @@ impl Request {
 /// What a server answered.
 #[derive(Clone, Debug)]
 pub struct Response {
-    status: u16,
-    headers: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Response {
@@ -188,14 +194,14 @@ impl Response {
 
 /// The parts of a URL that are sent.
 #[derive(Debug)]
-struct Url<'a> {
+pub(crate) struct Url<'a> {
     scheme: Scheme,
-    authority: &'a str,
+    pub(crate) authority: &'a str,
     path: String,
 }
 
 impl<'a> Url<'a> {
-    fn parse(url: &'a str) -> Result<Self> {
+    pub(crate) fn parse(url: &'a str) -> Result<Self> {
         let invalid =
             || Error::coded(Code::Invalid, format!("`{url}` is not a URL: it begins with https:// or http://"));
         let (scheme, rest) = url.split_once("://").ok_or_else(invalid)?;
@@ -280,7 +286,7 @@ fn read_all(body: &IncomingBody, authority: &str) -> Result<Vec<u8>> {
 }
 
 /// An error code of `wasi:http` as a sentence.
-fn failure(authority: &str, code: &ErrorCode) -> Error {
+pub(crate) fn failure(authority: &str, code: &ErrorCode) -> Error {
     let (kind, what) = match code {
         ErrorCode::HttpRequestDenied => (
             Code::Denied,

@@ -41,8 +41,8 @@
 //! Build it as a `cdylib` for `wasm32-wasip2`. Every call gets a fresh instance, so that nothing is kept in
 //! memory between two of them. A panic ends the job as failed, and its message is in the log.
 //!
-//! Off the host, in `cargo test` on the author's machine, everything works but the host's functions, which panic; and
-//! `testing`, which is there only then, fires a hook without a server.
+//! Off the host, in `cargo test` on the author's machine, `testing` takes the host's place. Without it the host's functions
+//! panic, and say so.
 
 #![warn(missing_docs)]
 
@@ -86,8 +86,10 @@ pub use plugin::{Action, Plugin, action};
 pub mod prelude {
     pub use crate::{
         ActionCall, Error, HookCall, Result, action, actions, applications, builds, git_providers, git_repos,
-        gitdeploys, groups, hooks, http, jobs, log, package_maps, remote, salt, servers,
+        gitdeploys, groups, hooks, http, jobs, package_maps, remote, salt, servers,
     };
+    // The crate itself, so that it does not matter whether a plugin depends on it, too.
+    pub use ::log;
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 }

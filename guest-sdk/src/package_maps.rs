@@ -20,7 +20,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::bindings::elita::plugin::package_maps as wit;
+use crate::host::package_maps as wit;
 use crate::{Names, Result};
 
 /// A package map.

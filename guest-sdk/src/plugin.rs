@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::bindings::exports::elita::plugin::{handler, registration};
-use crate::{ActionCall, Error, HookCall, Result};
+use crate::{ActionCall, Error, HookCall, Result, log};
 
 #[cfg(test)]
 mod tests;
@@ -140,6 +140,13 @@ impl Plugin {
         self
     }
 
+    /// Adds actions to an application.
+    #[must_use]
+    pub fn actions(mut self, application: impl Into<String>, actions: impl IntoIterator<Item = Action>) -> Self {
+        entry(&mut self.actions, application.into()).extend(actions);
+        self
+    }
+
     /// Adds a hook to an application: the function runs when the named point is reached, and what it returns is
     /// recorded in the job.
     #[must_use]
@@ -180,6 +187,9 @@ impl Plugin {
 /// A type that stands for the whole component; [`plugin!`](crate::plugin!) makes it. The exports follow from it.
 #[doc(hidden)]
 pub trait Exports {
+    /// The path of the module that has the `plugin!`.
+    const CRATE: &'static str;
+
     fn plugin() -> Plugin;
 }
 
@@ -189,6 +199,7 @@ impl<T: Exports> registration::Guest for T {
             application,
             actions: actions.into_iter().map(|action| action.declaration).collect(),
         };
+        log::install(Some(T::CRATE));
         T::plugin().actions.into_iter().map(of_application).collect()
     }
 
@@ -197,16 +208,19 @@ impl<T: Exports> registration::Guest for T {
             application,
             hooks: hooks.into_iter().map(|hook| hook.name).collect(),
         };
+        log::install(Some(T::CRATE));
         T::plugin().hooks.into_iter().map(of_application).collect()
     }
 }
 
 impl<T: Exports> handler::Guest for T {
     fn run_action(call: handler::ActionCall) -> Result<String, handler::Failure> {
+        log::install(Some(T::CRATE));
         Ok(T::plugin().run_action(&call.into())?)
     }
 
     fn run_hook(call: handler::HookCall) -> Result<String, handler::Failure> {
+        log::install(Some(T::CRATE));
         Ok(T::plugin().run_hook(&call.into())?)
     }
 }
@@ -230,7 +244,8 @@ fn of<'a, T>(all: &'a [(String, Vec<T>)], application: &str) -> &'a [T] {
 
 /// Declares what the plugin offers and exports it to the host; once in a crate, which is a `cdylib`.
 ///
-/// `actions` lists the actions of each application, `hooks` maps hook names to functions; either may be left out.
+/// `actions` lists the actions of each application, `hooks` maps hook names to functions; either may be left out, and
+/// they may be in any order. All names, lists and functions are expressions.
 ///
 /// ```no_run
 /// use elita_plugin::prelude::*;
@@ -257,28 +272,115 @@ fn of<'a, T>(all: &'a [(String, Vec<T>)], application: &str) -> &'a [T] {
 /// }
 /// # fn main() {}
 /// ```
+///
+/// ```no_run
+/// use elita_plugin::prelude::*;
+/// use elita_plugin::Action;
+///
+/// const SHOP: &str = "shop";
+///
+/// fn nothing(_: &ActionCall) -> Result<()> {
+///     Ok(())
+/// }
+///
+/// fn actions_of_blog() -> Vec<Action> {
+///     ["Publish", "Retract"].map(|name| action(name, nothing)).into()
+/// }
+///
+/// elita_plugin::plugin! {
+///     hooks: {
+///         SHOP: { hooks::BUILD_UPLOAD_SUCCESS: |call: &HookCall| Ok(call.job.clone()) },
+///     },
+///     actions: {
+///         SHOP: [action("Nothing", nothing)],
+///         concat!("bl", "og"): actions_of_blog(),
+///     },
+/// }
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! plugin {
-    (
-        $(actions: {
-            $($action_application:literal: [$($action:expr),* $(,)?]),* $(,)?
-        } $(,)?)?
-        $(hooks: {
-            $($hook_application:literal: { $($hook:literal: $function:expr),* $(,)? }),* $(,)?
-        } $(,)?)?
-    ) => {
+    ($($sections:tt)*) => {
         const _: () = {
             struct __Plugin;
 
             impl $crate::Exports for __Plugin {
+                const CRATE: &'static str = ::std::module_path!();
+
                 fn plugin() -> $crate::Plugin {
-                    $crate::Plugin::new()
-                        $($($(.action($action_application, $action))*)*)?
-                        $($($(.hook($hook_application, $hook, $function))*)*)?
+                    let plugin = $crate::Plugin::new();
+                    $crate::__sections!(plugin; $($sections)*);
+                    plugin
                 }
             }
 
             $crate::bindings::export!(__Plugin with_types_in $crate::bindings);
         };
+    };
+}
+
+/// The parts of [`plugin!`](crate::plugin!), in any order.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __sections {
+    ($plugin:ident;) => {};
+    ($plugin:ident; actions: { $($declared:tt)* }, $($rest:tt)*) => {
+        $crate::__sections!($plugin; actions: { $($declared)* } $($rest)*);
+    };
+    ($plugin:ident; hooks: { $($declared:tt)* }, $($rest:tt)*) => {
+        $crate::__sections!($plugin; hooks: { $($declared)* } $($rest)*);
+    };
+    ($plugin:ident; actions: { $($declared:tt)* } $($rest:tt)*) => {
+        $crate::__actions!($plugin [] $($declared)*);
+        $crate::__sections!($plugin; $($rest)*);
+    };
+    ($plugin:ident; hooks: { $($declared:tt)* } $($rest:tt)*) => {
+        $crate::__hooks!($plugin [] $($declared)*);
+        $crate::__sections!($plugin; $($rest)*);
+    };
+}
+
+/// `application: actions`, of which both are expressions: what is before the colon is gathered first, because the
+/// compiler takes no expression there.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __actions {
+    ($plugin:ident []) => {};
+    ($plugin:ident [$($application:tt)+] : $actions:expr $(, $($rest:tt)*)?) => {
+        let $plugin = $plugin.actions($($application)+, $actions);
+        $crate::__actions!($plugin [] $($($rest)*)?);
+    };
+    ($plugin:ident [$($application:tt)*] $next:tt $($rest:tt)*) => {
+        $crate::__actions!($plugin [$($application)* $next] $($rest)*);
+    };
+}
+
+/// `application: { hook: function }`, as above.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __hooks {
+    ($plugin:ident []) => {};
+    ($plugin:ident [$($application:tt)+] : { $($declared:tt)* } $(, $($rest:tt)*)?) => {
+        let $plugin = $crate::__hooks_of!($plugin ($($application)+) [] $($declared)*);
+        $crate::__hooks!($plugin [] $($($rest)*)?);
+    };
+    ($plugin:ident [$($application:tt)*] $next:tt $($rest:tt)*) => {
+        $crate::__hooks!($plugin [$($application)* $next] $($rest)*);
+    };
+}
+
+/// `hook: function` of one application.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __hooks_of {
+    ($plugin:ident $application:tt [] $($declared:tt)*) => {
+        $crate::__hooks_of!(($plugin) $application [] $($declared)*)
+    };
+    (($($plugin:tt)*) $application:tt []) => { $($plugin)* };
+    (($($plugin:tt)*) $application:tt [$($hook:tt)+] : $function:expr $(, $($rest:tt)*)?) => {
+        $crate::__hooks_of!(($($plugin)*.hook($application, $($hook)+, $function)) $application [] $($($rest)*)?)
+    };
+    (($($plugin:tt)*) $application:tt [$($hook:tt)*] $next:tt $($rest:tt)*) => {
+        $crate::__hooks_of!(($($plugin)*) $application [$($hook)* $next] $($rest)*)
     };
 }

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::bindings::elita::plugin::servers as wit;
+use crate::host::servers as wit;
 use crate::{Names, Result};
 
 /// A server.

@@ -13,6 +13,8 @@ fn build_name(call: &HookCall) -> Result<Value> {
 struct Shop;
 
 impl Exports for Shop {
+    const CRATE: &'static str = module_path!();
+
     fn plugin() -> Plugin {
         Plugin::new()
             .action("shop", action("Count", count).description("Counts").parameter("count", "integer", "how many"))

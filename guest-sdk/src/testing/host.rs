@@ -1,45 +1,159 @@
-//! What stands for the host while a hook is tested. Each thread has its own, as tests run beside each other.
+//! What stands for the host while an action or a hook is tested. Each thread has its own, as tests run beside each other.
+
+mod absent;
+pub(crate) mod actions;
+pub(crate) mod applications;
+pub(crate) mod builds;
+pub(crate) mod http;
+pub(crate) mod jobs;
+pub(crate) mod log;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::Package;
+use crate::bindings::elita::plugin::types::{Error, Names, Page};
 use crate::log::Level;
+
+pub(crate) use self::absent::{git_providers, git_repos, gitdeploys, groups, package_maps, servers};
+pub use self::actions::Started;
+pub use self::http::Sent;
 
 thread_local! {
     static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
 }
 
-/// What a hook finds, and what it has left.
-#[derive(Default)]
-pub(super) struct Host {
-    application: String,
-    build: String,
-    packages: BTreeMap<String, Package>,
+/// When everything was made: a test is to find the same each time.
+const TIME: &str = "2026-01-01T00:00:00.000Z";
+
+/// What an action or a hook finds when it runs in a test, and what it has left. The [module](super) has an example.
+#[derive(Debug, Default)]
+pub struct Host {
+    /// The attributes of each.
+    applications: BTreeMap<String, Value>,
+    /// By the names of application and build.
+    builds: BTreeMap<(String, String), Build>,
+    /// The build whose hook runs.
+    pub(super) uploaded: Option<(String, String)>,
+    pub(super) added: BTreeMap<String, Package>,
     pub(super) entries: Vec<Value>,
     pub(super) log: Vec<(Level, String)>,
-    pub(super) added: BTreeMap<String, Package>,
+    /// The result of each, by the names of application and action.
+    actions: BTreeMap<(String, String), Value>,
+    started: Vec<Started>,
+    responses: BTreeMap<String, (u16, Vec<u8>)>,
+    sent: Vec<Sent>,
+    is_cancelled: bool,
+}
+
+/// A build: its attributes and packages.
+#[derive(Debug)]
+struct Build {
+    attributes: Value,
+    packages: BTreeMap<String, Package>,
 }
 
 impl Host {
-    pub(super) fn of(application: &str, build: &str, packages: BTreeMap<String, Package>) -> Self {
-        Self { application: application.into(), build: build.into(), packages, ..Self::default() }
+    /// A host that has nothing yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Does the work as on this host.
-    pub(super) fn during<T>(self, work: impl FnOnce() -> T) -> (T, Self) {
-        let former = HOST.replace(Some(self));
+    /// With an application. `attributes` is an object.
+    #[must_use]
+    pub fn application(mut self, name: impl Into<String>, attributes: Value) -> Self {
+        self.applications.insert(name.into(), attributes);
+        self
+    }
+
+    /// With a build of which nothing is stored, and its application. `attributes` is an object.
+    #[must_use]
+    pub fn build(mut self, application: impl Into<String>, name: impl Into<String>, attributes: Value) -> Self {
+        let application = application.into();
+        self.applications.entry(application.clone()).or_insert_with(|| json!({}));
+        self.builds.insert((application, name.into()), Build { attributes, packages: BTreeMap::new() });
+        self
+    }
+
+    /// With an action that can be started, such as one of another plugin. Its job has ended with this result when it is
+    /// looked at.
+    #[must_use]
+    pub fn action(mut self, application: impl Into<String>, name: impl Into<String>, result: Value) -> Self {
+        self.actions.insert((application.into(), name.into()), result);
+        self
+    }
+
+    /// With a server that answers requests to a URL, by any method. Other requests are denied, as without a grant.
+    #[must_use]
+    pub fn response(mut self, url: impl Into<String>, status: u16, body: impl Into<Vec<u8>>) -> Self {
+        self.responses.insert(url.into(), (status, body.into()));
+        self
+    }
+
+    /// With a job that was asked to stop.
+    #[must_use]
+    pub fn cancelled(mut self) -> Self {
+        self.is_cancelled = true;
+        self
+    }
+
+    /// Does the work as on this host, and returns what it returns. The thread that calls this is the one that the host is
+    /// for.
+    pub fn run<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        crate::log::install(None);
+        let former = HOST.replace(Some(std::mem::take(self)));
         let guard = Restored(former);
         let done = work();
-        let host = HOST.take().expect("it is there until the work is done");
+        *self = HOST.take().expect("it is there until the work is done");
         drop(guard);
-        (done, host)
+        done
     }
 
-    fn package(&self, name: &str) -> Option<&Package> {
-        self.packages.get(name).or_else(|| self.added.get(name))
+    /// What was added to the job's log.
+    pub fn entries(&self) -> &[Value] {
+        &self.entries
+    }
+
+    /// What was written for operators.
+    pub fn log(&self) -> &[(Level, String)] {
+        &self.log
+    }
+
+    /// The jobs that were started, in order.
+    pub fn started(&self) -> &[Started] {
+        &self.started
+    }
+
+    /// The requests that were sent, in order, also those that were denied.
+    pub fn sent(&self) -> &[Sent] {
+        &self.sent
+    }
+
+    /// The attributes of an application. None: there is no such application.
+    pub fn application_attributes(&self, name: &str) -> Option<Value> {
+        self.applications.get(name).cloned()
+    }
+
+    /// The attributes of a build. None: there is no such build.
+    pub fn build_attributes(&self, application: &str, name: &str) -> Option<Value> {
+        Some(self.builds.get(&key(application, name))?.attributes.clone())
+    }
+
+    /// A build whose upload fires a hook.
+    pub(super) fn store(&mut self, application: &str, build: &str, packages: &BTreeMap<String, Package>) {
+        self.applications.entry(application.into()).or_insert_with(|| json!({}));
+        let stored = Build { attributes: json!({}), packages: packages.clone() };
+        let stored = self.builds.entry(key(application, build)).or_insert(stored);
+        stored.packages.clone_from(packages);
+        self.uploaded = Some(key(application, build));
+        self.added.clear();
+    }
+
+    fn known(&self, application: &str) -> Result<&Value, Error> {
+        let found = self.applications.get(application);
+        found.ok_or_else(|| Error::NotFound(format!("application `{application}` does not exist")))
     }
 }
 
@@ -52,172 +166,66 @@ impl Drop for Restored {
     }
 }
 
-/// Asks the host of this thread; without one `otherwise` is the answer: the function of the bindings, which panics.
-fn ask<T>(of_host: impl FnOnce(&mut Host) -> T, otherwise: impl FnOnce() -> T) -> T {
-    let is_there = HOST.with_borrow(Option::is_some);
-    if is_there { HOST.with_borrow_mut(|host| of_host(host.as_mut().expect("it is there"))) } else { otherwise() }
+/// Asks the host of this thread for the function of that name.
+#[track_caller]
+fn ask<T>(function: &str, of_host: impl FnOnce(&mut Host) -> T) -> T {
+    let answer = HOST.with_borrow_mut(|host| host.as_mut().map(of_host));
+    answer.unwrap_or_else(|| {
+        panic!(
+            "`{function}` is a function of the host, and there is none in a test: let it run on an \
+             `elita_plugin::testing::Host`, by `host.run(|| …)`"
+        )
+    })
 }
 
-pub(crate) mod jobs {
-    use serde_json::json;
-
-    use super::ask;
-    use crate::bindings::elita::plugin::jobs as wit;
-    use crate::bindings::elita::plugin::types::Error;
-
-    pub(crate) use wit::{Entry, Job, JobStanding, ProgressMark, Status, before, entries, get, standing, tail};
-
-    /// The longest entry, as on a server.
-    const MAX_ENTRY_BYTES: usize = 64 * 1024;
-
-    pub(crate) fn current() -> String {
-        ask(|_| crate::calls::TEST_JOB.into(), wit::current)
-    }
-
-    pub(crate) fn cancel_requested() -> bool {
-        ask(|_| false, wit::cancel_requested)
-    }
-
-    pub(crate) fn append(data: &str) -> Result<u64, Error> {
-        let append = |host: &mut super::Host| {
-            if data.len() > MAX_ENTRY_BYTES {
-                return Err(Error::LimitExceeded(format!("an entry has at most {MAX_ENTRY_BYTES} bytes")));
-            }
-            host.entries.push(serde_json::from_str(data).map_err(|error| Error::Invalid(error.to_string()))?);
-            Ok(host.entries.len() as u64)
-        };
-        ask(append, || wit::append(data))
-    }
-
-    pub(crate) fn progress(percent: u8, status: &str) -> Result<u64, Error> {
-        let progress = |host: &mut super::Host| {
-            if percent > 100 {
-                return Err(Error::Invalid(format!("percent: {percent} is more than 100")));
-            }
-            host.entries.push(json!({ "status": status, "progress": percent }));
-            Ok(host.entries.len() as u64)
-        };
-        ask(progress, || wit::progress(percent, status))
-    }
+/// Does something on the host of this thread, if there is one.
+fn tell(of_host: impl FnOnce(&mut Host)) {
+    HOST.with_borrow_mut(|host| host.as_mut().map(of_host));
 }
 
-pub(crate) mod log {
-    use super::ask;
-    use crate::bindings::elita::plugin::log as wit;
-
-    pub(crate) use wit::Level;
-
-    pub(crate) fn write(level: Level, message: &str) {
-        ask(|host| host.log.push((level, message.into())), || wit::write(level, message));
-    }
+fn key(application: &str, name: &str) -> (String, String) {
+    (application.into(), name.into())
 }
 
-pub(crate) mod builds {
-    use std::cell::RefCell;
+/// A page of names, which are in order.
+fn page(names: impl IntoIterator<Item = String>, page: &Page) -> Names {
+    let after = page.after.as_deref().unwrap_or_default();
+    let mut rest = names.into_iter().filter(|name| after < name.as_str());
+    let limit = page.limit.unwrap_or(100) as usize;
+    let items: Vec<_> = rest.by_ref().take(limit).collect();
+    let next = rest.next().and_then(|_| items.last().cloned());
+    Names { items, next }
+}
 
-    use super::super::{Package, sha256};
-    use super::ask;
-    use crate::bindings::elita::plugin::builds as wit;
-    use crate::bindings::elita::plugin::types::Error;
+fn object(text: &str) -> Result<Map<String, Value>, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Invalid(format!("an object is expected: {error}")))
+}
 
-    pub(crate) use wit::{Build, PackageFile, create, delete, files, get, list, update};
-
-    /// A package that a hook writes.
-    #[derive(Debug)]
-    pub(crate) struct PackageWriter {
-        build: String,
-        name: String,
-        file_type: String,
-        /// `None`: it is finished.
-        bytes: RefCell<Option<Vec<u8>>>,
-    }
-
-    impl PackageWriter {
-        pub(crate) fn write(&self, more: &[u8]) -> Result<(), Error> {
-            match &mut *self.bytes.borrow_mut() {
-                Some(bytes) => {
-                    bytes.extend_from_slice(more);
-                    Ok(())
-                }
-                None => Err(finished()),
-            }
+/// Changes attributes by a merge patch of the document that they are in.
+fn change(attributes: &mut Value, patch: &str) -> Result<(), Error> {
+    for (name, value) in object(patch)? {
+        if name != "attributes" {
+            return Err(Error::Invalid(format!("`{name}` cannot be changed")));
         }
+        merge(attributes, value);
+    }
+    Ok(())
+}
 
-        pub(crate) fn finish(&self, expected: Option<&str>) -> Result<PackageFile, Error> {
-            let bytes = self.bytes.take().ok_or_else(finished)?;
-            let found = sha256(&bytes);
-            if expected.is_some_and(|expected| expected != found) {
-                return Err(Error::Invalid(format!("sha256: the file has {found}")));
-            }
-            let Self { build, name, file_type, .. } = self;
-            let file = PackageFile {
-                name: name.clone(),
-                filename: format!("{build}-{name}.{file_type}"),
-                file_type: file_type.clone(),
-                size_bytes: bytes.len() as u64,
-                sha256: found,
-            };
-            let add = |host: &mut super::Host| {
-                if host.package(name).is_some() {
-                    return Err(taken(name));
-                }
-                host.added.insert(name.clone(), Package { file_type: file_type.clone(), bytes });
-                Ok(file)
-            };
-            ask(add, || panic!("the hook has ended, and package `{name}` with it"))
+/// RFC 7396.
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (name, value) in patch {
+        match target.as_object_mut() {
+            Some(object) if value.is_null() => drop(object.remove(&name)),
+            Some(object) => merge(object.entry(name).or_insert(Value::Null), value),
+            None => {}
         }
-    }
-
-    pub(crate) fn add_package(
-        application: &str,
-        build: &str,
-        name: &str,
-        file_type: &str,
-    ) -> Result<PackageWriter, Error> {
-        let begin = |host: &mut super::Host| {
-            if (&*host.application, &*host.build) != (application, build) {
-                return Err(Error::Conflict(format!("no hook of build `{build}` runs")));
-            }
-            if name == "master" || !["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"].contains(&file_type) {
-                return Err(Error::Invalid(format!("package `{name}` cannot be added as `{file_type}`")));
-            }
-            if host.package(name).is_some() {
-                return Err(taken(name));
-            }
-            Ok(PackageWriter {
-                build: build.into(),
-                name: name.into(),
-                file_type: file_type.into(),
-                bytes: RefCell::new(Some(Vec::new())),
-            })
-        };
-        ask(begin, || panic!("packages are added by a hook; `testing::Upload::fire` runs one"))
-    }
-
-    pub(crate) fn read_package(
-        application: &str,
-        build: &str,
-        name: &str,
-        offset: u64,
-        length: u32,
-    ) -> Result<Vec<u8>, Error> {
-        let read = |host: &mut super::Host| {
-            let is_known = (&*host.application, &*host.build) == (application, build);
-            let package = host.package(name).filter(|_| is_known);
-            let Package { bytes, .. } =
-                package.ok_or_else(|| Error::NotFound(format!("package `{name}` does not exist")))?;
-            let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-            let end = begin.saturating_add(length as usize).min(bytes.len());
-            Ok(bytes[begin..end].to_vec())
-        };
-        ask(read, || wit::read_package(application, build, name, offset, length))
-    }
-
-    fn taken(name: &str) -> Error {
-        Error::AlreadyExists(format!("package `{name}` already exists"))
-    }
-
-    fn finished() -> Error {
-        Error::Conflict("the package is finished or has failed; begin another one".into())
     }
 }

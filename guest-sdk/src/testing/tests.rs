@@ -1,6 +1,7 @@
 use std::io::{Read as _, Write as _};
 
 use super::*;
+use crate::Plugin;
 use crate::prelude::*;
 
 fn pack(call: &HookCall) -> Result<Value> {
@@ -43,4 +44,83 @@ fn any_hook_can_be_fired() {
     let plugin = Plugin::new().hook("shop", "GITDEPLOY_COMMIT_DIFF", diff);
     let call = HookCall::new("shop", "GITDEPLOY_COMMIT_DIFF", json!({ "commit": "5c1d0a" }));
     assert_eq!(fire(&plugin, &call).result.unwrap(), "5c1d0a");
+}
+
+#[test]
+fn an_action_finds_documents_and_leaves_some() {
+    let mut host = Host::new()
+        .application("shop", json!({ "owner": "ada" }))
+        .build("shop", "1", json!({ "a": { "b": 1 } }))
+        .action("shop", "Deploy", json!({ "on": 3 }))
+        .response("http://chat/hook", 201, "thanks");
+    let answers = host.run(|| -> Result<Value> {
+        builds::update("shop", "1", &json!({ "attributes": { "a": { "b": null, "c": 2 } } }))?;
+        builds::create("shop", "2", &json!({}))?;
+        let names: Vec<_> = builds::list("shop")?.collect::<Result<_>>()?;
+        let job = jobs::get(&actions::run("shop", "Deploy", &[("build", "2")])?)?;
+        jobs::progress(50, "half of it")?;
+        let sent = http::post("http://chat/hook").body("deployed").send()?;
+        Ok(json!({
+            "owner": applications::get("shop")?.attributes["owner"],
+            "names": names,
+            "job": [job.status, job.result],
+            "progress": jobs::standing(&jobs::current())?.progress,
+            "log": jobs::tail(&jobs::current(), 5)?.len(),
+            "sent": [sent.status(), &*sent.text()],
+        }))
+    });
+    let progress = json!({ "percent": 50, "status": "half of it", "seq": 1, "at": "2026-01-01T00:00:00.000Z" });
+    assert_eq!(
+        answers.unwrap(),
+        json!({
+            "owner": "ada",
+            "names": ["1", "2"],
+            "job": ["succeeded", { "on": 3 }],
+            "progress": progress,
+            "log": 1,
+            "sent": [201, "thanks"],
+        })
+    );
+    assert_eq!(host.build_attributes("shop", "1"), Some(json!({ "a": { "c": 2 } })));
+    assert_eq!((&*host.started()[0].action, &*host.sent()[0].body), ("Deploy", &b"deployed"[..]));
+}
+
+#[test]
+fn what_is_not_there_is_answered_as_on_a_server() {
+    let codes = Host::new().application("shop", json!({})).cancelled().run(|| {
+        [
+            builds::get("shop", "1").unwrap_err().code(),
+            builds::create("blog", "1", &json!({})).unwrap_err().code(),
+            builds::update("shop", "1", &json!({})).unwrap_err().code(),
+            actions::run("shop", "Deploy", &[]).unwrap_err().code(),
+            jobs::get("f434540d-5bfd-46b5-9045-12e8cecf47b3").unwrap_err().code(),
+            jobs::progress(101, "more than all").unwrap_err().code(),
+            http::get("http://elsewhere/").send().unwrap_err().code(),
+            applications::create("shop", &json!({})).unwrap_err().code(),
+        ]
+    });
+    use crate::Code::{AlreadyExists, Denied, Invalid, NotFound};
+    assert_eq!(codes, [NotFound, NotFound, NotFound, NotFound, NotFound, Invalid, Denied, AlreadyExists].map(Some));
+}
+
+#[test]
+#[should_panic(expected = "`jobs::append` is a function of the host, and there is none in a test")]
+fn a_call_of_the_host_without_one_says_so() {
+    jobs::append("a").unwrap();
+}
+
+#[test]
+#[should_panic(
+    expected = "`servers::list` is a function of the host, and `elita_plugin::testing::Host` does not have it"
+)]
+fn a_call_of_what_a_test_does_not_have_says_so() {
+    Host::new().run(|| servers::list().map(drop)).unwrap();
+}
+
+#[test]
+fn a_host_is_there_again_after_a_panic() {
+    let mut host = Host::new();
+    let inner = std::panic::catch_unwind(|| Host::new().run(|| panic!("jammed")));
+    host.run(|| jobs::append("still here")).unwrap();
+    assert_eq!((inner.is_err(), host.entries()), (true, &[json!("still here")][..]));
 }

@@ -17,7 +17,7 @@ mod remote;
 mod salt;
 mod servers;
 
-use elita_plugin::log::Level;
+use elita_plugin::log::{self, Level};
 use elita_plugin::prelude::*;
 
 /// The application that most of it happens in.

@@ -1,6 +1,6 @@
 //! Too much at once.
 
-use elita_plugin::log::Level;
+use elita_plugin::log::{self, Level};
 use elita_plugin::prelude::*;
 
 const MIB: usize = 1 << 20;
