@@ -92,7 +92,7 @@ sqlx-check: _postgres
 plugins: _setup
     @scripts/plugins
 
-# Build the plugins in Python, JavaScript and C, or some: `just polyglot python`; `just polyglot bindings` after wit/ has changed
+# Build the plugins in Python, JavaScript, C and Go, or some: `just polyglot python`; `just polyglot bindings` after wit/ has changed
 [group('develop')]
 polyglot *languages:
     @scripts/polyglot {{ languages }}

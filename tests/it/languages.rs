@@ -1,4 +1,4 @@
-//! Plugins in Rust, Python, JavaScript and C: the same plugin does the same in all of them, and fails the same way.
+//! Plugins in Rust, Python, JavaScript, C and Go: the same plugin does the same in all of them, and fails the same way.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -14,11 +14,12 @@ use crate::plugins::{active, put};
 use crate::uploads::zip;
 
 /// Each with the plugin `widgets`, and with what there is of `misbehave`.
-const LANGUAGES: [(&str, &str, &str); 4] = [
+const LANGUAGES: [(&str, &str, &str); 5] = [
     ("Rust", "widgets", "misbehave"),
     ("Python", "python", "misbehave-python"),
     ("JavaScript", "javascript", "misbehave-javascript"),
     ("C", "c", "misbehave-c"),
+    ("Go", "go", "misbehave-go"),
 ];
 
 /// Requests of the action, good and bad ones.
@@ -167,6 +168,7 @@ async fn what_nobody_expected_ends_the_job_with_its_message_and_the_languages_ow
     Python: "action-failed": "ValueError: the widget press is jammed: 42"
     JavaScript: "action-failed": "RangeError: the widget press is jammed: 42"
     C: "trap": "the plugin trapped: wasm `unreachable` instruction executed"
+    Go: "panic": "the plugin panicked: the widget press is jammed: 42"
     "#);
 }
 
@@ -247,8 +249,22 @@ async fn no_message_is_lost_whatever_is_thrown() {
 }
 
 #[tokio::test]
+async fn a_plugin_in_go_tells_how_it_failed_and_keeps_what_it_was_given() {
+    let host = hostile_host(plugin_file("misbehave-go")).await;
+    let mut told = Vec::new();
+    for action in ["ThrowsCause", "OddDetails", "OddProgress", "Deadlock"] {
+        let error = failed(&host, action).await;
+        told.push(format!("{action}: {} {} {}", error["code"], error["message"], error["trace"][0]));
+    }
+    insta::assert_snapshot!(told.join("\n"), @"");
+    assert_eq!(host.run_action("hostile", "Late", "").await["result"], "late");
+    let collected = host.run_action("hostile", "Collect", "").await;
+    assert_eq!(collected["result"], 100, "{collected:#}");
+}
+
+#[tokio::test]
 async fn a_parameter_may_be_missing_or_null_or_json() {
-    for (language, _, file) in &LANGUAGES[1..3] {
+    for (language, _, file) in [1, 2, 4].map(|index| &LANGUAGES[index]) {
         let host = hostile_host(plugin_file(file)).await;
         let given = async |body: Value| {
             let accepted = host.client.post("/app/hostile/actions/Given", &body).await;

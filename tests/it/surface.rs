@@ -83,6 +83,19 @@ fn the_bindings_of_the_example_in_c_are_those_of_this_wit() {
     assert_eq!(world_of(&bound), world_of(&module), "{why}");
 }
 
+#[test]
+fn the_bindings_of_go_are_those_of_this_wit() {
+    let bound = std::fs::read(project_root().join("example-plugins/go/elita/world.wasm")).unwrap();
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(project_root().join("wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("plugin")).unwrap();
+    let mut module = core_module("(module)");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+
+    let why = "wit/ has changed: make the bindings again with `just polyglot bindings`, and commit them";
+    assert_eq!(world_of(&bound), world_of(&module), "{why}");
+}
+
 /// The world that a module was made for, as a text without comments.
 fn world_of(module: &[u8]) -> String {
     let (_, bound) = metadata::decode(module).unwrap();

@@ -38,6 +38,7 @@ pub(super) enum Language {
     Python,
     Javascript,
     C,
+    Go,
 }
 
 impl New {

@@ -59,6 +59,14 @@ const SDK: &[File] = files![
     "guest-sdk/src/servers.rs",
     "guest-sdk/src/testing.rs",
     "guest-sdk/src/testing/host.rs",
+    "guest-sdk/src/testing/host/absent.rs",
+    "guest-sdk/src/testing/host/actions.rs",
+    "guest-sdk/src/testing/host/applications.rs",
+    "guest-sdk/src/testing/host/builds.rs",
+    "guest-sdk/src/testing/host/http.rs",
+    "guest-sdk/src/testing/host/jobs.rs",
+    "guest-sdk/src/testing/host/log.rs",
+    "guest-sdk/src/testing/upload.rs",
 ];
 
 const RUST: &[File] = files![
@@ -106,6 +114,58 @@ const C: &[File] = files![
     "example-plugins/c/wit/world.wit",
 ];
 
+const GO: &[File] = files![
+    "cli/templates/go/gitignore",
+    "cli/templates/go/plugin.go",
+    "cli/templates/go/plugin.toml",
+    "example-plugins/go/Makefile",
+    "example-plugins/go/elita/actions/actions.go",
+    "example-plugins/go/elita/actions/empty.s",
+    "example-plugins/go/elita/answer.go",
+    "example-plugins/go/elita/applications/applications.go",
+    "example-plugins/go/elita/applications/empty.s",
+    "example-plugins/go/elita/builds/builds.go",
+    "example-plugins/go/elita/builds/empty.s",
+    "example-plugins/go/elita/call.go",
+    "example-plugins/go/elita/elita.go",
+    "example-plugins/go/elita/gitdeploys/empty.s",
+    "example-plugins/go/elita/gitdeploys/gitdeploys.go",
+    "example-plugins/go/elita/gitproviders/empty.s",
+    "example-plugins/go/elita/gitproviders/gitproviders.go",
+    "example-plugins/go/elita/gitrepos/empty.s",
+    "example-plugins/go/elita/gitrepos/gitrepos.go",
+    "example-plugins/go/elita/go.mod",
+    "example-plugins/go/elita/groups/empty.s",
+    "example-plugins/go/elita/groups/groups.go",
+    "example-plugins/go/elita/handler/empty.s",
+    "example-plugins/go/elita/handler/handler.go",
+    "example-plugins/go/elita/internal/exports/exports.go",
+    "example-plugins/go/elita/internal/handler/handler.go",
+    "example-plugins/go/elita/internal/registration/registration.go",
+    "example-plugins/go/elita/jobs/empty.s",
+    "example-plugins/go/elita/jobs/jobs.go",
+    "example-plugins/go/elita/log/empty.s",
+    "example-plugins/go/elita/log/log.go",
+    "example-plugins/go/elita/packagemaps/empty.s",
+    "example-plugins/go/elita/packagemaps/packagemaps.go",
+    "example-plugins/go/elita/registration/empty.s",
+    "example-plugins/go/elita/registration/registration.go",
+    "example-plugins/go/elita/servers/empty.s",
+    "example-plugins/go/elita/servers/servers.go",
+    "example-plugins/go/elita/types/empty.s",
+    "example-plugins/go/elita/types/types.go",
+    "example-plugins/go/elita/wasi_snapshot_preview1.reactor.wasm",
+    "example-plugins/go/elita/wit/LICENSE",
+    "example-plugins/go/elita/wit/runtime/empty.s",
+    "example-plugins/go/elita/wit/runtime/runtime.go",
+    "example-plugins/go/elita/wit/types/option.go",
+    "example-plugins/go/elita/wit/types/result.go",
+    "example-plugins/go/elita/wit/types/tuple.go",
+    "example-plugins/go/elita/wit/types/unit.go",
+    "example-plugins/go/go.mod",
+    "example-plugins/go/requirements.txt",
+];
+
 /// What the templates' own words are replaced by.
 pub(super) struct Named<'a> {
     pub(super) name: &'a str,
@@ -120,6 +180,7 @@ pub(super) fn files(language: Language, named: &Named<'_>) -> Vec<(String, Vec<u
         Language::Python => (PYTHON, "wit/deps/elita"),
         Language::Javascript => (JAVASCRIPT, "wit/deps/elita"),
         Language::C => (C, "wit/deps/elita"),
+        Language::Go => (GO, "wit/deps/elita"),
     };
     let sdk = if language == Language::Rust { SDK } else { &[] };
     let interface = WIT.iter().map(|(path, bytes)| (path.replacen("wit", place, 1), bytes.to_vec()));
@@ -132,7 +193,7 @@ pub(super) fn files(language: Language, named: &Named<'_>) -> Vec<(String, Vec<u
 pub(super) fn prepare(language: Language) -> &'static [&'static str] {
     match language {
         Language::Rust => &["rustup target add wasm32-wasip2"],
-        Language::Python | Language::C => {
+        Language::Python | Language::C | Language::Go => {
             &["python3 -m venv venv && . venv/bin/activate && pip install -r requirements.txt"]
         }
         Language::Javascript => &["npm ci"],
@@ -160,6 +221,7 @@ fn filled(path: &str, bytes: &[u8], named: &Named<'_>) -> Vec<u8> {
             .into_bytes(),
         Ok(text) if path.ends_with("package.json") && path.matches('/').count() == 2 => renamed(text, named),
         Ok(text) if path.ends_with("package-lock.json") => renamed(text, named),
+        Ok(text) if path.ends_with("plugins/go/go.mod") => renamed(text, named),
         Ok(text) if path.ends_with("Makefile") => {
             text.replace("widgets.wasm", &format!("{}.wasm", named.name)).into_bytes()
         }

@@ -50,7 +50,7 @@ async fn a_new_plugin_has_all_of_the_interface_and_of_the_sdk() {
     assert_eq!(names(&folder.join("elita/guest-sdk/src")), sdk);
     assert_eq!(elita.run(&["plugin", "new", "hello-world"]).await.code, 2, "nothing is overwritten");
     assert_eq!(elita.run(&["plugin", "new", "../hello"]).await.code, 2);
-    for language in ["python", "javascript", "c"] {
+    for language in ["python", "javascript", "c", "go"] {
         let made = elita.run(&["plugin", "new", language, "--lang", language]).await;
         assert_eq!(made.code, 0, "{made}");
         assert!(elita.home().join(language).join("plugin.toml").is_file(), "{made}");

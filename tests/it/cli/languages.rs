@@ -23,6 +23,11 @@ async fn the_javascript_template_runs_as_it_is() {
 }
 
 #[tokio::test]
+async fn the_go_template_runs_as_it_is() {
+    runs_as_it_is("go", "\"hello, stranger called Ada\"\n").await;
+}
+
+#[tokio::test]
 async fn the_c_template_runs_as_it_is_and_is_built_again_when_it_changes() {
     let (_host, elita, new) = runs_as_it_is("c", "\"hello, stranger called Ada\"\n").await;
     let (_developing, mut notes, mut lines) = new.developing();

@@ -15,7 +15,7 @@ async fn a_slip_of_the_pen_is_told_with_what_to_do() {
             "job cancel",
             "run",
             "build show",
-            "plugin new hello --lang go",
+            "plugin new hello --lang cobol",
             "--json app lst",
             "run my_aplication DeleteWidgets testing=true count=1",
             "run my_application DeletWidgets testing=true count=1",
