@@ -12,8 +12,9 @@ use crate::languages::{assert_declares_an_upload, widgets_host};
 use crate::surface::imported_functions;
 
 /// `widgets` of version 0.1.0, in each language.
-fn widgets_of_0_1_0() -> [PathBuf; 4] {
-    [of_0_1_0("rust"), plugin_file("0.1.0-python"), plugin_file("0.1.0-javascript"), of_0_1_0("c")]
+fn widgets_of_0_1_0() -> [PathBuf; 5] {
+    let [python, javascript, go] = ["0.1.0-python", "0.1.0-javascript", "0.1.0-go"].map(plugin_file);
+    [of_0_1_0("rust"), python, javascript, of_0_1_0("c"), go]
 }
 
 fn of_0_1_0(name: &str) -> PathBuf {

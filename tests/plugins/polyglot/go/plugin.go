@@ -76,25 +76,25 @@ func given(call *elita.ActionCall) ([]any, error) {
 	return found, errors.Join(problems[:]...)
 }
 
-// What the host hands over stays as it was, whatever is collected meanwhile: 1.5 GB go through a memory of 256 MiB.
+// What the host hands over stays as it was, whatever is collected meanwhile: 700 MB go through a memory of 256 MiB.
 func collect(call *elita.ActionCall) (int, error) {
-	if _, err := elita.Answer(builds.Create(call.Application, "kept", `{"a":"`+strings.Repeat("x", 20_000)+`"}`)); err != nil {
+	if _, err := elita.Answer(builds.Create(call.Application, "kept", `{"a":"`+strings.Repeat("x", 60_000)+`"}`)); err != nil {
 		return 0, err
 	}
 	var kept []string
-	for number := range 15_000 {
+	for number := range 5_000 {
 		build, err := elita.Answer(builds.Get(call.Application, "kept"))
 		if err != nil {
 			return 0, err
 		}
-		if number%150 == 0 {
+		if number%50 == 0 {
 			kept = append(kept, build.Attributes)
 		}
 		_ = make([]byte, 80_000)
 	}
 	same := 0
 	for _, one := range kept {
-		if one == kept[0] && strings.Count(one, "x") == 20_000 {
+		if one == kept[0] && strings.Count(one, "x") == 60_000 {
 			same++
 		}
 	}

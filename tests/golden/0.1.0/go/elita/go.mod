@@ -1,0 +1,3 @@
+module elita
+
+go 1.25
