@@ -40,11 +40,24 @@ export class ActionCall {
 }
 
 /** A named point of an operation that was reached. */
-export class HookCall {
+export class HookCall<Parameters = { [name: string]: Json }> {
   readonly application: string;
   readonly hook: string;
   readonly job: string;
-  readonly parameters: { [name: string]: Json };
+  readonly parameters: Parameters;
+}
+
+/** The parameters of `BUILD_UPLOAD_SUCCESS`: a build is stored and packaged. */
+export interface BuildUploadSuccess {
+  build_name: string;
+  /** A directory that the hook can read, with the build's files. */
+  storage_dir: string;
+  /** The master package's file in it. */
+  filename: string;
+  /** `zip`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or `tar.zst`. */
+  file_type: string;
+  /** The build's packages by name, `master` among them. */
+  packages: { [name: string]: { filename: string; file_type: string; size_bytes: number; sha256: string } };
 }
 
 /** What a function returns is the job's result; nothing is null. A promise is awaited. */
@@ -62,10 +75,16 @@ export interface Action {
   run: (call: ActionCall) => Result;
 }
 
+/** A function for each hook. Of those that Elita fires, the parameters have their types. */
+export interface Hooks {
+  BUILD_UPLOAD_SUCCESS?: (call: HookCall<BuildUploadSuccess>) => Result;
+  [hook: string]: ((call: HookCall<any>) => Result) | undefined;
+}
+
 /** What a plugin offers, by application; of the hooks, a function for each name. */
 export interface Offer {
   actions?: { [application: string]: Action[] };
-  hooks?: { [application: string]: { [hook: string]: (call: HookCall) => Result } };
+  hooks?: { [application: string]: Hooks };
 }
 
 /**

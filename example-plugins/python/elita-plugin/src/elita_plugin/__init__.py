@@ -13,16 +13,22 @@
 What a function returns is the job's result, and has to be JSON. It may be async: then the job goes on until it has
 ended, and all tasks that it has started. What it raises ends the job as failed: a
 `Failure` with its message and details, an answer of the host with the host's sentence, and anything else with
-its name, and its traceback as the error's trace. The host's functions are in `wit_world.imports`.
+its name, and its traceback as the error's trace. The host's functions are in `wit_world.imports`. `elita_plugin.hooks`
+has the parameters of hooks, and `elita_plugin.testing` takes the host's place in tests.
 """
 
 import asyncio
 import json
 import re
+import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+
+if sys.platform != "wasi":
+    # In a test: see `elita_plugin.testing`.
+    from . import _off_host as _off_host
 
 from componentize_py_types import Err
 from wit_world.exports import handler, registration
