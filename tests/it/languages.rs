@@ -1,6 +1,7 @@
 //! Plugins in Rust, Python, JavaScript, C and Go: the same plugin does the same in all of them, and fails the same way.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use crate::compiling::{HeldUp, enlarged};
 use crate::harness::{
     Answer, FakeSalt, Outside, Setup, TestHost, create_minion, eventually, plugin_file, salt_settings,
 };
+use crate::harness::{Answer, Outside, Setup, TestHost, eventually, plugin_file, project_root};
 use crate::hooks;
 use crate::plugins::{active, put};
 use crate::uploads::zip;
@@ -291,7 +293,11 @@ async fn a_plugin_in_javascript_fetches_waits_and_digests() {
     let fetched = run("Fetch", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
     assert_eq!(fetched["result"], json!({ "status": 200, "text": "hello" }), "{fetched:#}");
     let denied = run("Fetch", &format!("url=http://127.0.0.1:{}/", other.port())).await;
-    insta::assert_snapshot!(denied["error"]["message"], @r#""TypeError: NetworkError when attempting to fetch resource; the job's trace says why, such as that it is not granted""#);
+    let expected = format!(
+        "TypeError: NetworkError when attempting to fetch resource (127.0.0.1:{} is not granted)",
+        other.port()
+    );
+    assert_eq!(denied["error"]["message"], *expected, "{denied:#}");
     let path = format!("/job/{}?trace=true", denied["job_id"].as_str().unwrap());
     let trace = host.client.get(&path).await.body["trace"].to_string();
     assert!(trace.contains("denied"), "{trace}");
@@ -301,6 +307,73 @@ async fn a_plugin_in_javascript_fetches_waits_and_digests() {
     assert_eq!(digest["result"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "{digest:#}");
     let (one, other) = (run("Random", "").await, run("Random", "").await);
     assert_ne!((&one["result"][0], &one["result"][1]), (&other["result"][0], &other["result"][1]), "{one:#}");
+}
+
+#[tokio::test]
+async fn in_python_works_what_the_guide_says() {
+    let (granted, other) = (Outside::new(Answer::hello()).await, Outside::new(Answer::hello()).await);
+    let grant = format!("http = [\"127.0.0.1:{}\"]", granted.port());
+    let setup = Setup::default().plugin("works", plugin_file("works-python")).granting("works", &grant);
+    let host = setup.start().await;
+    host.create_application("works").await;
+    let run = async |action: &str, parameters: &str| host.run_action("works", action, parameters).await;
+    let fetched = run("Niquests", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
+    assert_eq!(fetched["result"], json!({ "status": 200, "text": "hello" }), "{fetched:#}");
+    let denied = run("Niquests", &format!("url=http://127.0.0.1:{}/", other.port())).await["error"].clone();
+    assert!(denied["message"].as_str().unwrap().contains("HttpRequestDenied"), "{denied:#}");
+    let by_requests = run("Requests", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
+    assert!(by_requests["result"].as_str().unwrap().starts_with("ConnectionError: "), "{by_requests:#}");
+
+    let (one, other) = (run("Random", "").await["result"].clone(), run("Random", "").await["result"].clone());
+    assert_eq!(one["frozen"], other["frozen"]);
+    assert!((0..3).all(|which| one["now"][which] != other["now"][which]), "{one} {other}");
+    let clocks = run("Clocks", "").await["result"].clone();
+    assert!(clocks["age"].as_f64() > Some(1.0) && clocks["slept"].as_f64() >= Some(0.05), "{clocks}");
+    let zones = run("Zones", "").await["result"].clone();
+    assert_eq!(zones["local"], "0:00:00");
+    assert!(zones["berlin"].as_str().unwrap().starts_with("ZoneInfoNotFoundError"), "{zones}");
+    assert_eq!(run("Async", "").await["result"], true);
+    let outside = run("Outside", "").await["result"].clone();
+    for (what, refused) in [
+        ("files", "FileNotFoundError"),
+        ("listing", "FileNotFoundError"),
+        ("threads", "RuntimeError: can't start new thread"),
+        ("processes", "OSError"),
+        ("sockets", "gaierror"),
+    ] {
+        assert!(outside[what].as_str().unwrap().starts_with(refused), "{what}: {outside:#}");
+    }
+    assert_eq!(outside["environment"], json!({}));
+}
+
+#[test]
+fn the_examples_in_python_and_javascript_are_tested_without_a_server() {
+    let examples = project_root().join("example-plugins");
+    let mut python = Command::new("python3");
+    python.args(["-m", "unittest"]).current_dir(examples.join("python"));
+    python.env("PYTHONPATH", "elita-plugin/src").env("PYTHONDONTWRITEBYTECODE", "1");
+    assert_says(&mut python, "Ran 4 tests");
+
+    // With the helper module where npm puts it.
+    let work = tempfile::tempdir().unwrap();
+    for file in ["package.json", "plugin.js", "plugin.test.js"] {
+        std::fs::copy(examples.join("javascript").join(file), work.path().join(file)).unwrap();
+    }
+    std::fs::create_dir(work.path().join("node_modules")).unwrap();
+    let linked = work.path().join("node_modules/elita-plugin");
+    std::os::unix::fs::symlink(examples.join("javascript/elita-plugin"), linked).unwrap();
+    let mut node = Command::new("node");
+    // If this machine has no Node.js, `scripts/polyglot` has installed one.
+    let installed = project_root().join("target/polyglot/venv/bin");
+    node.env("PATH", format!("{}:{}", std::env::var("PATH").unwrap(), installed.display()));
+    assert_says(node.arg("--test").current_dir(&work), "# pass 4");
+}
+
+/// Runs a program, and expects it to succeed and to say this.
+fn assert_says(command: &mut Command, expected: &str) {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.contains(expected), "{command:?}\n{said}");
 }
 
 #[tokio::test]

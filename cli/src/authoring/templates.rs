@@ -84,7 +84,10 @@ const PYTHON: &[File] = files![
     "cli/templates/python/wit/world.wit",
     "example-plugins/python/elita-plugin/pyproject.toml",
     "example-plugins/python/elita-plugin/src/elita_plugin/__init__.py",
+    "example-plugins/python/elita-plugin/src/elita_plugin/_off_host.py",
+    "example-plugins/python/elita-plugin/src/elita_plugin/hooks.py",
     "example-plugins/python/elita-plugin/src/elita_plugin/py.typed",
+    "example-plugins/python/elita-plugin/src/elita_plugin/testing.py",
     "example-plugins/python/requirements.txt",
 ];
 
@@ -96,6 +99,10 @@ const JAVASCRIPT: &[File] = files![
     "example-plugins/javascript/elita-plugin/index.d.ts",
     "example-plugins/javascript/elita-plugin/index.js",
     "example-plugins/javascript/elita-plugin/package.json",
+    "example-plugins/javascript/elita-plugin/testing/hooks.js",
+    "example-plugins/javascript/elita-plugin/testing/host.js",
+    "example-plugins/javascript/elita-plugin/testing/index.d.ts",
+    "example-plugins/javascript/elita-plugin/testing/index.js",
     "example-plugins/javascript/package-lock.json",
     "example-plugins/javascript/package.json",
 ];

@@ -135,9 +135,7 @@ function failure(error) {
 
 function told(error) {
   if (!(error instanceof Error)) return thrown(error);
-  // All that `fetch` says of any failure.
-  const isFetch = error.name === "TypeError" && error.message.startsWith("NetworkError");
-  return `${error.name}: ${error.message}${isFetch ? "; the job's trace says why, such as that it is not granted" : ""}`;
+  return `${error.name}: ${error.message}`;
 }
 
 function expected(error) {

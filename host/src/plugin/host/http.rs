@@ -6,7 +6,7 @@
 mod trace;
 
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -39,6 +39,8 @@ pub(crate) const MAX_FIELDS_BYTES: usize = 32 * 1024;
 const MAX_METHOD_BYTES: usize = 64;
 const MAX_AUTHORITY_BYTES: usize = 300;
 const MAX_PATH_BYTES: usize = 16 * 1024;
+/// What `fetch` of JavaScript says whatever has gone wrong.
+const FETCH_FAILED: &str = "NetworkError when attempting to fetch resource";
 /// How much of a request's body waits to be sent, for each of a guest's requests.
 const BODY_CHUNK_BYTES: usize = 64 * 1024;
 
@@ -63,6 +65,28 @@ struct Sender {
     /// One permit for each request that may be under way.
     room: Arc<Semaphore>,
     trace: Arc<RequestTrace>,
+    failed: FailedRequest,
+}
+
+/// Why the last request of a run failed that did, as a sentence.
+#[derive(Clone, Default)]
+pub(crate) struct FailedRequest(Arc<Mutex<Option<String>>>);
+
+impl FailedRequest {
+    fn note(&self, why: impl Into<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.into());
+    }
+
+    /// A plugin's message with the reason, where it is all that JavaScript's `fetch` says of any failure.
+    pub(crate) fn told(&self, message: String) -> String {
+        let why = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*why {
+            Some(why) if message.contains(FETCH_FAILED) => {
+                message.replacen(FETCH_FAILED, &format!("{FETCH_FAILED} ({why})"), 1)
+            }
+            _ => message,
+        }
+    }
 }
 
 /// Adds `types` and `outgoing-handler`; no other interface of the package is offered.
@@ -155,6 +179,7 @@ impl Http {
             limits: limits.http(),
             room: Arc::new(Semaphore::new(limits.http_requests as usize)),
             trace: Arc::new(RequestTrace::new(run.log.clone(), run.plugin.clone())),
+            failed: run.failed_request.clone(),
         });
         Self { context, hooks: Hooks(sender) }
     }
@@ -197,19 +222,26 @@ impl Sender {
         let limits = within(self.limits, options);
         let permit = self.room.clone().try_acquire_owned();
         let (outbound, caller, lease) = (self.outbound.clone(), self.caller.clone(), self.lease.clone());
-        let plugin = self.plugin.clone();
+        let (plugin, failed) = (self.plugin.clone(), self.failed.clone());
         let traced = self.trace.begin(&request);
         let send = async move {
-            let permit = permit.map_err(|_| ("limit-exceeded", WasiError::ConnectionLimitReached))?;
+            let permit = permit.map_err(|_| {
+                failed.note("too many requests are in progress");
+                ("limit-exceeded", WasiError::ConnectionLimitReached)
+            })?;
             let permit = RequestPermit::new(plugin.as_str(), permit);
             // Before the request's own time begins.
             lease.confirmed().await;
             let sent = outbound.send(request, Reach::Granted(caller.http_destinations()), limits, &permit).await;
-            let response = sent.map_err(|error| (trace::case(&error), for_guest(&error)))?;
+            let response = sent.map_err(|error| {
+                failed.note(error.to_string());
+                (trace::case(&error), for_guest(&error))
+            })?;
             // The permit is held as long as the body.
             Ok(response.map(|body: ResponseBody| {
                 body.map_err(move |error| {
                     let _held = &permit;
+                    failed.note(error.to_string());
                     for_guest(&error)
                 })
                 .boxed_unsync()

@@ -19,7 +19,7 @@ use crate::datasvc::{Caller, Claim, DataSvc, JobLog, Lease, Parent, PluginName};
 use crate::outbound::Outbound;
 use crate::plugin::bindings::{Plugin, PluginPre};
 use crate::plugin::effects::Effects;
-use crate::plugin::host::http::Http;
+use crate::plugin::host::http::{FailedRequest, Http};
 use crate::plugin::registry::Registered;
 use crate::storage::View;
 
@@ -66,6 +66,8 @@ pub(crate) struct GuestRun {
     pub(crate) package_bytes_limit: usize,
     /// The files that it can read; they go when it ends.
     pub(crate) files: Option<View>,
+    /// Why its last request to another server failed that did.
+    pub(crate) failed_request: FailedRequest,
 }
 
 impl GuestRun {

@@ -26,6 +26,7 @@ use self::instance::{GuestRun, GuestState, STORAGE_DIR};
 use super::bindings::Plugin;
 use super::bindings::exports::elita::plugin::handler::{ActionCall, Failure, HookCall};
 use super::effects::Effects;
+use super::host::http::FailedRequest;
 use super::host::packages::MAX_OPEN_PACKAGES;
 use super::json;
 use super::registry::Plugins;
@@ -176,7 +177,9 @@ impl Sandbox {
         let Inner { svc, plugins, outbound, effects } = &*self.0;
         let component = plugins.component(digest).await?;
         let limits = plugins.limits();
+        let failed_request = FailedRequest::default();
         let run = GuestRun {
+            failed_request: failed_request.clone(),
             svc: svc.clone(),
             registered: plugins.registered().clone(),
             effects: effects.clone(),
@@ -196,7 +199,8 @@ impl Sandbox {
             descendants: limits.descendants,
         };
         let answer = instance::call(&component, limits, Some(run), timeout, call);
-        guests::caught(answer).await.map_err(|panic| RunError::internal(&panic))?
+        let answer = guests::caught(answer).await.map_err(|panic| RunError::internal(&panic))??;
+        Ok(answer.map_err(|failure| Failure { message: failed_request.told(failure.message), ..failure }))
     }
 }
 

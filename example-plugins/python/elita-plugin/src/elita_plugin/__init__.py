@@ -244,6 +244,8 @@ class _Loop(asyncio.BaseEventLoop):
         self._selector = self
 
     def run(self, work: Awaitable[Any]) -> Any:
+        # Where a component can wait for more than time, such as for a response, componentize-py has one that never runs.
+        asyncio._set_running_loop(None)
         try:
             return self.run_until_complete(_to_the_end(work))
         finally:
