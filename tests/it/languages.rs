@@ -366,7 +366,7 @@ fn the_examples_in_python_and_javascript_are_tested_without_a_server() {
     // If this machine has no Node.js, `scripts/polyglot` has installed one.
     let installed = project_root().join("target/polyglot/venv/bin");
     node.env("PATH", format!("{}:{}", std::env::var("PATH").unwrap(), installed.display()));
-    assert_says(node.arg("--test").current_dir(&work), "# pass 4");
+    assert_says(node.args(["--test", "--test-reporter=tap"]).current_dir(&work), "# pass 4");
 }
 
 /// Runs a program, and expects it to succeed and to say this.
