@@ -21,9 +21,10 @@ use crate::site::{self, ACTION, APPLICATION, PLUGIN, Site};
 use crate::{memory, peers};
 
 /// A language, its component, and how many calls one arm makes in a round.
-const LANGUAGES: [(&str, &str, usize); 4] = [
+const LANGUAGES: [(&str, &str, usize); 5] = [
     ("Rust", "tests/misbehave", 2000),
     ("C", "polyglot/misbehave-c", 2000),
+    ("Go", "polyglot/misbehave-go", 500),
     ("JavaScript", "polyglot/misbehave-javascript", 200),
     ("Python", "polyglot/misbehave-python", 200),
 ];
