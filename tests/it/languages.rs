@@ -258,7 +258,12 @@ async fn a_plugin_in_go_tells_how_it_failed_and_keeps_what_it_was_given() {
         let error = failed(&host, action).await;
         told.push(format!("{action}: {} {} {}", error["code"], error["message"], error["trace"][0]));
     }
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    ThrowsCause: "action-failed" "no widgets today: the widget press is jammed: 42" null
+    OddDetails: "action-failed" "the widget press is jammed" "its details are left out, because they cannot be written as JSON: json: unsupported type: func()"
+    OddProgress: "action-failed" "progress is a number from 0 to 100, and not 300" null
+    Deadlock: "panic" "the plugin panicked: fatal error: all goroutines are asleep - deadlock!" "goroutine 1 [chan receive]:"
+    "#);
     assert_eq!(host.run_action("hostile", "Late", "").await["result"], "late");
     let collected = host.run_action("hostile", "Collect", "").await;
     assert_eq!(collected["result"], 100, "{collected:#}");
