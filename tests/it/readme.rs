@@ -277,6 +277,7 @@ fn the_readme_links_to_files_that_are_there() {
         "docs/install.md",
         "docs/operating.md",
         "docs/plugin-authors.md",
+        "docs/plugin-languages.md",
         "docs/rest.md",
         "docs/adding-an-operation.md",
     ] {
