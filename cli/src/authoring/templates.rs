@@ -157,6 +157,8 @@ const GO: &[File] = files![
     "example-plugins/go/elita/packagemaps/packagemaps.go",
     "example-plugins/go/elita/registration/empty.s",
     "example-plugins/go/elita/registration/registration.go",
+    "example-plugins/go/elita/remote/empty.s",
+    "example-plugins/go/elita/remote/remote.go",
     "example-plugins/go/elita/servers/empty.s",
     "example-plugins/go/elita/servers/servers.go",
     "example-plugins/go/elita/types/empty.s",

@@ -35,8 +35,11 @@ type Server struct {
 	Name        string
 	Environment string
 	Driver      Driver
-	// How the driver reaches it, an object: for `ssh` `{"host", "port", "user", "host_key"}`, the last of which
-	// may be null; for `salt` `{"minion"}`; for `local` `{}`.
+	// How the driver reaches it, an object: for `ssh` `{"host", "port", "user", "host_key", "keypair", "jump",
+	// "sudo"}`; for `salt` `{"minion"}`; for `local` `{}`. `host_key` is null where the one that the host shows first
+	// is kept; `keypair` is the name of the keypair that Elita logs in with, null for the keys of the user that it
+	// runs as; `jump` is the name of the server that this one is reached through, or null; `sudo` is whether commands
+	// run as root.
 	Connection string
 	// What users keep with it, an object.
 	Attributes string
@@ -48,7 +51,8 @@ type NewServer struct {
 	Environment string
 	Driver      Driver
 	// As in a `server`. Every member may be left out: `host` and `minion` are the server's name then, `port` 22,
-	// and `user` root. `host_key` is the only public key that the host may show; it has no default.
+	// `user` root, `sudo` false, and the others null. A plugin leaves them out: only people say what a server is
+	// reached by.
 	Connection string
 }
 
