@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 
 use crate::compiling::{HeldUp, enlarged};
 use crate::harness::{
-    Answer, FakeSalt, Outside, Setup, TestHost, create_minion, eventually, plugin_file, salt_settings,
+    Answer, FakeSalt, Outside, Setup, TestHost, create_minion, eventually, plugin_file, project_root, salt_settings,
 };
-use crate::harness::{Answer, Outside, Setup, TestHost, eventually, plugin_file, project_root};
 use crate::hooks;
 use crate::plugins::{active, put};
 use crate::uploads::zip;
