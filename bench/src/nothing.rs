@@ -7,7 +7,8 @@ use elita::datasvc::{
     ActionName, AppName, BuildName, Caller, Claim, Commit, Error, FileChange, FileType, GitRepo, GitRepoName,
     GitdeployName, JobId, Listed, NewGitRepo, NewPackage, PackageName, Page, Parent, Result, ServerName,
 };
-use elita::plugin::{Effects, PackageWriter};
+use elita::plugin::{Asking, Effects, OnServers, PackageWriter};
+use elita::remote::{Report, System};
 
 /// Refuses everything.
 pub(crate) struct Nothing;
@@ -68,6 +69,18 @@ impl Effects for Nothing {
         _: bool,
         _: Parent,
     ) -> Answer<'a, JobId> {
+        refused()
+    }
+
+    fn on_servers<'a>(&'a self, _: Asking<'a>, _: OnServers) -> Answer<'a, Vec<Report>> {
+        refused()
+    }
+
+    fn systems<'a>(
+        &'a self,
+        _: Asking<'a>,
+        _: Vec<ServerName>,
+    ) -> Answer<'a, Vec<std::result::Result<System, String>>> {
         refused()
     }
 

@@ -376,7 +376,7 @@ typedef struct exports_elita_plugin_handler_hook_call_t {
   widgets_string_t   application;
   // The hook's name, such as `BUILD_UPLOAD_SUCCESS`.
   widgets_string_t   hook;
-  // The hook's parameters, an object.
+  // The hook's parameters, an object. `storage_dir` in it is a directory that the hook can read by WASI.
   exports_elita_plugin_handler_json_t   parameters;
   // The job of the operation.
   exports_elita_plugin_handler_job_id_t   job;

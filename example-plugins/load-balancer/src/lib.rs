@@ -62,7 +62,7 @@ fn ask(call: &HookCall, what: &str, servers: &[String]) -> Result<Value> {
         return Ok(json!({ "asked": 0 }));
     };
     for server in servers {
-        http::post(format!("{url}/{server}/{what}")).timeout(PATIENCE).json(&json!({}))?.send()?.ok()?;
+        http::post(&format!("{url}/{server}/{what}")).timeout(PATIENCE).json(&json!({}))?.send()?.ok()?;
     }
     Ok(json!({ "asked": servers.len() }))
 }

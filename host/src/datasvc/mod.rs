@@ -27,8 +27,8 @@ pub use documents::census::{Census, CensusBuild, CensusEntry};
 pub use documents::commands::{CommandTarget, NewCommand, SERVER};
 pub use documents::deployments::{
     Again, Batch, DEPLOYMENT, DeployedCommit, Deployment, DeploymentAsked, DeploymentOptions, DeploymentPlan,
-    DeploymentScope, DeploymentStatus, NewDeployment, PlannedCommit, PlannedDeployment, Standing, Target,
-    TargetOutcome, TargetState,
+    DeploymentScope, DeploymentStatus, DeploymentWait, NewDeployment, PlannedCommit, PlannedDeployment, Standing,
+    Target, TargetOutcome, TargetState,
 };
 pub use documents::file_url::FileUrl;
 pub use documents::git_history::{ChangeStatus, Commit, FileChange};

@@ -41,12 +41,11 @@ type GitRepo struct {
 type NewGitRepo struct {
 	// The git provider that it is at.
 	Gitprovider witTypes.Option[string]
-	// Whether it exists already. Otherwise a job makes it at its git provider, which has to be of the type `local`
-	// for now.
+	// Whether it exists already. Otherwise a job makes it at its git provider.
 	Existing bool
 	// Where git clones it from: an `https`, `http`, `ssh`, `git` or `file` URL, `user@host:path`, or an absolute
-	// path; without a password, and at most 2048 bytes long. One that exists needs it; one that is made has its place
-	// chosen.
+	// path; without a password, and at most 2048 bytes long. One that exists needs it, and one that is made at a git
+	// provider, where it says the owner and the name. One that is made on the server's disk has its place chosen.
 	Uri witTypes.Option[string]
 }
 

@@ -11,7 +11,7 @@ use crate::work::gitdeploys::servers::not_recorded;
 use crate::work::hooks::{Fired, Hooks, PlannedHook};
 
 /// The hooks of a deployment to groups.
-pub(super) struct AutoHooks {
+pub(in crate::work) struct AutoHooks {
     start: PlannedHook,
     begin: PlannedHook,
     done: PlannedHook,

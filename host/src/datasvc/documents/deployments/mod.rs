@@ -239,7 +239,7 @@ pub struct DeployedCommit {
 
 /// Those of a deployment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct DeployedCommits(pub Vec<DeployedCommit>);
+pub(in crate::datasvc) struct DeployedCommits(pub Vec<DeployedCommit>);
 
 json_column!(DeployedCommits);
 json_column!(DeploymentSummary);
