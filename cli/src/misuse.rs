@@ -30,8 +30,15 @@ fn failure(error: &clap::Error, path: &str) -> Failure {
     let what = lines.next().unwrap_or_default().trim_start_matches("error: ").trim_end_matches(':');
     // What is missing, or which values there are. An empty line ends it.
     let details = lines.take_while(|line| !line.trim().is_empty()).map(|line| plain(line.trim()));
-    let suggested = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    let suggested: Vec<&str> = suggested.into_iter().filter_map(|kind| error.get(kind)).flat_map(words).collect();
+    let suggested = |kind| error.get(kind).into_iter().flat_map(words);
+    let flag = error.get(ContextKind::InvalidArg).into_iter().flat_map(words).find_map(|flag| flag.split(' ').next());
+    let value = |value: &str| flag.map_or_else(|| value.to_owned(), |flag| format!("{flag} {value}"));
+    let suggested: Vec<String> = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg]
+        .into_iter()
+        .flat_map(suggested)
+        .map(str::to_owned)
+        .chain(suggested(ContextKind::SuggestedValue).map(value))
+        .collect();
     let hint = match (&suggested[..], error.get(ContextKind::SuggestedSubcommand)) {
         ([], _) => format!("{path} --help"),
         (several, Some(_)) => several.iter().map(|word| format!("{path} {word}")).collect::<Vec<_>>().join(", or "),

@@ -1,4 +1,4 @@
-module widgets
+module plugins/widgets
 
 go 1.25
 

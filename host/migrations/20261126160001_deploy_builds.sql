@@ -17,8 +17,8 @@ create table deployments (
     -- What is done; from the start of its job on it does not change.
     plan json not null,
     git_repos text[] collate "C" not null,
-    -- {branch of a repository: {commit, is_new, changed_files}}
-    commits json not null default '{}',
+    -- [{gitrepo, branch, commit, is_new, changed_files}]
+    commits json not null default '[]',
     status text not null default 'created',
     -- What it does at the moment, in words.
     currently_on text,

@@ -137,8 +137,16 @@ const TABLE: &str = "
 ";
 
 /// What becomes a job.
-const JOBS: [&str; 6] =
-    ["actions.run", "builds.prune", "builds.upload", "builds.upload-file", "gitdeploys.run", "servers.check"];
+const JOBS: [&str; 8] = [
+    "actions.run",
+    "builds.prune",
+    "builds.upload",
+    "builds.upload-file",
+    "deployments.create",
+    "deployments.run",
+    "gitdeploys.run",
+    "servers.check",
+];
 
 /// The columns of the table, and who is in each.
 const COLUMNS: [(&str, &[&str]); 5] = [

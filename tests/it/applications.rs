@@ -23,6 +23,7 @@ async fn an_application_is_created_by_a_post() {
       "containers": {
         "actions": "/app/shop/actions",
         "builds": "/app/shop/builds",
+        "deployments": "/app/shop/deployments",
         "gitdeploys": "/app/shop/gitdeploys",
         "gitrepos": "/app/shop/gitrepos",
         "groups": "/app/shop/groups",

@@ -53,7 +53,12 @@ async fn what_a_plugin_changes_is_on_record_with_its_job() {
     let (own, of_hook): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry["job_id"] == job["job_id"]);
     let recorded: BTreeSet<_> = own.iter().map(|entry| entry["operation"].as_str().unwrap()).collect();
     let called = job["result"].as_object().unwrap().keys().map(String::as_str);
-    let changing = called.filter(|call| [".create", ".update", ".delete"].iter().any(|verb| call.ends_with(verb)));
+    // What a plugin has done on servers is on record as well, but not that it asked what they run.
+    let changing = called.filter(|call| {
+        let is_on_servers =
+            call.starts_with("remote.") && *call != "remote.operating-systems" || call.starts_with("salt.");
+        is_on_servers || [".create", ".update", ".delete"].iter().any(|verb| call.ends_with(verb))
+    });
     assert_eq!(recorded, changing.collect());
     // Packages are added by a hook, in the job of the upload.
     assert!(

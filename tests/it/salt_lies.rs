@@ -109,8 +109,8 @@ const MINIONS: usize = 2000;
 /// Makes servers of the driver `salt`.
 pub(crate) async fn many_minions(database: &Database) -> Vec<String> {
     let mut connection = database.connect().await;
-    let make = "insert into servers (name, environment, driver, connection)
-        select 'minion-' || n, 'test', 'salt', json_build_object('minion', 'minion-' || n)
+    let make = "insert into servers (name, environment, driver, connection, attributes)
+        select 'minion-' || n, 'test', 'salt', json_build_object('minion', 'minion-' || n), '{}'
         from generate_series(1, $1) as n";
     sqlx::query(make).bind(i32::try_from(MINIONS).unwrap()).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();

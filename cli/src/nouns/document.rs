@@ -16,11 +16,14 @@ pub(super) fn print(output: &Output, key: &str, document: &Value) {
 }
 
 fn flatten(prefix: &str, value: &Value, rows: &mut Vec<(String, Cell)>) {
-    for (name, value) in value.as_object().into_iter().flatten() {
+    let Value::Object(all) = value else { return };
+    for (name, value) in all {
         let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         match value {
             // Where its lists are is for programs.
             _ if name == "containers" => {}
+            // The application's other name, for older clients.
+            _ if name == "app_name" && all.contains_key("application") => {}
             Value::Object(members) if !members.is_empty() => flatten(&name, value, rows),
             Value::Object(_) | Value::Null => {}
             Value::String(text) if name.ends_with("_at") => rows.push((name, Cell::Time(text.clone()))),

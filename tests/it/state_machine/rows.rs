@@ -107,7 +107,7 @@ fn check_move(old: &Row, new: &Row) -> Result<(), Broken> {
     let is_known = match (old.status, new.status, new.fence - old.fence) {
         (Unknown, ..) | (_, Unknown, _) => false,
         (Succeeded | Failed | Cancelled | Lost, ..) => old.whole == new.whole && old.entries == new.entries,
-        (Queued | Running, _, ..0) => false,
+        (Queued | Running, _, ..=-1) => false,
         (Queued, Queued, 0) | (Running, Running | Succeeded | Failed | Cancelled, 0) => true,
         (Queued, _, 0) | (Running, Queued | Lost, 0) => false,
         (Queued, Queued | Lost, 1) | (Running, Running | Succeeded | Failed, 1) => false,
