@@ -31,7 +31,12 @@ fn failure(error: &clap::Error, path: &str) -> Failure {
     // What is missing, or which values there are. An empty line ends it.
     let details = lines.take_while(|line| !line.trim().is_empty()).map(|line| plain(line.trim()));
     let suggested = |kind| error.get(kind).into_iter().flat_map(words);
-    let flag = error.get(ContextKind::InvalidArg).into_iter().flat_map(words).find_map(|flag| flag.split(' ').next());
+    let flag = error
+        .get(ContextKind::InvalidArg)
+        .into_iter()
+        .flat_map(words)
+        .find_map(|flag| flag.split(' ').next())
+        .filter(|flag| flag.starts_with("--"));
     let value = |value: &str| flag.map_or_else(|| value.to_owned(), |flag| format!("{flag} {value}"));
     let suggested: Vec<String> = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg]
         .into_iter()

@@ -132,11 +132,29 @@ impl Session {
         }
     }
 
+    /// The id of a deployment: like that of a job, where `-` is the newest deployment of this user.
+    ///
+    /// # Errors
+    /// If there is no such job, or more than one.
+    pub(crate) async fn deployment_id(&self, text: &str) -> Result<String> {
+        match text {
+            "-" => self.newest_of(&[("type", "deployment".into())]).await,
+            text => self.job_id(text).await,
+        }
+    }
+
     async fn newest_job(&self) -> Result<String> {
+        self.newest_of(&[]).await
+    }
+
+    async fn newest_of(&self, filter: &[(&str, String)]) -> Result<String> {
         let user = self.user().await?;
-        let page = self.client.get(with_query("/job", &[("username", user), ("limit", "1".into())])).await?;
+        let mut arguments = vec![("username", user), ("limit", "1".into())];
+        arguments.extend_from_slice(filter);
+        let page = self.client.get(with_query("/job", &arguments)).await?;
         let id = page["items"][0]["job_id"].as_str();
-        id.map(str::to_owned).ok_or_else(|| Failure::new(Code::Refused, "you have no job yet").hint("elita run --help"))
+        id.map(str::to_owned)
+            .ok_or_else(|| Failure::new(Code::Refused, "you have no job like that yet").hint("elita job list"))
     }
 
     /// Whose token it is.

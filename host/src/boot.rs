@@ -10,14 +10,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::config::{HttpSettings, Role, Settings};
+use crate::config::{HttpSettings, RemoteSettings, Role, Settings};
 use crate::data_dir::{self, Announcement, DataDir};
 use crate::datasvc::{DataSvc, GitHome, HostId, SecretKeys, StoreIdentity, UserName};
 use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::{Outbound, provide_cryptography};
 use crate::plugin::{Loader, Plugins, Sandbox};
 use crate::postgres::Embedded;
-use crate::remote::{LocalServers, Remote, Salt, Ssh};
+use crate::remote::{LocalServers, Remote, Salt, SaltSettings, Ssh};
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
 use crate::storage::archive::ArchiveLimits;
@@ -378,7 +378,7 @@ fn remote(settings: &Settings, data_dir: &DataDir, svc: &DataSvc) -> anyhow::Res
         false => None,
     };
     let ssh = Ssh::new(Arc::new(StoredKeys(svc.clone()))).context("there is no place for the sockets of SSH")?;
-    let salt = match settings.remote.salt()? {
+    let salt = match salt_settings(&settings.remote)? {
         Some(settings) => {
             let made = Salt::new(settings).map_err(|why| anyhow::anyhow!("salt-api cannot be used: {why}"));
             Some(made?)
@@ -386,6 +386,25 @@ fn remote(settings: &Settings, data_dir: &DataDir, svc: &DataSvc) -> anyhow::Res
         None => None,
     };
     Ok(Remote::new(local, ssh, salt, settings.remote.commands as usize))
+}
+
+/// How salt-api is reached. `None`: it is not.
+fn salt_settings(settings: &RemoteSettings) -> anyhow::Result<Option<SaltSettings>> {
+    let Some(url) = settings.salt_url.clone() else { return Ok(None) };
+    let file = settings.salt_password_file.as_ref().context("--salt-url needs --salt-password-file")?;
+    let password = std::fs::read_to_string(file)
+        .with_context(|| format!("the password for salt-api in {} cannot be read", file.display()))?;
+    let password = password.strip_suffix('\n').unwrap_or(&password).trim_end_matches('\r').to_owned();
+    anyhow::ensure!(!password.is_empty(), "there is no password for salt-api in {}", file.display());
+    let authorities = match &settings.salt_ca {
+        Some(file) => {
+            let read = std::fs::read(file);
+            Some(read.with_context(|| format!("the certificate authorities in {} cannot be read", file.display()))?)
+        }
+        None => None,
+    };
+    let (eauth, username) = (settings.salt_eauth.clone(), settings.salt_username.clone());
+    Ok(Some(SaltSettings { url, eauth, username, password, authorities }))
 }
 
 /// What may be uploaded.

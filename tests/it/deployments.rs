@@ -1,5 +1,7 @@
 //! Deployments, by real git on servers of the driver `local`: in order, in batches, with plugins at every named point.
 
+use std::net::{Ipv4Addr, TcpListener};
+
 use insta::assert_snapshot;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -190,8 +192,11 @@ async fn two_deployments_to_one_repository_come_one_after_the_other() {
     })
     .await;
     assert_eq!(waits, json!({ "reason": "gitrepo", "gitrepo": "site", "job_id": first, "name": "1" }));
-    let waiting = host.client.get(&format!("/job/{second}?results=true")).await.body.to_string();
-    assert!(waiting.contains(&format!("waits for job {first}")), "{waiting}");
+    eventually("its log to say so", async || {
+        let waiting = host.client.get(&format!("/job/{second}?results=true")).await.body.to_string();
+        waiting.contains(&format!("waits for job {first}")).then_some(())
+    })
+    .await;
     cancel(&host, &first).await;
     let job = host.ended_job(&second).await;
     assert_eq!(job["status"], "succeeded", "{job:#}");
@@ -212,7 +217,9 @@ async fn two_deployments_to_one_repository_come_one_after_the_other() {
 
 #[tokio::test]
 async fn a_deployment_goes_on_where_its_server_died() {
-    let stopped = with_two_batches().await;
+    // Working copies pull from the address that they were made with.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let stopped = two_batches_on(Setup::default().flag("--listen", format!("127.0.0.1:{port}"))).await;
     upload(&stopped, "1", &[("a", "1")]).await;
     prepull(&stopped, "echo x >>../prepulls; touch ../here; while test ! -e ../go; do sleep 0.05; done").await;
     let homes = [home(&stopped, "web1").await, home(&stopped, "web2").await];
@@ -334,8 +341,12 @@ async fn a_plugin_takes_the_servers_of_each_batch_out_of_a_load_balancer() {
 /// The application `shop` with the gitdeploy `web` in the repository `site`, another repository `tools`, and these
 /// servers in `production` and `staging`. A plugin takes part in everything.
 async fn with_shop(production: &[&str], staging: &[&str]) -> TestHost {
+    watched_shop_on(Setup::default(), production, staging).await
+}
+
+async fn watched_shop_on(setup: Setup, production: &[&str], staging: &[&str]) -> TestHost {
     let watches = plugin_file("watch-deployments");
-    let setup = Setup::default().switch("--local-servers").plugin("watch-deployments", watches);
+    let setup = setup.switch("--local-servers").plugin("watch-deployments", watches);
     let host = shop_on(setup, production, staging).await;
     host.settled_plugin("watch-deployments").await;
     host
@@ -355,7 +366,11 @@ async fn shop_on(setup: Setup, production: &[&str], staging: &[&str]) -> TestHos
 
 /// The same with two servers, and a group `front` that rolls over them one by one.
 async fn with_two_batches() -> TestHost {
-    let host = with_shop(&["web1", "web2"], &[]).await;
+    two_batches_on(Setup::default()).await
+}
+
+async fn two_batches_on(setup: Setup) -> TestHost {
+    let host = watched_shop_on(setup, &["web1", "web2"], &[]).await;
     on(&host, "web", "initialize", &["web1", "web2"]).await;
     make_group(&host, "front", &json!(["web"]), true).await;
     host

@@ -570,7 +570,7 @@ async fn rare_jobs_among_many_are_found_page_by_page_and_none_is_left_out() {
 async fn a_job_of_a_kind_that_a_newer_server_knows_is_left_to_it_and_shown() {
     let host = hostile_host().await;
     let newer = "insert into jobs (id, job_type, name, application, data, timeout_ms)
-        values ('01990000-0000-7000-8000-000000000001', 'deployment', '7', 'hostile', '{}', 1000),
+        values ('01990000-0000-7000-8000-000000000001', 'rollout', '7', 'hostile', '{}', 1000),
                ('01990000-0000-7000-8000-000000000002', 'upload', '7', 'hostile', '{\"build_name\": 1}', 1000)";
     sqlx::query(newer).execute(&mut host.database.connect().await).await.unwrap();
     // What this server knows is not held up by it, also behind it.
@@ -579,7 +579,7 @@ async fn a_job_of_a_kind_that_a_newer_server_knows_is_left_to_it_and_shown() {
     let id = "01990000-0000-7000-8000-000000000001";
     let shown = host.client.get(&format!("/job/{id}")).await;
     let kind = |job: &Value| (job["job_type"].clone(), job["status"].clone());
-    assert_eq!(kind(&shown.body), (json!("deployment"), json!("queued")), "{shown}");
+    assert_eq!(kind(&shown.body), (json!("rollout"), json!("queued")), "{shown}");
     let listed = host.client.get("/job?status=queued").await;
     assert_eq!((ids(&listed), kind(&listed.body["items"][0])), (vec![id], kind(&shown.body)), "{listed}");
     assert_eq!(host.client.post_empty(&format!("/job/{id}?cancel=true")).await.status, 202);

@@ -198,7 +198,7 @@ async fn a_failure_whose_details_are_no_json_keeps_its_message() {
 async fn an_entry_that_is_no_json_is_answered_and_the_run_goes_on() {
     let host = start(hostile().plugins(&["raw"])).await;
     let job = commit(&host, "InvalidEntry").await;
-    insta::assert_json_snapshot!(job["result"], @r#""Err(Error::Invalid(\"data: no JSON that can be kept: key must be a string at line 1 column 3\"))""#);
+    insta::assert_json_snapshot!(job["result"], @r#""Err(Error::Invalid(\"data: not JSON that can be kept: key must be a string at line 1 column 3\"))""#);
     assert!(entries(&job).is_empty(), "{job:#}");
 }
 
@@ -210,7 +210,7 @@ async fn json_that_is_nested_deeper_than_anyone_can_read_is_refused() {
     let job = commit(&host, "DeepDetails").await;
     insta::assert_snapshot!(why(&job), @"invalid-result: the plugin failed (jammed), and the details it gave are not JSON that can be kept: recursion limit exceeded at line 1 column 128");
     let job = commit(&host, "DeepEntry").await;
-    insta::assert_json_snapshot!(job["result"], @r#""Err(Error::Invalid(\"data: no JSON that can be kept: recursion limit exceeded at line 1 column 128\"))""#);
+    insta::assert_json_snapshot!(job["result"], @r#""Err(Error::Invalid(\"data: not JSON that can be kept: recursion limit exceeded at line 1 column 128\"))""#);
 }
 
 #[tokio::test]
@@ -219,9 +219,9 @@ async fn json_that_only_the_grammar_allows_is_refused() {
     let job = commit(&host, "OddEntries").await;
     insta::assert_json_snapshot!(job["result"], @r#"
     [
-      "Err(Error::Invalid(\"data: no JSON that can be kept: a text contains a NUL at line 1 column 8\"))",
-      "Err(Error::Invalid(\"data: no JSON that can be kept: unexpected end of hex escape at line 1 column 8\"))",
-      "Err(Error::Invalid(\"data: no JSON that can be kept: number out of range at line 1 column 5\"))"
+      "Err(Error::Invalid(\"data: not JSON that can be kept: a text contains a NUL at line 1 column 8\"))",
+      "Err(Error::Invalid(\"data: not JSON that can be kept: unexpected end of hex escape at line 1 column 8\"))",
+      "Err(Error::Invalid(\"data: not JSON that can be kept: number out of range at line 1 column 5\"))"
     ]
     "#);
 }

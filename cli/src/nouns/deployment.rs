@@ -110,7 +110,7 @@ pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code>
 async fn place(session: &Session, matches: &ArgMatches) -> Result<(String, String)> {
     let words: Vec<String> = matches.get_many("words").into_iter().flatten().cloned().collect();
     let (app, id) = session.app_and_name(&words, "deployment")?;
-    let id = session.job_id(id).await?;
+    let id = session.deployment_id(id).await?;
     let path = format!("/app/{}/deployments/{id}", segment(&app));
     Ok((app, path))
 }

@@ -2,11 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 use url::Url;
-
-use crate::remote::SaltSettings;
 
 /// How servers are reached.
 #[derive(Clone, Debug, Args)]
@@ -45,30 +42,6 @@ pub struct RemoteSettings {
     /// PEM file with certificate authorities to trust for salt-api, in addition to those of this machine.
     #[arg(long = "salt-ca", env = "ELITA_SALT_CA", value_name = "FILE")]
     pub salt_ca: Option<PathBuf>,
-}
-
-impl RemoteSettings {
-    /// How salt-api is reached. `None`: there is none.
-    ///
-    /// # Errors
-    /// If a file cannot be read, or there is no password.
-    pub fn salt(&self) -> anyhow::Result<Option<SaltSettings>> {
-        let Some(url) = self.salt_url.clone() else { return Ok(None) };
-        let file = self.salt_password_file.as_ref().context("--salt-url needs --salt-password-file")?;
-        let password = std::fs::read_to_string(file)
-            .with_context(|| format!("the password for salt-api in {} cannot be read", file.display()))?;
-        let password = password.strip_suffix('\n').unwrap_or(&password).trim_end_matches('\r').to_owned();
-        anyhow::ensure!(!password.is_empty(), "there is no password for salt-api in {}", file.display());
-        let authorities = match &self.salt_ca {
-            Some(file) => {
-                let read = std::fs::read(file);
-                Some(read.with_context(|| format!("the certificate authorities in {} cannot be read", file.display()))?)
-            }
-            None => None,
-        };
-        let (eauth, username) = (self.salt_eauth.clone(), self.salt_username.clone());
-        Ok(Some(SaltSettings { url, eauth, username, password, authorities }))
-    }
 }
 
 /// The URL of salt-api. The password goes there: so it is encrypted, or stays on this machine.

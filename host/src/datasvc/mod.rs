@@ -30,6 +30,7 @@ pub use documents::deployments::{
     DeploymentScope, DeploymentStatus, DeploymentWait, NewDeployment, PlannedCommit, PlannedDeployment, Standing,
     Target, TargetOutcome, TargetState,
 };
+pub use documents::events::{ChangedDocument, ChangedPlugin, Event, EventKey, Events};
 pub use documents::file_url::FileUrl;
 pub use documents::git_history::{ChangeStatus, Commit, FileChange};
 pub use documents::git_providers::{
@@ -77,7 +78,6 @@ pub use ground::seconds::Seconds;
 pub use ground::wording::plainly;
 pub use jobs::cancel::{CancelFilter, CancelledJobs, JobLane};
 pub use jobs::error::{JobError, JobErrorCode};
-pub use jobs::events::{ChangedDocument, ChangedPlugin, Event, EventKey, Events};
 pub use jobs::intake::Taker;
 pub use jobs::lease::{Lease, LeaseKeeper};
 pub use jobs::list::{JobCounts, JobFilter};

@@ -8,6 +8,7 @@ pub(super) mod builds;
 pub(super) mod census;
 pub(super) mod commands;
 pub(super) mod deployments;
+pub(super) mod events;
 pub(super) mod file_url;
 pub(super) mod git_history;
 pub(super) mod git_hosts;

@@ -4,7 +4,6 @@
 
 pub(super) mod cancel;
 pub(super) mod error;
-pub(super) mod events;
 pub(super) mod heads;
 pub(super) mod intake;
 pub(super) mod lease;

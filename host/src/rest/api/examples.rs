@@ -52,6 +52,7 @@ fn of(id: &str) -> Option<Value> {
             "location": { "path": "/srv/shop", "gitrepo": "my_application", "default_branch": "production" },
             "actions": { "postpull": [["systemctl", "reload", "nginx"]] },
         }),
+        "deployments.run" => json!({ "resume": true }),
         "gitdeploys.run" => json!({ "commit": true, "build_name": "1.42" }),
         "gitdeploys.update" => json!({ "actions": { "postpull": [["systemctl", "reload", "nginx"]] } }),
         "groups.create" | "groups.put" => json!({

@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 use super::problem::Problem;
 use crate::rest::Rest;
 
+/// How ids look.
+const A_UUID: &str = "a UUID, such as `0197c9a0-7b1e-7c3d-8a54-3f2f1f0e9d8c`";
+
 /// The parts of the path that a route leaves open. What cannot be a name names nothing: 404.
 pub(in crate::rest) struct Path<T>(pub(in crate::rest) T);
 
@@ -32,16 +35,20 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Rest> for Path<T> {
 fn unfit(parts: &Parts, rule: &str) -> Problem {
     let path = parts.uri.path();
     let problem = Problem::not_found(format!("there is nothing at `{path}`"));
-    let Some(rest) = path.strip_prefix("/job/").filter(|_| is_of_jobs(parts)) else {
+    if matches(parts, "/app/{app}/deployments/{id}") && rule.starts_with("UUID") {
+        return problem.advising(&format!("a deployment's id is {A_UUID}"));
+    }
+    let Some(rest) = path.strip_prefix("/job/").filter(|_| matches(parts, "/job/{id}")) else {
         return problem.advising(rule);
     };
     let id = rest.split('/').next().unwrap_or_default();
     let is_end = (4..=12).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let advice =
         if is_end { format!(", and `/job?id_suffix={id}` finds those that end like this") } else { String::new() };
-    problem.advising(&format!("a job's id is a UUID, such as `0197c9a0-7b1e-7c3d-8a54-3f2f1f0e9d8c`{advice}"))
+    problem.advising(&format!("a job's id is {A_UUID}{advice}"))
 }
 
-fn is_of_jobs(parts: &Parts) -> bool {
-    parts.extensions.get::<MatchedPath>().is_some_and(|route| route.as_str().starts_with("/job/{id}"))
+/// Whether the request is for this path, or for something below it.
+fn matches(parts: &Parts, path: &str) -> bool {
+    parts.extensions.get::<MatchedPath>().is_some_and(|route| route.as_str().starts_with(path))
 }

@@ -9,12 +9,12 @@ use std::collections::HashSet;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use super::lookup::{Job, JobStatus, documents};
+use super::plugins::PluginState;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::documents::plugins::PluginState;
 use crate::datasvc::ground::error::Result;
 use crate::datasvc::ground::ids::{AppName, JobId, PluginName};
+use crate::datasvc::jobs::lookup::{Job, JobStatus, documents};
 
 /// How long after its time a row may be seen: one of a job, which a single statement writes, and one of a change, whose
 /// transaction may have waited for others.
