@@ -13,11 +13,14 @@ use crate::ssh_copies::ended;
 const SITE: &str = "/app/shop/gitrepos/site";
 const TOKEN: &str = "canary-of-a-token";
 
-/// A provider that gives these answers: to what, with which status and body.
+/// To what, with which status and body.
+type Answers = Arc<Mutex<Vec<(&'static str, u16, Value)>>>;
+
+/// A provider that gives these answers.
 struct Provider {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
-    answers: Arc<Mutex<Vec<(&'static str, u16, Value)>>>,
+    answers: Answers,
 }
 
 impl Provider {

@@ -1,10 +1,12 @@
 //! A real sshd on a free port of this machine, run by a user without rights, who logs in as themselves.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -159,7 +161,17 @@ fn spawn(directory: &Path, account: Option<(u32, u32)>) -> Child {
     if let Some((uid, gid)) = account {
         sshd.uid(uid).gid(gid);
     }
-    sshd.current_dir("/").spawn().unwrap()
+    sshd.current_dir("/");
+    // A program that another thread starts at this moment may still have the copy open for writing.
+    for _ in 0..100 {
+        match sshd.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            started => return started.unwrap(),
+        }
+    }
+    panic!("the copy of sshd stays busy")
 }
 
 fn make_host_key(directory: &Path) {

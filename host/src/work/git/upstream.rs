@@ -167,7 +167,7 @@ impl Inner {
         let hosts = self.svc.git_hosts();
         let reach = Reach::PublicAnd(&hosts);
         let found = self.outbound.addresses(&host, port, reach, LOOKUP_WITHIN, &permit).await;
-        let address = found.map_err(|error| unreachable(error))?.first().copied();
+        let address = found.map_err(unreachable)?.first().copied();
         let address: IpAddr = address.ok_or_else(|| unreachable("its host has no address"))?;
         if uri.is_ssh() {
             let keys = self.keys_of(mirror).await?;
