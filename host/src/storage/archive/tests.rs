@@ -171,9 +171,9 @@ fn a_hard_link_is_to_an_earlier_file() {
     let (file, link) = (tar_member("a", EntryType::Regular, "", b"x"), tar_member("b", EntryType::Link, "a", b""));
     let good = gzip(&[file.clone(), link.clone(), end()].concat());
     assert_eq!(look(&good, FileType::TarGz).unwrap().files, ["a", "b"]);
-    assert!(refusal(&gzip(&[link, file, end()].concat()), FileType::TarGz).contains("no file before it"));
+    assert!(refusal(&gzip(&[link, file, end()].concat()), FileType::TarGz).contains("not a file before it"));
     let outside = gzip(&[tar_member("b", EntryType::Link, "../../etc/passwd", b""), end()].concat());
-    assert!(refusal(&outside, FileType::TarGz).contains("no file before it"));
+    assert!(refusal(&outside, FileType::TarGz).contains("not a file before it"));
 }
 
 #[test]

@@ -12,8 +12,8 @@ fn what_is_no_such_url_is_refused_with_the_reason() {
     for (url, reason) in [
         ("file:///etc/passwd", "not from `file`"),
         ("ftp://example.org/a.zip", "not from `ftp`"),
-        ("/a.zip", "no URL"),
-        ("http://", "no URL"),
+        ("/a.zip", "not a URL"),
+        ("http://", "not a URL"),
         ("https://me@example.org/a.zip", "user or a password"),
         ("https://:secret@example.org/a.zip", "user or a password"),
         ("https://example.org\\@127.0.0.1/", "no `\\`"),
