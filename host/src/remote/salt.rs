@@ -312,14 +312,7 @@ impl Driver for Salt {
     fn forget<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()> {
         async move {
             let Some(minion) = minion(target) else { return };
-            // The master may be away for a moment.
-            for _ in 0..3 {
-                match self.ask(Request::Forget, id, minion.clone(), &Command::new(["true"]), GATHER_SLOWLY).await {
-                    End::NotSent(why) => tracing::warn!(%why, "what is kept of a command stays on its minion"),
-                    _ => return,
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
+            self.ask(Request::Forget, id, minion, &Command::new(["true"]), GATHER_SLOWLY).await;
         }
         .boxed()
     }

@@ -207,9 +207,7 @@ impl Work {
             }
         };
         let (id, report) = journal.inspected(name, || new_id, work, look).await?;
-        // It is on record, and nobody asks the server for it any more.
-        let (remote, target) = (remote.clone(), target.clone());
-        tokio::spawn(async move { remote.forget(&target, id).await });
+        self.forget(target, id);
         Ok(report)
     }
 }

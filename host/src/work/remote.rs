@@ -405,7 +405,7 @@ impl Work {
     }
 
     /// Has a server forget a command whose report is on record.
-    fn forget(&self, target: &Target, id: CommandId) {
+    pub(super) fn forget(&self, target: &Target, id: CommandId) {
         let (remote, target) = (self.0.remote.clone(), target.clone());
         tokio::spawn(async move { remote.forget(&target, id).await });
     }

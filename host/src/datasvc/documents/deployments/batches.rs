@@ -34,7 +34,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// That of these targets; `None` if there are none.
+    /// That of these targets; `None`: no targets were given.
     pub(in crate::datasvc) fn of(targets: BTreeSet<Target>, ordered_gitdeploy: bool) -> Option<Self> {
         let servers: BTreeSet<_> = targets.iter().map(|target| target.server.clone()).collect();
         let gitdeploys: BTreeSet<_> = targets.iter().map(|target| target.gitdeploy.clone()).collect();
@@ -66,7 +66,7 @@ pub(super) struct Member {
 #[derive(Default)]
 struct Draft {
     targets: BTreeSet<Target>,
-    /// Whether all rolling groups would flag it; `None`: there are none in it.
+    /// Whether all rolling groups would flag it; `None`: the batch has no rolling group.
     rolling: Option<bool>,
     /// The same of those that are not rolling.
     at_once: Option<bool>,

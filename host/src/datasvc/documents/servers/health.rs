@@ -138,7 +138,7 @@ impl DataSvc {
         Ok(job_id)
     }
 
-    /// Keeps what a check of a server came to, unless a later one was faster. A server that is gone has none.
+    /// Keeps what a check of a server came to, unless a later one was faster. Nothing is kept of a server that was removed.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
