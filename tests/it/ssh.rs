@@ -265,6 +265,23 @@ async fn a_server_is_reached_through_another_one_and_each_shows_its_own_key() {
 }
 
 #[tokio::test]
+async fn servers_behind_one_gate_are_connected_to_at_once() {
+    let (host, _gate) = with_sshd("MaxStartups 100\nMaxSessions 100").await;
+    // All of 127.0.0.0/8 is this machine.
+    let inner = Sshd::start(&authorized(&host).await, "ListenAddress 0.0.0.0\nMaxStartups 100").await;
+    let names: Vec<String> = (0..12).map(|number| format!("behind-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        create(&host, name, &inner, json!({ "host": format!("127.0.1.{}", number + 1), "jump": "web1" })).await;
+    }
+    let body = json!({ "servers": names, "script": "echo there" });
+    let reply = host.client.post("/server/command", &body).await;
+    let job = host.ended_job(reply.body["job_id"].as_str().unwrap()).await;
+    for name in &names {
+        assert_eq!(job["result"][name]["outcome"], "ok", "{name}: {job:#}");
+    }
+}
+
+#[tokio::test]
 async fn commands_run_as_root_by_sudo_or_say_why_not() {
     let (host, sshd) = with_sshd("").await;
     let may = run(&host, &json!({ "script": "sudo -n true" })).await["outcome"] == "ok";

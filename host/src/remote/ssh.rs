@@ -13,6 +13,7 @@ use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,8 @@ struct Inner {
     keys: Arc<dyn Keyring>,
     /// Sockets and files of known hosts. Only this user can reach it.
     directory: TempDir,
+    /// How many hosts were logged in to; it names the files that this takes.
+    opened: AtomicU64,
     servers: Mutex<HashMap<String, Arc<Server>>>,
 }
 
@@ -110,7 +113,7 @@ impl Ssh {
     /// If there is no place for sockets.
     pub fn new(keys: Arc<dyn Keyring>) -> io::Result<Self> {
         let directory = directory()?;
-        let inner = Arc::new(Inner { keys, directory, servers: Mutex::default() });
+        let inner = Arc::new(Inner { keys, directory, opened: AtomicU64::default(), servers: Mutex::default() });
         let weak = Arc::downgrade(&inner);
         tokio::spawn(close_idle(weak));
         Ok(Self(inner))

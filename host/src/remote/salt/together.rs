@@ -53,7 +53,7 @@ impl Seat {
         }
         self.is_taken = true;
         self.table.send_if_complete(self.id);
-        told.await.unwrap_or_else(|_| Report::unknown("the command may have begun, and nobody waits for it any more"))
+        told.await.unwrap_or_else(|_| Report::unknown("the command may have begun, and the job that sent it has ended"))
     }
 }
 

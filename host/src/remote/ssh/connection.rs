@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -37,7 +38,7 @@ pub(super) struct Connection {
     _stdin: Option<ChildStdin>,
 }
 
-/// How a host shows who it is, and how we do.
+/// How a host shows who it is, and how we do, while one connection is opened.
 struct Credentials {
     known_hosts: PathBuf,
     /// Whether the host was known before.
@@ -112,9 +113,16 @@ impl Drop for Connection {
     }
 }
 
+impl Drop for Credentials {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.known_hosts);
+    }
+}
+
 impl Credentials {
     async fn of(ssh: &Inner, host: &SshHost) -> Result<Self, OpenError> {
-        let name = name_of(host);
+        // Connections to one host can be opened at the same time, where others lead through it.
+        let name = ssh.opened.fetch_add(1, Ordering::Relaxed).to_string();
         let known_hosts = ssh.directory.path().join(format!("{name}.known"));
         let key = ssh.keys.host_key(&host.server).await.map_err(OpenError::passing)?;
         let line = key.as_ref().map(|key| format!("{} {key}\n", host.server)).unwrap_or_default();
@@ -195,7 +203,7 @@ pub(super) fn program(name: &str) -> Command {
     program
 }
 
-/// A short name for the files of a host.
+/// A short name for the socket of a host.
 fn name_of(host: &SshHost) -> String {
     let digest = Sha256::digest(host.server.as_bytes());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
