@@ -1,6 +1,8 @@
 //! What `elita plugin new` writes: the templates in `cli/templates`, with the SDK, the interface and the helpers of the
 //! example plugins, which no registry has. `tests/it/cli` builds each of them and runs its action.
 
+use include_dir::{Dir, include_dir};
+
 use super::new::Language;
 
 /// A file by its path in the clone, and its bytes.
@@ -13,61 +15,10 @@ macro_rules! files {
     };
 }
 
-const WIT: &[File] = files![
-    "wit/actions.wit",
-    "wit/applications.wit",
-    "wit/builds.wit",
-    "wit/git-providers.wit",
-    "wit/git-repos.wit",
-    "wit/gitdeploys.wit",
-    "wit/groups.wit",
-    "wit/handler.wit",
-    "wit/jobs.wit",
-    "wit/log.wit",
-    "wit/package-maps.wit",
-    "wit/registration.wit",
-    "wit/remote.wit",
-    "wit/salt.wit",
-    "wit/servers.wit",
-    "wit/types.wit",
-    "wit/world.wit",
-];
-
-const SDK: &[File] = files![
-    "guest-sdk/src/actions.rs",
-    "guest-sdk/src/applications.rs",
-    "guest-sdk/src/bindings.rs",
-    "guest-sdk/src/builds.rs",
-    "guest-sdk/src/calls.rs",
-    "guest-sdk/src/error.rs",
-    "guest-sdk/src/git_providers.rs",
-    "guest-sdk/src/git_repos.rs",
-    "guest-sdk/src/gitdeploys.rs",
-    "guest-sdk/src/groups.rs",
-    "guest-sdk/src/hooks.rs",
-    "guest-sdk/src/host.rs",
-    "guest-sdk/src/http.rs",
-    "guest-sdk/src/jobs.rs",
-    "guest-sdk/src/lib.rs",
-    "guest-sdk/src/log.rs",
-    "guest-sdk/src/names.rs",
-    "guest-sdk/src/package_maps.rs",
-    "guest-sdk/src/parameters.rs",
-    "guest-sdk/src/plugin.rs",
-    "guest-sdk/src/remote.rs",
-    "guest-sdk/src/salt.rs",
-    "guest-sdk/src/servers.rs",
-    "guest-sdk/src/testing.rs",
-    "guest-sdk/src/testing/host.rs",
-    "guest-sdk/src/testing/host/absent.rs",
-    "guest-sdk/src/testing/host/actions.rs",
-    "guest-sdk/src/testing/host/applications.rs",
-    "guest-sdk/src/testing/host/builds.rs",
-    "guest-sdk/src/testing/host/http.rs",
-    "guest-sdk/src/testing/host/jobs.rs",
-    "guest-sdk/src/testing/host/log.rs",
-    "guest-sdk/src/testing/upload.rs",
-];
+/// Whole folders, so that a new file in them is nowhere else to be named. `build.rs` says when to look again.
+static WIT: Dir = include_dir!("$CARGO_MANIFEST_DIR/../wit");
+static SDK: Dir = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/src");
+static GO_MODULE: Dir = include_dir!("$CARGO_MANIFEST_DIR/../example-plugins/go/elita");
 
 const RUST: &[File] = files![
     "cli/templates/rust/Cargo.toml",
@@ -126,51 +77,6 @@ const GO: &[File] = files![
     "cli/templates/go/plugin.go",
     "cli/templates/go/plugin.toml",
     "example-plugins/go/Makefile",
-    "example-plugins/go/elita/actions/actions.go",
-    "example-plugins/go/elita/actions/empty.s",
-    "example-plugins/go/elita/answer.go",
-    "example-plugins/go/elita/applications/applications.go",
-    "example-plugins/go/elita/applications/empty.s",
-    "example-plugins/go/elita/builds/builds.go",
-    "example-plugins/go/elita/builds/empty.s",
-    "example-plugins/go/elita/call.go",
-    "example-plugins/go/elita/elita.go",
-    "example-plugins/go/elita/gitdeploys/empty.s",
-    "example-plugins/go/elita/gitdeploys/gitdeploys.go",
-    "example-plugins/go/elita/gitproviders/empty.s",
-    "example-plugins/go/elita/gitproviders/gitproviders.go",
-    "example-plugins/go/elita/gitrepos/empty.s",
-    "example-plugins/go/elita/gitrepos/gitrepos.go",
-    "example-plugins/go/elita/go.mod",
-    "example-plugins/go/elita/groups/empty.s",
-    "example-plugins/go/elita/groups/groups.go",
-    "example-plugins/go/elita/handler/empty.s",
-    "example-plugins/go/elita/handler/handler.go",
-    "example-plugins/go/elita/internal/exports/exports.go",
-    "example-plugins/go/elita/internal/handler/handler.go",
-    "example-plugins/go/elita/internal/registration/registration.go",
-    "example-plugins/go/elita/jobs/empty.s",
-    "example-plugins/go/elita/jobs/jobs.go",
-    "example-plugins/go/elita/log/empty.s",
-    "example-plugins/go/elita/log/log.go",
-    "example-plugins/go/elita/packagemaps/empty.s",
-    "example-plugins/go/elita/packagemaps/packagemaps.go",
-    "example-plugins/go/elita/registration/empty.s",
-    "example-plugins/go/elita/registration/registration.go",
-    "example-plugins/go/elita/remote/empty.s",
-    "example-plugins/go/elita/remote/remote.go",
-    "example-plugins/go/elita/servers/empty.s",
-    "example-plugins/go/elita/servers/servers.go",
-    "example-plugins/go/elita/types/empty.s",
-    "example-plugins/go/elita/types/types.go",
-    "example-plugins/go/elita/wasi_snapshot_preview1.reactor.wasm",
-    "example-plugins/go/elita/wit/LICENSE",
-    "example-plugins/go/elita/wit/runtime/empty.s",
-    "example-plugins/go/elita/wit/runtime/runtime.go",
-    "example-plugins/go/elita/wit/types/option.go",
-    "example-plugins/go/elita/wit/types/result.go",
-    "example-plugins/go/elita/wit/types/tuple.go",
-    "example-plugins/go/elita/wit/types/unit.go",
     "example-plugins/go/go.mod",
     "example-plugins/go/requirements.txt",
 ];
@@ -191,11 +97,24 @@ pub(super) fn files(language: Language, named: &Named<'_>) -> Vec<(String, Vec<u
         Language::C => (C, "wit/deps/elita"),
         Language::Go => (GO, "wit/deps/elita"),
     };
-    let sdk = if language == Language::Rust { SDK } else { &[] };
-    let interface = WIT.iter().map(|(path, bytes)| (path.replacen("wit", place, 1), bytes.to_vec()));
-    let sdk = sdk.iter().map(|(path, bytes)| (format!("elita/{path}"), bytes.to_vec()));
-    let own = own.iter().map(|(path, bytes)| (place_of(path), filled(path, bytes, named)));
-    interface.chain(sdk).chain(own).collect()
+    let mut files = within(&WIT, place);
+    match language {
+        Language::Rust => files.extend(within(&SDK, "elita/guest-sdk/src")),
+        Language::Go => files.extend(within(&GO_MODULE, "elita")),
+        Language::Python | Language::Javascript | Language::C => {}
+    }
+    files.extend(own.iter().map(|(path, bytes)| (place_of(path), filled(path, bytes, named))));
+    files
+}
+
+/// The files of a folder, but for unit tests, as they are in another place.
+fn within(folder: &Dir<'_>, place: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for file in folder.files().filter(|file| !file.path().ends_with("tests.rs")) {
+        files.push((format!("{place}/{}", file.path().display()), file.contents().to_vec()));
+    }
+    files.extend(folder.dirs().flat_map(|folder| within(folder, place)));
+    files
 }
 
 /// What has to be done once before the first build.
