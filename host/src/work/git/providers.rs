@@ -34,8 +34,99 @@ pub(super) struct ProviderApi<'a> {
     run: &'a Run,
     name: &'a GitProviderName,
     access: ProviderAccess,
+    api: Api,
     /// Where the API is, without a `/` at the end.
     at: String,
+}
+
+/// Whose API it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Api {
+    GitHub,
+    GitLab,
+    Gitea,
+    BitbucketCloud,
+    BitbucketDataCenter,
+}
+
+impl Api {
+    /// That of a provider, and where it is. `None`: the provider makes no repositories.
+    fn of(kind: GitProviderType, base: Option<&str>) -> Option<(Self, String)> {
+        let at = |base: &str, path: &str| format!("{}{path}", base.trim_end_matches('/'));
+        Some(match (kind, base) {
+            (GitProviderType::GitHub, None) => (Self::GitHub, "https://api.github.com".to_owned()),
+            (GitProviderType::GitHub, Some(base)) => (Self::GitHub, at(base, "/api/v3")),
+            (GitProviderType::GitLab, base) => (Self::GitLab, at(base.unwrap_or("https://gitlab.com"), "/api/v4")),
+            (GitProviderType::Gitea, Some(base)) => (Self::Gitea, at(base, "/api/v1")),
+            (GitProviderType::Bitbucket, None) => (Self::BitbucketCloud, "https://api.bitbucket.org/2.0".to_owned()),
+            (GitProviderType::Bitbucket, Some(base)) => (Self::BitbucketDataCenter, at(base, "/rest/api/1.0")),
+            (GitProviderType::Gitea, None)
+            | (GitProviderType::Local | GitProviderType::Other | GitProviderType::Unknown, _) => return None,
+        })
+    }
+
+    /// Where it has a repository.
+    fn path(self, owner: &str, name: &str) -> String {
+        match self {
+            Self::GitHub | Self::Gitea => format!("/repos/{owner}/{name}"),
+            Self::GitLab => format!("/projects/{}", escaped(&format!("{owner}/{name}"))),
+            Self::BitbucketCloud => format!("/repositories/{owner}/{name}"),
+            Self::BitbucketDataCenter => format!("/projects/{}/repos/{name}", project(owner)),
+        }
+    }
+
+    /// Where a private and empty repository is asked for, and with what. `is` is what the provider says of the owner.
+    fn creation(self, owner: &str, name: &str, is: Owner) -> (String, Value) {
+        match (self, is) {
+            (Self::GitHub | Self::Gitea, is) => {
+                let path = if is == Owner::Caller { "/user/repos".to_owned() } else { format!("/orgs/{owner}/repos") };
+                (path, json!({ "name": name, "private": true, "auto_init": false }))
+            }
+            (Self::GitLab, is) => {
+                let mut body = json!({ "name": name, "path": name, "visibility": "private" });
+                if let Owner::Namespace(id) = is {
+                    body["namespace_id"] = json!(id);
+                }
+                ("/projects".to_owned(), body)
+            }
+            (Self::BitbucketCloud, _) => (self.path(owner, name), json!({ "scm": "git", "is_private": true })),
+            (Self::BitbucketDataCenter, _) => {
+                let body = json!({ "name": name, "scmId": "git", "public": false });
+                (format!("/projects/{}/repos", project(owner)), body)
+            }
+        }
+    }
+
+    /// What every request says. `basic` is a username with its password.
+    fn headers(self, token: Option<&str>, basic: Option<&str>) -> Vec<(&'static str, String)> {
+        let accepted = if self == Self::GitHub { "application/vnd.github+json" } else { "application/json" };
+        let mut headers = vec![
+            ("user-agent", concat!("elita/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("accept", accepted.to_owned()),
+            ("content-type", "application/json".to_owned()),
+        ];
+        if self == Self::GitHub {
+            headers.push(("x-github-api-version", "2022-11-28".to_owned()));
+        }
+        headers.extend(match (self, token) {
+            (Self::GitLab, Some(token)) => Some(("private-token", token.to_owned())),
+            (Self::Gitea, Some(token)) => Some(("authorization", format!("token {token}"))),
+            (_, Some(token)) => Some(("authorization", format!("Bearer {token}"))),
+            (_, None) => basic.map(|basic| ("authorization", format!("Basic {}", STANDARD.encode(basic)))),
+        });
+        headers
+    }
+}
+
+/// What the owner of a repository is to its provider.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Owner {
+    /// The account of the credentials.
+    Caller,
+    /// An organization, workspace or project.
+    Organization,
+    /// A namespace of GitLab, by its id.
+    Namespace(i64),
 }
 
 /// What a provider answered.
@@ -53,56 +144,33 @@ impl Answer {
 impl<'a> ProviderApi<'a> {
     pub(super) async fn open(work: &'a Inner, name: &'a GitProviderName, run: &'a Run) -> StepResult<Self> {
         let access = patiently(|| work.svc.provider_access(name)).await.map_err(|error| unusable(&error))?;
-        let base = access.base_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
-        let at = match (access.kind, base) {
-            (GitProviderType::GitHub, None) => "https://api.github.com".to_owned(),
-            (GitProviderType::GitHub, Some(base)) => format!("{base}/api/v3"),
-            (GitProviderType::GitLab, base) => format!("{}/api/v4", base.as_deref().unwrap_or("https://gitlab.com")),
-            (GitProviderType::Gitea, Some(base)) => format!("{base}/api/v1"),
-            (GitProviderType::Bitbucket, None) => "https://api.bitbucket.org/2.0".to_owned(),
-            (GitProviderType::Bitbucket, Some(base)) => format!("{base}/rest/api/1.0"),
-            (GitProviderType::Gitea, None)
-            | (GitProviderType::Local | GitProviderType::Other | GitProviderType::Unknown, _) => {
-                return Err(refused(format!("git provider `{name}` makes no repositories")));
-            }
-        };
-        Ok(Self { work, run, name, access, at })
+        let api = Api::of(access.kind, access.base_url.as_ref().map(|url| url.as_str()));
+        let (api, at) = api.ok_or_else(|| refused(format!("git provider `{name}` makes no repositories")))?;
+        Ok(Self { work, run, name, access, api, at })
     }
 
     /// Makes a repository, which is private and empty.
     pub(super) async fn create(&self, uri: &GitUri) -> StepResult<()> {
         let (owner, name) = owner_and_name(uri)?;
-        let (path, mut body) = match self.access.kind {
-            GitProviderType::GitHub | GitProviderType::Gitea => {
-                let path = match self.is_own(&owner).await? {
-                    true => "/user/repos".to_owned(),
-                    false => format!("/orgs/{owner}/repos"),
-                };
-                (path, json!({ "name": name, "private": true, "auto_init": false }))
-            }
-            GitProviderType::GitLab => {
+        let is = match self.api {
+            Api::GitHub | Api::Gitea if self.is_own(&owner).await? => Owner::Caller,
+            Api::GitLab => {
                 let namespace = self.ask("GET", &format!("/namespaces/{}", escaped(&owner)), None).await?;
                 let Some(id) = namespace.body["id"].as_i64().filter(|_| namespace.is_success()) else {
                     return Err(self.refusal(&format!("there is no namespace `{owner}` that it may use"), &namespace));
                 };
-                let body = json!({ "name": name, "path": name, "namespace_id": id, "visibility": "private" });
-                ("/projects".to_owned(), body)
+                Owner::Namespace(id)
             }
-            _ if self.is_cloud() => {
-                (format!("/repositories/{owner}/{name}"), json!({ "scm": "git", "is_private": true }))
-            }
-            _ => {
-                let body = json!({ "name": name, "scmId": "git", "public": false });
-                (format!("/projects/{}/repos", project(&owner)), body)
-            }
+            _ => Owner::Organization,
         };
+        let (path, mut body) = self.api.creation(&owner, &name, is);
         body["description"] = json!(self.description());
         let made = self.ask("POST", &path, Some(&body)).await?;
         if made.is_success() {
             return Ok(());
         }
         // An earlier try may have made it.
-        let there = self.ask("GET", &self.path(&owner, &name), None).await?;
+        let there = self.ask("GET", &self.api.path(&owner, &name), None).await?;
         if there.is_success() && there.body["description"] == json!(self.description()) {
             return Ok(());
         }
@@ -116,26 +184,11 @@ impl<'a> ProviderApi<'a> {
     /// Removes a repository. One that is gone is as good.
     pub(super) async fn remove(&self, uri: &GitUri) -> StepResult<()> {
         let (owner, name) = owner_and_name(uri)?;
-        let removed = self.ask("DELETE", &self.path(&owner, &name), None).await?;
+        let removed = self.ask("DELETE", &self.api.path(&owner, &name), None).await?;
         match removed.status {
             200..300 | 404 => Ok(()),
             _ => Err(self.refusal(&format!("the repository `{owner}/{name}` was not removed"), &removed)),
         }
-    }
-
-    /// Where the API has a repository.
-    fn path(&self, owner: &str, name: &str) -> String {
-        match self.access.kind {
-            GitProviderType::GitLab => format!("/projects/{}", escaped(&format!("{owner}/{name}"))),
-            GitProviderType::Bitbucket if self.is_cloud() => format!("/repositories/{owner}/{name}"),
-            GitProviderType::Bitbucket => format!("/projects/{}/repos/{name}", project(owner)),
-            _ => format!("/repos/{owner}/{name}"),
-        }
-    }
-
-    /// Whether it is Bitbucket Cloud, whose API is not that of Bitbucket Data Center.
-    fn is_cloud(&self) -> bool {
-        self.access.base_url.is_none()
     }
 
     /// Whether the credentials are this owner's own: then the repository is not an organization's.
@@ -156,7 +209,9 @@ impl<'a> ProviderApi<'a> {
             return Err(refused(format!("credentials are sent to git provider `{}` by `https` only", self.name)));
         }
         let mut request = Request::builder().method(method).uri(&url);
-        for (name, value) in self.headers() {
+        let token = self.access.auth.as_ref().and_then(|auth| auth.token());
+        let login = self.access.login().map(|(username, password)| format!("{username}:{password}"));
+        for (name, value) in self.api.headers(token, login.as_deref()) {
             request = request.header(name, value);
         }
         let body = body.map(Value::to_string).unwrap_or_default();
@@ -178,29 +233,6 @@ impl<'a> ProviderApi<'a> {
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
         Ok(Answer { status, body })
-    }
-
-    fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = vec![
-            ("user-agent", concat!("elita/", env!("CARGO_PKG_VERSION")).to_owned()),
-            ("accept", "application/json".to_owned()),
-            ("content-type", "application/json".to_owned()),
-        ];
-        let token = self.access.auth.as_ref().and_then(|auth| auth.token());
-        match (self.access.kind, token) {
-            (GitProviderType::GitLab, Some(token)) => headers.push(("private-token", token.to_owned())),
-            (GitProviderType::Gitea, Some(token)) => headers.push(("authorization", format!("token {token}"))),
-            (_, Some(token)) => headers.push(("authorization", format!("Bearer {token}"))),
-            (_, None) => {
-                let login = self.access.login().map(|(username, password)| format!("{username}:{password}"));
-                headers.extend(login.map(|login| ("authorization", format!("Basic {}", STANDARD.encode(login)))));
-            }
-        }
-        if self.access.kind == GitProviderType::GitHub {
-            headers[1].1 = "application/vnd.github+json".to_owned();
-            headers.push(("x-github-api-version", "2022-11-28".to_owned()));
-        }
-        headers
     }
 
     /// What the provider says, in its own words as far as there are any.
@@ -236,3 +268,6 @@ fn project(owner: &str) -> &str {
 fn escaped(text: &str) -> String {
     text.replace('%', "%25").replace('/', "%2F")
 }
+
+#[cfg(test)]
+mod tests;
