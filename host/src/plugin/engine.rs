@@ -7,10 +7,10 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
-use super::instance::{GuestState, HasGuestState};
-use super::limits::Limits;
-use crate::plugin::bindings::Plugin;
-use crate::plugin::host::http;
+use super::bindings::Plugin;
+use super::host::http;
+use super::sandbox::instance::{GuestState, HasGuestState};
+use super::sandbox::limits::Limits;
 
 /// How often a running guest is interrupted to count its time and to let others run.
 const EPOCH: Duration = Duration::from_millis(10);

@@ -1,15 +1,4 @@
-//! A run of a guest: one call into a fresh instance, under limits.
-//!
-//! `instance` has the store and what its host calls may touch; `limits`, `cpu` and `output` are what it may use, `error`
-//! is how it can end badly, and `guests` are the threads that it runs on.
-
-pub(crate) mod cpu;
-pub(crate) mod engine;
-pub(crate) mod error;
-pub(crate) mod guests;
-pub(crate) mod instance;
-pub(crate) mod limits;
-pub(crate) mod output;
+//! Runs of actions and hooks: of what is loaded, in the sandbox.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
@@ -21,15 +10,16 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use wasmtime::Store;
 
-use self::error::RunError;
-use self::instance::{GuestRun, GuestState, STORAGE_DIR};
 use super::bindings::Plugin;
 use super::bindings::exports::elita::plugin::handler::{ActionCall, Failure, HookCall};
 use super::effects::Effects;
-use super::host::http::FailedRequest;
 use super::host::packages::MAX_OPEN_PACKAGES;
 use super::json;
 use super::registry::Plugins;
+use super::sandbox::error::RunError;
+use super::sandbox::guests;
+use super::sandbox::http::FailedRequest;
+use super::sandbox::instance::{self, GuestRun, GuestState, STORAGE_DIR};
 use crate::datasvc::{AppName, Claim, ClaimedPlugin, DataSvc, Digest, JobErrorCode, JobLog, Json, Lease, PluginName};
 use crate::outbound::Outbound;
 use crate::storage::View;

@@ -6,7 +6,7 @@ use sqlx::postgres::PgListener;
 use tokio::sync::broadcast;
 
 use crate::datasvc::DataSvc;
-use crate::datasvc::ground::error::Result;
+use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{JobId, WorkerId};
 
 use super::recorder::Changed;
@@ -45,12 +45,12 @@ impl DataSvc {
     /// Tells all servers.
     ///
     /// # Errors
-    /// [`crate::datasvc::Error::Unavailable`].
+    /// [`Error::Unavailable`].
     pub async fn notify(&self, wake: &Wake) -> Result<()> {
         let mut wake = wake.clone();
         wake.changed_more |= wake.changed.len() > MAX_NAMED;
         wake.changed.truncate(MAX_NAMED);
-        let payload = serde_json::to_string(&wake).map_err(crate::datasvc::Error::internal)?;
+        let payload = serde_json::to_string(&wake).map_err(Error::internal)?;
         let notify = sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload);
         self.engine.run(async |connection| Ok(notify.execute(connection).await?)).await?;
         Ok(())
@@ -59,7 +59,7 @@ impl DataSvc {
     /// Listens to all servers, on a connection of its own.
     ///
     /// # Errors
-    /// [`crate::datasvc::Error::Unavailable`].
+    /// [`Error::Unavailable`].
     pub async fn listen(&self) -> Result<Wakes> {
         let mut listener = PgListener::connect_with(self.engine.pool()).await?;
         listener.ignore_pool_close_event(true);
@@ -77,7 +77,7 @@ impl Wakes {
     /// The next message. After an interruption, in which some may have been lost, it is [`Wake::anything`].
     ///
     /// # Errors
-    /// [`crate::datasvc::Error::Unavailable`] when the connection is lost; then it is time to listen anew.
+    /// [`Error::Unavailable`] when the connection is lost; then it is time to listen anew.
     pub async fn next(&mut self) -> Result<Wake> {
         match self.0.try_recv().await? {
             Some(message) => Ok(serde_json::from_str(message.payload()).unwrap_or_else(|_| Wake::anything())),

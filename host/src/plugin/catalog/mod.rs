@@ -1,11 +1,15 @@
 //! What the active plugins register, in memory, so that finding an action costs a look-up. Never changed: replaced.
 
+mod registered;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::datasvc::{
     ActionName, ActivePlugin, AppName, Digest, PluginAction, PluginHooks, PluginName, RegisteredAction,
 };
+
+pub(crate) use self::registered::Registered;
 
 /// An action that can be called.
 #[derive(Clone, Debug)]

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::FoundAction;
-use super::catalog::Catalog;
+use super::{Catalog, FoundAction};
 use crate::datasvc::{
     ActionName, AppName, Caller, DataSvc, Digest, Error, Kind, Listed, Page, PluginAction, PluginName, Result,
 };

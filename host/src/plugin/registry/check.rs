@@ -4,7 +4,7 @@ use super::inspect::{self, Refusal};
 use super::register;
 use crate::datasvc::{Digest, Registration};
 use crate::plugin::bindings::PluginPre;
-use crate::plugin::sandbox::engine;
+use crate::plugin::engine;
 use crate::plugin::sandbox::limits::Limits;
 
 /// What a server would take a file for.

@@ -14,7 +14,7 @@ use super::compiler::{CompileError, Compiler};
 use super::turns::Turns;
 use crate::datasvc::Digest;
 use crate::plugin::bindings::PluginPre;
-use crate::plugin::sandbox::engine;
+use crate::plugin::engine;
 use crate::plugin::sandbox::instance::GuestState;
 use crate::plugin::sandbox::limits::Limits;
 use crate::storage::{Storage, StorageError};

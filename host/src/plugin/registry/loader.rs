@@ -117,11 +117,11 @@ impl Loader {
         while !*stop.borrow() {
             match self.look().await {
                 Ok(()) => {
-                    outage.is_over("the plugins are looked after again");
+                    outage.is_over("the plugins can be loaded again");
                     self.tell_if_settled();
                 }
                 Err(problem) => {
-                    outage.goes_on("the plugins cannot be looked after; it is tried again and again", &problem);
+                    outage.goes_on("the plugins cannot be loaded; it is tried again and again", &problem);
                 }
             }
             tokio::select! {

@@ -1,10 +1,9 @@
 //! Which plugins there are: how a file becomes a component that can run, and what it has registered.
 //!
 //! A file of the plugin directory goes through `loader` and `offer`, `inspect`, `components` and `register` into the
-//! database. It is compiled in a process of its own (`compiler`), when it is its turn (`turns`). `catalog` is what routing
-//! reads, by way of `registered`. Runs, and what they may do, are not known here.
+//! database. It is compiled in a process of its own (`compiler`), when it is its turn (`turns`). What
+//! the active plugins have registered is in `catalog`, beside this. Runs of actions and hooks are not known here.
 
-mod catalog;
 mod check;
 mod compiler;
 mod components;
@@ -12,7 +11,6 @@ mod inspect;
 mod loader;
 mod offer;
 mod register;
-mod registered;
 mod turns;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,7 +21,8 @@ use tokio::sync::Semaphore;
 
 use self::components::{Components, LoadError};
 use super::bindings::PluginPre;
-use super::sandbox::engine;
+use super::catalog::{FoundAction, Registered};
+use super::engine;
 use super::sandbox::error::RunError;
 use super::sandbox::guests::Guests;
 use super::sandbox::instance::GuestState;
@@ -34,11 +33,9 @@ use crate::datasvc::{
 };
 use crate::storage::Storage;
 
-pub use self::catalog::FoundAction;
 pub use self::check::{Looked, look_at};
 pub use self::compiler::compile_if_told;
 pub use self::loader::Loader;
-pub(crate) use self::registered::Registered;
 
 /// The plugins of this server. Cheap to clone.
 #[derive(Clone)]

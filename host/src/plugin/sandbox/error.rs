@@ -7,9 +7,9 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 use wasmtime_wasi_http::FieldMapError;
 
+use super::http::MAX_FIELDS_BYTES;
 use super::limits::Limits;
 use crate::datasvc::{JobErrorCode, Json};
-use crate::plugin::host::http::MAX_FIELDS_BYTES;
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +27,7 @@ const MAX_LINE_CHARS: usize = 300;
 /// What JavaScript's runtime says of a promise that nothing is left to settle, before it traps.
 const JAVASCRIPT_NEVER: &str = "(call) event loop error";
 /// The same for the plugin's author, as the helper module for Python says it.
-const NEVER: &str = "it waits for what nothing is left to bring about, and would never end";
+const NEVER: &str = "it waits for something that can never happen, so it would never end";
 
 /// A limit that a run has passed. Thrown through the guest, which ends it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

@@ -13,14 +13,14 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::cpu::CpuMeter;
 use super::error::{Exceeded, RunError};
+use super::http::{FailedRequest, Http, Sender};
 use super::limits::{Growth, Limits};
 use super::output::{JobOutput, Output};
 use crate::datasvc::{Caller, Claim, DataSvc, JobLog, Lease, Parent, PluginName};
 use crate::outbound::Outbound;
 use crate::plugin::bindings::{Plugin, PluginPre};
+use crate::plugin::catalog::Registered;
 use crate::plugin::effects::Effects;
-use crate::plugin::host::http::{FailedRequest, Http};
-use crate::plugin::registry::Registered;
 use crate::storage::View;
 
 /// Where a hook finds its files, in the sandbox.
@@ -71,6 +71,20 @@ pub(crate) struct GuestRun {
 }
 
 impl GuestRun {
+    /// Who sends its requests.
+    fn sender(&self, limits: &Limits) -> Sender {
+        let Self { outbound, caller, plugin, lease, log, failed_request, .. } = self;
+        Sender::new(
+            limits,
+            outbound.clone(),
+            caller.clone(),
+            plugin.clone(),
+            lease.clone(),
+            log.clone(),
+            failed_request.clone(),
+        )
+    }
+
     /// Its job, as that of a job that it starts.
     pub(crate) fn parent(&self) -> Parent {
         let Claim { root, depth, .. } = self.claim;
@@ -151,7 +165,7 @@ fn new_store(
     }
     let state = GuestState {
         wasi: wasi.build(),
-        http: Http::new(limits, run.as_ref()),
+        http: Http::new(run.as_ref().map(|run| run.sender(limits))),
         table,
         growth: Growth::new(limits),
         cpu,

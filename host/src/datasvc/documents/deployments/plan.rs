@@ -11,9 +11,9 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::documents::builds::KeptPackages;
 use crate::datasvc::documents::commands::CommandTarget;
-use crate::datasvc::documents::gitdeploys::{Gitdeploy, GitdeployActions, GitdeployOptions};
+use crate::datasvc::documents::gitdeploys::{Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployOptions};
 use crate::datasvc::documents::servers::Driver;
-use crate::datasvc::ground::error::{Error, Faults, Result};
+use crate::datasvc::ground::error::{Error, Faults, Kind, Result};
 use crate::datasvc::ground::ids::{
     AppName, BuildName, Digest, EnvironmentName, GitRepoName, GitdeployName, GroupName, HostId, JobId, PackageName,
     ServerName,
@@ -28,7 +28,7 @@ const MAX_NAMED: usize = 20;
 /// What a deployment does.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeploymentPlan {
-    /// Of all that it depends on. It is another one where something of that has changed.
+    /// A hash of all that the plan depends on. It changes when something of that does.
     #[schema(example = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865")]
     pub hash: String,
     /// The build that is deployed.
@@ -150,7 +150,7 @@ impl DataSvc {
         asked.options.check(&mut faults);
         let exists = sqlx::query!("select from applications where name = $1", application.as_str());
         if exists.fetch_optional(&mut *connection).await?.is_none() {
-            return Err(Error::not_found(crate::datasvc::Kind::Application, application));
+            return Err(Error::not_found(Kind::Application, application));
         }
         let mut draft = match &asked.scope {
             DeploymentScope::Manual { servers, gitdeploys } => Draft::manual(servers, gitdeploys, &mut faults),
@@ -462,8 +462,8 @@ struct HashedGitdeploy<'a> {
     name: &'a GitdeployName,
     made: i64,
     package: &'a PackageName,
-    location: &'a crate::datasvc::GitdeployLocation,
-    options: &'a crate::datasvc::GitdeployOptions,
+    location: &'a GitdeployLocation,
+    options: &'a GitdeployOptions,
     actions: &'a GitdeployActions,
 }
 

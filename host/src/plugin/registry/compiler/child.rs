@@ -8,7 +8,7 @@ use clap::Parser;
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 
 use super::{Costs, is_called_so};
-use crate::plugin::sandbox::engine;
+use crate::plugin::engine;
 
 /// The command for the child processes of this program. It is not for users.
 pub(super) const COMMAND: &str = "compile-component";
