@@ -27,13 +27,13 @@ pub enum AdminCommand {
         #[arg(default_value = "admin", value_parser = user)]
         username: UserName,
         #[command(flatten)]
-        place: Place,
+        place: ServerPlace,
     },
 }
 
 /// Where the server is that is meant: as `elita serve` is told.
 #[derive(Debug, clap::Args)]
-pub struct Place {
+pub struct ServerPlace {
     /// The server's TOML file with settings.
     #[arg(long, env = "ELITA_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub struct Place {
     database_url: Option<String>,
 }
 
-impl Place {
+impl ServerPlace {
     /// The settings of the server there.
     ///
     /// # Errors

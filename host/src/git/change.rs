@@ -10,7 +10,7 @@ const GITIGNORE: &[u8] = b".gitignore";
 
 /// What turns a branch's tree into another one.
 #[derive(Debug, Default, Eq, PartialEq)]
-pub struct Change {
+pub struct TreeChange {
     /// The paths that go.
     pub(super) removed: Vec<Vec<u8>>,
     /// The paths that come, or become something else.
@@ -22,7 +22,7 @@ pub struct Change {
 /// Contents that are to be brought.
 pub type NewBlobs = BTreeSet<BlobId>;
 
-impl Change {
+impl TreeChange {
     /// From one tree to the other.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 
 use super::command::tail;
-use super::{BlobId, Change, CommitId, GitError, Repository};
+use super::{BlobId, CommitId, GitError, Repository, TreeChange};
 
 /// What git prints of a commit: its id.
 const ANSWER_BYTES: u64 = 1024;
@@ -71,7 +71,7 @@ impl Contents {
         mut self,
         branch: &str,
         from: Option<&CommitId>,
-        change: &Change,
+        change: &TreeChange,
         CommitText { message, at }: &CommitText,
     ) -> io::Result<()> {
         let pipe = &mut self.pipe;
@@ -122,7 +122,7 @@ impl Repository {
         &self,
         branch: &str,
         from: Option<&CommitId>,
-        change: Change,
+        change: TreeChange,
         text: CommitText,
         within: Duration,
         bring: impl FnOnce(&mut Contents) -> Result<(), E> + Send + 'static,

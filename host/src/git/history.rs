@@ -145,7 +145,7 @@ impl Repository {
         arguments.extend(["--end-of-options", before, commit.as_str()].map(OsStr::new));
         let _place = self.git.place().await?;
         let call = self.git.call("diff-tree", &arguments).in_repository(&self.path).within(within);
-        let mut files = Files {
+        let mut files = DiffFiles {
             after: after.map(str::as_bytes),
             limit,
             items: Vec::new(),
@@ -160,7 +160,7 @@ impl Repository {
 
 /// The files of a diff as git tells of them: first all with their statuses, a record for that and one for the path,
 /// then all with the counts of their lines.
-struct Files<'a> {
+struct DiffFiles<'a> {
     after: Option<&'a [u8]>,
     limit: usize,
     items: Vec<ChangedFile>,
@@ -171,7 +171,7 @@ struct Files<'a> {
     counted: usize,
 }
 
-impl Files<'_> {
+impl DiffFiles<'_> {
     fn take(&mut self, record: &[u8]) -> Result<bool, GitError> {
         if let Some(status) = self.status.take() {
             self.take_path(record, status);

@@ -16,7 +16,7 @@ mod serve;
 mod tree;
 mod upstream;
 
-pub use self::change::{Change, Ignored, NewBlobs};
+pub use self::change::{Ignored, NewBlobs, TreeChange};
 pub use self::command::Git;
 pub use self::commit::{CommitText, Contents};
 pub use self::error::GitError;

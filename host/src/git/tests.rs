@@ -33,7 +33,7 @@ async fn commit(repository: &Repository, files: &[(&str, &[u8])]) -> Result<Comm
         Some(tip) => repository.tree(tip).await.unwrap(),
         None => Tree::default(),
     };
-    let change = Change::between(&before, &tree(files))?;
+    let change = TreeChange::between(&before, &tree(files))?;
     let contents: BTreeMap<BlobId, Vec<u8>> =
         files.iter().map(|(_, content)| (BlobId::of(content), content.to_vec())).collect();
     let bring = move |wanted: &mut Contents| {
@@ -121,7 +121,7 @@ async fn names_that_a_clone_refuses_are_refused_before() {
     }
     let mut modules = tree(&[]);
     modules.0.insert(b"a/.gitmodules".to_vec(), Entry { mode: Mode::Link, blob: BlobId::of(b"x") });
-    assert!(matches!(Change::between(&Tree::default(), &modules), Err(GitError::Refused(_))));
+    assert!(matches!(TreeChange::between(&Tree::default(), &modules), Err(GitError::Refused(_))));
     assert!(repository.tip("master").await.unwrap().is_none());
     commit(&repository, &[(".gitignore", b"1"), (".github/x", b"2"), ("a.git/x", b"3")]).await.unwrap();
 }
@@ -131,7 +131,7 @@ async fn a_commit_that_breaks_off_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let repository = repository(&folder).await;
     let first = commit(&repository, &[("a", b"1")]).await.unwrap();
-    let change = || Change::between(&tree(&[("a", b"1")]), &tree(&[("a", b"2"), ("b", b"3")])).unwrap();
+    let change = || TreeChange::between(&tree(&[("a", b"1")]), &tree(&[("a", b"2"), ("b", b"3")])).unwrap();
     let broken = |wanted: &mut Contents| {
         let blob = BlobId::of(b"2");
         // It says to be longer than it is.
@@ -143,7 +143,7 @@ async fn a_commit_that_breaks_off_is_none() {
     let ended = repository.commit("master", Some(&first), change(), text(), WITHIN, half).await;
     assert!(matches!(ended, Err(GitError::Refused(_))), "{ended:?}");
     // What is not what it was taken for is noticed, too. Its right content must not be there from before.
-    let third = Change::between(&tree(&[("a", b"1")]), &tree(&[("a", b"4")])).unwrap();
+    let third = TreeChange::between(&tree(&[("a", b"1")]), &tree(&[("a", b"4")])).unwrap();
     let other = |wanted: &mut Contents| wanted.bring(&BlobId::of(b"4"), 1, &mut &b"x"[..]);
     let ended = repository.commit("master", Some(&first), third, text(), WITHIN, other).await;
     assert!(matches!(ended, Err(GitError::Failed { .. })), "{ended:?}");
@@ -162,7 +162,7 @@ async fn what_somebody_else_has_committed_meanwhile_is_not_overwritten() {
     let repository = repository(&folder).await;
     let first = commit(&repository, &[("a", b"1")]).await.unwrap();
     let second = commit(&repository, &[("a", b"2")]).await.unwrap();
-    let change = Change::between(&tree(&[("a", b"1")]), &tree(&[("a", b"3")])).unwrap();
+    let change = TreeChange::between(&tree(&[("a", b"1")]), &tree(&[("a", b"3")])).unwrap();
     let bring = |wanted: &mut Contents| wanted.bring(&BlobId::of(b"3"), 1, &mut &b"3"[..]);
     let ended = repository.commit("master", Some(&first), change, text(), WITHIN, bring).await;
     assert!(matches!(ended, Err(GitError::Moved { .. })), "{ended:?}");

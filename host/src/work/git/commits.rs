@@ -17,7 +17,7 @@ use crate::datasvc::{
     PackageName, patiently,
 };
 use crate::engine::{Journal, Run, Seen, StepResult};
-use crate::git::{Change, CommitId, CommitText, Contents, GitError, Ignored, Repository, Tree};
+use crate::git::{CommitId, CommitText, Contents, GitError, Ignored, Repository, Tree, TreeChange};
 use crate::storage::archive::{self, ArchiveLimits, ShownKind};
 use crate::work::Inner;
 use crate::work::archives::{StopOnDrop, kind};
@@ -299,7 +299,7 @@ impl Commits<'_> {
         let mut after = opened.tree.tree.clone();
         let own = self.own_gitignore(asked, opened).await?;
         let ignored = Ignored::add(&mut after, own.as_deref(), &asked.gitignore).map_err(failed)?;
-        let change = Change::between(&before, &after).map_err(failed)?;
+        let change = TreeChange::between(&before, &after).map_err(failed)?;
         if let (true, Some(tip)) = (change.is_empty(), &tip) {
             return Ok(Ok(Committed { commit: tip.to_string(), is_new: false, changed: 0, identity: None }));
         }

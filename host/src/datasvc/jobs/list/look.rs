@@ -50,7 +50,7 @@ struct PlaceIds {
 
 /// A place of an index that is not read to its end.
 #[derive(Clone)]
-struct Place {
+struct IndexPlace {
     beginning: (String, String),
     /// Up to here it was read.
     before: JobId,
@@ -203,7 +203,7 @@ macro_rules! jobs_of {
     };
 }
 
-fn column<T>(places: &[Place], of: impl Fn(&Place) -> T) -> Vec<T> {
+fn column<T>(places: &[IndexPlace], of: impl Fn(&IndexPlace) -> T) -> Vec<T> {
     places.iter().map(of).collect()
 }
 
@@ -217,7 +217,7 @@ impl Wanted {
         count: i64,
     ) -> Result<Seen> {
         let (floor, end) = self.bounds(after);
-        let places = way.places.iter().map(|beginning| Place { beginning: beginning.clone(), before: end });
+        let places = way.places.iter().map(|beginning| IndexPlace { beginning: beginning.clone(), before: end });
         let places: Vec<_> = places.collect();
         if way.is_exact {
             let (ids, horizon) = newest(connection, way.along, places, floor, count).await?;
@@ -341,7 +341,7 @@ impl Wanted {
         &self,
         connection: &mut PgConnection,
         along: Along,
-        places: &[Place],
+        places: &[IndexPlace],
         floor: JobId,
         each: i64,
     ) -> Result<Vec<SeenJob>> {
@@ -377,7 +377,7 @@ impl Wanted {
 async fn newest(
     connection: &mut PgConnection,
     along: Along,
-    mut open: Vec<Place>,
+    mut open: Vec<IndexPlace>,
     first: JobId,
     count: i64,
 ) -> Result<(Vec<JobId>, Option<JobId>)> {
@@ -394,7 +394,7 @@ async fn newest(
         for PlaceIds { place, ids: found } in read {
             let place = usize::try_from(place - 1).ok().and_then(|at| begun.get_mut(at)?.take());
             if let (Some(place), Some(last), true) = (place, found.last(), found.len() as i64 == each) {
-                open.push(Place { before: *last, ..place });
+                open.push(IndexPlace { before: *last, ..place });
             }
             ids.extend(found);
         }
@@ -416,7 +416,7 @@ async fn newest(
 async fn read_ids(
     connection: &mut PgConnection,
     along: Along,
-    places: &[Place],
+    places: &[IndexPlace],
     floor: JobId,
     each: i64,
 ) -> Result<Vec<PlaceIds>> {
