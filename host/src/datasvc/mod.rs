@@ -69,7 +69,7 @@ pub use ground::ids::{
     HostId, JobId, KeypairName, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,
 };
 pub use ground::numbers::check_integers;
-pub use ground::outage::{Outage, patiently};
+pub use ground::outage::patiently;
 pub use ground::page::{Listed, NamePattern, Order, Page};
 pub use ground::patch::Patch;
 pub use ground::pointer::{escaped, pointer};
@@ -77,19 +77,20 @@ pub use ground::revision::{Expected, Revision};
 pub use ground::seconds::Seconds;
 pub use ground::wording::plainly;
 pub use jobs::cancel::{CancelFilter, CancelledJobs, JobLane};
+pub use jobs::claim::{Claim, ClaimedPlugin, HandedOn, HeldClaim, Outcome, Room, RunningLane, Served};
 pub use jobs::error::{JobError, JobErrorCode};
 pub use jobs::intake::Taker;
+pub use jobs::job::{ACTION, Enqueued, Job, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
 pub use jobs::lease::{Lease, LeaseKeeper};
 pub use jobs::list::{JobCounts, JobFilter};
 pub use jobs::log::{
     JobEntries, JobEntry, JobLog, LogLimits, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, MAX_ENTRY_BYTES,
     SOURCE_HOST,
 };
-pub use jobs::lookup::{ACTION, Enqueued, Job, JobPlugin, JobStatus, JobType, Json, NewActionJob, Parent};
 pub use jobs::own::NewOwnJob;
 pub use jobs::peers::{Peer, Pulse, Silent};
 pub use jobs::progress::JobProgress;
-pub use jobs::queue::{Claim, ClaimedPlugin, HandedOn, HeldClaim, Outcome, Room, RunningLane, Served, TIME_TO_LIVE};
+pub use jobs::queue::TIME_TO_LIVE;
 pub use jobs::recorder::Changed;
 pub use jobs::standing::{JobStanding, LastRun};
 pub use jobs::steps::{JobStep, JobSteps, RecordedStep, StepChange, StepKind, StepState};

@@ -13,8 +13,8 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{COMMAND, Caller};
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{Digest, HostId, JobId, ServerName, TokenId, WorkerId};
-use crate::datasvc::jobs::lookup::{Enqueued, JobStatus, JobType, Json, Parent};
-use crate::datasvc::jobs::queue::Claim;
+use crate::datasvc::jobs::claim::Claim;
+use crate::datasvc::jobs::job::{Enqueued, JobStatus, JobType, Json, Parent};
 
 /// The kind of work of jobs that do something with servers: the `job_type` of commands.
 pub const SERVER: &str = "server";

@@ -14,7 +14,8 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::Result;
 use crate::datasvc::ground::ids::{AppName, JobId, PluginName};
-use crate::datasvc::jobs::lookup::{Job, JobStatus, documents};
+use crate::datasvc::jobs::job::{Job, JobStatus};
+use crate::datasvc::jobs::lookup::documents;
 
 /// How long after its time a row may be seen: one of a job, which a single statement writes, and one of a change, whose
 /// transaction may have waited for others.

@@ -16,8 +16,8 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, GitProviderName, GitRepoName, HostId, JobId, KeypairName};
+use crate::datasvc::jobs::claim::Claim;
 use crate::datasvc::jobs::own::NewOwnJob;
-use crate::datasvc::jobs::queue::Claim;
 
 /// The kind of work of jobs that make git repositories at their providers, or remove them there.
 pub const GIT_REPO: &str = "gitrepo";
@@ -119,7 +119,7 @@ impl DataSvc {
                 Err(Error::invalid("existing", rule))
             }
             Some(_) if !has_auth => {
-                let rule = format!("git provider `{provider}` has no credentials (`auth`), and makes none without");
+                let rule = format!("git provider `{provider}` needs credentials (`auth`) to create repositories");
                 Err(Error::invalid("gitprovider", rule))
             }
             Some(kind) => {

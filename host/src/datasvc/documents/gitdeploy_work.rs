@@ -11,7 +11,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, GitdeployName, HostId, ServerName};
-use crate::datasvc::jobs::queue::Claim;
+use crate::datasvc::jobs::claim::Claim;
 
 /// The kind of work of jobs that work on a gitdeploy.
 pub const GITDEPLOY: &str = "gitdeploy";

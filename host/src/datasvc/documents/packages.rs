@@ -9,7 +9,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, JobId, PackageName};
-use crate::datasvc::jobs::queue::Claim;
+use crate::datasvc::jobs::claim::Claim;
 
 /// How many packages a build may have.
 const MAX_PACKAGES: u32 = 200;

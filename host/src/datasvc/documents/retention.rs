@@ -21,8 +21,8 @@ use crate::datasvc::ground::ids::{AppName, BuildName, Digest, JobId};
 use crate::datasvc::ground::revision::Revision;
 use crate::datasvc::ground::seconds::Seconds;
 use crate::datasvc::ground::sql::json_column;
-use crate::datasvc::jobs::lookup::{Enqueued, JobStatus, Json};
-use crate::datasvc::jobs::queue::Claim;
+use crate::datasvc::jobs::claim::Claim;
+use crate::datasvc::jobs::job::{Enqueued, JobStatus, Json};
 
 /// The kind of work of jobs that remove builds.
 pub const PRUNE: &str = "prune";

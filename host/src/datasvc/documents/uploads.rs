@@ -18,8 +18,9 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, Digest, JobId, PackageMapName};
-use crate::datasvc::jobs::lookup::{Enqueued, JobStatus};
-use crate::datasvc::jobs::queue::{Claim, no_longer_held};
+use crate::datasvc::jobs::claim::Claim;
+use crate::datasvc::jobs::job::{Enqueued, JobStatus};
+use crate::datasvc::jobs::queue::no_longer_held;
 
 /// The kind of work of jobs that process the file that was uploaded for a build.
 pub const UPLOAD: &str = "upload";

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::error::JobError;
+use super::job::{Job, JobStatus, JobType};
 use super::log::SOURCE_HOST;
-use super::lookup::{Job, JobStatus, JobType, described, may_read};
+use super::lookup::{described, may_read};
 use super::queue::TAKEN;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::audit::AuditedTransaction;

@@ -16,7 +16,7 @@ codes! {
     pub enum JobErrorCode {
         /// The action returned or threw an error, or it waited for something that can never happen.
         ActionFailed = "action-failed",
-        /// The same, for a hook.
+        /// A hook returned or threw an error, or it waited for something that can never happen.
         HookFailed = "hook-failed",
         /// The plugin panicked, or an exception reached the end of its program.
         Panic = "panic",

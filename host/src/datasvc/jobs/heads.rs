@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::queue::Claim;
+use super::claim::Claim;
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::Result;
 use crate::datasvc::ground::ids::JobId;

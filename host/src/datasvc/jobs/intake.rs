@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
-use super::lookup::{ACTION, NewActionJob};
+use super::job::{ACTION, NewActionJob};
 use crate::datasvc::ground::connections::Connections;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{Digest, JobId, WorkerId};

@@ -16,7 +16,8 @@ use time::OffsetDateTime;
 
 use self::look::{MatchingJobs, Seen};
 use self::way::Way;
-use super::lookup::{Job, JobStatus, JobType, documents};
+use super::job::{Job, JobStatus, JobType};
+use super::lookup::documents;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Result};

@@ -13,10 +13,12 @@ use sqlx::types::Json as SqlJson;
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::claim::{Claim, Outcome};
 use super::error::JobError;
-use super::lookup::{JobStatus, Json, may_read};
+use super::job::{JobStatus, Json};
+use super::lookup::may_read;
 use super::progress::Reached;
-use super::queue::{Claim, Outcome, no_longer_held};
+use super::queue::no_longer_held;
 use super::recorder::{EndRecord, EntryRecord, Recorder};
 use super::steps::{StepChange, StepRecord};
 use super::trace::Tracer;

@@ -3,9 +3,11 @@
 //! Knows no kind of work: what a job does is a name and a JSON document here.
 
 pub(super) mod cancel;
+pub(super) mod claim;
 pub(super) mod error;
 pub(super) mod heads;
 pub(super) mod intake;
+pub(super) mod job;
 pub(super) mod lease;
 pub(super) mod list;
 pub(super) mod log;

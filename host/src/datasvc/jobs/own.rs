@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::lookup::{Enqueued, JobStatus, Json, Parent};
+use super::job::{Enqueued, JobStatus, Json, Parent};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::Caller;
 use crate::datasvc::ground::error::{Error, Kind, Result};

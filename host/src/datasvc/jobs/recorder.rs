@@ -15,8 +15,8 @@ use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tracing::{error, info, warn};
 
+use super::job::{JobStatus, Json};
 use super::log::SOURCE_HOST;
-use super::lookup::{JobStatus, Json};
 use super::progress::Reached;
 use super::queue::{TAKEN, no_longer_held};
 use super::steps::StepRecord;

@@ -1,6 +1,6 @@
 //! Where a queued job stands: what runs beside it, and what comes before it.
 
-use super::lookup::{Job, JobStatus};
+use super::job::{Job, JobStatus};
 use super::queue::TIME_TO_LIVE;
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::Result;

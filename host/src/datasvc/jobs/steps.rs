@@ -10,7 +10,8 @@ use sqlx::types::Json as SqlJson;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use super::lookup::{Json, may_read};
+use super::job::Json;
+use super::lookup::may_read;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::Caller;
 use crate::datasvc::ground::error::{Error, Kind, Result};

@@ -11,8 +11,8 @@ use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::documents::uploads::hold;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, GitdeployName, JobId, ServerName};
+use crate::datasvc::jobs::claim::Claim;
 use crate::datasvc::jobs::error::JobError;
-use crate::datasvc::jobs::queue::Claim;
 
 /// Whether a deployment may go on.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use crate::datasvc::documents::commands::SERVER;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{HostId, JobId, ServerName};
 use crate::datasvc::ground::sql::json_column;
-use crate::datasvc::jobs::lookup::{Enqueued, JobStatus};
+use crate::datasvc::jobs::job::{Enqueued, JobStatus};
 
 /// What jobs that check servers are called.
 pub const CHECK: &str = "check";

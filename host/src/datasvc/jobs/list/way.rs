@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Wanted;
 use crate::datasvc::ground::page::NamePattern;
-use crate::datasvc::jobs::lookup::{ACTION, JobStatus, JobType};
+use crate::datasvc::jobs::job::{ACTION, JobStatus, JobType};
 
 /// How many jobs one request reads, give or take a few, if not all that it finds are wanted: of all jobs, which are in
 /// the table as they are in the index; of one place of another index; of several places, whose jobs are found first.
