@@ -117,6 +117,30 @@ async fn a_link_in_the_directory_leads_nowhere() {
 }
 
 #[tokio::test]
+async fn an_operation_goes_on_with_the_versions_that_it_began_with() {
+    let setup = Setup::default().plugin("a-hostile", hostile()).plugin("b-hostile", hostile());
+    let host = with_application(setup).await;
+    let digest = host.settled_plugin("b-hostile").await["digest"].clone();
+    let job = begin(&host, "follow-link").await;
+    let first = waiting_view(&host, &job).await;
+    std::fs::copy(plugin_file("register-two"), host.plugin_dir().join("b-hostile.new")).unwrap();
+    std::fs::rename(host.plugin_dir().join("b-hostile.new"), host.plugin_dir().join("b-hostile.wasm")).unwrap();
+    host.plugin("b-hostile", |plugin| plugin["version"] == 2).await;
+
+    std::os::unix::fs::symlink("/etc/passwd", first.join("link")).unwrap();
+    let second = eventually("the second hook to wait", async || {
+        let job = host.client.get(&format!("/job/{job}?results=true")).await.body;
+        let waits = |entry: &Value| entry["source"] == "b-hostile" && entry["data"]["status"] == "waiting";
+        job["job_data"].as_array()?.iter().any(waits).then(|| views(&host).pop().unwrap())
+    })
+    .await;
+    std::os::unix::fs::symlink("/etc/passwd", host.storage_dir().join("views").join(second).join("link")).unwrap();
+    let job = host.ended_job(&job).await;
+    let fired = fired(&job, "b-hostile");
+    assert_eq!((&fired["digest"], &fired["result"]["open"]), (&digest, &json!("not-permitted")), "{job:#}");
+}
+
+#[tokio::test]
 async fn a_hook_that_opens_too_many_files_is_stopped() {
     let setup = Setup::default().plugin("hostile", hostile()).flag("--plugin-file-handles", 20);
     let host = with_application(setup).await;

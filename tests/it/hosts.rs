@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 
 use crate::harness::{Cable, Client, Program, SOON, Setup, StoppedHost, TestHost, eventually, plugin_file};
+use crate::uploads::zip;
 
 /// How soon the jobs of a dead host are taken over.
 const TAKEN_OVER: Duration = Duration::from_secs(15);
@@ -251,20 +253,29 @@ async fn a_plugin_at_its_limit_leaves_room_for_others() {
 }
 
 #[tokio::test]
-async fn finished_jobs_and_their_logs_go_after_their_time() {
+async fn finished_jobs_go_after_their_time_with_their_logs_and_steps() {
     let host = Setup::default().plugins(&["misbehave"]).flag("--job-retention-seconds", 3).start().await;
     host.create_application("hostile").await;
     let kept = host.post_action("hostile", "UntilCancelled", "").await;
-    let id = host.run_action("hostile", "EntryFlood", "").await["job_id"].as_str().unwrap().to_owned();
+    let job = host.run_action("hostile", "EntryFlood", "").await;
+    goes_with_all_of_it(&host, &job, "job_entries").await;
+    let job = crate::hooks::ended(&host, "hostile", "1", zip("a", b"b")).await;
+    goes_with_all_of_it(&host, &job, "job_steps").await;
+    assert_eq!(host.running_job(&kept).await.status, 200, "what runs stays");
+}
+
+async fn goes_with_all_of_it(host: &TestHost, job: &Value, table: &str) {
+    let id = job["job_id"].as_str().unwrap();
+    let count = format!("select count(*) from {table} where job_id = $1::text::uuid");
+    let mut database = host.database.connect().await;
+    let mut rows =
+        async || -> i64 { sqlx::query_scalar(AssertSqlSafe(&*count)).bind(id).fetch_one(&mut database).await.unwrap() };
+    assert!(rows().await > 0, "{job:#}");
     eventually("the job to be gone", async || {
         (host.client.get(&format!("/job/{id}")).await.status == 404).then_some(())
     })
     .await;
-    let entries = "select count(*) from job_entries where job_id = $1::text::uuid";
-    let mut database = host.database.connect().await;
-    let entries: i64 = sqlx::query_scalar(entries).bind(&id).fetch_one(&mut database).await.unwrap();
-    assert_eq!(entries, 0);
-    assert_eq!(host.running_job(&kept).await.status, 200, "what runs stays");
+    assert_eq!(rows().await, 0, "{table}");
 }
 
 #[tokio::test]
