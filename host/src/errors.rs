@@ -1,6 +1,8 @@
-//! What errors of all rooms have in common: codes, and what caused them.
+//! What errors of all rooms have in common: codes, what caused them, and that an outage is said once.
 
 use std::error::Error;
+
+use tracing::{info, warn};
 
 /// Makes an enum of codes. Each has one line of documentation, which a table in `docs/operating.md` repeats.
 macro_rules! codes {
@@ -30,6 +32,28 @@ macro_rules! codes {
             }
         }
     };
+}
+
+/// Something that fails as long as another server is away, such as the database. It is said once for each outage.
+#[derive(Debug, Default)]
+pub(crate) struct Outage {
+    is_told: bool,
+}
+
+impl Outage {
+    /// It has failed. Logs `what` goes wrong and why, unless that was said before in this outage.
+    pub(crate) fn goes_on(&mut self, what: &str, problem: &(dyn Error + 'static)) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            warn!(error = problem, "{what}");
+        }
+    }
+
+    /// It works. Logs `what` is so again, where an outage was told.
+    pub(crate) fn is_over(&mut self, what: &str) {
+        if std::mem::take(&mut self.is_told) {
+            info!("{what}");
+        }
+    }
 }
 
 /// An error, what caused it, what caused that, and so on.

@@ -12,7 +12,8 @@ use tracing::{info, warn};
 use super::Inner;
 use super::held::Fences;
 use super::peers::Peers;
-use crate::datasvc::{Claim, Error, HandedOn, HeldClaim, JobId, LeaseKeeper, Outage, Result, TIME_TO_LIVE};
+use crate::datasvc::{Claim, Error, HandedOn, HeldClaim, JobId, LeaseKeeper, Result, TIME_TO_LIVE};
+use crate::errors::Outage;
 
 /// How often it beats.
 const INTERVAL: Duration = Duration::from_secs(2);

@@ -7,7 +7,8 @@ use tracing::{error, info, warn};
 
 use super::beat::Heart;
 use super::{Engine, Kinds, RETRY, beat, join, retention, wakes};
-use crate::datasvc::{Error, LeaseKeeper, Outage, StoreIdentity};
+use crate::datasvc::{Error, LeaseKeeper, StoreIdentity};
+use crate::errors::Outage;
 
 /// How often the queue is looked at when nobody wakes the worker, give or take a half.
 const POLL: Duration = Duration::from_secs(1);

@@ -17,7 +17,8 @@ use tracing::{error, info, warn};
 
 use super::Plugins;
 use super::offer::{Offer, OfferError, Taken};
-use crate::datasvc::{DataSvc, FedPlugin, HostId, Outage, PluginName};
+use crate::datasvc::{DataSvc, FedPlugin, HostId, PluginName};
+use crate::errors::Outage;
 
 /// How often the directory is looked at, and the catalog of other hosts' plugins.
 const INTERVAL: Duration = Duration::from_millis(500);

@@ -1,6 +1,7 @@
 //! One stream of events follows all jobs: what minions return is handed to whoever waits for it.
 
 use std::collections::{HashMap, HashSet};
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::api::Api;
+use crate::errors::Outage;
 
 /// The longest event that is read, in bytes; the output of a command is shorter, whatever is in it.
 const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
@@ -111,7 +113,7 @@ impl Drop for Returns {
 /// Keeps the stream open while somebody waits, until nobody can any more.
 pub(super) async fn follow(api: Arc<Api>, waiting: std::sync::Weak<Waiting>) {
     let mut pause = PAUSES.0;
-    let mut is_told = false;
+    let mut outage = Outage::default();
     loop {
         let Some(kept) = waiting.upgrade() else { return };
         if kept.is_idle() {
@@ -123,9 +125,7 @@ pub(super) async fn follow(api: Arc<Api>, waiting: std::sync::Weak<Waiting>) {
         let why = match api.events().await {
             Ok(stream) => {
                 let Some(kept) = waiting.upgrade() else { return };
-                if std::mem::take(&mut is_told) {
-                    info!("the events of the Salt master are followed again");
-                }
+                outage.is_over("the events of the Salt master are followed again");
                 let why = read(stream, &kept).await;
                 let was_open = !kept.opened.borrow().is_multiple_of(2);
                 if was_open {
@@ -138,9 +138,8 @@ pub(super) async fn follow(api: Arc<Api>, waiting: std::sync::Weak<Waiting>) {
             }
             Err(error) => error.why().to_owned(),
         };
-        if !std::mem::replace(&mut is_told, true) {
-            warn!("the events of the Salt master cannot be followed, and returns are looked up instead: {why}");
-        }
+        let what = "the events of the Salt master cannot be followed, and returns are looked up instead";
+        outage.goes_on(what, &*Box::<dyn Error>::from(why));
         tokio::time::sleep(pause).await;
         pause = PAUSES.1.min(pause * 2);
     }
