@@ -47,7 +47,7 @@ async function main() {
     const job = await ended(await actions.actionsRun(asked));
     assert(job.name === "DeleteWidgets" && (job.result as { testing: boolean }).testing === true, job);
     assert((await jobs.jobsList({ id: job.jobId })).items.length === 1, job);
-    assert((await jobs.jobsEntries({ id: job.jobId, q: "starting" })).hits === 1, job);
+    assert((await jobs.jobsEntries({ id: job.jobId, q: "starting" }))?.hits === 1, job);
     assert((await jobs.jobsLog({ id: job.jobId })).includes("starting"), job);
     const happened = await events.eventsFollow({ wait: 0 });
     assert(happened.next && happened.items.length === 0, happened);

@@ -201,7 +201,7 @@ struct Told {
     /// What it is about; or `reset`: something may have been left out, so read anew what you show.
     event: EventName,
     /// The job as in lists; of a document `operation`, `application`, `name` and `at`; of a plugin `name`, `state`,
-    /// `version` and `at`; of a reset nothing.
+    /// `version` and `at`. For `reset` it is empty.
     #[schema(value_type = Object)]
     data: Json,
 }
@@ -246,12 +246,10 @@ impl<S: Sync> FromRequestParts<S> for Wants {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> std::result::Result<Self, Problem> {
-        if !accepts_events(&parts.headers) {
-            return Ok(Self::Document);
-        }
         match parts.headers.get("Last-Event-ID").map(|id| id.to_str().ok().and_then(moment_of)) {
             Some(None) => Err(Problem::malformed("`Last-Event-ID` is the id of an event, a number")),
-            last => Ok(Self::Stream(last.flatten())),
+            last if accepts_events(&parts.headers) => Ok(Self::Stream(last.flatten())),
+            _ => Ok(Self::Document),
         }
     }
 }
