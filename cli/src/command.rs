@@ -71,7 +71,7 @@ Nouns, each with list, show and what else there is:
 
 Plugin authors:
   plugin new   Make a folder with a plugin that builds as it is
-  plugin check Say what a server would say of a plugin's file
+  plugin check Check a plugin's file as a server would
   plugin dev   Build, load and follow a plugin while you write it
 
 This client:

@@ -23,7 +23,7 @@ const SHORT: usize = 8;
 pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) output: Output,
-    /// The application that is meant where none is named.
+    /// The application, for commands that name no other.
     app: Option<String>,
     pub(crate) context: Option<String>,
     /// The data directory of a server on this machine.

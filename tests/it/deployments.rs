@@ -298,7 +298,7 @@ async fn the_client_deploys_and_says_what_to_do_next() {
     let said = elita.run(&["deploy", "shop", "2", "--on", "web1", "--on", "web2", "--gitdeploy", "web", "-y"]).await;
     assert_eq!(said.code, 1, "{said}");
     assert!(said.stderr.contains("1 of 2 have 2, 1 failed"), "{said}");
-    let next = said.stderr.lines().find_map(|line| line.trim().strip_prefix("go on: elita ")).unwrap().to_owned();
+    let next = said.stderr.lines().find_map(|line| line.trim().strip_prefix("resume: elita ")).unwrap().to_owned();
     sh(&host, "web2", "rm broken").await;
     let words: Vec<_> = next.split(' ').chain(["--yes"]).collect();
     let said = elita.run(&words).await;

@@ -206,13 +206,13 @@ async fn what_comes_late_is_told_as_what_it_is() {
     Python Late: "succeeded" "late" null null
     Python LateFail: "failed" null "the widget press is jammed" {"press":42,"widgets":["left","right"]}
     Python LatePanic: "failed" null "ValueError: the widget press is jammed: 42" null
-    Python Never: "failed" null "it waits for what nothing is left to bring about, and would never end" null
+    Python Never: "failed" null "it waits for something that can never happen, so it would never end" null
     Python Forgotten: "failed" null "TypeError: Object of type coroutine is not JSON serializable\nwhen serializing list item 0\nwhen serializing dict item 'pages'" null
     Python NotAwaited: "failed" null "ValueError: the widget press is jammed: 42" null
     JavaScript Late: "succeeded" "late" null null
     JavaScript LateFail: "failed" null "the widget press is jammed" {"press":42,"widgets":["left","right"]}
     JavaScript LatePanic: "failed" null "RangeError: the widget press is jammed: 42" null
-    JavaScript Never: "failed" null "it waits for what nothing is left to bring about, and would never end" null
+    JavaScript Never: "failed" null "it waits for something that can never happen, so it would never end" null
     JavaScript Forgotten: "failed" null "TypeError: /pages/0 is a promise, and no JSON: await it" null
     JavaScript NotAwaited: "succeeded" "early" null null
     "#);

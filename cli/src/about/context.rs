@@ -41,7 +41,7 @@ enum Verb {
         #[arg(value_name = "NAME", add = clap_complete::ArgValueCompleter::new(complete::contexts))]
         name: String,
     },
-    /// Set the application that is meant where none is named
+    /// Set the application, for commands that name no other
     App {
         /// The application
         #[arg(value_name = "APP", add = clap_complete::ArgValueCompleter::new(complete::apps))]

@@ -83,7 +83,7 @@ async fn examine(globals: &Globals, output: &Output) -> (Vec<Finding>, Code) {
     };
     if let Some(proxy) = session.client.proxy() {
         findings
-            .push(Finding::right("proxy", format!("{proxy}, of HTTPS_PROXY or HTTP_PROXY; NO_PROXY excepts servers")));
+            .push(Finding::right("proxy", format!("{proxy}, of HTTPS_PROXY or HTTP_PROXY; NO_PROXY excludes servers")));
     }
     let reply = match session.client.send(Request::get("/about")).await {
         Ok(reply) => reply,

@@ -8,10 +8,10 @@ ELITA_SERVER       the server, as --server
 ELITA_TOKEN        the token; needs ELITA_SERVER or --server
 ELITA_TOKEN_FILE   a file with the token, as --token-file
 ELITA_CONTEXT      the context, as --context
-ELITA_APP          the application that is meant where none is named
+ELITA_APP          the application, for commands that name no other
 ELITA_CONFIG_DIR   the folder of config.toml and credentials.toml [default: ~/.config/elita]
 ELITA_DATA_DIR     the data directory of a server on this machine [default: ./elita-data, or that of a folder above]
-HTTPS_PROXY        the proxy, HTTP_PROXY for http://; NO_PROXY excepts servers
+HTTPS_PROXY        the proxy, HTTP_PROXY for http://; NO_PROXY excludes servers
 NO_COLOR           no colours; CLICOLOR_FORCE=1: colours everywhere
 CI                 never ask anything
 EDITOR             what `edit` opens documents in [default: vi]

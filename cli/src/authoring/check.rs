@@ -31,7 +31,7 @@ const MOST_BYTES: u64 = 1 << 30;
 /// Settings of a server that its plugins' limits come from: those are passed on, so that a check may have the same.
 const LIMITS: &str = "ELITA_PLUGIN_";
 
-/// Say what a server would say of a plugin's file
+/// Check a plugin's file as a server would
 ///
 /// Is it a component, for this version of the interface, importing only what is offered; does it compile; what does it
 /// register? The limits are those of a server, with its defaults or the variables ELITA_PLUGIN_….

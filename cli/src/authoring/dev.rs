@@ -47,7 +47,7 @@ pub(crate) struct Dev {
     /// The plugin directory of the server [default: that of the server on this machine]
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
-    /// Build and load it, and be done: the exit code says whether it was taken
+    /// Build and load it, then exit: with code 0 if the server has accepted it
     #[arg(long)]
     once: bool,
 }

@@ -29,7 +29,7 @@ pub(crate) struct Config {
 pub(crate) struct Context {
     pub(crate) server: String,
     pub(crate) username: Option<String>,
-    /// The application that is meant where none is named.
+    /// The application, for commands that name no other.
     pub(crate) app: Option<String>,
     /// Certificate authorities beside those of this machine.
     pub(crate) ca_file: Option<PathBuf>,

@@ -221,7 +221,7 @@ fn show_plan(session: &Session, plan: &Value, asked: &Map<String, Value>) {
     if !left_out.is_empty() {
         let servers: Vec<_> = left_out.iter().map(|target| text(target, "server")).collect();
         output.warn(format!(
-            "these keep what they have, which is not what the repository has then: {}",
+            "these servers stay as they are, and will differ from the repository: {}",
             servers.join(" ")
         ));
     }
@@ -256,8 +256,8 @@ async fn summary(session: &Session, app: &str, id: &str, code: Code) -> Result<(
     let rest = if rest.is_empty() { String::new() } else { format!(", {}", rest.join(", ")) };
     output.note(format!("  {done} of {all} have {build}{rest}"));
     if code != Code::Done {
-        output.note(format!("  go on: elita deployment resume {app} {id}"));
-        output.note(format!("  take back: elita deployment rollback {app} {id}"));
+        output.note(format!("  resume: elita deployment resume {app} {id}"));
+        output.note(format!("  roll back: elita deployment rollback {app} {id}"));
     }
     Ok(())
 }

@@ -17,8 +17,8 @@ use crate::session::{Session, segment, short, text};
 
 /// Upload the file of a build
 ///
-/// Creates the build if it is not there, sends the file with its digest, and follows the job that takes it in. What is
-/// stored is never replaced: the same file again succeeds, another one is refused.
+/// Creates the build if it is not there, sends the file with its digest, and follows the job that processes it. A file
+/// that is stored is never replaced: the same file again succeeds, another one is refused.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "elita upload [OPTIONS] [APP] BUILD FILE",

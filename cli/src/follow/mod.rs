@@ -181,7 +181,7 @@ async fn ask(client: &Client, request: Request) -> Result<Option<Value>> {
         Ok(reply) => match reply.status.as_u16() {
             408 | 429 | 500.. => Ok(None),
             404 => Err(Failure {
-                what: "the job is no longer there, or not for you any more".into(),
+                what: "the job was removed, or you may no longer read it".into(),
                 ..client.refusal(&reply)
             }),
             _ => Err(client.refusal(&reply)),

@@ -119,6 +119,6 @@ fn fault(fault: &Value) -> String {
 }
 
 fn not_elita(status: StatusCode) -> Failure {
-    let what = format!("what answers there is not Elita, or a proxy in front of it: it says {status}");
+    let what = format!("the answer is not from Elita (perhaps from a proxy in front of it): it says {status}");
     Failure::new(Code::of_reply(status.as_u16()), what).hint("elita doctor")
 }

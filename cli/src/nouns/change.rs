@@ -23,7 +23,7 @@ pub(super) fn create_command(noun: &'static Noun) -> Command {
 }
 
 pub(super) fn update_command(noun: &'static Noun) -> Command {
-    let command = Command::new("update").about("Change one: what is given, and nothing else");
+    let command = Command::new("update").about("Change one: only the given members");
     let unset = Arg::new("unset").long("unset").value_name("PATH").action(ArgAction::Append);
     let command = noun.names(command, 1).arg(unset.help("Remove a member, such as attribute.old"));
     with_members(command, noun.members.iter().filter(|member| member.changes))

@@ -36,7 +36,7 @@ pub(crate) fn command() -> Command {
     let scope = Arg::new("scope").long("scope").value_name("FILE").value_parser(value_parser!(PathBuf));
     let lasts = Arg::new("expires-in").long("expires-in").value_name("TIME").value_parser(duration);
     let create = Command::new("create")
-        .about("Make another token of yours, with which no more can be done than with this one; it is printed once")
+        .about("Create another token of yours, with at most the rights of this one; it is printed once")
         .arg(Arg::new("name").value_name("NAME").required(true).help("What it is for"))
         .arg(scope.help("A file with what may be done with it, as JSON; - is standard input"))
         .arg(lasts.help("How long it lasts, at most as long as the one in use"));

@@ -64,7 +64,7 @@ struct NewDeployment {
     #[param(required = false)]
     #[schema(required = false)]
     dry_run: bool,
-    /// The hash of the plan that was agreed to: another one is not done.
+    /// The hash of the plan that was agreed to. If the plan is another one by now, nothing is deployed.
     #[param(max_length = 71)]
     #[schema(max_length = 71)]
     plan: Option<String>,
@@ -250,7 +250,7 @@ struct DeploymentTaskArgs {
     #[param(required = false)]
     #[schema(required = false)]
     dry_run: bool,
-    /// The hash of the plan that was agreed to: another one is not done.
+    /// The hash of the plan that was agreed to. If the plan is another one by now, nothing is deployed.
     #[param(max_length = 71)]
     #[schema(max_length = 71)]
     plan: Option<String>,
@@ -273,7 +273,7 @@ struct DeploymentTaskArgs {
         (status = 202, body = SubmittedJob, description = "The job of the new deployment; for `cancel`, that of this one",
             headers(("Location" = String, description = "The job"))),
         (status = 404, description = "No such deployment"),
-        (status = 409, description = "It has ended, or has not; or it cannot be gone on with or taken back, and why"),
+        (status = 409, description = "Its state does not allow this, or it cannot be resumed or rolled back; `detail` says why"),
         (status = 422, description = "A value is not valid, or something is missing: `errors` names all of it"),
     ))]
 async fn run(

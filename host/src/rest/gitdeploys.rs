@@ -209,7 +209,7 @@ impl GitdeployTask {
             (false, false, true, false) => ServersTask::Pull,
             (false, false, false, true) => {
                 if servers.is_some() || glob.is_some() {
-                    return Err(wrong("servers", "a commit is for no server"));
+                    return Err(wrong("servers", "a commit takes no `servers` and no `glob`"));
                 }
                 let build =
                     build_name.ok_or_else(|| wrong("build_name", "a commit needs the build that is committed"))?;
@@ -223,7 +223,7 @@ impl GitdeployTask {
             }
         };
         if build_name.is_some() {
-            return Err(wrong("build_name", "what was committed last is on servers; a build is for `commit`"));
+            return Err(wrong("build_name", "only `commit` takes a build; servers get what was committed last"));
         }
         match (servers, glob) {
             (Some(servers), None) => Ok(Task::OnServers(task, ServersAsked::Named(servers))),

@@ -286,7 +286,7 @@ impl NewCommands {
     responses(
         (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
         (status = 404, description = "No such server"),
-        (status = 422, description = "No server can be asked for this, or this one cannot be reached with the settings of this installation"),
+        (status = 422, description = "The command is not valid, or this installation has no settings for the driver of the server"),
     ))]
 async fn command(
     State(rest): State<Rest>,
@@ -308,7 +308,7 @@ async fn command(
     responses(
         (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The job"))),
         (status = 404, description = "No such server"),
-        (status = 422, description = "No server can be asked for this, or one cannot be reached with the settings of this installation"),
+        (status = 422, description = "The command is not valid, or this installation has no settings for the driver of a server"),
     ))]
 async fn command_several(
     State(rest): State<Rest>,

@@ -122,7 +122,7 @@ impl Source {
         (status = 408, description = "The file comes too slowly"),
         (status = 409, description = "The build has a file already, or another upload of it is in progress"),
         (status = 413, description = "The file is too large"),
-        (status = 422, description = "The file type is unknown, or the file is not of this type, or of none that is taken"),
+        (status = 422, description = "The file type is not supported, or the file is not of this type"),
         (status = 503, description = "Too many uploads are in progress, or the object store does not answer"),
         (status = 507, description = "The store is full"),
     ))]

@@ -135,7 +135,7 @@ pub struct PluginAction {
     pub idempotent: bool,
     /// Its own wall-clock limit.
     pub timeout_seconds: Option<u32>,
-    /// What its form needs, as a JSON Schema: of what was declared, nothing of which is enforced but that it is there.
+    /// A JSON Schema of its parameters, for forms. Elita only enforces that the declared ones are there.
     #[schema(value_type = Object)]
     pub schema: Value,
 }

@@ -46,8 +46,8 @@ pub struct Server {
     pub connection: Connection,
     /// What users keep with it.
     pub attributes: Attributes,
-    /// What its last check came to; null if there was none since it is reached as it is. It changes without a new
-    /// version.
+    /// The result of its last check. Null: it was not checked since its driver or connection changed. A check does not
+    /// change the version.
     pub health: Option<Health>,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]

@@ -97,7 +97,7 @@ impl DataSvc {
         );
         let held = held.fetch_optional(connection).await?;
         held.map(|_| ()).ok_or_else(|| {
-            Error::conflict("this server's storage is no longer that of its database; send the file to another server")
+            Error::conflict("the storage of this server was replaced while it ran; send the file to another server")
         })
     }
 }

@@ -35,7 +35,9 @@ fn unknown_word(rest: &str) -> Option<String> {
 
 fn unknown_member(rest: &str) -> Option<String> {
     match rest.split_once(", ") {
-        Some((found, "there are no fields")) => Some(format!("{found} is not known here, and nothing else is")),
+        Some((found, "there are no fields")) => {
+            Some(format!("{found} is not known here, where no members are allowed"))
+        }
         Some(_) => unknown_word(rest),
         None => Some(format!("{rest} is not known here")),
     }

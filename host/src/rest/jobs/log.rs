@@ -105,7 +105,9 @@ async fn entries(
     if let Some(text) = q {
         let (limit, waits) = (limit.unwrap_or(Page::DEFAULT_LIMIT), wait.is_some_and(|wait| wait > Seconds(0)));
         if waits || matches!(wants, Wants::Events { .. }) {
-            return Err(Error::invalid("q", "what is there is searched: nothing is waited for, and no stream").into());
+            return Err(
+                Error::invalid("q", "a search of the log cannot be combined with `wait` or an event stream").into()
+            );
         }
         let entries = rest.svc.job_hits(&caller, id, &text, part, limit, MAX_ENTRIES_PAGE_BYTES).await?;
         entries.check_reaches(part)?;

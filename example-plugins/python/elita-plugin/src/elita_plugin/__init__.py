@@ -253,7 +253,7 @@ class _Loop(asyncio.BaseEventLoop):
 
     def select(self, timeout: float | None) -> list[Any]:
         if timeout is None:
-            raise Failure("it waits for what nothing is left to bring about, and would never end")
+            raise Failure("it waits for something that can never happen, so it would never end")
         time.sleep(timeout)
         return []
 

@@ -24,7 +24,7 @@ use crate::datasvc::ground::ids::{
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::sql::{OnConstraint as _, json_column};
 use crate::datasvc::jobs::error::JobError;
-use crate::datasvc::jobs::lookup::{Enqueued, JobStatus, Parent};
+use crate::datasvc::jobs::job::{Enqueued, JobStatus, Parent};
 use crate::datasvc::jobs::own::NewOwnJob;
 
 pub use asked::{Again, DeploymentAsked, DeploymentOptions, DeploymentScope};
@@ -69,7 +69,7 @@ pub struct Deployment {
     pub status: DeploymentStatus,
     /// What it waits for.
     pub waits_for: Option<DeploymentWait>,
-    /// The commit that each git repository is at by it; with its branch, `site:main`, where it commits to several.
+    /// The commit that it made in each git repository; with the branch, `site:main`, if it commits to several branches.
     pub commits: BTreeMap<String, String>,
     /// How many targets, which are gitdeploys on servers, are in which state.
     pub summary: DeploymentSummary,

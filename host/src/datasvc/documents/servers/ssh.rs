@@ -85,7 +85,7 @@ pub(super) async fn check_references(
             server.as_str()
         );
         if fit.fetch_optional(&mut *transaction).await? != Some(true) {
-            let reason = format!("`{jump}` is no other server of the driver `ssh` that is reached without a `jump`");
+            let reason = format!("`{jump}` has to be another server of the driver `ssh`, which has no `jump` itself");
             return Err(Error::invalid("connection/jump", reason));
         }
     }
