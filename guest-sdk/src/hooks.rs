@@ -114,12 +114,21 @@ pub struct GitdeployServers {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[non_exhaustive]
 pub struct GitdeployCommitDiff {
-    /// The changed files' paths, relative to the root of the repository.
+    /// The changed files' paths, relative to the root of the repository; at most 2000.
     pub files: Vec<String>,
     /// What changed in each of them.
     pub changes: Vec<FileChange>,
+    /// Whether further files have changed.
+    #[serde(default)]
+    pub more: bool,
     /// The gitdeploy.
     pub gitdeploy: Gitdeploy,
+    /// The name of the repository.
+    #[serde(default)]
+    pub gitrepo: String,
+    /// The build that was committed.
+    #[serde(default)]
+    pub build_name: String,
     /// The commit's id.
     pub commit: String,
 }
@@ -132,9 +141,12 @@ pub struct FileChange {
     pub path: String,
     /// What happened to it.
     pub status: String,
-    /// Lines added. `None`: it is not a text file.
+    /// Whether it is not a text file, or is longer than 1 MiB; then its lines are not counted.
+    #[serde(default)]
+    pub binary: bool,
+    /// Lines added. `None`: they are not counted.
     pub insertions: Option<u64>,
-    /// Lines removed. `None`: it is not a text file.
+    /// Lines removed. `None`: they are not counted.
     pub deletions: Option<u64>,
 }
 

@@ -11,6 +11,7 @@ use crate::harness::{Answer, Client, Elita, Outside, Setup, TestHost, eventually
 use crate::working_copies::sh;
 
 mod again;
+mod languages;
 mod plans;
 
 const DEPLOYMENTS: &str = "/app/shop/deployments";

@@ -110,26 +110,6 @@ type HookCall struct {
 // Read reads the hook's parameters: into a struct such as [BuildUploadSuccess], one's own, or a map[string]any.
 func (c *HookCall) Read(into any) error { return json.Unmarshal(c.parameters, into) }
 
-// BuildUploadSuccess are the parameters of BUILD_UPLOAD_SUCCESS: a build is stored and packaged.
-type BuildUploadSuccess struct {
-	BuildName string `json:"build_name"`
-	// StorageDir is a directory that the hook can read, with the build's files.
-	StorageDir string `json:"storage_dir"`
-	// Filename is that of the master package.
-	Filename string `json:"filename"`
-	FileType string `json:"file_type"`
-	// Packages has those of the build by name, master among them.
-	Packages map[string]Package `json:"packages"`
-}
-
-// Package is a package of a build.
-type Package struct {
-	Filename  string `json:"filename"`
-	FileType  string `json:"file_type"`
-	SizeBytes uint64 `json:"size_bytes"`
-	SHA256    string `json:"sha256"`
-}
-
 // shown is a value as an error message shows it.
 func shown(value string) string {
 	characters := 0

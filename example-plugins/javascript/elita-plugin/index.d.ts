@@ -60,6 +60,120 @@ export interface BuildUploadSuccess {
   packages: { [name: string]: { filename: string; file_type: string; size_bytes: number; sha256: string } };
 }
 
+/** A gitdeploy: what is deployed where, through which repository. */
+export interface Gitdeploy {
+  name: string;
+  /** The package that it deploys. */
+  package: string;
+  /** Where it deploys to: the directory on the servers, the name of the repository, and the branch that is deployed. */
+  location: { path: string; gitrepo: string; default_branch: string };
+  /** The servers it is initialized on, each with the build that was last deployed there. */
+  servers: { server: string; deployed_build: string | null }[];
+  /** Whatever its owner keeps with it. */
+  attributes: { [name: string]: Json };
+}
+
+/**
+ * The parameters of `GITDEPLOY_INIT_PRE`, `GITDEPLOY_INIT_POST`, `GITDEPLOY_DEINIT_PRE` and `GITDEPLOY_DEINIT_POST`: a
+ * gitdeploy is put on servers, or removed from them.
+ */
+export interface GitdeployServers {
+  /** The servers' names; in the `_POST` hooks those where it went well. */
+  server_list: string[];
+  gitdeploy: Gitdeploy;
+}
+
+/** What changed in one file. */
+export interface FileChange {
+  /** Relative to the root of the repository. */
+  path: string;
+  /** What happened to it. */
+  status: string;
+  /** Whether it is not a text file, or is longer than 1 MiB; then its lines are not counted. */
+  binary: boolean;
+  /** Lines added and removed. Null: they are not counted. */
+  insertions: number | null;
+  deletions: number | null;
+}
+
+/** The parameters of `GITDEPLOY_COMMIT_DIFF`: a package was committed, and is about to be pushed. */
+export interface GitdeployCommitDiff {
+  /** The changed files' paths, relative to the root of the repository; at most 2000. */
+  files: string[];
+  /** What changed in each of them. */
+  changes: FileChange[];
+  /** Whether further files have changed. */
+  more: boolean;
+  gitdeploy: Gitdeploy;
+  /** The name of the repository. */
+  gitrepo: string;
+  /** The build that was committed. */
+  build_name: string;
+  /** The commit's id. */
+  commit: string;
+}
+
+/** What a group deployment deploys to: names of groups and of environments. */
+export interface Target {
+  groups: string[];
+  environments: string[];
+}
+
+/** A gitdeploy that goes to a server, each by its name. */
+export interface BatchTarget {
+  server: string;
+  gitdeploy: string;
+}
+
+/** What a group deployment deploys together. */
+export interface Batch {
+  /** Names of servers and of gitdeploys. */
+  servers: string[];
+  gitdeploys: string[];
+  /** Whether it is a stage of an ordered group, with another one to follow. */
+  ordered_gitdeploy: boolean;
+  /** Which gitdeploy goes to which server. */
+  targets: BatchTarget[];
+}
+
+/** The parameters of `AUTO_DEPLOYMENT_START`: a group deployment is about to begin. */
+export interface AutoDeploymentStart {
+  deployment_id: string;
+  /** The build that is deployed. */
+  build: string;
+  /** What it is deployed to. */
+  target: Target;
+  /** What will be deployed together, in order. */
+  batches: Batch[];
+}
+
+/**
+ * The parameters of `AUTO_DEPLOYMENT_BATCH_BEGIN` and `AUTO_DEPLOYMENT_BATCH_DONE`: around each batch of a group
+ * deployment.
+ */
+export interface AutoDeploymentBatch {
+  deployment_id: string;
+  build: string;
+  /** From 0. */
+  batch_number: number;
+  batch_count: number;
+  batch: Batch;
+  /** All of them. */
+  batches: Batch[];
+}
+
+/** The parameters of `AUTO_DEPLOYMENT_COMPLETE`: the last batch of a group deployment is done. */
+export interface AutoDeploymentComplete extends AutoDeploymentStart {
+  /** The deployment's document. */
+  deployment: { [name: string]: Json };
+}
+
+/** The parameters of `AUTO_DEPLOYMENT_FAILED`: a group deployment ended before its last batch was done. */
+export interface AutoDeploymentFailed extends AutoDeploymentComplete {
+  /** Why it ended. */
+  error: { [name: string]: Json };
+}
+
 /** What a function returns is the job's result; nothing is null. A promise is awaited. */
 type Result = Json | void | Promise<Json | void>;
 
@@ -78,6 +192,16 @@ export interface Action {
 /** A function for each hook. Of those that Elita fires, the parameters have their types. */
 export interface Hooks {
   BUILD_UPLOAD_SUCCESS?: (call: HookCall<BuildUploadSuccess>) => Result;
+  GITDEPLOY_INIT_PRE?: (call: HookCall<GitdeployServers>) => Result;
+  GITDEPLOY_INIT_POST?: (call: HookCall<GitdeployServers>) => Result;
+  GITDEPLOY_DEINIT_PRE?: (call: HookCall<GitdeployServers>) => Result;
+  GITDEPLOY_DEINIT_POST?: (call: HookCall<GitdeployServers>) => Result;
+  GITDEPLOY_COMMIT_DIFF?: (call: HookCall<GitdeployCommitDiff>) => Result;
+  AUTO_DEPLOYMENT_START?: (call: HookCall<AutoDeploymentStart>) => Result;
+  AUTO_DEPLOYMENT_BATCH_BEGIN?: (call: HookCall<AutoDeploymentBatch>) => Result;
+  AUTO_DEPLOYMENT_BATCH_DONE?: (call: HookCall<AutoDeploymentBatch>) => Result;
+  AUTO_DEPLOYMENT_COMPLETE?: (call: HookCall<AutoDeploymentComplete>) => Result;
+  AUTO_DEPLOYMENT_FAILED?: (call: HookCall<AutoDeploymentFailed>) => Result;
   [hook: string]: ((call: HookCall<any>) => Result) | undefined;
 }
 

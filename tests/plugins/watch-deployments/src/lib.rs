@@ -29,7 +29,12 @@ fn servers(call: &HookCall) -> Result<()> {
 fn commit(call: &HookCall) -> Result<()> {
     let told: hooks::GitdeployCommitDiff = call.parameters()?;
     let changes: Vec<_> = told.changes.iter().map(|change| format!("{} {}", change.status, change.path)).collect();
-    record(call, json!({ "gitdeploy": told.gitdeploy.name, "package": told.gitdeploy.package, "changes": changes }))
+    record(call, json!({ "gitdeploy": told.gitdeploy.name, "package": told.gitdeploy.package, "changes": changes }))?;
+    let lines: Vec<_> =
+        told.changes.iter().map(|change| (change.binary, change.insertions, change.deletions)).collect();
+    let on: Vec<_> = told.gitdeploy.servers.iter().map(|server| (&server.server, &server.deployed_build)).collect();
+    let of = (&told.commit, &told.gitrepo, &told.build_name);
+    jobs::append(&json!({ "files": told.files, "more": told.more, "lines": lines, "of": of, "on": on })).map(drop)
 }
 
 fn start(call: &HookCall) -> Result<()> {
@@ -49,6 +54,9 @@ fn batch(call: &HookCall) -> Result<()> {
             "servers": servers, "gitdeploys": gitdeploys, "ordered": ordered_gitdeploy,
         }),
     )?;
+    let targets = told.batches.iter().flat_map(|batch| &batch.targets);
+    let targets: Vec<_> = targets.map(|target| (&target.server, &target.gitdeploy)).collect();
+    jobs::append(&json!({ "targets": targets, "build": told.build, "deployment_id": told.deployment_id }))?;
     fail(call, &told.build, &format!("-{}", told.batch_number))
 }
 
