@@ -31,7 +31,7 @@
 
 use serde::Serialize;
 
-use crate::bindings::elita::plugin::remote as wit;
+use crate::host::remote as wit;
 use crate::{Error, Result};
 
 /// What became of it on a server.

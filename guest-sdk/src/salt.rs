@@ -28,7 +28,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::Result;
-use crate::bindings::elita::plugin::salt as wit;
+use crate::host::salt as wit;
 use crate::remote::Outcome;
 
 /// A function of an execution module, with its arguments. The master keeps them: they are not for secrets.

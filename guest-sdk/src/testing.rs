@@ -1,9 +1,10 @@
 //! Takes the place of the host in `cargo test`, on the author's machine: actions and hooks run without a server.
 //!
-//! A [`Host`] has applications, builds, actions of other plugins and servers that answer by HTTP, as far as the test
-//! gives it some. What runs on it calls [`jobs`](crate::jobs), [`log`](mod@crate::log), [`builds`](crate::builds),
-//! [`applications`](crate::applications), [`actions`](crate::actions) and [`http`](crate::http) as on a server; the
-//! test looks at what was recorded, made, started and sent.
+//! A [`Host`] has applications, builds, actions of other plugins, servers to work on, and servers that answer by HTTP, as
+//! far as the test gives it some. What runs on it calls [`jobs`](crate::jobs), [`log`](mod@crate::log),
+//! [`builds`](crate::builds), [`applications`](crate::applications), [`actions`](crate::actions),
+//! [`remote`](crate::remote) and [`http`](crate::http) as on a server; the test looks at what was recorded, made, started,
+//! called and sent.
 //!
 //! ```
 //! use elita_plugin::prelude::*;
@@ -43,14 +44,39 @@
 //! assert_eq!(fired.entries, [json!({ "status": "counting", "build": "124-master" })]);
 //! ```
 //!
+//! Servers answer to commands as the test says, and nothing runs anywhere:
+//!
+//! ```
+//! use elita_plugin::prelude::*;
+//! use elita_plugin::remote::Command;
+//! use elita_plugin::testing::{Answer, Called, Host};
+//!
+//! fn restart(call: &ActionCall) -> Result<()> {
+//!     let servers: Vec<String> = call.parameter("server")?;
+//!     remote::all_ok(&remote::run(&servers, &Command::new(["systemctl", "restart", "shop"]).timeout(30))?)
+//! }
+//!
+//! let full = |called: &Called| match &*called.function {
+//!     "run" => Answer::exit(1).stderr("no space left on device"),
+//!     _ => Answer::ok(),
+//! };
+//! let mut host = Host::new().server("web1", |_| Answer::ok()).server("web2", full);
+//! let call = ActionCall::new("shop", "Restart", [("server", "web1"), ("server", "web2")]);
+//! let error = host.run(|| restart(&call)).unwrap_err();
+//! assert_eq!(error.to_string(), "1 of 2 servers did not do it: web2");
+//! assert_eq!(host.called()[0].command(), "systemctl restart shop");
+//! assert_eq!(host.called()[0].arguments["timeout_seconds"], 30);
+//! ```
+//!
 //! A function of the host that is called where no [`Host`] runs panics, and says so; so does one of an interface that
-//! [`Host`] does not have: `git_providers`, `git_repos`, `gitdeploys`, `groups`, `package_maps` and `servers`.
+//! [`Host`] does not have: `git_providers`, `git_repos`, `gitdeploys`, `groups`, `package_maps`, `salt` and
+//! `servers`.
 //! There are no grants here, and no limits but those of an entry and of a percentage.
 
 pub(crate) mod host;
 mod upload;
 
-pub use self::host::{Host, Sent, Started};
+pub use self::host::{Answer, Called, Host, Sent, Started};
 pub use self::upload::{Fired, Package, Upload, fire};
 pub use crate::log::Level;
 

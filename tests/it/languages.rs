@@ -1,10 +1,11 @@
 //! Plugins in Rust, Python, JavaScript, C and Go: the same plugin does the same in all of them, and fails the same way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::compiling::{HeldUp, enlarged};
 use crate::harness::{
@@ -365,12 +366,29 @@ fn the_examples_in_python_and_javascript_are_tested_without_a_server() {
     }
     std::fs::create_dir(work.path().join("node_modules")).unwrap();
     let linked = work.path().join("node_modules/elita-plugin");
-    std::os::unix::fs::symlink(examples.join("javascript/elita-plugin"), linked).unwrap();
-    let mut node = Command::new("node");
-    // If this machine has no Node.js, `scripts/polyglot` has installed one.
+    std::os::unix::fs::symlink(helpers.join("elita-plugin"), linked).unwrap();
+    work
+}
+
+/// If this machine has no Node.js, `scripts/polyglot` has installed one.
+pub(crate) fn with_node(mut command: Command) -> Command {
     let installed = project_root().join("target/polyglot/venv/bin");
-    node.env("PATH", format!("{}:{}", std::env::var("PATH").unwrap(), installed.display()));
-    assert_says(node.args(["--test", "--test-reporter=tap"]).current_dir(&work), "# pass 4");
+    command.env("PATH", format!("{}:{}", std::env::var("PATH").unwrap(), installed.display()));
+    command
+}
+
+fn unit_tests_in_javascript(work: &TempDir) -> Command {
+    let mut node = with_node(Command::new("node"));
+    node.args(["--test", "--test-reporter=tap"]).current_dir(work);
+    node
+}
+
+#[test]
+fn servers_in_memory_answer_as_real_ones_in_python_and_javascript() {
+    let (helpers, plugins) = (project_root().join("example-plugins"), project_root().join("tests/plugins/polyglot"));
+    assert_says(&mut unit_tests_in_python(&plugins.join("python"), &helpers), "Ran 2 tests");
+    let work = tests_in_javascript(&plugins.join("javascript"), &helpers);
+    assert_says(&mut unit_tests_in_javascript(&work), "# pass 2");
 }
 
 /// Runs a program, and expects it to succeed and to say this.
@@ -389,6 +407,12 @@ async fn what_a_plugin_fails_with_is_the_same_in_every_language() {
         let expected = json!({ "code": "action-failed", "message": "the widget press is jammed", "details": details });
         assert_eq!(error, expected, "{language}");
     }
+    assert_says(&mut unit_tests_in_python(&examples.join("python"), &examples), "Ran 4 tests");
+    let work = tests_in_javascript(&examples.join("javascript"), &examples);
+    assert_says(&mut unit_tests_in_javascript(&work), "# pass 4");
+}
+
+fn unit_tests_in_python(plugin: &Path, helpers: &Path) -> Command {
 }
 
 #[tokio::test]

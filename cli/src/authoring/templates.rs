@@ -54,6 +54,7 @@ const JAVASCRIPT: &[File] = files![
     "example-plugins/javascript/elita-plugin/testing/host.js",
     "example-plugins/javascript/elita-plugin/testing/index.d.ts",
     "example-plugins/javascript/elita-plugin/testing/index.js",
+    "example-plugins/javascript/elita-plugin/testing/remote.js",
     "example-plugins/javascript/package-lock.json",
     "example-plugins/javascript/package.json",
 ];

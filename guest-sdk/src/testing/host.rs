@@ -7,6 +7,7 @@ pub(crate) mod builds;
 pub(crate) mod http;
 pub(crate) mod jobs;
 pub(crate) mod log;
+pub(crate) mod remote;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,9 +18,10 @@ use super::Package;
 use crate::bindings::elita::plugin::types::{Error, Names, Page};
 use crate::log::Level;
 
-pub(crate) use self::absent::{git_providers, git_repos, gitdeploys, groups, package_maps, servers};
+pub(crate) use self::absent::{git_providers, git_repos, gitdeploys, groups, package_maps, salt, servers};
 pub use self::actions::Started;
 pub use self::http::Sent;
+pub use self::remote::{Answer, Called};
 
 thread_local! {
     static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
@@ -45,6 +47,8 @@ pub struct Host {
     started: Vec<Started>,
     responses: BTreeMap<String, (u16, Vec<u8>)>,
     sent: Vec<Sent>,
+    servers: BTreeMap<String, remote::Server>,
+    called: Vec<Called>,
     is_cancelled: bool,
 }
 

@@ -124,3 +124,69 @@ fn a_host_is_there_again_after_a_panic() {
     host.run(|| jobs::append("still here")).unwrap();
     assert_eq!((inner.is_err(), host.entries()), (true, &[json!("still here")][..]));
 }
+
+#[test]
+fn servers_answer_as_the_test_says() {
+    let windows = |called: &Called| match &*called.function {
+        "operating_systems" => Answer::ok().stdout("Windows"),
+        "run_script" => Answer::exit(3).stdout("some of it").stderr("no space left"),
+        _ => Answer::unknown("the connection broke"),
+    };
+    let mut host = Host::new()
+        .server("web1", |_| Answer::ok())
+        .server("web2", windows)
+        .server("web3", |_| Answer::no_response("it cannot be reached"));
+    let servers = ["web1", "web2", "web3"];
+    host.run(|| -> Result<()> {
+        let systems = remote::operating_systems(&servers)?;
+        let told: Vec<_> = systems.iter().map(|system| (system.os, system.name.as_deref())).collect();
+        assert_eq!(
+            told,
+            [(Some(remote::Os::Unix), Some("Linux")), (Some(remote::Os::Windows), Some("Windows")), (None, None)]
+        );
+        let script = remote::Command::script("df").directory("/srv").stdin("in").env("LANG", "C").secret("key");
+        let reports = remote::run(&servers, &script)?;
+        let told: Vec<_> = reports.iter().map(|report| (report.outcome, report.exit_code, &*report.stdout)).collect();
+        use remote::Outcome::{Failed, NoResponse, Ok as Done, Unknown};
+        assert_eq!(told, [(Done, Some(0), ""), (Failed, Some(3), "some of it"), (NoResponse, None, "")]);
+        let pulled = remote::git_pull(&["web2"], "/srv", &remote::Pull::default())?;
+        assert_eq!((pulled[0].outcome, pulled[0].message.as_deref()), (Unknown, Some("the connection broke")));
+        assert_eq!(remote::ping(&["web1"], None)?[0].stdout, "Linux");
+        Ok(())
+    })
+    .unwrap();
+    let functions: Vec<_> = host.called().iter().map(|called| &*called.function).collect();
+    assert_eq!(functions, ["operating_systems", "run_script", "git_pull", "ping"]);
+    assert_eq!((&*host.called()[1].command(), host.called()[1].servers.len()), ("df", 3));
+    let options = json!({
+        "script": "df", "shell": "sh", "directory": "/srv", "environment": { "LANG": "C" }, "stdin": "in", "secrets": ["key"],
+    });
+    assert_eq!(host.called()[1].arguments, options);
+}
+
+#[test]
+fn what_no_server_can_be_asked_for_is_answered_as_on_a_server() {
+    let host = || Host::new().build("shop", "1", json!({})).server("web1", |_| Answer::ok());
+    let package = remote::Content::package("shop", "1", "master");
+    let codes = host().run(|| {
+        [
+            remote::touch(&["web2"], "/srv/a").unwrap_err().code(),
+            remote::touch(&["web1", "web1"], "/srv/a").unwrap_err().code(),
+            remote::touch(&["web1"], "srv/a").unwrap_err().code(),
+            remote::delete_directory(&["web1"], "/srv/../etc").unwrap_err().code(),
+            remote::push_file(&["web1"], &package, "/srv/a", None).unwrap_err().code(),
+        ]
+    });
+    use crate::Code::{Conflict, Invalid, NotFound};
+    assert_eq!(codes, [NotFound, Invalid, Invalid, Invalid, NotFound].map(Some));
+    let cancelled = host().cancelled().run(|| remote::touch(&["web1"], "/srv/a").unwrap_err().code());
+    assert_eq!(cancelled, Some(Conflict));
+}
+
+#[test]
+#[should_panic(
+    expected = "`salt::highstate` is a function of the host, and `elita_plugin::testing::Host` does not have it"
+)]
+fn salt_is_not_there_in_a_test() {
+    Host::new().run(|| salt::highstate(&["web1"], None)).unwrap();
+}

@@ -13,6 +13,10 @@ const FUNCTIONS = {
   jobs: "current append progress cancelRequested get entries tail before standing",
   log: "write",
   "package-maps": "get list create update delete",
+  remote:
+    "ping operatingSystems run runScript createDirectory deleteDirectory deleteFile touch appendToFile pushFile gitClone " +
+    "gitCheckout gitDiscardChanges gitAddAll gitCommit gitSetUser gitSetAutocrlf gitSetPushUrl gitPull",
+  salt: "saltCommand runSls highstate",
   servers: "get list environments create update delete",
   types: "",
 };

@@ -3,6 +3,8 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createHash } from "node:crypto";
 
+import { remote } from "./remote.js";
+
 const JOB = "00000000-0000-0000-0000-000000000000";
 const TIME = "2026-01-01T00:00:00.000Z";
 const MAX_ENTRY_BYTES = 64 * 1024;
@@ -42,6 +44,8 @@ export class Host {
   log = [];
   started = [];
   applications = new Map();
+  called = [];
+  #servers = new Map();
   #builds = new Map();
   #results = new Map();
   #isCancelled = false;
@@ -60,6 +64,11 @@ export class Host {
 
   otherAction(application, name, result = null) {
     this.#results.set(key(application, name), result);
+    return this;
+  }
+
+  server(name, answers = () => ({})) {
+    this.#servers.set(name, answers);
     return this;
   }
 
@@ -139,6 +148,17 @@ export class Host {
         return made.slice(Number(after), Number(after) + limit);
       },
     },
+    remote: remote(
+      this.#servers,
+      this.called,
+      (tag, message) => {
+        throw new Answer(tag, message);
+      },
+      (wanted) => {
+        if (this.#isCancelled) throw new Answer("conflict", "the job was asked to stop");
+        if (wanted) this.functions.builds.readPackage(wanted.application, wanted.build, wanted.package, 0n, 0);
+      },
+    ),
     log: { write: (level, message) => void this.log.push([level, message]) },
     actions: {
       run: (application, action, parameters) => {

@@ -6,14 +6,40 @@ type Handler = object;
 /** A function of the host was called where there is none, or one that `Host` does not have. */
 export class NoHost extends Error {}
 
+/** A function of `remote` that was called. */
+export interface Called {
+  /** Its name, such as `run`, `runScript` or `deleteDirectory`. */
+  function: string;
+  servers: string[];
+  /**
+   * The other arguments by their names, without those that were not given: the `command` of `run`, a `path`, and of the
+   * options such as `directory` and `stdin`. Bytes are a text.
+   */
+  arguments: { [name: string]: Json };
+}
+
+/**
+ * What comes of it on a server: it ends with this exit code, 0 unless another one is given, or it was not begun, or nobody can
+ * say what became of it. Output of `ping` and `operatingSystems` is the name of the system, `Linux` if there is none.
+ */
+export interface Answer {
+  stdout?: string;
+  stderr?: string;
+  exitCode?: number;
+  /** Why it was not begun. */
+  noResponse?: string;
+  /** Why nobody can say. */
+  unknown?: string;
+}
+
 /**
  * Takes the host's place in tests with Node.js: actions and hooks run without a server.
  *
  *     import { Host } from "elita-plugin/testing"; // before the plugin
  *     const { handler } = await import("./plugin.js");
  *
- * It has applications, builds, and actions of other plugins, as far as the test gives it some; functions of `jobs`, `log`,
- * `applications`, `builds` and `actions` work as on a server. There are no grants here, and no limits but those of an entry
+ * It has applications, builds, actions of other plugins, and servers, as far as the test gives it some; functions of `jobs`,
+ * `log`, `applications`, `builds`, `actions` and `remote` work as on a server. There are no grants here, and no limits but those of an entry
  * and of a percentage.
  */
 export class Host {
@@ -25,6 +51,8 @@ export class Host {
   readonly started: { job: string; application: string; action: string; parameters: [string, string][] }[];
   /** The attributes of each. */
   readonly applications: Map<string, Json>;
+  /** What was done on servers. */
+  readonly called: Called[];
 
   application(name: string, attributes?: Json): this;
   /** With a build, and its application. With `master` it is stored. */
@@ -35,6 +63,8 @@ export class Host {
   ): this;
   /** With an action that can be started. Its job has ended with this result when it is looked at. */
   otherAction(application: string, name: string, result?: Json): this;
+  /** With a server that answers like this to whatever is done there; without a function, all goes well. */
+  server(name: string, answers?: (called: Called) => Answer): this;
   /** With a job that was asked to stop. */
   cancelled(): this;
   /** The attributes of a build. */

@@ -65,6 +65,12 @@ absent! { package_maps:
     fn delete(&str, &str) -> ();
 }
 
+absent! { salt:
+    fn salt_command(&[String], &str, &[String], &[(String, String)], Option<u32>) -> Vec<MinionReturn>;
+    fn run_sls(&[String], &str, Option<u32>) -> Vec<MinionReturn>;
+    fn highstate(&[String], Option<u32>) -> Vec<MinionReturn>;
+}
+
 absent! { servers:
     fn get(&str) -> Server;
     fn list(&Page) -> Names;

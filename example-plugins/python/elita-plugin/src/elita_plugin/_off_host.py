@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 E = TypeVar("E")
 
 INTERFACES = (
-    "actions applications builds git_providers git_repos gitdeploys groups jobs log package_maps servers types"
+    "actions applications builds git_providers git_repos gitdeploys groups jobs log package_maps remote salt servers types"
 ).split()
 
 
@@ -124,6 +124,24 @@ def _install() -> None:
         Entry="seq at source data",
     )
     imports["jobs"].Status = enum.Enum("Status", "QUEUED RUNNING SUCCEEDED FAILED CANCELLED LOST", start=0)
+    _records(
+        imports["remote"],
+        Report="server outcome exit_code signal timed_out stdout stderr truncated message duration",
+        System="server os name message",
+        Options="directory environment stdin timeout_seconds output_bytes secrets",
+        BuildPackage="application build package",
+        Content_Bytes="value",
+        Content_BuildPackage="value",
+        PullOptions="remote branch favor patience ignore_all_space",
+    )
+    for name, cases in {
+        "Outcome": "OK FAILED NO_RESPONSE UNKNOWN",
+        "Os": "UNIX WINDOWS",
+        "Shell": "SH POWERSHELL",
+        "Favor": "OURS THEIRS",
+        "Autocrlf": "TRUE FALSE INPUT",
+    }.items():
+        setattr(imports["remote"], name, enum.Enum(name, cases, start=0))
     imports["log"].Level = enum.Enum("Level", "TRACE DEBUG INFO WARN ERROR", start=0)
 
 

@@ -9,16 +9,24 @@
         assert host.action(plugin.plugin, "my_application", "Greet", name="Ada") == "hello, stranger called Ada"
         assert host.entries == [{"status": "greeting", "whom": "Ada"}]
 
-A `Host` has applications, builds, and actions of other plugins, as far as the test gives it some; the functions of `jobs`,
-`log`, `applications`, `builds` and `actions` work as on a server. Others raise `NoHost`, and so do all of them where no
-`Host` runs. There are no grants here, and no limits but those of an entry and of a percentage.
+A `Host` has applications, builds, actions of other plugins, and servers, as far as the test gives it some; the functions of
+`jobs`, `log`, `applications`, `builds`, `actions` and `remote` work as on a server. Others raise `NoHost`, and so do all of
+them where no `Host` runs. There are no grants here, and no limits but those of an entry and of a percentage.
+
+Servers answer to commands as the test says, and nothing runs anywhere:
+
+    host = Host().server("web1").server("web2", lambda called: Answer(exit_code=1, stderr="no space left"))
+    host.action(plugin.plugin, "my_application", "Restart", server=["web1", "web2"])
+    assert host.called[0].arguments["command"] == ["systemctl", "restart", "shop"]
 """
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,7 +34,7 @@ from typing import Any
 from . import Plugin, _off_host
 from ._off_host import Err, NoHost
 
-__all__ = ["Host", "NoHost", "Started"]
+__all__ = ["Answer", "Called", "Host", "NoHost", "Started"]
 
 _JOB = "00000000-0000-0000-0000-000000000000"
 _TIME = "2026-01-01T00:00:00.000Z"
@@ -35,6 +43,7 @@ _MAX_ENTRY_BYTES = 64 * 1024
 _types = sys.modules["wit_world.imports.types"]
 _jobs = sys.modules["wit_world.imports.jobs"]
 _builds = sys.modules["wit_world.imports.builds"]
+_remote = sys.modules["wit_world.imports.remote"]
 _applications = sys.modules["wit_world.imports.applications"]
 _handler = sys.modules["wit_world.exports.handler"]
 
@@ -47,6 +56,52 @@ class Started:
     application: str
     action: str
     parameters: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Called:
+    """A function of `remote` that was called."""
+
+    function: str
+    """Its name, such as `run`, `run_script` or `delete_directory`."""
+    servers: list[str]
+    arguments: dict[str, Any]
+    """The other arguments by their names, without those that were not given: the `command` of `run`, a `path`, and of the
+    options such as `directory` and `stdin`. Bytes are a text."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What comes of it on a server. Output of `ping` and `operating_systems` is the name of the system, `Linux` if there is
+    none."""
+
+    stdout: str = ""
+    stderr: str = ""
+    exit_code: int | None = 0
+    """Other than 0 it has failed. None: it was not begun, or nobody can say what became of it."""
+    message: str | None = None
+    """Why not."""
+    begun: bool = True
+
+    @staticmethod
+    def no_response(why: str) -> "Answer":
+        """It was not begun, for this reason: the server could not be reached."""
+        return Answer(exit_code=None, message=why, begun=False)
+
+    @staticmethod
+    def unknown(why: str) -> "Answer":
+        """It began, and nobody can say what became of it."""
+        return Answer(exit_code=None, message=why)
+
+    def _report(self, server: str) -> Any:
+        outcomes = _remote.Outcome
+        if self.exit_code is None:
+            outcome = outcomes.UNKNOWN if self.begun else outcomes.NO_RESPONSE
+        else:
+            outcome = outcomes.OK if self.exit_code == 0 else outcomes.FAILED
+        duration = None if self.exit_code is None else 0.0
+        told = self.stdout, self.stderr, False, self.message, duration
+        return _remote.Report(server, outcome, self.exit_code, None, False, *told)
 
 
 @dataclass
@@ -67,6 +122,9 @@ class Host:
         """The jobs that were started."""
         self.applications: dict[str, Any] = {}
         """The attributes of each."""
+        self.called: list[Called] = []
+        """What was done on servers."""
+        self._servers: dict[str, Callable[[Called], Answer]] = {}
         self._held: dict[tuple[str, str], _Build] = {}
         self._results: dict[tuple[str, str], Any] = {}
         self._cancelled = False
@@ -88,6 +146,11 @@ class Host:
     def other_action(self, application: str, name: str, result: Any = None) -> "Host":
         """With an action that can be started. Its job has ended with this result when it is looked at."""
         self._results[application, name] = result
+        return self
+
+    def server(self, name: str, answers: Callable[[Called], Answer] = lambda _: Answer()) -> "Host":
+        """With a server that answers like this to whatever is done there; without a function, all goes well."""
+        self._servers[name] = answers
         return self
 
     def cancelled(self) -> "Host":
@@ -236,6 +299,101 @@ class Host:
             raise Err(_types.Error_NotFound(f"package `{name}` does not exist"))
         return packages[name][1][offset : offset + length]
 
+    def _remote_ping(self, servers: list[str], timeout_seconds: int | None) -> list[Any]:
+        reports = self._on_servers("ping", servers, timeout_seconds=timeout_seconds)
+        for report in reports:
+            if report.outcome == _remote.Outcome.OK:
+                report.stdout = report.stdout or "Linux"
+        return reports
+
+    def _remote_operating_systems(self, servers: list[str]) -> list[Any]:
+        systems = []
+        for report in self._on_servers("operating_systems", servers):
+            if report.outcome == _remote.Outcome.OK:
+                name = report.stdout or "Linux"
+                os = _remote.Os.WINDOWS if name == "Windows" else _remote.Os.UNIX
+                systems.append(_remote.System(report.server, os, name, None))
+            else:
+                systems.append(_remote.System(report.server, None, None, report.message))
+        return systems
+
+    def _remote_run(self, servers: list[str], command: list[str], options: Any) -> list[Any]:
+        return self._on_servers("run", servers, command=command, **_options(options))
+
+    def _remote_run_script(self, servers: list[str], script: str, shell: Any, options: Any) -> list[Any]:
+        return self._on_servers("run_script", servers, script=script, shell=shell, **_options(options))
+
+    def _remote_create_directory(self, servers: list[str], path: str) -> list[Any]:
+        return self._on_servers("create_directory", servers, path=path)
+
+    def _remote_delete_directory(self, servers: list[str], path: str) -> list[Any]:
+        return self._on_servers("delete_directory", servers, path=path)
+
+    def _remote_delete_file(self, servers: list[str], path: str) -> list[Any]:
+        return self._on_servers("delete_file", servers, path=path)
+
+    def _remote_touch(self, servers: list[str], path: str) -> list[Any]:
+        return self._on_servers("touch", servers, path=path)
+
+    def _remote_append_to_file(self, servers: list[str], path: str, bytes: bytes) -> list[Any]:
+        return self._on_servers("append_to_file", servers, path=path, bytes=bytes)
+
+    def _remote_push_file(
+        self, servers: list[str], content: Any, path: str, mode: int | None, timeout_seconds: int | None
+    ) -> list[Any]:
+        given: dict[str, Any] = {"path": path, "mode": mode, "timeout_seconds": timeout_seconds}
+        if isinstance(content, _remote.Content_Bytes):
+            given["bytes"] = content.value
+        else:
+            package = content.value
+            self._builds_read_package(package.application, package.build, package.package, 0, 0)
+            given["package"] = vars(package)
+        return self._on_servers("push_file", servers, **given)
+
+    def _remote_git_clone(self, servers: list[str], url: str, path: str, branch: str | None) -> list[Any]:
+        return self._on_servers("git_clone", servers, url=url, path=path, branch=branch)
+
+    def _remote_git_checkout(self, servers: list[str], path: str, reference: str) -> list[Any]:
+        return self._on_servers("git_checkout", servers, path=path, reference=reference)
+
+    def _remote_git_discard_changes(self, servers: list[str], path: str) -> list[Any]:
+        return self._on_servers("git_discard_changes", servers, path=path)
+
+    def _remote_git_add_all(self, servers: list[str], path: str) -> list[Any]:
+        return self._on_servers("git_add_all", servers, path=path)
+
+    def _remote_git_commit(self, servers: list[str], path: str, message: str) -> list[Any]:
+        return self._on_servers("git_commit", servers, path=path, message=message)
+
+    def _remote_git_set_user(self, servers: list[str], path: str, name: str, email: str) -> list[Any]:
+        return self._on_servers("git_set_user", servers, path=path, name=name, email=email)
+
+    def _remote_git_set_autocrlf(self, servers: list[str], path: str, value: Any) -> list[Any]:
+        return self._on_servers("git_set_autocrlf", servers, path=path, value=value)
+
+    def _remote_git_set_push_url(self, servers: list[str], path: str, url: str) -> list[Any]:
+        return self._on_servers("git_set_push_url", servers, path=path, url=url)
+
+    def _remote_git_pull(self, servers: list[str], path: str, options: Any) -> list[Any]:
+        return self._on_servers("git_pull", servers, path=path, **vars(options))
+
+    def _on_servers(self, function: str, servers: list[str], **given: Any) -> list[Any]:
+        if self._cancelled:
+            raise Err(_types.Error_Conflict("the job was asked to stop"))
+        for index, server in enumerate(servers):
+            if server not in self._servers:
+                raise Err(_types.Error_NotFound(f"server `{server}` does not exist"))
+            if server in servers[:index]:
+                raise Err(_types.Error_Invalid(f"server `{server}` is given twice"))
+        if not servers:
+            raise Err(_types.Error_Invalid("no server is given"))
+        path = given.get("path", "/")
+        if not re.match(r"/|~/|[A-Za-z]:[\\/]", path) or ".." in re.split(r"[\\/]", path):
+            raise Err(_types.Error_Invalid(f"path: `{path}` does not begin with `/` or `~/`, or has `..` in it"))
+        called = Called(function, list(servers), {name: _shown(it) for name, it in given.items() if it is not None})
+        self.called.append(called)
+        return [self._servers[server](called)._report(server) for server in servers]
+
     def _build(self, application: str, name: str) -> _Build:
         if (application, name) not in self._held:
             raise Err(_types.Error_NotFound(f"build `{name}` does not exist"))
@@ -245,6 +403,21 @@ class Host:
         stem = build if package == "master" else f"{build}-{package}"
         digest = sha256(content).hexdigest()
         return _builds.PackageFile(package, f"{stem}.{file_type}", file_type, len(content), digest)
+
+
+def _options(options: Any) -> dict[str, Any]:
+    """Those that are given."""
+    given = {name: value for name, value in vars(options).items() if value not in (None, [], b"")}
+    if "environment" in given:
+        given["environment"] = dict(given["environment"])
+    return given
+
+
+def _shown(argument: Any) -> Any:
+    """An argument as it is easily compared with."""
+    if isinstance(argument, Enum):
+        return argument.name.lower()
+    return argument.decode(errors="replace") if isinstance(argument, bytes) else argument
 
 
 def _page(names: Any, page: Any) -> Any:
