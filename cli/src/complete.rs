@@ -14,7 +14,7 @@ use crate::globals::Globals;
 use crate::http::{Request, with_query};
 use crate::nouns::{Collection, Noun};
 use crate::output::Output;
-use crate::session::{Session, segment, short, text};
+use crate::session::{Session, optional_parameters, segment, short, text};
 
 /// The variable by which a shell asks.
 pub(crate) const VARIABLE: &str = "ELITA_COMPLETE";
@@ -71,7 +71,8 @@ pub(crate) fn run_words(typed: &OsStr) -> Candidates {
     };
     let found = asked(&format!("/app/{}/actions/{}", segment(&app), segment(&action))).unwrap_or_default();
     let is_given = |name: &str| before.iter().any(|word| word.split('=').next() == Some(name));
-    let parameters = found["parameters"].as_array().cloned().unwrap_or_default();
+    let mut parameters = found["parameters"].as_array().cloned().unwrap_or_default();
+    parameters.extend(optional_parameters(&found));
     let parameters = parameters.iter().filter(|parameter| !is_given(text(parameter, "name")));
     let parameters = parameters
         .map(|parameter| (format!("{}=", text(parameter, "name")), text(parameter, "description").to_owned()));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::destination::{Target, say_once};
 use crate::exit::Code;
@@ -174,11 +174,22 @@ pub(crate) fn text<'a>(document: &'a Value, member: &str) -> &'a str {
     document[member].as_str().unwrap_or_default()
 }
 
-/// The parameters of an action, as one gives them.
+/// The parameters of an action that every request has, as one gives them.
 pub(crate) fn shown_parameters(action: &Value) -> String {
     let parameters = action["parameters"].as_array().into_iter().flatten();
+    let parameters = parameters.filter(|parameter| parameter["optional"] != true);
     let given: Vec<_> = parameters.map(|parameter| format!("{}=…", text(parameter, "name"))).collect();
     given.join(" ")
+}
+
+/// The parameters that an action can do without, as those that it needs are in its document. They are in its schema alone.
+pub(crate) fn optional_parameters(action: &Value) -> Vec<Value> {
+    let schema = &action["schema"];
+    let required = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let declared = schema["properties"].as_object().into_iter().flatten();
+    let optional = declared.filter(|(name, _)| required.iter().all(|one| one != name.as_str()));
+    let parameter = |(name, its): (&String, &Value)| json!({ "name": name, "type": its["title"], "description": its["description"] });
+    optional.map(parameter).collect()
 }
 
 /// A part of a path, with what would be read as something else escaped.

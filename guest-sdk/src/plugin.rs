@@ -32,6 +32,7 @@ pub struct Action {
 /// let greet = action("Greet", greet)
 ///     .description("Greets someone")
 ///     .parameter("name", "string", "whom to greet")
+///     .optional_parameter("times", "integer", "how often")
 ///     .idempotent()
 ///     .timeout_seconds(60);
 /// ```
@@ -68,8 +69,7 @@ impl Action {
         self
     }
 
-    /// Declares a parameter that every request must have. Its type is described for people and not enforced; the
-    /// function looks for optional parameters when it runs.
+    /// Declares a parameter that every request must have. Its type is described for people and not enforced.
     #[must_use]
     pub fn parameter(
         mut self,
@@ -83,6 +83,19 @@ impl Action {
             description: description.into(),
         });
         self
+    }
+
+    /// Declares a parameter that a request may lack, so that people and forms know of it: the function looks for it when
+    /// it runs, by `call.parameter::<Option<…>>("…")`.
+    #[must_use]
+    pub fn optional_parameter(
+        self,
+        name: impl Into<String>,
+        type_: impl Into<String>,
+        description: impl Into<String>,
+    ) -> Self {
+        let type_ = type_.into();
+        self.parameter(name, format!("{type_}?"), description)
     }
 
     /// Allows the host to run the action again when it died while the action ran.

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use crate::compiling::{HeldUp, enlarged};
 use crate::harness::{
-    Answer, FakeSalt, Outside, Setup, TestHost, create_minion, eventually, plugin_file, project_root, salt_settings,
+    Answer, Elita, FakeSalt, Outside, Setup, TestHost, create_minion, eventually, plugin_file, project_root,
+    salt_settings,
 };
 use crate::hooks;
 use crate::plugins::{active, put};
@@ -271,7 +272,7 @@ async fn a_plugin_in_go_tells_how_it_failed_and_keeps_what_it_was_given() {
 
 #[tokio::test]
 async fn a_parameter_may_be_missing_or_null_or_json() {
-    for (language, _, file) in [1, 2, 4].map(|index| &LANGUAGES[index]) {
+    for (language, _, file) in [0, 1, 2, 4].map(|index| &LANGUAGES[index]) {
         let host = hostile_host(plugin_file(file)).await;
         let given = async |body: Value| {
             let accepted = host.client.post("/app/hostile/actions/Given", &body).await;
@@ -285,6 +286,37 @@ async fn a_parameter_may_be_missing_or_null_or_json() {
         assert_eq!(given(null).await, missing, "{language}");
         assert_eq!(given(json!({ "value": "1.10" })).await[3], "1.10", "{language}");
     }
+}
+
+#[tokio::test]
+async fn an_optional_parameter_is_declared_and_not_asked_for() {
+    for (language, _, file) in [0, 1, 2, 4].map(|index| &LANGUAGES[index]) {
+        let host = hostile_host(plugin_file(file)).await;
+        let described = host.client.get("/app/hostile/actions/Given").await.body;
+        assert_eq!(
+            (&described["parameters"], &described["schema"]["required"]),
+            (&json!([]), &json!([])),
+            "{language}"
+        );
+        let declared = json!({
+            "text": { "title": "string", "description": "a text", "type": "string" },
+            "truth": { "title": "boolean", "description": "yes or no", "type": "boolean" },
+            "number": { "title": "integer", "description": "a number", "type": "integer" },
+        });
+        assert_eq!(described["schema"]["properties"], declared, "{language}");
+        let registered = host.settled_plugin("misbehave").await;
+        let actions = registered["actions"].as_array().unwrap();
+        let given = actions.iter().find(|action| action["name"] == "Given").unwrap();
+        let number = json!({ "name": "number", "type": "integer", "description": "a number", "optional": true });
+        assert_eq!(given["parameters"][2], number, "{language}");
+    }
+
+    let host = hostile_host(plugin_file("misbehave")).await;
+    let elita = Elita::of(&host);
+    let shown = elita.run(&["action", "show", "hostile", "Given"]).await;
+    assert!(shown.stdout.contains("number") && shown.stdout.contains("integer, optional"), "{shown}");
+    let ran = elita.run(&["run", "hostile", "Given", "number=7"]).await;
+    assert!(ran.code == 0 && ran.stdout.contains("7"), "{ran}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::exit::Code;
 use crate::failure::{Failure, Result};
 use crate::follow::{Following, Lines, Patience, describe};
 use crate::http::Request;
-use crate::session::{Session, segment, short, text};
+use crate::session::{Session, optional_parameters, segment, short, text};
 
 /// Run an action and follow its job
 ///
@@ -191,7 +191,8 @@ async fn explained(
         })
         .collect();
     // Perhaps one of these is a slip of the pen.
-    let undeclared = given.iter().filter(|(name, _)| parameters.iter().all(|declared| declared["name"] != **name));
+    let declared: Vec<_> = parameters.iter().cloned().chain(optional_parameters(&action)).collect();
+    let undeclared = given.iter().filter(|(name, _)| declared.iter().all(|declared| declared["name"] != **name));
     details.extend(undeclared.map(|(name, _)| format!("`{name}` is given, but the action does not declare it")));
     let more: Vec<_> = missing.iter().map(|missing| format!("{}=…", text(missing, "name"))).collect();
     let hint = format!("elita run {} {}", words.join(" "), more.join(" "));

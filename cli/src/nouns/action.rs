@@ -1,14 +1,14 @@
 //! Actions: what plugins offer for an application.
 
 use clap::{Arg, ArgMatches, Command};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Collection, Column, Noun, Verb};
 use crate::complete;
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
 use crate::output::{Cell, Table};
-use crate::session::{Session, segment, shown_parameters, text};
+use crate::session::{Session, optional_parameters, segment, shown_parameters, text};
 
 pub(crate) const NOUN: Noun = Noun {
     name: "action",
@@ -61,6 +61,10 @@ fn show(session: &Session, app: &str, action: &Value) {
     let parameters = action["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
     for parameter in parameters {
         table.row(["name", "type", "description"].map(|member| Cell::of(&parameter[member])).to_vec());
+    }
+    for optional in optional_parameters(action) {
+        let kind = json!(format!("{}, optional", text(&optional, "type")));
+        table.row([&optional["name"], &kind, &optional["description"]].map(Cell::of).to_vec());
     }
     output.table(&table);
     let line = format!("elita run {app} {} {}", text(action, "name"), shown_parameters(action));

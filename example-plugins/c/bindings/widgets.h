@@ -279,13 +279,15 @@ typedef uint8_t elita_plugin_log_level_t;
 #define ELITA_PLUGIN_LOG_LEVEL_WARN 3
 #define ELITA_PLUGIN_LOG_LEVEL_ERROR 4
 
-// A parameter that must be present in every request of the action.
+// A parameter of the action: it must be present in every request, unless its type says that it is optional.
 // 
-// Optional parameters are not declared; the action looks for them when it runs.
+// The action looks for optional parameters when it runs, whether they are declared or not.
 typedef struct exports_elita_plugin_registration_parameter_t {
   // 1 to 128 bytes, unique within the action.
   widgets_string_t   name;
-  // Describes the value for people, such as `integer`. It is not enforced.
+  // Describes the value for people, such as `integer`. It is not enforced. A `?` at its end, as in `integer?`, is not
+  // part of it: it says that the parameter is optional. Older hosts show the `?`,
+  // and want the parameter in every request.
   widgets_string_t   type;
   // What the parameter is for.
   widgets_string_t   description;

@@ -79,11 +79,17 @@ func (d Declaration) Describe(description string) Declaration {
 }
 
 // Parameter declares a parameter that every request must have. Its type describes the value for people, and is not
-// enforced; the function looks for optional parameters when it runs.
+// enforced.
 func (d Declaration) Parameter(name, kind, description string) Declaration {
 	its := &d.of().Parameters
 	*its = append(*its, registration.Parameter{Name: name, Type: kind, Description: description})
 	return d
+}
+
+// OptionalParameter declares a parameter that a request may lack, so that people and forms know of it: the function looks
+// for it when it runs, by [ActionCall.Has].
+func (d Declaration) OptionalParameter(name, kind, description string) Declaration {
+	return d.Parameter(name, kind+"?", description)
 }
 
 // Idempotent allows the host to run the action again when it died while the action ran.

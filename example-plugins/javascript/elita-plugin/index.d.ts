@@ -181,8 +181,8 @@ export interface Action {
   name: string;
   /** What the action does, in a sentence. */
   description: string;
-  /** Those that every request must have. The type describes, it is not enforced. */
-  parameters?: { name: string; type: string; description: string }[];
+  /** Those that every request must have, unless they are optional. The type describes, it is not enforced. */
+  parameters?: { name: string; type: string; description: string; optional?: boolean }[];
   /** Whether it may be run again when its host died while it ran. */
   idempotent?: boolean;
   timeoutSeconds?: number;

@@ -107,7 +107,12 @@ export function plugin({ actions = {}, hooks = {} }) {
 }
 
 function declaration({ name, description, parameters = [], idempotent = false, timeoutSeconds }) {
-  return { name, description, parameters, idempotent, timeoutSeconds };
+  const declared = parameters.map(({ name, type, description, optional = false }) => ({
+    name,
+    type: optional ? `${type}?` : type,
+    description,
+  }));
+  return { name, description, parameters: declared, idempotent, timeoutSeconds };
 }
 
 // What is async has ended when this has: otherwise the host would take a promise for its result.

@@ -196,7 +196,11 @@ pub(super) fn action(application: &AppName, action: registration::Action) -> Res
 
 fn parameter(parameter: registration::Parameter) -> RegisteredParameter {
     let registration::Parameter { name, type_, description } = parameter;
-    RegisteredParameter { name, r#type: type_, description }
+    let (r#type, optional) = match type_.trim_end().strip_suffix('?') {
+        Some(before) => (before.trim_end().to_owned(), true),
+        None => (type_, false),
+    };
+    RegisteredParameter { name, r#type, description, optional }
 }
 
 /// The hooks of a registration for one application. The application's name is checked here.

@@ -105,9 +105,10 @@ pub(super) fn new_job(
     timeout: Duration,
     parent: Option<Parent>,
 ) -> Result<NewActionJob> {
-    let declared = found.action.parameters.iter().map(|parameter| &parameter.name);
+    let required = found.action.parameters.iter().filter(|parameter| !parameter.optional);
+    let required = required.map(|parameter| &parameter.name);
     let missing: Vec<_> =
-        declared.filter(|name| !parameters.iter().any(|(given, _)| given == *name)).cloned().collect();
+        required.filter(|name| !parameters.iter().any(|(given, _)| given == *name)).cloned().collect();
     if !missing.is_empty() {
         return Err(Error::MissingParameters { missing });
     }

@@ -7,7 +7,8 @@ elita_plugin::plugin! {
         "my_application": [
             action("MyAction", greet)
                 .description("Greets someone")
-                .parameter("name", "string", "whom to greet"),
+                .parameter("name", "string", "whom to greet")
+                .optional_parameter("times", "integer", "how often"),
         ],
     },
 }

@@ -9,13 +9,15 @@ import (
 	witTypes "elita/wit/types"
 )
 
-// A parameter that must be present in every request of the action.
+// A parameter of the action: it must be present in every request, unless its type says that it is optional.
 //
-// Optional parameters are not declared; the action looks for them when it runs.
+// The action looks for optional parameters when it runs, whether they are declared or not.
 type Parameter struct {
 	// 1 to 128 bytes, unique within the action.
 	Name string
-	// Describes the value for people, such as `integer`. It is not enforced.
+	// Describes the value for people, such as `integer`. It is not enforced. A `?` at its end, as in `integer?`, is not
+	// part of it: it says that the parameter is optional. Older hosts show the `?`,
+	// and want the parameter in every request.
 	Type string
 	// What the parameter is for.
 	Description string

@@ -1,5 +1,7 @@
 //! Plugins: which version of each is active, what it registers, and what was refused.
 
+use std::ops::Not;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sqlx::types::Json;
@@ -32,7 +34,7 @@ pub enum PluginState {
 
 stored_words!(PluginState);
 
-/// A parameter that an action's requests must have.
+/// A parameter that an action's requests must have, or may have.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RegisteredParameter {
     /// Unique within the action.
@@ -41,6 +43,10 @@ pub struct RegisteredParameter {
     pub r#type: String,
     /// What it is for.
     pub description: String,
+    /// Whether a request may lack it.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    #[schema(required = false)]
+    pub optional: bool,
 }
 
 /// An action, as its plugin registered it.
@@ -129,7 +135,7 @@ pub struct PluginAction {
     pub description: String,
     /// The plugin that registered it.
     pub plugin: PluginName,
-    /// What every request must have.
+    /// What every request must have. `schema` also has the optional ones.
     pub parameters: Vec<RegisteredParameter>,
     /// Whether it may be run again when its host dies.
     pub idempotent: bool,
@@ -145,7 +151,8 @@ impl PluginAction {
     pub fn schema_of(parameters: &[RegisteredParameter]) -> Value {
         let properties: Map<String, Value> =
             parameters.iter().map(|parameter| (parameter.name.clone(), parameter.schema())).collect();
-        let required: Vec<_> = parameters.iter().map(|parameter| &parameter.name).collect();
+        let required: Vec<_> =
+            parameters.iter().filter(|parameter| !parameter.optional).map(|parameter| &parameter.name).collect();
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",

@@ -85,9 +85,10 @@ impl Catalog {
 impl FoundAction {
     /// The action as its users see it.
     pub fn document(&self) -> PluginAction {
-        let RegisteredAction { application: _, name, description, parameters, idempotent, timeout_seconds } =
+        let RegisteredAction { application: _, name, description, mut parameters, idempotent, timeout_seconds } =
             self.action.clone();
         let schema = PluginAction::schema_of(&parameters);
+        parameters.retain(|parameter| !parameter.optional);
         PluginAction { name, description, plugin: self.plugin.clone(), parameters, idempotent, timeout_seconds, schema }
     }
 }

@@ -48,8 +48,10 @@ impl actions::Host for GuestState {
 impl From<PluginAction> for actions::Action {
     fn from(action: PluginAction) -> Self {
         let PluginAction { name, description, plugin, parameters, idempotent, timeout_seconds, schema: _ } = action;
-        let parameter =
-            |RegisteredParameter { name, r#type: type_, description }| actions::Parameter { name, type_, description };
+        let parameter = |parameter| {
+            let RegisteredParameter { name, r#type: type_, description, optional: _ } = parameter;
+            actions::Parameter { name, type_, description }
+        };
         Self {
             name: name.to_string(),
             plugin: plugin.to_string(),

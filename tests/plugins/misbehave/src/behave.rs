@@ -42,3 +42,14 @@ pub(crate) fn until_cancelled(_: &ActionCall) -> Result<()> {
     }
     Err(Error::new("stopped between two widgets"))
 }
+
+/// Its optional parameters.
+pub(crate) fn given(call: &ActionCall) -> Result<Vec<Value>> {
+    let found = [
+        call.parameter::<Option<String>>("text")?.map(Into::into),
+        call.parameter::<Option<bool>>("truth")?.map(Into::into),
+        call.parameter::<Option<u32>>("number")?.map(Into::into),
+        call.parameter::<Option<Value>>("value")?,
+    ];
+    Ok(found.into_iter().map(|value| value.unwrap_or_else(|| "missing".into())).collect())
+}

@@ -44,6 +44,11 @@ elita_plugin::plugin! {
             action("AddPackage", outside::add_package).parameter("build", "text", "the build to add it to"),
 
             action("Echo", behave::echo).description("Returns what it was called with").idempotent(),
+            action("Given", behave::given)
+                .description("Returns its optional parameters")
+                .optional_parameter("text", "string", "a text")
+                .optional_parameter("truth", "boolean", "yes or no")
+                .optional_parameter("number", "integer", "a number"),
             action("Noop", behave::noop).description("Does nothing"),
             action("Ask", behave::ask).description("Asks once whether to stop"),
             action("Ticks", behave::ticks).description("Records something again and again").idempotent(),

@@ -23,7 +23,11 @@ func init() {
 	elita.Action("hostile", "ThrowsCause", throwsCause).Describe("Returns an error with a cause")
 	elita.Action("hostile", "OddDetails", oddDetails).Describe("Fails with details that are not JSON")
 	elita.Action("hostile", "OddProgress", oddProgress).Describe("Is further than the end")
-	elita.Action("hostile", "Given", given).Describe("Returns its optional parameters")
+	elita.Action("hostile", "Given", given).
+		Describe("Returns its optional parameters").
+		OptionalParameter("text", "string", "a text").
+		OptionalParameter("truth", "boolean", "yes or no").
+		OptionalParameter("number", "integer", "a number")
 	elita.Action("hostile", "Collect", collect).Describe("Makes garbage between calls of the host, and in them")
 }
 

@@ -32,7 +32,16 @@ const offered = plugin({
       { name: "ThrowsCause", description: "Throws an error with a cause", run: throwsCause },
       { name: "OddDetails", description: "Fails with details that are not JSON", run: oddDetails },
       { name: "OddProgress", description: "Is further than the end", run: () => progress(300, "too far") },
-      { name: "Given", description: "Returns its optional parameters", run: given },
+      {
+        name: "Given",
+        description: "Returns its optional parameters",
+        parameters: [
+          { name: "text", type: "string", description: "a text", optional: true },
+          { name: "truth", type: "boolean", description: "yes or no", optional: true },
+          { name: "number", type: "integer", description: "a number", optional: true },
+        ],
+        run: given,
+      },
       { name: "PanicUncaught", description: "The same where nothing catches it", run: () => {} },
     ],
   },

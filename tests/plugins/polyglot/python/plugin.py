@@ -157,7 +157,12 @@ def odd_progress(_: ActionCall) -> None:
     progress(300, "too far")
 
 
-@plugin.action("hostile", "Given", "Returns its optional parameters")
+@plugin.action(
+    "hostile",
+    "Given",
+    "Returns its optional parameters",
+    optional={"text": ("string", "a text"), "truth": ("boolean", "yes or no"), "number": ("integer", "a number")},
+)
 def given(call: ActionCall) -> Any:
     found = [
         call.optional_text("text"),

@@ -148,13 +148,16 @@ class Plugin:
         parameters: Mapping[str, tuple[str, str]] | None = None,
         idempotent: bool = False,
         timeout_seconds: int | None = None,
+        optional: Mapping[str, tuple[str, str]] | None = None,
     ) -> Callable[[Callable[[ActionCall], Any]], Callable[[ActionCall], Any]]:
         """Declares the function below it as an action.
 
         `parameters` are those that every request must have, each with a type, which describes and is not
-        enforced, and a description. `idempotent`: it may be run again when its host died while it ran.
+        enforced, and a description. `optional` are those that a request may lack: the function looks for them, and people
+        and forms know of them. `idempotent`: it may be run again when its host died while it ran.
         """
         declared = [registration.Parameter(key, *told) for key, told in (parameters or {}).items()]
+        declared += [registration.Parameter(key, f"{of}?", what) for key, (of, what) in (optional or {}).items()]
         action = registration.Action(name, description, declared, idempotent, timeout_seconds)
 
         def declare(function: Callable[[ActionCall], Any]) -> Callable[[ActionCall], Any]:
