@@ -314,6 +314,8 @@ async fn every_noun_is_created_read_listed_changed_and_removed() {
         assert_eq!(host.client.delete_if(&at, created.header("etag")).await.status, 412);
         let fixed = host.client.patch(&at, &json!({ *name: "b" })).await;
         assert_eq!(fixed.fault(), (422, format!("/{name}").as_str()), "{fixed}");
+        new[*name] = "again".into();
+        is_taken_back(&host, container, name, &new).await;
     }
     for (container, ..) in nouns.iter().rev() {
         let at = format!("{container}/a");
@@ -321,6 +323,40 @@ async fn every_noun_is_created_read_listed_changed_and_removed() {
         assert_eq!(host.client.get(&at).await.status, 404, "{at}");
         assert_eq!(host.client.delete(&at).await.status, 404, "{at}");
     }
+}
+
+/// What creating and reading a document answers can be sent back, with what is the server's to say in it.
+async fn is_taken_back(host: &TestHost, container: &str, name: &str, new: &Value) {
+    let at = format!("{container}/again");
+    let created = host.client.post(container, new).await;
+    assert_eq!(created.status, 201, "{created}");
+    if let Some(check) = created.body["check_job"].as_str() {
+        host.ended_job(check).await;
+    }
+    let edited = |read: &Value, number: u32| {
+        let mut edited = read.clone();
+        edited["attributes"]["number"] = number.into();
+        edited
+    };
+    let changed = host.client.patch(&at, &edited(&created.body, 1)).await;
+    assert_eq!((changed.status, &changed.body["attributes"]["number"]), (200, &json!(1)), "{changed}");
+    let read = host.client.get(&at).await.body;
+    let changed = host.client.patch(&at, &edited(&read, 2)).await;
+    assert_eq!((changed.status, &changed.body["attributes"]["number"]), (200, &json!(2)), "{changed}");
+    // What has changed since is not overwritten, and what is the server's or a name does not change.
+    let old = host.client.patch(&at, &edited(&read, 3)).await;
+    assert_eq!(old.fault(), (422, "/updated_at"), "{old}");
+    assert!(old.body["errors"][0]["detail"].as_str().unwrap().contains("read it again"), "{old}");
+    let read = host.client.get(&at).await.body;
+    let extra = ["containers", "has_auth", "fingerprint"];
+    for member in ["created_at", name].into_iter().chain(extra.into_iter().filter(|extra| !read[*extra].is_null())) {
+        let mut other = read.clone();
+        other[member] = json!("other");
+        let refused = host.client.patch(&at, &other).await;
+        assert_eq!(refused.fault(), (422, format!("/{member}").as_str()), "{refused}");
+        assert_eq!(refused.body["errors"][0]["detail"], "this cannot be changed", "{refused}");
+    }
+    assert_eq!(host.client.delete(&at).await.status, 204);
 }
 
 async fn with_build() -> TestHost {

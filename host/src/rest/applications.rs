@@ -69,10 +69,10 @@ struct Containers {
     packagemaps: String,
 }
 
-impl From<Application> for ApplicationDocument {
-    fn from(application: Application) -> Self {
-        let of = |list: &str| format!("/app/{}/{list}", application.application);
-        let containers = Containers {
+impl Containers {
+    fn of(app: &AppName) -> Self {
+        let of = |list: &str| format!("/app/{app}/{list}");
+        Self {
             actions: of("actions"),
             builds: of("builds"),
             deployments: of("deployments"),
@@ -80,7 +80,13 @@ impl From<Application> for ApplicationDocument {
             gitrepos: of("gitrepos"),
             groups: of("groups"),
             packagemaps: of("packagemaps"),
-        };
+        }
+    }
+}
+
+impl From<Application> for ApplicationDocument {
+    fn from(application: Application) -> Self {
+        let containers = Containers::of(&application.application);
         Self { application, containers }
     }
 }
@@ -147,6 +153,7 @@ async fn update(
     IfMatch(expected): IfMatch,
     PatchBody(patch): PatchBody,
 ) -> Result<Document<ApplicationDocument>, Problem> {
+    let patch = patch.with_same("containers", &Containers::of(&app))?;
     let application = rest.svc.update_application(&caller, &app, &patch, &expected).await?;
     Ok(Document::new(application.revision, application.into()))
 }

@@ -331,6 +331,7 @@ impl DataSvc {
             actions: gitdeploy.actions.clone(),
             attributes: gitdeploy.attributes.clone(),
         };
+        let patch = patch.passing_over(&["servers"]);
         let Change { package, location, options, actions, attributes } = patch.apply(&gitdeploy, &changeable).await?;
         location.check()?;
         options.check()?;

@@ -207,6 +207,7 @@ impl DataSvc {
             description: group.description.clone(),
             attributes: group.attributes.clone(),
         };
+        let patch = patch.passing_over(&["servers"]);
         let Change { gitdeploys, rolling_deploy, description, attributes } = patch.apply(&group, &changeable).await?;
         gitdeploys.check()?;
         check_description(&description)?;

@@ -223,6 +223,7 @@ impl DataSvc {
             connection: server.connection.members()?,
             attributes: server.attributes.clone(),
         };
+        let patch = patch.passing_over(&["health", "check_job"]);
         let Change { environment, driver, connection, attributes } = patch.apply(&server, &changeable).await?;
         let connection = Connection::read(driver, connection, &server.name)
             .map_err(|error| if driver == server.driver { error } else { of_another_driver(error) })?;

@@ -23,6 +23,10 @@ const MAX_COPIED_BYTES: usize = attributes::MAX_BYTES;
 const MAX_ADDED_BYTES: usize = 4 * attributes::MAX_BYTES;
 /// How deep a document may be nested, as deep as one that is sent.
 const MAX_NESTING: usize = 100;
+/// Said of members that are not for clients to change.
+const CANNOT_CHANGE: &str = "this cannot be changed";
+/// The same of `updated_at`: what was read and is sent back is of another version.
+const IS_OLD: &str = "the document has changed since this was read: read it again, or leave `updated_at` out";
 /// From which length on a patch is applied beside the threads that answer requests.
 const LARGE_BYTES: usize = 4 * 1024;
 
@@ -72,6 +76,35 @@ impl Patch {
         matches!(&*self.kind, Kind::Merge(_))
     }
 
+    /// The patch without these members, if it is a document that was read: if it has `updated_at`. They are what changes
+    /// without a new version of the document, or what only an answer has.
+    #[must_use]
+    pub fn passing_over(&self, names: &[&str]) -> Self {
+        match &*self.kind {
+            Kind::Merge(members) if members.contains_key("updated_at") => {
+                let others = members.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+                let others = others.map(|(name, value)| (name.clone(), value.clone())).collect();
+                Self { kind: Arc::new(Kind::Merge(others)), is_large: self.is_large }
+            }
+            Kind::Merge(_) | Kind::Operations(_) => self.clone(),
+        }
+    }
+
+    /// The patch without a member that clients see in the document, and that is made of the others.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is another one there.
+    pub fn with_same(&self, name: &str, shown: &impl Serialize) -> Result<Self> {
+        let Kind::Merge(members) = &*self.kind else { return Ok(self.clone()) };
+        let Some(given) = members.get(name) else { return Ok(self.clone()) };
+        if *given != serde_json::to_value(shown).map_err(Error::internal)? {
+            return Err(at(name, CANNOT_CHANGE));
+        }
+        let mut others = members.clone();
+        others.shift_remove(name);
+        Ok(Self { kind: Arc::new(Kind::Merge(others)), is_large: self.is_large })
+    }
+
     /// What becomes of the part `changeable` of a document. What may take long is done beside the threads that answer
     /// requests.
     ///
@@ -119,7 +152,7 @@ impl Patch {
             // To remove what is null changes nothing.
             let kept = after.shift_remove(name).unwrap_or(Value::Null);
             if kept != *value && !can_change.contains_key(name) {
-                return Err(at(name, "this cannot be changed"));
+                return Err(at(name, if name == "updated_at" { IS_OLD } else { CANNOT_CHANGE }));
             }
         }
         if let Some(name) = after.keys().next() {
