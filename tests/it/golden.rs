@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::doors::exercised_by;
-use crate::harness::{plugin_file, project_root};
+use crate::harness::{component_for, plugin_file, project_root};
 use crate::languages::{assert_declares_an_upload, widgets_host};
+use crate::limits::ONE_ACTION;
+use crate::plugins::put;
 use crate::surface::imported_functions;
 
 /// `widgets` of version 0.1.0, in each language.
@@ -40,6 +42,43 @@ async fn plugins_of_0_1_0_are_loaded_and_run() {
         let error = json!({ "code": "action-failed", "message": "there are 1000 widgets, 1001 cannot be deleted" });
         assert_eq!((&job["status"], &job["error"]), (&json!("failed"), &error), "{name}: {job:#}");
     }
+}
+
+#[tokio::test]
+async fn a_plugin_for_a_wit_that_has_more_is_refused_in_words_and_one_for_the_oldest_runs_beside_it() {
+    let newer = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(project_root().join("wit")).unwrap() {
+        let file = file.unwrap();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        // A function, a parameter and an interface more.
+        let text = text.replacen("    cancel-requested:", "    pause: func();\n    cancel-requested:", 1);
+        let text =
+            text.replacen("write: func(level: level, message: string)", "write: func(level: level, more: u32)", 1);
+        let text = text.replacen("    import servers;", "    import servers;\n    import forecasts;", 1);
+        std::fs::write(newer.path().join(file.file_name()), text).unwrap();
+    }
+    let forecasts = "package elita:plugin@0.1.0;\ninterface forecasts { tomorrow: func(); }";
+    std::fs::write(newer.path().join("forecasts.wit"), forecasts).unwrap();
+    let host = widgets_host(of_0_1_0("rust")).await;
+    let mut told = Vec::new();
+    for (name, import) in [
+        ("function", r#"(import "elita:plugin/jobs@0.1.0" "pause" (func $run))"#),
+        ("interface", r#"(import "elita:plugin/forecasts@0.1.0" "tomorrow" (func $run))"#),
+        ("parameter", r#"(import "elita:plugin/log@0.1.0" "write" (func $write (param i32 i32)))"#),
+    ] {
+        let run = if name == "parameter" { "(func $run (call $write (i32.const 0) (i32.const 0)))" } else { "" };
+        let component = component_for(newer.path(), &format!("{import}{ONE_ACTION}{run}"));
+        put(&host, name, component);
+        let refused = host.settled_plugin(name).await;
+        told.push(format!("{name}: {} {}", refused["state"], refused["last_error"]));
+    }
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    function: "refused" "it cannot be used: it imports the function `pause` of `elita:plugin/jobs@0.1.0`, which this host does not offer: build it with the WIT of this Elita, or update the server if the plugin's is newer"
+    interface: "refused" "it imports `elita:plugin/forecasts@0.1.0`, which this host does not offer: build it with the WIT of this Elita, or update the server if the plugin's is newer"
+    parameter: "refused" "it cannot be used: its `write` of `elita:plugin/log@0.1.0` is not that of this host (type mismatch with parameters: expected `string` found `u32`): build it with the WIT of this Elita, or update the server if the plugin's is newer"
+    "#);
+    let job = host.run_action("my_application", "DeleteWidgets", "testing=true&count=10").await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::harness::{Database, Program, Setup, TestHost, component, eventually, 
 use crate::plugins::{active, hostile, put, start};
 
 /// The part of a module that registers the action `Bomb` and calls `$run`.
-const ONE_ACTION: &str = include_str!("../plugins/wat/one-action.wat");
+pub(crate) const ONE_ACTION: &str = include_str!("../plugins/wat/one-action.wat");
 
 #[tokio::test]
 async fn a_plugin_that_computes_for_ever_is_stopped_at_its_processor_time() {

@@ -58,7 +58,7 @@ async fn an_import_that_nobody_offers_is_named() {
         refusal(&host, "of-another-world", of_text(r#"(import "acme:database/query@1.0.0" (instance))"#)).await;
     insta::assert_snapshot!(reason, @"it imports `acme:database/query@1.0.0`, which this host does not offer");
     let reason = refusal(&host, "of-ours", of_text(r#"(import "elita:plugin/secrets@0.1.0" (instance))"#)).await;
-    insta::assert_snapshot!(reason, @"it imports `elita:plugin/secrets@0.1.0`, which this host does not offer");
+    insta::assert_snapshot!(reason, @"it imports `elita:plugin/secrets@0.1.0`, which this host does not offer: build it with the WIT of this Elita, or update the server if the plugin's is newer");
     let reason = refusal(&host, "of-wasi", of_text(r#"(import "wasi:http/incoming-handler@0.2.3" (instance))"#)).await;
     insta::assert_snapshot!(reason, @"it imports `wasi:http/incoming-handler@0.2.3`, which this host does not offer");
 }
@@ -75,7 +75,7 @@ async fn a_function_that_an_offered_interface_lacks_is_named() {
     let host = start(hostile()).await;
     let import = r#"(import "elita:plugin/jobs@0.1.0" (instance (export "steal" (func))))"#;
     let reason = refusal(&host, "suspect", of_text(&format!("{import}{HOLLOW}"))).await;
-    insta::assert_snapshot!(reason, @"it cannot be used: component imports instance `elita:plugin/jobs@0.1.0`, but a matching implementation was not found in the linker: instance export `steal` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(reason, @"it cannot be used: it imports the function `steal` of `elita:plugin/jobs@0.1.0`, which this host does not offer: build it with the WIT of this Elita, or update the server if the plugin's is newer");
 }
 
 #[tokio::test]

@@ -29,9 +29,14 @@ pub(crate) fn core_module(text: &str) -> Vec<u8> {
 /// A component for the world `plugin`, made of a core module in the text format that exports the functions under
 /// their names in the canonical ABI, such as `elita:plugin/handler@0.1.0#run-action`.
 pub(crate) fn component(text: &str) -> Vec<u8> {
+    component_for(&project_root().join("wit"), text)
+}
+
+/// The same for the WIT package of this folder.
+pub(crate) fn component_for(wit: &Path, text: &str) -> Vec<u8> {
     let mut module = core_module(text);
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(project_root().join("wit")).unwrap();
+    let (package, _) = resolve.push_dir(wit).unwrap();
     let world = resolve.select_world(&[package], Some("plugin")).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()

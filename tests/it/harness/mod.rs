@@ -20,7 +20,7 @@ mod sshd;
 pub(crate) use self::api::{Api, Operation, filled_in};
 pub(crate) use self::cable::Cable;
 pub(crate) use self::client::{Client, Reply};
-pub(crate) use self::components::{component, core_module, plugin_file};
+pub(crate) use self::components::{component, component_for, core_module, plugin_file};
 pub(crate) use self::elita::{Elita, Said};
 pub(crate) use self::fake_salt::FakeSalt;
 pub(crate) use self::git_backend::GitBackend;

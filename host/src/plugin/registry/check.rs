@@ -1,7 +1,7 @@
 //! Looking at a plugin's file without a server: what the loader would say of it.
 
 use super::inspect::{self, Refusal};
-use super::register;
+use super::{misfit, register};
 use crate::datasvc::{Digest, Registration};
 use crate::plugin::bindings::PluginPre;
 use crate::plugin::engine;
@@ -31,7 +31,7 @@ pub async fn look_at(bytes: &[u8], mut limits: Limits) -> Result<Looked, String>
     // One run at a time: that is all there will be.
     limits.runs = 1;
     let imports = inspect::inspect(bytes, &limits).map_err(said)?;
-    let unusable = |problem: wasmtime::Error| format!("it cannot be used: {problem:#}");
+    let unusable = |problem: wasmtime::Error| format!("it cannot be used: {}", misfit::reason(&problem));
     let engine = engine::new_engine(&limits).map_err(unusable)?;
     let linker = engine::new_linker(&engine).map_err(unusable)?;
     let component = wasmtime::component::Component::new(&engine, bytes).map_err(unusable)?;

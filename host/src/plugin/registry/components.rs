@@ -11,6 +11,7 @@ use wasmtime::component::{Component, Linker};
 
 use super::SetupError;
 use super::compiler::{CompileError, Compiler};
+use super::misfit;
 use super::turns::Turns;
 use crate::datasvc::Digest;
 use crate::plugin::bindings::PluginPre;
@@ -38,7 +39,7 @@ pub(crate) enum LoadError {
 
 impl LoadError {
     fn unusable(problem: wasmtime::Error) -> Self {
-        Self::Unusable(format!("{problem:#}"))
+        Self::Unusable(misfit::reason(&problem))
     }
 }
 

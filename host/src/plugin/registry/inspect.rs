@@ -2,6 +2,7 @@
 
 use wasmparser::{ComponentInstance, Encoding, Instance, Parser, Payload};
 
+use super::misfit::NEWER;
 use crate::plugin::sandbox::limits::Limits;
 
 /// The version of the package `elita:plugin` that this host offers.
@@ -220,7 +221,10 @@ fn check_import(import: &str) -> Result<(), Refusal> {
     match package.split_once(':').ok_or_else(not_offered)? {
         ("elita", "plugin") => {
             check_version(version)?;
-            if is_offered(interface) { Ok(()) } else { Err(not_offered()) }
+            if is_offered(interface) {
+                return Ok(());
+            }
+            Err(Refusal::new(format!("it imports `{import}`, which this host does not offer: {NEWER}")))
         }
         ("wasi", package) if WASI.contains(&package) || package == "http" && WASI_HTTP.contains(&interface) => {
             if version.starts_with("0.2.") {

@@ -9,6 +9,7 @@ mod compiler;
 mod components;
 mod inspect;
 mod loader;
+mod misfit;
 mod offer;
 mod register;
 mod turns;
