@@ -1,8 +1,16 @@
 #include "elita.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+// If the plugin uses standard output, what it prints is not kept back: a trap would lose it.
+#undef stdout
+extern __attribute__((weak)) FILE *const stdout;
+__attribute__((constructor)) static void keep_nothing_back(void) {
+    if (&stdout != NULL) setvbuf(stdout, NULL, _IONBF, 0);
+}
 
 // How many characters of a value an error message shows.
 static const size_t SHOWN_CHARACTERS = 64;
