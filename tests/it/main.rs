@@ -83,3 +83,4 @@ mod uploads;
 mod upstreams;
 mod users;
 mod working_copies;
+mod works;

@@ -2,12 +2,16 @@
 
 import { plugin } from "elita-plugin";
 
+// Of when it was built: it is the same in each run. Random numbers cannot be drawn here, the build fails.
+const BUILT = Date.now();
+
 export const { registration, handler } = plugin({
   actions: {
     my_application: [
       { name: "Fetch", description: "Fetches a URL", run: fetchUrl },
       { name: "Pause", description: "Waits for a timer, and says for how long", run: pause },
       { name: "Digest", description: "Digests a text", run: digest },
+      { name: "Works", description: "Tries what the guide says", run: works },
       { name: "Random", description: "Two numbers that nobody can guess", run: () => [crypto.randomUUID(), Math.random()] },
     ],
   },
@@ -16,6 +20,32 @@ export const { registration, handler } = plugin({
 async function fetchUrl(call) {
   const response = await fetch(call.text("url"));
   return { status: response.status, text: await response.text() };
+}
+
+async function works() {
+  const began = Date.now();
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 100));
+  await Promise.all([pause(), pause()]);
+  const slept = Date.now() - began;
+  const summer = new Date(Date.UTC(2026, 6, 1, 12));
+  return {
+    random: String(Math.random()),
+    built: BUILT,
+    clock: Math.floor(Date.now() / 1000),
+    slept,
+    together: slept < 190,
+    offset: summer.getTimezoneOffset(),
+    berlin: tried(() => summer.toLocaleString("en-GB", { timeZone: "Europe/Berlin" })),
+    absent: ["Intl", "process", "require", "XMLHttpRequest", "WebSocket", "Worker"].filter((name) => !(name in globalThis)),
+  };
+}
+
+function tried(work) {
+  try {
+    return work();
+  } catch (error) {
+    return String(error);
+  }
 }
 
 async function pause() {

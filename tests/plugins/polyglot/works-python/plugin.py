@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.request
 import uuid
 import zoneinfo
 from collections.abc import Callable
@@ -15,12 +16,14 @@ from typing import Any
 
 import niquests
 import requests
-from elita_plugin import ActionCall, Plugin
+from elita_plugin import ActionCall, HookCall, Plugin
+from elita_plugin.hooks import BuildUploadSuccess
 
 plugin = Plugin()
 
 BUILT = time.time()
 FROZEN = [random.random(), uuid.uuid4().hex]
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 
 
 def tried(work: Callable[[], Any]) -> Any:
@@ -59,7 +62,8 @@ def zones(_: ActionCall) -> Any:
     local = datetime.datetime(2026, 7, 1, 12).astimezone().utcoffset()
     return {
         "local": str(local),
-        "berlin": tried(lambda: noon.astimezone(zoneinfo.ZoneInfo("Europe/Berlin")).hour),
+        "berlin": noon.astimezone(BERLIN).hour,
+        "lima": tried(lambda: noon.astimezone(zoneinfo.ZoneInfo("America/Lima")).hour),
     }
 
 
@@ -84,6 +88,24 @@ def outside(_: ActionCall) -> Any:
         "sockets": tried(lambda: socket.create_connection(("127.0.0.1", 1), 1).close()),
         "environment": dict(os.environ),
     }
+
+
+@plugin.action("works", "Clients", "Sends a request by others that need sockets")
+def with_others(call: ActionCall) -> Any:
+    return {"urllib": tried(lambda: urllib.request.urlopen(call.text("url"), timeout=5).read().decode())}
+
+
+@plugin.hook("works", "BUILD_UPLOAD_SUCCESS")
+def files(call: HookCall) -> Any:
+    """Reads the file of a build, and tries to write beside it."""
+    build = BuildUploadSuccess.of(call)
+
+    def write() -> None:
+        with open(f"{build.storage_dir}/beside", "w") as file:
+            file.write("a")
+
+    with build.open() as file:
+        return {"first": file.read(2).decode(), "write": tried(write)}
 
 
 Registration, Handler = plugin.exports()
