@@ -169,6 +169,13 @@ async fn an_application_is_called_the_same_everywhere() {
     }
     let shop = host.client.post("/app", &json!({ "application": "shop" })).await;
     assert_eq!((&shop.body["application"], &shop.body["app_name"]), (&json!("shop"), &json!("shop")), "{shop}");
+    // In filters, too, it may be called as it was at first.
+    for list in ["/job", "/global/audit", "/events"] {
+        for word in ["application", "app", "app_name"] {
+            let listed = host.client.get(&format!("{list}?{word}=hostile")).await;
+            assert_eq!(listed.status, 200, "{list} {word}: {listed}");
+        }
+    }
     let twice = host.client.get("/job?app=hostile&application=hostile").await;
     assert_eq!(twice.status, 422, "{twice}");
 }

@@ -21,7 +21,7 @@ struct AuditQuery {
     /// Those of this operation, such as `builds.update`.
     operation: Option<String>,
     /// Those in this application.
-    #[serde(alias = "app")]
+    #[serde(alias = "app", alias = "app_name")]
     application: Option<AppName>,
     /// Those of documents with a name or id that matches: `*` is any run of characters, `?` is one.
     #[param(max_length = 128, example = "web-*")]

@@ -221,7 +221,7 @@ enum EventName {
 #[into_params(parameter_in = Query)]
 struct EventsQuery {
     /// Those of one of these applications, with commas between them.
-    #[serde(default, alias = "app")]
+    #[serde(default, alias = "app", alias = "app_name")]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(,[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,9}$",
         example = "my_application")]
     application: Several<AppName>,

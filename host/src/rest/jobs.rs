@@ -55,7 +55,7 @@ struct JobsQuery {
     #[serde(default)]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(,[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,9}$",
         example = "my_application")]
-    #[serde(alias = "app")]
+    #[serde(alias = "app", alias = "app_name")]
     application: Several<AppName>,
     /// Those with a name that matches, such as an action's: `*` is any run of characters, `?` is one.
     #[param(max_length = 128, example = "DeleteWidgets")]
@@ -133,7 +133,7 @@ struct CancelQuery {
     /// Those in this state: `queued` or `running`; both unless it is given.
     status: Option<JobStatus>,
     /// Those of this application.
-    #[serde(alias = "app")]
+    #[serde(alias = "app", alias = "app_name")]
     application: Option<AppName>,
     /// Those of this name, such as an action's.
     name: Option<String>,
