@@ -390,15 +390,25 @@ async fn in_python_works_what_the_guide_says() {
 #[test]
 fn the_examples_in_python_and_javascript_are_tested_without_a_server() {
     let examples = project_root().join("example-plugins");
-    let mut python = Command::new("python3");
-    python.args(["-m", "unittest"]).current_dir(examples.join("python"));
-    python.env("PYTHONPATH", "elita-plugin/src").env("PYTHONDONTWRITEBYTECODE", "1");
-    assert_says(&mut python, "Ran 4 tests");
+    assert_says(&mut unit_tests_in_python(&examples.join("python"), &examples), "Ran 4 tests");
+    let work = tests_in_javascript(&examples.join("javascript"), &examples);
+    assert_says(&mut unit_tests_in_javascript(&work), "# pass 4");
+}
 
-    // With the helper module where npm puts it.
+fn unit_tests_in_python(plugin: &Path, helpers: &Path) -> Command {
+    let mut python = Command::new("python3");
+    python.args(["-m", "unittest"]).current_dir(plugin);
+    python.env("PYTHONPATH", helpers.join("python/elita-plugin/src")).env("PYTHONDONTWRITEBYTECODE", "1");
+    python
+}
+
+/// A plugin with its tests, and with the helper module where npm puts it.
+fn tests_in_javascript(plugin: &Path, helpers: &Path) -> TempDir {
     let work = tempfile::tempdir().unwrap();
-    for file in ["package.json", "plugin.js", "plugin.test.js"] {
-        std::fs::copy(examples.join("javascript").join(file), work.path().join(file)).unwrap();
+    let helpers = helpers.join("javascript");
+    std::fs::copy(helpers.join("package.json"), work.path().join("package.json")).unwrap();
+    for file in ["plugin.js", "plugin.test.js"] {
+        std::fs::copy(plugin.join(file), work.path().join(file)).unwrap();
     }
     std::fs::create_dir(work.path().join("node_modules")).unwrap();
     let linked = work.path().join("node_modules/elita-plugin");
@@ -443,12 +453,6 @@ async fn what_a_plugin_fails_with_is_the_same_in_every_language() {
         let expected = json!({ "code": "action-failed", "message": "the widget press is jammed", "details": details });
         assert_eq!(error, expected, "{language}");
     }
-    assert_says(&mut unit_tests_in_python(&examples.join("python"), &examples), "Ran 4 tests");
-    let work = tests_in_javascript(&examples.join("javascript"), &examples);
-    assert_says(&mut unit_tests_in_javascript(&work), "# pass 4");
-}
-
-fn unit_tests_in_python(plugin: &Path, helpers: &Path) -> Command {
 }
 
 #[tokio::test]

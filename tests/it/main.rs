@@ -80,6 +80,7 @@ mod tls;
 mod tokens;
 mod trace;
 mod uploads;
+mod uploads_by_node;
 mod upstreams;
 mod users;
 mod working_copies;
