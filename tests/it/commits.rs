@@ -295,11 +295,34 @@ async fn what_a_killed_git_has_left_is_cleaned_away_before_the_next_commit() {
 }
 
 #[tokio::test]
+async fn many_packs_are_put_together_by_the_next_commit() {
+    let host = with_gitdeploy(Setup::default(), &json!({})).await;
+    let repo = repository(&host).await;
+    let packs = || all_files(&repo.join("objects")).into_iter().filter(|file| file.ends_with(".pack")).count();
+    let pack_one = |number: usize| {
+        let script = format!("echo {number} | git hash-object -w --stdin | git pack-objects -q objects/pack/pack");
+        assert!(Command::new("sh").args(["-c", &script]).current_dir(&repo).status().unwrap().success());
+    };
+    (0..19).for_each(pack_one);
+    upload(&host, "1", &[("a", "1")]).await;
+    committed(&host, "1").await;
+    assert!(packs() >= 19, "{}", packs());
+    (19..25).for_each(pack_one);
+    upload(&host, "2", &[("a", "2")]).await;
+    committed(&host, "2").await;
+    assert!(packs() < 5, "{}", packs());
+    assert_eq!(git(&repo, &["show", "master:a"]), "2");
+    git(&repo, &["fsck", "--strict"]);
+}
+
+#[tokio::test]
 async fn any_two_trees_become_commits_with_the_trees_that_git_makes_of_them() {
     let host = with_gitdeploy(Setup::default(), &json!({})).await;
-    let mut dice = Dice(20_261_126);
+    let seed: u64 = std::env::var("ELITA_SEED").ok().map_or_else(rand::random, |seed| seed.parse().unwrap());
+    println!("ELITA_SEED={seed}");
+    let mut dice = Dice(seed);
     let mut files = BTreeMap::new();
-    for round in 0..12 {
+    for round in 0..24 {
         dice.change(&mut files);
         let folder = tempfile::tempdir().unwrap();
         for (path, content) in &files {
@@ -321,7 +344,7 @@ async fn any_two_trees_become_commits_with_the_trees_that_git_makes_of_them() {
     git(&repository(&host).await, &["fsck", "--strict"]);
 }
 
-/// Numbers at random, the same each time.
+/// Numbers at random, the same for each seed.
 struct Dice(u64);
 
 impl Dice {

@@ -39,7 +39,8 @@ async fn a_gitdeploy_is_created_and_shown() {
           "*.log",
           "",
           "!keep.log"
-        ]
+        ],
+        "autocrlf": false
       },
       "actions": {
         "prepull": [
@@ -78,7 +79,8 @@ async fn what_is_not_given_is_what_most_want() {
     let host = with_site().await;
     let created = create(&host, "web").await;
     assert_eq!(created.body["location"]["default_branch"], "master");
-    assert_eq!(created.body["options"], json!({ "favor": "theirs", "ignore-whitespace": false, "gitignore": [] }));
+    let options = json!({ "favor": "theirs", "ignore-whitespace": false, "gitignore": [], "autocrlf": false });
+    assert_eq!(created.body["options"], options);
     assert_eq!(created.body["actions"], json!({ "prepull": [], "postpull": [] }));
     assert_eq!((&created.body["attributes"], &created.body["servers"]), (&json!({}), &json!([])));
 }
@@ -229,7 +231,7 @@ async fn a_gitdeploy_is_changed_by_either_kind_of_patch() {
     let merged = host.client.patch(WEB, &merge).await;
     assert_eq!((merged.status, &merged.body["package"]), (200, &json!("api")), "{merged}");
     let location = json!({ "path": "/srv/api", "gitrepo": "site", "default_branch": "main" });
-    let options = json!({ "favor": "ours", "ignore-whitespace": false, "gitignore": ["a", "b"] });
+    let options = json!({ "favor": "ours", "ignore-whitespace": false, "gitignore": ["a", "b"], "autocrlf": false });
     assert_eq!((&merged.body["location"], &merged.body["options"]), (&location, &options));
     assert_eq!(merged.body["actions"], json!({ "prepull": [], "postpull": [["true"]] }));
     assert_ne!(merged.header("etag"), before.header("etag"));
@@ -242,7 +244,7 @@ async fn a_gitdeploy_is_changed_by_either_kind_of_patch() {
         { "op": "add", "path": "/attributes/size", "value": 3 },
     ]);
     let operated = host.client.patch_by(WEB, &operations).await;
-    let options = json!({ "favor": "ours", "ignore-whitespace": true, "gitignore": ["b"] });
+    let options = json!({ "favor": "ours", "ignore-whitespace": true, "gitignore": ["b"], "autocrlf": false });
     assert_eq!((operated.status, &operated.body["options"]), (200, &options), "{operated}");
     assert_eq!(operated.body["actions"]["prepull"], json!([["systemctl", "stop", "shop"]]));
     assert_eq!(operated.body["location"]["gitrepo"], "other");

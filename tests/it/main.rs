@@ -35,6 +35,7 @@ mod git_http;
 mod git_leftovers;
 mod git_providers;
 mod git_repos;
+mod gitdeploy_jobs;
 mod gitdeploys;
 mod golden;
 mod groups;

@@ -1,9 +1,11 @@
 //! What a pull meets on servers that people have worked on, or whose git ended in the middle.
 
+use std::process::{Command, Stdio};
+
 use serde_json::{Value, json};
 
 use crate::commits::{committed, git, repository, upload};
-use crate::harness::TestHost;
+use crate::harness::{TestHost, project_root};
 use crate::working_copies::{on, sh, with_servers};
 
 const WEB: &str = "/app/shop/gitdeploys/web";
@@ -31,10 +33,16 @@ async fn pulls(host: &TestHost, what: &str) {
 async fn fails(host: &TestHost, code: &str) -> String {
     let state = "git -C shop rev-parse HEAD; git -C shop status --short; ls -A shop";
     let before = sh(host, "web1", state).await;
+    let message = fails_with(host, code).await;
+    assert_eq!(sh(host, "web1", state).await, before, "{message}");
+    message
+}
+
+/// Pulls, which has to fail with this code. Returns what it says.
+async fn fails_with(host: &TestHost, code: &str) -> String {
     let job = on(host, "pull", &["web1"]).await;
     let server = &job["error"]["details"]["servers"]["web1"];
     assert_eq!(server["code"], code, "{job:#}");
-    assert_eq!(sh(host, "web1", state).await, before, "{job:#}");
     server["message"].as_str().unwrap().to_owned()
 }
 
@@ -84,14 +92,24 @@ async fn a_rebase_that_was_left_open_is_undone() {
 }
 
 #[tokio::test]
-async fn a_lock_that_was_left_is_removed_and_a_young_one_is_named() {
+async fn a_lock_is_removed_if_it_is_older_than_the_job_and_no_git_runs_there() {
     let host = with_two_builds(&[("a", "1")], &[("a", "2")], &json!({})).await;
-    sh(&host, "web1", "touch shop/.git/index.lock").await;
-    let job = on(&host, "pull", &["web1"]).await;
-    let server = &job["error"]["details"]["servers"]["web1"];
-    assert_eq!(server["code"], "locked", "{job:#}");
-    assert!(server["message"].as_str().unwrap().contains("index.lock"), "{job:#}");
-    sh(&host, "web1", "touch -d '3 minutes ago' shop/.git/index.lock").await;
+    // One that comes while the job runs is somebody's.
+    let locks = json!({ "actions": { "prepull": [{ "script": "touch .git/index.lock" }] } });
+    assert_eq!(host.client.patch(WEB, &locks).await.status, 200);
+    let message = fails_with(&host, "locked").await;
+    assert!(
+        message.contains("shop/.git/index.lock exists since ") && message.contains("no git is seen there"),
+        "{message}"
+    );
+    assert_eq!(host.client.patch(WEB, &json!({ "actions": null })).await.status, 200);
+    let copy = sh(&host, "web1", "touch -d '1 hour ago' shop/.git/index.lock; cd shop; pwd -P").await;
+    let mut git =
+        Command::new("git").current_dir(&copy).args(["cat-file", "--batch"]).stdin(Stdio::piped()).spawn().unwrap();
+    let message = fails_with(&host, "locked").await;
+    assert!(message.contains("exists since 36") && message.contains(&format!("process {}", git.id())), "{message}");
+    git.kill().unwrap();
+    git.wait().unwrap();
     pulls(&host, "an old lock").await;
     assert_eq!(sh(&host, "web1", "cat shop/a; ls shop/.git | grep lock").await, "2");
 }
@@ -134,9 +152,19 @@ async fn lines_that_differ_in_white_space_only_are_no_conflict_where_the_gitdepl
 async fn files_that_git_does_not_have_are_in_the_way_and_named() {
     // With and without a commit of the server: git itself overwrites ignored files in both.
     for own in [false, true] {
-        let options = json!({ "gitignore": ["*.conf"] });
-        let host =
-            with_two_builds(&[("a", "1")], &[("a", "2"), ("app.conf", "b"), ("d/e", "b"), ("f", "b")], &options).await;
+        // git lists names with other bytes than printable ASCII in its own way.
+        let ignored = ["*.conf", "/i*", "/\u{fc}*", "/q*", "/n*"];
+        let second = [
+            ("a", "2"),
+            ("app.conf", "b"),
+            ("d/e", "b"),
+            ("f", "b"),
+            ("i/\u{e4}", "b"),
+            ("\u{fc}", "b"),
+            ("q\"/\u{e4}", "b"),
+            ("n/file", "b"),
+        ];
+        let host = with_two_builds(&[("a", "1")], &second, &json!({ "gitignore": ignored })).await;
         if own {
             sh(&host, "web1", &format!("echo own >shop/own && git -C shop add own && {COMMIT}")).await;
         }
@@ -144,14 +172,22 @@ async fn files_that_git_does_not_have_are_in_the_way_and_named() {
             ("app.conf", "echo mine >shop/app.conf"),
             ("d", "echo mine >shop/d"),
             ("f/mine", "mkdir shop/f && echo mine >shop/f/mine"),
+            ("i", "echo mine >shop/i"),
+            ("\u{fc}/\u{e4}", "mkdir shop/\u{fc} && echo mine >shop/\u{fc}/\u{e4}"),
+            ("q\"", "echo mine >'shop/q\"'"),
+            ("n/", "git init -q shop/n && echo mine >shop/n/file"),
         ] {
+            let contents = "cd shop && find . -path ./.git -prune -o -type f -exec cat {} +";
             sh(&host, "web1", make).await;
+            let before = sh(&host, "web1", contents).await;
             let message = fails(&host, "in-the-way").await;
-            assert!(message.contains(file), "{message}");
-            sh(&host, "web1", "rm -r shop/app.conf shop/d shop/f; true").await;
+            assert!(message.contains(&format!("the file {file} in ")), "{message}");
+            assert_eq!(sh(&host, "web1", contents).await, before);
+            sh(&host, "web1", "cd shop && rm -rf app.conf d f i \u{fc} 'q\"' n").await;
         }
         pulls(&host, "nothing in the way").await;
-        assert_eq!(sh(&host, "web1", "cat shop/app.conf shop/d/e shop/f").await, "bbb");
+        let arrived = "cd shop && cat app.conf d/e f i/\u{e4} \u{fc} 'q\"/\u{e4}' n/file";
+        assert_eq!(sh(&host, "web1", arrived).await, "bbbbbbb");
     }
 }
 
@@ -236,4 +272,17 @@ async fn objects_that_cannot_be_written_fail_the_pull_and_the_next_one_succeeds(
     sh(&host, "web1", "chmod u+w shop/.git/objects shop/.git/objects/*").await;
     pulls(&host, "room again").await;
     assert_eq!(sh(&host, "web1", "cat shop/a; wc -c <shop/big").await, "2640000");
+}
+
+#[test]
+fn every_code_of_the_scripts_is_in_the_guide() {
+    let guide = std::fs::read_to_string(project_root().join("docs/git.md")).unwrap();
+    let table = guide.split("### Codes of servers").nth(1).unwrap().split("\n## ").next().unwrap();
+    for script in ["common", "initialize", "pull", "deinitialize"] {
+        let file = project_root().join(format!("host/src/work/gitdeploys/{script}.sh"));
+        for code in std::fs::read_to_string(&file).unwrap().split("fail ").skip(1) {
+            let code = code.split(' ').next().unwrap();
+            assert!(table.contains(&format!("`{code}`")), "{}: {code}", file.display());
+        }
+    }
 }

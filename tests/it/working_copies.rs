@@ -215,7 +215,11 @@ async fn the_client_works_on_servers() {
 
 /// The gitdeploy `web` of the path `/shop`, and these servers.
 pub(crate) async fn with_servers(names: &[&str], options: &Value) -> TestHost {
-    let host = with_gitdeploy(Setup::default().switch("--local-servers"), options).await;
+    with_servers_on(Setup::default(), names, options).await
+}
+
+pub(crate) async fn with_servers_on(setup: Setup, names: &[&str], options: &Value) -> TestHost {
+    let host = with_gitdeploy(setup.switch("--local-servers"), options).await;
     let there = json!({ "location": { "path": "/shop" } });
     assert_eq!(host.client.patch(WEB, &there).await.status, 200);
     for name in names {
@@ -241,7 +245,7 @@ pub(crate) async fn sh(host: &TestHost, server: &str, script: &str) -> String {
     job["result"][server]["stdout"].as_str().unwrap_or_else(|| panic!("{job:#}")).trim_end().to_owned()
 }
 
-async fn ask_basic(host: &TestHost, path: &str, token: &str) -> u16 {
+pub(crate) async fn ask_basic(host: &TestHost, path: &str, token: &str) -> u16 {
     let client = host.client.anonymous();
     client.send(client.request(reqwest::Method::GET, path).basic_auth("elita", Some(token))).await.status
 }

@@ -44,7 +44,7 @@ pub use documents::git_uri::GitUri;
 pub use documents::gitdeploy_work::{GITDEPLOY, GitdeployWork, ServersAsked, ServersFound};
 pub use documents::gitdeploys::{
     Change as GitdeployChange, Favor, Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployOptions,
-    InitializedServer, NewGitdeploy,
+    InitializedServer, NewGitdeploy, PullCommand, PullScript, PullShell, PullStates,
 };
 pub use documents::groups::{Change as GroupChange, Group, GroupGitdeploys, NewGroup};
 pub use documents::keypairs::{Change as KeypairChange, Keypair, NewKeys};

@@ -14,6 +14,10 @@ use super::{Git, GitError, Tree};
 const LIST_WITHIN: Duration = Duration::from_secs(60);
 /// How long what changes a repository as a whole may take.
 const MAINTAIN_WITHIN: Duration = Duration::from_secs(600);
+/// How many packs a repository may have before they are put together.
+const MOST_PACKS: usize = 20;
+/// The same of objects in files of their own.
+const MOST_LOOSE: usize = 4096;
 /// How much git answers where it has little to say, in bytes.
 const SHORT: usize = 64 * 1024;
 /// The same of a list of branches.
@@ -190,11 +194,21 @@ impl Repository {
         Ok(cleaned.await.map_err(std::io::Error::other)??)
     }
 
-    /// Puts packs together once there are many of them, so that commits and clones stay quick.
+    /// Puts packs and loose objects together where there are many of them, so that commits and clones stay quick. Whoever
+    /// calls this is the only one that works on the repository.
     ///
     /// # Errors
     /// [`GitError`].
     pub async fn maintain(&self) -> Result<(), GitError> {
+        let objects = self.path.join("objects");
+        let is_due = tokio::task::spawn_blocking(move || -> std::io::Result<bool> {
+            let packs = count(&objects.join("pack"), |name| name.ends_with(".pack"))?;
+            // Names are hashes: one directory of 256 stands for all.
+            Ok(packs > MOST_PACKS || count(&objects.join("17"), |_| true)? > MOST_LOOSE / 256)
+        });
+        if !is_due.await.map_err(std::io::Error::other)?? {
+            return Ok(());
+        }
         let arguments = ["-d", "-q", "--geometric=2", "--write-midx"].map(OsStr::new);
         let call = self.git.call("repack", &arguments).in_repository(&self.path).within(MAINTAIN_WITHIN);
         call.output(SHORT).await.map(drop)
@@ -231,6 +245,19 @@ async fn sync(path: &Path) -> Result<(), GitError> {
     }
     let path = path.to_owned();
     Ok(tokio::task::spawn_blocking(move || all(&path)).await.map_err(std::io::Error::other)??)
+}
+
+/// How many entries of a directory have such a name; none, if it does not exist.
+fn count(directory: &Path, is_counted: impl Fn(&str) -> bool) -> std::io::Result<usize> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut counted = 0;
+    for entry in entries {
+        counted += usize::from(entry?.file_name().to_str().is_some_and(&is_counted));
+    }
+    Ok(counted)
 }
 
 fn remove_matching(directory: &Path, is_left: &dyn Fn(&str) -> bool) -> std::io::Result<()> {

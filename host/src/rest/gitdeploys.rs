@@ -1,9 +1,14 @@
 //! `/app/{app}/gitdeploys`: gitdeploys as records.
 
+use std::fmt;
+
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use utoipa::openapi::{Array, Object, OneOf, RefOr, Schema, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -116,7 +121,8 @@ async fn get(
     responses(
         (status = 200, body = Gitdeploy),
         (status = 404, description = "No such gitdeploy"),
-        (status = 409, description = "It is initialized on servers, so its path, its git repository and its branch cannot change"),
+        (status = 403, description = "Commands around a pull change, and a server that it is on is not among yours"),
+        (status = 409, description = "It is initialized on servers, so its location and `autocrlf` cannot change"),
         (status = 412, description = "It has changed since the version that `If-Match` names"),
         (status = 422, description = "The patch changes a read-only member, or its result is not valid"),
     ))]
@@ -183,15 +189,56 @@ struct GitdeployTask {
     commit: bool,
     /// The build that is to be committed.
     build_name: Option<BuildName>,
-    /// The servers that it is to be done on.
-    #[param(min_items = 1, max_items = 1000)]
-    #[schema(min_items = 1, max_items = 1000)]
-    servers: Option<Vec<ServerName>>,
+    /// The servers that it is to be done on: a list of names, or a text, which means the same as `glob`.
+    servers: Option<NamesOrGlob>,
     /// The servers that it is to be done on: those of yours whose names match, where `*` is any run of characters.
     #[param(max_length = 512)]
     #[schema(max_length = 512)]
     glob: Option<String>,
 }
+
+/// Servers by their names, or by a glob: a list, or a text. In a query string a list is JSON.
+enum NamesOrGlob {
+    Names(Vec<ServerName>),
+    Glob(String),
+}
+
+impl<'de> Deserialize<'de> for NamesOrGlob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NamesOrGlobVisitor)
+    }
+}
+
+struct NamesOrGlobVisitor;
+
+impl<'de> Visitor<'de> for NamesOrGlobVisitor {
+    type Value = NamesOrGlob;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of names of servers, or a glob")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<NamesOrGlob, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(names)).map(NamesOrGlob::Names)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<NamesOrGlob, E> {
+        Ok(match serde_json::from_str(text) {
+            Ok(names) => NamesOrGlob::Names(names),
+            Err(_) => NamesOrGlob::Glob(text.to_owned()),
+        })
+    }
+}
+
+impl PartialSchema for NamesOrGlob {
+    fn schema() -> RefOr<Schema> {
+        let names = Array::builder().items(ServerName::schema()).min_items(Some(1)).max_items(Some(1000));
+        let glob = Object::builder().schema_type(Type::String).max_length(Some(512));
+        RefOr::T(Schema::OneOf(OneOf::builder().item(names.build()).item(glob.build()).build()))
+    }
+}
+
+impl ToSchema for NamesOrGlob {}
 
 /// What was asked, once it is known to be one thing.
 enum Task {
@@ -226,7 +273,8 @@ impl GitdeployTask {
             return Err(wrong("build_name", "only `commit` takes a build; servers get what was committed last"));
         }
         match (servers, glob) {
-            (Some(servers), None) => Ok(Task::OnServers(task, ServersAsked::Named(servers))),
+            (Some(NamesOrGlob::Names(servers)), None) => Ok(Task::OnServers(task, ServersAsked::Named(servers))),
+            (Some(NamesOrGlob::Glob(glob)), None) => Ok(Task::OnServers(task, ServersAsked::Matching(glob))),
             (None, Some(glob)) => Ok(Task::OnServers(task, ServersAsked::Matching(glob))),
             (None, None) => Err(wrong("servers", "it needs `servers`, a list of names, or a `glob` of them")),
             (Some(_), Some(_)) => Err(wrong("glob", "either `servers` or `glob` says which servers, not both")),

@@ -55,7 +55,8 @@ impl DataSvc {
         Ok(())
     }
 
-    /// The repository that a server's token reads. `None`: it is no such token.
+    /// The repository that a server's token reads. `None`: it is no such token, or the gitdeploy is neither initialized on
+    /// its server nor about to be.
     ///
     /// # Errors
     /// [`crate::datasvc::Error::Unavailable`].
@@ -65,7 +66,10 @@ impl DataSvc {
             r#"select gitdeploys.application as "application: AppName", git_repo as "git_repo: GitRepoName"
                from git_tokens join gitdeploys
                    on gitdeploys.application = git_tokens.application and gitdeploys.name = git_tokens.gitdeploy
-               where secret_sha256 = $1"#,
+               where secret_sha256 = $1
+                   and exists (select from gitdeploy_places p
+                               where (p.application, p.gitdeploy, p.server)
+                                   = (git_tokens.application, git_tokens.gitdeploy, git_tokens.server))"#,
             digest.as_bytes()
         );
         let found = self.reads.run(async |connection| Ok(looking.fetch_optional(connection).await?)).await?;

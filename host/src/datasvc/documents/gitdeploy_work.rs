@@ -2,6 +2,7 @@
 
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 
 use super::commands::CommandTarget;
 use super::gitdeploys::Gitdeploy;
@@ -10,7 +11,9 @@ use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
-use crate::datasvc::ground::ids::{AppName, BuildName, GitdeployName, HostId, ServerName};
+use crate::datasvc::ground::ids::{AppName, BuildName, GitdeployName, HostId, JobId, ServerName};
+use crate::datasvc::jobs::job::{Enqueued, JobStatus};
+use crate::datasvc::jobs::own::NewOwnJob;
 use crate::datasvc::jobs::claim::Claim;
 
 /// The kind of work of jobs that work on a gitdeploy.
@@ -156,34 +159,38 @@ impl DataSvc {
         Ok((gitdeploy, ServersFound { servers, host: hosts.pop() }))
     }
 
-    /// Makes sure that no other gitdeploy is initialized on one of these servers at the same place, or above or below it.
+    /// Makes a job that initializes a gitdeploy on servers durable, and has it keep its place there until the job has
+    /// ended. Who calls this has made sure that the caller may ask for it.
     ///
     /// # Errors
-    /// [`Error::Conflict`] that names it.
-    pub async fn check_paths(&self, gitdeploy: &Gitdeploy, servers: &[ServerName]) -> Result<()> {
-        let path = gitdeploy.location.path.trim_end_matches('/');
-        let taken = sqlx::query!(
-            r#"select s.server, g.application, g.name, g.path from gitdeploy_servers s
-                   join gitdeploys g on g.application = s.application and g.name = s.gitdeploy
-               where s.server = any($1) and (g.application, g.name) <> ($2, $3)
-                   and (rtrim(g.path, '/') = $4 or starts_with(g.path, $4 || '/')
-                        or starts_with($4, rtrim(g.path, '/') || '/'))
-               limit 1"#,
-            &servers.iter().map(|server| server.as_str().to_owned()).collect::<Vec<_>>(),
-            gitdeploy.application.as_str(),
-            gitdeploy.name.as_str(),
-            path
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        match taken {
-            None => Ok(()),
-            Some(row) => Err(Error::conflict(format!(
-                "gitdeploy `{}` of application `{}` is at `{}` on server `{}`, which is the same place, or one is in the \
-                 other; choose another path",
-                row.name, row.application, row.path, row.server
-            ))),
+    /// Those of [`DataSvc::enqueue_own`]; [`Error::Conflict`] if another gitdeploy is at that place, or above or below it,
+    /// or this one has changed meanwhile.
+    pub async fn enqueue_initializing(
+        &self,
+        caller: &Caller,
+        job: &NewOwnJob,
+        gitdeploy: &Gitdeploy,
+        servers: &[ServerName],
+    ) -> Result<Enqueued> {
+        let mut transaction = self.pool.begin().await?;
+        if !job.insert(&mut transaction, caller).await? {
+            transaction.rollback().await?;
+            return self.own_before(caller, job).await;
         }
+        reserve(&mut transaction, job.job_id, gitdeploy, servers).await?;
+        transaction.commit().await?;
+        Ok(Enqueued { job_id: job.job_id, status: JobStatus::Queued, claim: None })
+    }
+
+    /// The same of a job that runs. To do it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] likewise, and if the claim is no longer held; [`Error::NotFound`] without the gitdeploy.
+    pub async fn reserve_places(&self, claim: &Claim, gitdeploy: &Gitdeploy, servers: &[ServerName]) -> Result<()> {
+        let mut transaction = self.pool.begin().await?;
+        hold(&mut transaction, claim).await?;
+        reserve(&mut transaction, claim.job_id, gitdeploy, servers).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Servers for a job that works on them, whoever asked for that. One that was removed meanwhile is left out.
@@ -303,6 +310,84 @@ impl DataSvc {
             server.as_str()
         );
         Ok(found.fetch_optional(&self.pool).await?)
+    }
+}
+
+/// Reserves the place of a gitdeploy on servers for a job.
+async fn reserve(
+    connection: &mut PgConnection,
+    job: JobId,
+    gitdeploy: &Gitdeploy,
+    servers: &[ServerName],
+) -> Result<()> {
+    let Gitdeploy { application, name, location, .. } = gitdeploy;
+    let servers: Vec<_> = servers.iter().map(|server| server.as_str().to_owned()).collect();
+    // The lock keeps its location as it is.
+    let is_same = sqlx::query_scalar!(
+        r#"select path = $3 and git_repo = $4 and default_branch = $5 as "is_same!" from gitdeploys
+           where application = $1 and name = $2 for share"#,
+        application.as_str(),
+        name.as_str(),
+        location.path,
+        location.gitrepo.as_str(),
+        location.default_branch
+    );
+    match is_same.fetch_optional(&mut *connection).await? {
+        Some(true) => {}
+        Some(false) => {
+            return Err(Error::conflict(format!("gitdeploy `{name}` has changed meanwhile; ask for it again")));
+        }
+        None => return Err(Error::not_found(Kind::Gitdeploy, name)),
+    }
+    // Who reserves a place on one of them waits.
+    sqlx::query!("select from servers where name = any($1) order by name for no key update", &servers)
+        .execute(&mut *connection)
+        .await?;
+    check_paths(connection, gitdeploy, &servers).await?;
+    sqlx::query!(
+        "delete from gitdeploy_reservations where (job_id, server) in (
+             select job_id, server from gitdeploy_reservations r
+             where not exists (select from jobs where id = r.job_id and status in ('queued', 'running'))
+             for update skip locked)"
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "insert into gitdeploy_reservations (job_id, application, gitdeploy, server)
+         select $1, $2, $3, name from servers where name = any($4) on conflict do nothing",
+        job as _,
+        application.as_str(),
+        name.as_str(),
+        &servers
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes sure that no other gitdeploy is on one of these servers at the same place, or above or below it.
+async fn check_paths(connection: &mut PgConnection, gitdeploy: &Gitdeploy, servers: &[String]) -> Result<()> {
+    let taken = sqlx::query!(
+        r#"select p.server as "server!", g.application, g.name, g.path from gitdeploy_places p
+               join gitdeploys g on g.application = p.application and g.name = p.gitdeploy,
+               lateral (select rtrim(replace(g.path, '\', '/'), '/') as there, rtrim(replace($4, '\', '/'), '/') as here) at
+           where p.server = any($1) and (g.application, g.name) <> ($2, $3)
+               and (there = here or starts_with(there, here || '/') or starts_with(here, there || '/'))
+           limit 1"#,
+        servers,
+        gitdeploy.application.as_str(),
+        gitdeploy.name.as_str(),
+        gitdeploy.location.path
+    )
+    .fetch_optional(connection)
+    .await?;
+    match taken {
+        None => Ok(()),
+        Some(row) => Err(Error::conflict(format!(
+            "gitdeploy `{}` of application `{}` is at `{}` on server `{}`, which is the same place, or one is in the \
+             other; choose another path",
+            row.name, row.application, row.path, row.server
+        ))),
     }
 }
 

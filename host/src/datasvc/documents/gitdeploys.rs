@@ -18,10 +18,12 @@ use crate::datasvc::ground::patch::Patch;
 use crate::datasvc::ground::revision::{Expected, Revision};
 use crate::datasvc::ground::sql::{OnConstraint as _, json_column};
 
-pub use self::settings::{Favor, GitdeployActions, GitdeployLocation, GitdeployOptions};
+pub use self::settings::{
+    Favor, GitdeployActions, GitdeployLocation, GitdeployOptions, PullCommand, PullScript, PullShell, PullStates,
+};
 
 /// A gitdeploy.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Gitdeploy {
     /// Unique within the application.
     pub name: GitdeployName,
@@ -308,10 +310,11 @@ impl DataSvc {
     /// Changes what a gitdeploy deploys, where and how, and its attributes.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it
+    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application, or without the permission for
+    /// a server on which it is initialized if the commands around a pull are to change; [`Error::Changed`] if it
     /// is another version than expected; [`Error::Invalid`] for what the patch cannot do, such as naming a git
     /// repository that does not exist; [`Error::Conflict`] if a test of the patch fails, or naming servers on which it
-    /// is initialized if its path or its git repository are to change.
+    /// is initialized if its location or its option `autocrlf` are to change.
     pub async fn update_gitdeploy(
         &self,
         caller: &Caller,
@@ -336,15 +339,17 @@ impl DataSvc {
         location.check()?;
         options.check()?;
         actions.check()?;
-        let before = &gitdeploy.location;
-        if *before != location {
+        if gitdeploy.location != location || gitdeploy.options.autocrlf != options.autocrlf {
             let servers = initialized_on(&mut transaction, application, name).await?;
             if let Some(servers) = named("server", &servers) {
                 return Err(Error::conflict(format!(
-                    "gitdeploy `{name}` is initialized on {servers}, so that its path, its git repository and its \
-                     branch cannot change; deinitialize it there first"
+                    "gitdeploy `{name}` is initialized on {servers}, so that its path, its git repository, its branch \
+                     and its option `autocrlf` cannot change; deinitialize it there first"
                 )));
             }
+        }
+        if gitdeploy.actions != actions {
+            may_command(&mut transaction, caller, application, name).await?;
         }
         let updated = sqlx::query_as!(
             Row,
@@ -374,7 +379,7 @@ impl DataSvc {
         .await
         .on_constraint("gitdeploys_git_repo_fkey", || no_repo(&location.gitrepo))?;
         let updated = Gitdeploy::from(updated);
-        if before.gitrepo != updated.location.gitrepo {
+        if gitdeploy.location.gitrepo != updated.location.gitrepo {
             check_repo_stays(&mut transaction, application, &updated.location.gitrepo).await?;
         }
         transaction.updated(Some(application), name, &gitdeploy, &updated).await?;
@@ -451,7 +456,7 @@ async fn locked(connection: &mut PgConnection, application: &AppName, name: &Git
     found.map(Gitdeploy::from).ok_or_else(|| Error::not_found(Kind::Gitdeploy, name))
 }
 
-/// Some of the servers on which a gitdeploy is initialized.
+/// Some of the servers on which a gitdeploy is initialized, or a job is about to do that.
 async fn initialized_on(
     connection: &mut PgConnection,
     application: &AppName,
@@ -459,8 +464,8 @@ async fn initialized_on(
 ) -> Result<Vec<Referrer>> {
     let servers = sqlx::query_as!(
         Referrer,
-        r#"select server as name, count(*) over () as "count!"
-           from gitdeploy_servers where application = $1 and gitdeploy = $2 order by server limit $3"#,
+        r#"select server as "name!", count(*) over () as "count!"
+           from gitdeploy_places where application = $1 and gitdeploy = $2 order by server limit $3"#,
         application.as_str(),
         name.as_str(),
         NAMED
@@ -468,6 +473,33 @@ async fn initialized_on(
     .fetch_all(connection)
     .await?;
     Ok(servers)
+}
+
+/// What runs around a pull runs on all servers on which the gitdeploy is initialized: who changes it may deploy to each.
+///
+/// # Errors
+/// [`Error::Denied`] that names the first server to which the caller may not.
+async fn may_command(
+    connection: &mut PgConnection,
+    caller: &Caller,
+    application: &AppName,
+    name: &GitdeployName,
+) -> Result<()> {
+    let servers = sqlx::query_scalar!(
+        r#"select server as "server!: ServerName" from gitdeploy_places
+           where application = $1 and gitdeploy = $2 order by server"#,
+        application.as_str(),
+        name.as_str()
+    );
+    for server in servers.fetch_all(connection).await? {
+        caller.require_use(&server).map_err(|error| match error {
+            Error::Denied { reason } => {
+                Error::Denied { reason: format!("the commands around a pull run on server `{server}`, and {reason}") }
+            }
+            other => other,
+        })?;
+    }
+    Ok(())
 }
 
 /// A repository that is being removed takes no gitdeploys. The reference to it that is there by now keeps others from

@@ -5,7 +5,7 @@ use std::fmt;
 use super::error::{Error, Kind, Result};
 
 /// The version of a document. No two ever have the same, whatever they are of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Revision(i64);
 

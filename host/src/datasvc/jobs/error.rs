@@ -74,7 +74,7 @@ codes! {
         GitFailed = "git-failed",
         /// The package holds something that a git repository cannot hold.
         GitRefused = "git-refused",
-        /// Somebody else changed the branch of a git repository again and again while it was committed to.
+        /// Somebody else changed the branch of a git repository while it was committed to; nothing was pushed.
         BranchMoved = "branch-moved",
         /// A git repository that is kept elsewhere cannot be reached, or does not take its keypair or credentials.
         GitUnreachable = "git-unreachable",

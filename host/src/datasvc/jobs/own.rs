@@ -78,6 +78,14 @@ impl DataSvc {
         if self.reads.run(async |connection| job.insert(connection, caller).await).await? {
             return Ok(Enqueued { job_id: job.job_id, status: JobStatus::Queued, claim: None });
         }
+        self.own_before(caller, job).await
+    }
+
+    /// The job that the request of a new one has made before, which is why that was not inserted.
+    ///
+    /// # Errors
+    /// Those of [`DataSvc::enqueue_own`].
+    pub(in crate::datasvc) async fn own_before(&self, caller: &Caller, job: &NewOwnJob) -> Result<Enqueued> {
         let found = match &job.idempotency {
             Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
             None => None,

@@ -3,7 +3,7 @@
 use super::{HostError, attributes, change, names, page};
 use crate::datasvc::{
     AppName, Error, Expected, Favor, GitRepoName, Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployName,
-    GitdeployOptions, InitializedServer, NewGitdeploy, PackageName, ServerName,
+    GitdeployOptions, InitializedServer, NewGitdeploy, PackageName, PullCommand, ServerName,
 };
 use crate::plugin::bindings::elita::plugin::gitdeploys;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
@@ -110,13 +110,14 @@ impl From<gitdeploys::Options> for GitdeployOptions {
             gitdeploys::Favor::Ours => Favor::Ours,
             gitdeploys::Favor::Theirs => Favor::Theirs,
         };
-        Self { favor, ignore_whitespace, gitignore }
+        // What the record does not have is set by `update`.
+        Self { favor, ignore_whitespace, gitignore, autocrlf: false }
     }
 }
 
 impl From<GitdeployOptions> for gitdeploys::Options {
     fn from(options: GitdeployOptions) -> Self {
-        let GitdeployOptions { favor, ignore_whitespace, gitignore } = options;
+        let GitdeployOptions { favor, ignore_whitespace, gitignore, autocrlf: _ } = options;
         let favor = match favor {
             Favor::Ours => gitdeploys::Favor::Ours,
             Favor::Theirs => gitdeploys::Favor::Theirs,
@@ -128,7 +129,8 @@ impl From<GitdeployOptions> for gitdeploys::Options {
 impl From<gitdeploys::Actions> for GitdeployActions {
     fn from(actions: gitdeploys::Actions) -> Self {
         let gitdeploys::Actions { prepull, postpull } = actions;
-        Self { prepull, postpull }
+        let commands = |lists: Vec<Vec<String>>| lists.into_iter().map(PullCommand::Arguments).collect();
+        Self { prepull: commands(prepull), postpull: commands(postpull) }
     }
 }
 
@@ -169,7 +171,10 @@ impl TryFrom<Gitdeploy> for gitdeploys::Gitdeploy {
             package: package.to_string(),
             location: gitdeploys::Location { path, gitrepo: gitrepo.to_string(), default_branch },
             options: options.into(),
-            actions: gitdeploys::Actions { prepull, postpull },
+            actions: gitdeploys::Actions {
+                prepull: prepull.into_iter().map(PullCommand::words).collect(),
+                postpull: postpull.into_iter().map(PullCommand::words).collect(),
+            },
             attributes: json(&attributes)?,
             servers: servers.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             created_at: timestamp(created_at)?,

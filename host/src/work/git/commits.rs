@@ -35,8 +35,6 @@ const MAX_GITIGNORE_BYTES: u64 = 1024 * 1024;
 const MAX_FILES: usize = 2000;
 /// How many empty directories are named.
 const MAX_NAMED: usize = 20;
-/// After how many commits packs are put together.
-const MAINTAINED_EVERY: u32 = 50;
 
 /// A package that is to become the tree of a branch.
 #[derive(Clone, Debug)]
@@ -323,7 +321,7 @@ impl Commits<'_> {
         let made = repository.commit(&asked.branch, tip.as_ref(), change, text, COMMIT_WITHIN, bring).await;
         match made {
             Ok(Ok(commit)) => {
-                self.maintain(repository, &commit).await;
+                self.maintain(repository).await;
                 let identity = Some(identity.clone());
                 Ok(Ok(Committed { commit: commit.to_string(), is_new: true, changed, identity }))
             }
@@ -385,11 +383,8 @@ impl Commits<'_> {
     }
 
     /// Keeps commits and clones quick. What goes wrong with it is not the commit's fault.
-    async fn maintain(&self, repository: &Repository, commit: &CommitId) {
-        let lot = u32::from_str_radix(&commit.as_str()[..6], 16).unwrap_or(1);
-        if lot.is_multiple_of(MAINTAINED_EVERY)
-            && let Err(problem) = repository.maintain().await
-        {
+    async fn maintain(&self, repository: &Repository) {
+        if let Err(problem) = repository.maintain().await {
             tracing::warn!("a git repository could not be put in order: {problem}");
         }
     }

@@ -73,11 +73,12 @@ copy config remote.origin.url "$url" && copy config remote.origin.pushurl "no pu
     copy config --replace-all remote.origin.fetch "+refs/heads/$branch:refs/remotes/origin/$branch" &&
     copy config "branch.$branch.remote" origin && copy config "branch.$branch.merge" "refs/heads/$branch" &&
     copy config user.name Elita && copy config user.email elita@localhost || fail config "$path cannot be configured"
-if [ "$contents" = bytes ]; then
-    printf '* -text -ident -filter -working-tree-encoding\n' >"$path/.git/info/attributes" || fail config "$path cannot be configured"
-else
-    rm -f "$path/.git/info/attributes"
-fi
+case $contents in
+    git) text= autocrlf=true ;;
+    *) text='-text ' autocrlf=false ;;
+esac
+printf '* %s-ident -filter -working-tree-encoding\n' "$text" >"$path/.git/info/attributes" &&
+    copy config core.autocrlf "$autocrlf" || fail config "$path cannot be configured"
 
 # What is there already stays as it is: pulls bring it forward.
 if [ "$path" = "$final" ]; then

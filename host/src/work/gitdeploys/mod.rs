@@ -14,9 +14,9 @@ use super::git::commits::{Commits, Committed, PackageCommit};
 use super::git::turn::RepoTurn;
 use super::hooks::{Fired, Hooks, PlannedHook};
 use crate::datasvc::{
-    AppName, BuildName, Caller, Digest, Enqueued, Error, GITDEPLOY, Gitdeploy, GitdeployName, GitdeployWork, HostId,
-    JobError, JobErrorCode, JobLane, Json, NewOwnJob, Outcome, Parent, Permission, Result, ServerName, ServersAsked,
-    patiently,
+    AppName, BuildName, Caller, CommandTarget, Digest, Enqueued, Error, GITDEPLOY, Gitdeploy, GitdeployName,
+    GitdeployWork, HostId, JobError, JobErrorCode, JobLane, Json, NewOwnJob, Outcome, Parent, Permission, Result,
+    ServerName, ServersAsked, patiently,
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
 
@@ -60,7 +60,8 @@ impl Work {
     /// Makes a job that works on a gitdeploy on servers. The job is durable when this returns.
     ///
     /// # Errors
-    /// Those of [`crate::datasvc::DataSvc::gitdeploy_on_servers`] and [`crate::datasvc::DataSvc::check_paths`];
+    /// Those of [`crate::datasvc::DataSvc::gitdeploy_on_servers`] and
+    /// [`crate::datasvc::DataSvc::enqueue_initializing`];
     /// [`Error::Invalid`] if the repository is on another host than servers of the driver `local`, or if there is no
     /// address at which servers reach it; [`Error::KeyReused`].
     pub async fn gitdeploy_on_servers(
@@ -94,7 +95,6 @@ impl Work {
         let asked = match task {
             ServersTask::Initialize => {
                 svc.may_hand_over(caller, &place).await?;
-                svc.check_paths(&found, &servers.servers).await?;
                 for target in svc.targets_for_work(&servers.servers).await? {
                     let target = super::commands::target_of(&target);
                     let why = |why: String| Error::invalid("servers", format!("server `{}`: {why}", target.name));
@@ -129,7 +129,14 @@ impl Work {
             parent,
             idempotency,
         };
-        let enqueued = self.0.svc.enqueue_own(caller, &job).await?;
+        let enqueued = match asked {
+            GitdeployWork::Initialize { servers, .. } => {
+                self.0.svc.enqueue_initializing(caller, &job, gitdeploy, servers).await?
+            }
+            GitdeployWork::Commit { .. } | GitdeployWork::Deinitialize { .. } | GitdeployWork::Pull { .. } => {
+                self.0.svc.enqueue_own(caller, &job).await?
+            }
+        };
         self.0.engine.tell_queued();
         Ok(enqueued)
     }
@@ -184,7 +191,7 @@ impl Gitdeploys {
     async fn commit(&self, run: &Run, name: &GitdeployName, build: BuildName) -> StepResult<Json> {
         let (work, journal) = (&self.work.0, run.journal().await?);
         let hook = self.hooks.plan(run, &journal, GITDEPLOY_COMMIT_DIFF).await?;
-        let gitdeploy = self.gitdeploy(run, name).await?;
+        let gitdeploy = self.settled(run, &journal, name).await?;
         let asked = PackageCommit {
             repo: gitdeploy.location.gitrepo.clone(),
             branch: gitdeploy.location.default_branch.clone(),
@@ -225,7 +232,12 @@ impl Gitdeploys {
         let journal = run.journal().await?;
         let before = self.hooks.plan(run, &journal, around.before).await?;
         let after = self.hooks.plan(run, &journal, around.after).await?;
-        let gitdeploy = self.gitdeploy(run, name).await?;
+        let gitdeploy = self.settled(run, &journal, name).await?;
+        let targets = settled_targets(&self.work, &journal, servers).await?;
+        if matches!(task, Task::Initialize) {
+            let reserving = patiently(|| self.work.0.svc.reserve_places(&run.claim, &gitdeploy, servers)).await;
+            reserving.map_err(|error| not_recorded(&error))?;
+        }
         let parameters = json!({ "server_list": servers, "gitdeploy": gitdeploy });
         let mut fired = self.hooks.fire(run, &journal, &before, &parameters, None).await;
         if let Some(failure) = fired.iter().find_map(Fired::failure) {
@@ -234,7 +246,7 @@ impl Gitdeploys {
         }
         let each =
             OnEach { work: &self.work, run, journal: &journal, gitdeploy: &gitdeploy, task, steps_of: "", stops: true };
-        let worked = each.work(servers).await?;
+        let worked = each.work(servers, targets).await?;
         let reached = succeeded(&worked);
         if !reached.is_empty() {
             // With the servers on which it is initialized by now.
@@ -248,7 +260,8 @@ impl Gitdeploys {
     /// Has servers pull what was committed last.
     async fn pull(&self, run: &Run, name: &GitdeployName, servers: &[ServerName]) -> StepResult<Json> {
         let (work, journal) = (&self.work.0, run.journal().await?);
-        let gitdeploy = self.gitdeploy(run, name).await?;
+        let gitdeploy = self.settled(run, &journal, name).await?;
+        let targets = settled_targets(&self.work, &journal, servers).await?;
         let looking = async {
             let commits = Commits { work, run, journal: &journal };
             let newest = commits.newest(&gitdeploy.location.gitrepo, &gitdeploy.location.default_branch).await?;
@@ -265,9 +278,21 @@ impl Gitdeploys {
         let task = Task::Pull(pulled.clone());
         let each =
             OnEach { work: &self.work, run, journal: &journal, gitdeploy: &gitdeploy, task, steps_of: "", stops: true };
-        let worked = each.work(servers).await?;
+        let worked = each.work(servers, targets).await?;
         let result = json!({ "commit": pulled.commit, "build_name": pulled.build, "servers": worked });
         ended(name, "pulled", &worked, result)
+    }
+
+    /// The gitdeploy as it is when the job begins: it stays the same where another server continues.
+    async fn settled(&self, run: &Run, journal: &Journal<'_>, name: &GitdeployName) -> StepResult<Gitdeploy> {
+        let looking = async {
+            let mut found = self.gitdeploy(run, name).await?;
+            // They change under way, and may be more than an outcome has room for.
+            found.servers.0.clear();
+            Ok(found)
+        };
+        let settled: Gitdeploy = journal.repeatable("look up the gitdeploy", looking).await?;
+        Ok(Gitdeploy { servers: self.gitdeploy(run, name).await?.servers, ..settled })
     }
 
     async fn gitdeploy(&self, run: &Run, name: &GitdeployName) -> StepResult<Gitdeploy> {
@@ -275,6 +300,15 @@ impl Gitdeploys {
         let found = patiently(|| self.work.0.svc.gitdeploy_for_work(application, name)).await;
         found.map_err(|error| not_recorded(&error))
     }
+}
+
+/// How the servers are reached when the job begins. One that was removed is left out.
+async fn settled_targets(work: &Work, journal: &Journal<'_>, servers: &[ServerName]) -> StepResult<Vec<CommandTarget>> {
+    let looking = async {
+        let found = patiently(|| work.0.svc.targets_for_work(servers)).await;
+        found.map_err(|error| not_recorded(&error))
+    };
+    journal.repeatable("look up servers", looking).await
 }
 
 /// Tells the log and the plugins of a commit. What they make of it undoes nothing.

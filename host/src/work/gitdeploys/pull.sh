@@ -1,7 +1,7 @@
 # Brings the working copy $1, which $2 owns, to branch $3 with the commit $4 in it. Conflicts are settled for $5 (`ours`
 # is this server); $6 is `yes` where lines that differ in white space only are the same; $7 is the commit that was
-# pulled last, or nothing. Prints `head ID`.
-path=$1 owner=$2 branch=$3 commit=$4 favor=$5 ignore_space=$6 before=$7
+# pulled last, or nothing; the job began $8 seconds ago. Prints `head ID`.
+path=$1 owner=$2 branch=$3 commit=$4 favor=$5 ignore_space=$6 before=$7 began=$8
 remote=refs/remotes/origin/$branch
 
 has_git
@@ -11,22 +11,32 @@ ELITA_GIT_FILES=$path/.git/elita
 
 # 1  Nothing is left open, and the branch is checked out.
 lock=$path/.git/index.lock
+# The git that has this working copy as its directory.
+running() {
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/cwd" 2>/dev/null) in
+            "$path" | "$path"/*) case $(cat "$process/comm" 2>/dev/null) in git*) echo "${process#/proc/}" ;; esac ;;
+        esac
+    done | head -n 1
+}
 tries=0
-while [ -e "$lock" ] && [ "$tries" -lt 20 ]; do
+began=$(($(date +%s) - began))
+while [ -e "$lock" ]; do
+    made=$(stat -c %Y "$lock" 2>/dev/null || stat -f %m "$lock" 2>/dev/null)
+    git=$(running)
+    # One that was there before the job began, and that no git has.
+    if [ -z "$git" ] && [ -n "$made" ] && [ "$made" -lt "$began" ]; then
+        rm -f "$lock" || fail locked "$lock is left over, and cannot be removed"
+        break
+    fi
+    if [ "$tries" -ge 20 ] && [ -e "$lock" ]; then
+        age="exists${made:+ since $(($(date +%s) - made)) seconds}"
+        [ -z "$git" ] || fail locked "$lock $age, and git runs there as process $git; wait until it has ended"
+        fail locked "$lock $age, and no git is seen there; if none works there, ask for this again: a job removes one that is older than itself"
+    fi
     sleep 0.5 2>/dev/null || sleep 1
     tries=$((tries + 1))
 done
-if [ -e "$lock" ]; then
-    running=
-    for process in /proc/[0-9]*; do
-        case $(readlink "$process/cwd" 2>/dev/null) in
-            "$path" | "$path"/*) case $(cat "$process/comm" 2>/dev/null) in git*) running=${process#/proc/} ;; esac ;;
-        esac
-    done
-    [ -z "$running" ] || fail locked "$lock exists, and git runs there as process $running; wait until it has ended"
-    [ -n "$(find "$lock" -mmin +1 2>/dev/null)" ] || fail locked "$lock exists since less than a minute; if no git runs there, try again later"
-    rm -f "$lock" || fail locked "$lock is left over, and cannot be removed"
-fi
 if [ -d "$path/.git/rebase-merge" ] || [ -d "$path/.git/rebase-apply" ]; then
     copy rebase --abort >/dev/null 2>&1 || copy am --abort >/dev/null 2>&1
     [ ! -d "$path/.git/rebase-merge" ] && [ ! -d "$path/.git/rebase-apply" ] ||
@@ -57,15 +67,22 @@ if copy rev-parse -q --verify HEAD >/dev/null; then
 else
     incoming() { copy ls-tree -r --name-only --full-tree "$remote"; }
 fi
+# git quotes names with other bytes than printable ASCII, each byte by itself: without the quotes around them, what is below
+# a directory begins with its name. A repository of its own within the working copy is listed with a `/` behind it.
 in_the_way=$(
     { incoming && echo && copy ls-files -o; } | awk '
         !others && $0 == "" { others = 1; next }
+        /^"/ { $0 = substr($0, 2, length($0) - 2) }
         !others { comes[$0] = 1; path = $0; while (sub(/\/[^\/]*$/, "", path)) below[path] = 1; next }
-        ($0 in comes) || ($0 in below) { print; exit }
-        { path = $0; while (sub(/\/[^\/]*$/, "", path)) if (path in comes) { print $0; exit } }'
+        { path = $0; sub(/\/$/, "", path) }
+        (path in comes) || (path in below) { print; exit }
+        { while (sub(/\/[^\/]*$/, "", path)) if (path in comes) { print; exit } }'
 ) || fail compare "what is in $path cannot be compared with what comes"
-[ -z "$in_the_way" ] ||
+if [ -n "$in_the_way" ]; then
+    # As people read it.
+    in_the_way=$(printf %b "$(printf '%s' "$in_the_way" | sed 's/\\\([0-3][0-7][0-7]\)/\\0\1/g; s/\\"/"/g')")
     fail in-the-way "the file $in_the_way in $path is not git's, and a file of the build would replace it; move it away"
+fi
 
 # 5  6
 if copy rev-parse -q --verify HEAD >/dev/null; then

@@ -11,12 +11,13 @@ use serde_json::value::to_raw_value;
 
 use super::access::Access;
 use crate::datasvc::{
-    BuildName, CommandTarget, Error, Gitdeploy, GitdeployName, JobError, JobErrorCode, ServerName, patiently,
+    BuildName, CommandTarget, Error, Gitdeploy, GitdeployName, JobError, JobErrorCode, PullCommand, PullScript,
+    PullShell, PullStates, ServerName, patiently,
 };
 use crate::engine::{Journal, Run, Seen as Found, StepResult};
-use crate::remote::{Command, CommandId, Outcome, Report, Seen, Target};
+use crate::remote::{Command, CommandId, Outcome, Program, Reach, Report, SaltFunction, Seen, Shell, Target};
 use crate::work::Work;
-use crate::work::commands::{stop_asked, target_of};
+use crate::work::commands::{stop_asked, target_of, tell};
 use crate::work::git::upstream::Home;
 
 const INITIALIZE: &str = concat!(include_str!("common.sh"), include_str!("initialize.sh"));
@@ -27,6 +28,8 @@ const DEINITIALIZE: &str = concat!(include_str!("common.sh"), include_str!("dein
 const WITHIN: Duration = Duration::from_secs(3600);
 /// The same of a command around a pull.
 const COMMAND_WITHIN: Duration = Duration::from_secs(600);
+/// How much of what states of Salt return is kept, in bytes.
+const STATES_BYTES: usize = 64 * 1024;
 /// How many servers of a job are worked on at a time.
 const SERVERS_AT_A_TIME: usize = 32;
 /// What a script's own refusals begin with.
@@ -116,10 +119,7 @@ pub(in crate::work) struct OnEach<'a> {
 
 impl OnEach<'_> {
     /// Works on the servers, some at a time. What it comes to on one does not matter to the others.
-    pub(super) async fn work(&self, servers: &[ServerName]) -> StepResult<OnServers> {
-        let svc = &self.work.0.svc;
-        let found = patiently(|| svc.targets_for_work(servers)).await;
-        let found: Vec<CommandTarget> = found.map_err(|error| not_recorded(&error))?;
+    pub(super) async fn work(&self, servers: &[ServerName], found: Vec<CommandTarget>) -> StepResult<OnServers> {
         let gone = servers.iter().filter(|server| !found.iter().any(|target| target.name == **server));
         let refused = |server: &ServerName| (server.to_string(), OnServer::refused("gone", "the server was removed"));
         let mut worked: OnServers = gone.map(refused).collect();
@@ -175,14 +175,15 @@ impl OnEach<'_> {
 
     async fn initialize(&self, server: &CommandTarget, access: &Access) -> StepResult<OnServer> {
         let (svc, target) = (&self.work.0.svc, target_of(server));
-        let Gitdeploy { application, name, location, .. } = self.gitdeploy;
+        let Gitdeploy { application, name, location, options, .. } = self.gitdeploy;
         let place = patiently(|| svc.git_repo_for_work(application, &location.gitrepo)).await;
         let place = place.map_err(|error| not_recorded(&error))?;
         let url = match self.work.0.url_for(&target, application, &location.gitrepo, &place) {
             Ok(url) => url,
             Err(why) => return Ok(OnServer::refused("no-url", why)),
         };
-        let words = [&*location.default_branch, &url, "bytes", access.word()];
+        let contents = if options.autocrlf { "git" } else { "bytes" };
+        let words = [&*location.default_branch, &url, contents, access.word()];
         let script = self.script(INITIALIZE, &target, &words);
         let step = format!("initialize {}", server.name);
         let report = self.step(&step, &target, &script, Some((&server.name, access))).await?;
@@ -232,6 +233,7 @@ impl OnEach<'_> {
             options.favor.as_str(),
             ignore_space,
             before.as_deref().unwrap_or_default(),
+            &self.run.claim.asked_at.elapsed().as_secs().to_string(),
         ];
         let script = self.script(PULL, &target, &words);
         let step = format!("pull {}{}", self.steps_of, server.name);
@@ -248,13 +250,18 @@ impl OnEach<'_> {
     }
 
     /// Runs the commands around a pull, one after the other. The first one that fails is what it comes to.
-    async fn commands(&self, target: &Target, when: &str, commands: &[Vec<String>]) -> StepResult<Option<OnServer>> {
+    async fn commands(&self, target: &Target, when: &str, commands: &[PullCommand]) -> StepResult<Option<OnServer>> {
         for (place, command) in commands.iter().enumerate() {
             let step = format!("{when} {} {}{}", place + 1, self.steps_of, target.name);
-            let command =
-                Command::new(command.clone()).within(self.gitdeploy.location.path.clone()).for_at_most(COMMAND_WITHIN);
-            let command = (&command, self.stops);
-            let report = self.work.command_step((self.run, self.journal), &step, target, command, None).await?;
+            let report = match program_of(command) {
+                Ok(program) => {
+                    let command = Command::of(program).within(self.gitdeploy.location.path.clone());
+                    let command = command.for_at_most(COMMAND_WITHIN);
+                    let command = (&command, self.stops);
+                    self.work.command_step((self.run, self.journal), &step, target, command, None).await?
+                }
+                Err(states) => self.states(&step, target, states).await?,
+            };
             if !report.is_ok() {
                 let message = format!("the {when} command {} failed: {}", place + 1, report.why());
                 let is_unreached = report.outcome == Outcome::NoResponse && when == "prepull" && place == 0;
@@ -263,6 +270,43 @@ impl OnEach<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Applies states of Salt, as a durable step.
+    async fn states(&self, step: &str, target: &Target, PullStates { sls }: &PullStates) -> StepResult<Report> {
+        if !matches!(target.reach, Reach::Salt { .. }) {
+            let why = "states of Salt are applied on servers of the driver `salt` only; use a command or a script here";
+            return Ok(Report::ended_early(why));
+        }
+        let function = SaltFunction {
+            function: "state.sls".into(),
+            arguments: Vec::new(),
+            // A keyword argument is never read as something else.
+            keyword_arguments: vec![("mods".into(), json!(sls))],
+            timeout: COMMAND_WITHIN,
+        };
+        let (run, remote) = (self.run, &self.work.0.remote);
+        let what = format!("state.sls {sls}");
+        let work = async |id: &CommandId| {
+            let report = tokio::select! {
+                report = remote.salt(target, *id, &function, STATES_BYTES) => report,
+                () = stop_asked(run, self.stops) => {
+                    // Nothing would be returned of it.
+                    remote.end_salt(target, *id).await;
+                    Report::ended_early("it was ended, because the job was asked to stop")
+                }
+            };
+            tell(run, target, &what, &report);
+            Ok(report)
+        };
+        let look = async |id: &CommandId| match remote.look_for_salt(target, *id, COMMAND_WITHIN, STATES_BYTES).await {
+            Seen::Done(report) => {
+                tell(run, target, &what, &report);
+                Ok(Found::Done(report))
+            }
+            Seen::NotDone => Ok(Found::NotDone),
+        };
+        self.journal.inspected(step, CommandId::new, work, look).await
     }
 
     /// A script for the working copy, with what comes after its path and its owner.
@@ -325,6 +369,21 @@ impl OnEach<'_> {
         let token = patiently(|| svc.make_git_token(application, name, server)).await;
         let token = token.map_err(|error| not_recorded(&error))?;
         Ok(script.clone().reading(format!("elita:{token}\n")).hiding(token))
+    }
+}
+
+/// What runs for a command around a pull, unless that is states of Salt.
+fn program_of(command: &PullCommand) -> Result<Program, &PullStates> {
+    match command {
+        PullCommand::Arguments(arguments) => Ok(Program::Arguments { command: arguments.clone() }),
+        PullCommand::Script(PullScript { script, shell }) => {
+            let shell = match shell {
+                PullShell::Sh => Shell::Sh,
+                PullShell::Powershell => Shell::Powershell,
+            };
+            Ok(Program::Script { script: script.clone(), shell })
+        }
+        PullCommand::States(states) => Err(states),
     }
 }
 

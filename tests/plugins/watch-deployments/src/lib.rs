@@ -1,5 +1,5 @@
 //! Takes part in all hooks of gitdeploys and deployments, by their typed parameters: says in the job's log what it was told,
-//! and fails where the build's name asks for it, such as `fail-AUTO_DEPLOYMENT_START`.
+//! and fails where the build's name asks for it, such as `fail-AUTO_DEPLOYMENT_START`, or the gitdeploy's attribute `fail`.
 
 use elita_plugin::prelude::*;
 
@@ -23,7 +23,11 @@ elita_plugin::plugin! {
 fn servers(call: &HookCall) -> Result<()> {
     let told: hooks::GitdeployServers = call.parameters()?;
     let gitdeploy = &told.gitdeploy;
-    record(call, json!({ "servers": told.server_list, "gitdeploy": gitdeploy.name, "path": gitdeploy.location.path }))
+    record(call, json!({ "servers": told.server_list, "gitdeploy": gitdeploy.name, "path": gitdeploy.location.path }))?;
+    match gitdeploy.attributes.get("fail") {
+        Some(hook) if *hook == call.hook => Err(Error::new("this gitdeploy is not to go on")),
+        _ => Ok(()),
+    }
 }
 
 fn commit(call: &HookCall) -> Result<()> {

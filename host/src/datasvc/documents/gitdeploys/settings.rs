@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::{Array, Object, RefOr, Schema, Type};
+use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::{Array, Object, OneOf, RefOr, Schema, Type};
 
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::GitRepoName;
@@ -24,6 +25,10 @@ const MAX_COMMANDS: usize = 50;
 const MAX_ARGUMENTS: usize = 200;
 /// The longest argument, in bytes.
 const MAX_ARGUMENT_BYTES: usize = 8 * 1024;
+/// The longest names of states of Salt, in bytes.
+const MAX_SLS_BYTES: usize = 512;
+/// What names of states of Salt consist of. Nothing of it is read as something else by Salt.
+const SLS: &str = "^[A-Za-z_][A-Za-z0-9_.,/-]*$";
 /// The longest options, and the longest actions, as JSON in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 
@@ -59,6 +64,11 @@ pub struct GitdeployOptions {
     /// Lines for the `.gitignore` of what is committed, at most 1000 of 1 KiB.
     #[schema(max_items = 1000, value_type = Vec<Line>)]
     pub gitignore: Vec<String>,
+    /// Whether line endings are up to git on servers, as with its setting `core.autocrlf`: text files have CRLF there, as
+    /// is usual on Windows. Otherwise the build's bytes arrive as they are. It cannot change while the gitdeploy is
+    /// initialized on servers. The texts `true` and `false` are taken, too.
+    #[serde(deserialize_with = "flag")]
+    pub autocrlf: bool,
 }
 
 impl Favor {
@@ -82,16 +92,73 @@ pub enum Favor {
     Theirs,
 }
 
-/// What runs on each server around a pull, in this order. A command is a list: its program and its arguments.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+/// What runs on each server around a pull, in this order.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GitdeployActions {
     /// Before it.
-    #[schema(max_items = 50, value_type = Vec<Command>, example = json!([["systemctl", "stop", "shop"]]))]
-    pub prepull: Vec<Vec<String>>,
+    #[schema(max_items = 50, value_type = Vec<AnyCommand>, example = json!([["systemctl", "stop", "shop"]]))]
+    pub prepull: Vec<PullCommand>,
     /// After it.
-    #[schema(max_items = 50, value_type = Vec<Command>, example = json!([["systemctl", "start", "shop"]]))]
-    pub postpull: Vec<Vec<String>>,
+    #[schema(max_items = 50, value_type = Vec<AnyCommand>, example = json!([["systemctl", "start", "shop"]]))]
+    pub postpull: Vec<PullCommand>,
+}
+
+/// What runs before or after a pull.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a command is a list (its program and its arguments), `{script, shell}`, or `{sls}`")]
+pub enum PullCommand {
+    /// A program and its arguments.
+    Arguments(Vec<String>),
+    /// A script.
+    Script(PullScript),
+    /// States of Salt, on servers that are reached by Salt.
+    States(PullStates),
+}
+
+/// A script that runs before or after a pull.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PullScript {
+    /// Its text.
+    pub script: String,
+    /// What reads it; `sh` unless it is given.
+    #[serde(default)]
+    pub shell: PullShell,
+}
+
+/// What reads a script.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullShell {
+    /// `/bin/sh`.
+    #[default]
+    Sh,
+    /// PowerShell; where the server does not run Windows, `pwsh`.
+    Powershell,
+}
+
+/// States of Salt that are applied before or after a pull.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PullStates {
+    /// Their SLS file on the Salt master, such as `shop.stopped`; several have commas between them.
+    pub sls: String,
+}
+
+impl PullCommand {
+    /// The program and its arguments that come to the same on the server itself.
+    pub fn words(self) -> Vec<String> {
+        let words = |words: [&str; 2], last| words.map(str::to_owned).into_iter().chain([last]).collect();
+        match self {
+            Self::Arguments(arguments) => arguments,
+            Self::Script(PullScript { script, shell: PullShell::Sh }) => words(["/bin/sh", "-c"], script),
+            Self::Script(PullScript { script, shell: PullShell::Powershell }) => {
+                words(["powershell", "-Command"], script)
+            }
+            Self::States(PullStates { sls }) => words(["salt-call", "state.apply"], sls),
+        }
+    }
 }
 
 /// A line of a file: without control characters other than tabs.
@@ -100,19 +167,30 @@ pub struct GitdeployActions {
 #[expect(dead_code, reason = "it describes a line; what is read is a text")]
 struct Line(String);
 
-/// A program, which has a name, and its arguments: 1 to 200, each of at most 8 KiB.
-struct Command;
+/// A program, which has a name, and its arguments: 1 to 200, each of at most 8 KiB; a script; or states of Salt.
+struct AnyCommand;
 
-impl utoipa::PartialSchema for Command {
+impl utoipa::PartialSchema for AnyCommand {
     fn schema() -> RefOr<Schema> {
-        let argument = || Object::builder().schema_type(Type::String).max_length(Some(MAX_ARGUMENT_BYTES));
+        let text = || Object::builder().schema_type(Type::String);
+        let argument = || text().max_length(Some(MAX_ARGUMENT_BYTES));
         let program = argument().pattern(Some("\\S")).build();
-        let command = Array::builder().prefix_items([program]).items(argument()).min_items(Some(1));
-        command.max_items(Some(MAX_ARGUMENTS)).build().into()
+        let list = Array::builder().prefix_items([program]).items(argument()).min_items(Some(1));
+        let script = Object::builder()
+            .property("script", text().pattern(Some("\\S")).max_length(Some(MAX_BYTES)))
+            .property("shell", text().enum_values(Some(["sh", "powershell"])).default(Some("sh".into())))
+            .required("script")
+            .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
+        let states = Object::builder()
+            .property("sls", text().pattern(Some(SLS)).max_length(Some(MAX_SLS_BYTES)))
+            .required("sls")
+            .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
+        let any = OneOf::builder().item(list.max_items(Some(MAX_ARGUMENTS)).build());
+        RefOr::T(Schema::OneOf(any.item(script.build()).item(states.build()).build()))
     }
 }
 
-impl utoipa::ToSchema for Command {}
+impl utoipa::ToSchema for AnyCommand {}
 
 json_column!(GitdeployOptions);
 json_column!(GitdeployActions);
@@ -132,7 +210,7 @@ impl GitdeployOptions {
     /// # Errors
     /// [`Error::Invalid`] with the path of the first thing that is wrong.
     pub(super) fn check(&self) -> Result<()> {
-        let Self { favor: _, ignore_whitespace: _, gitignore } = self;
+        let Self { favor: _, ignore_whitespace: _, gitignore, autocrlf: _ } = self;
         if gitignore.len() > MAX_LINES {
             return Err(Error::invalid("options/gitignore", format!("at most {MAX_LINES} lines are taken")));
         }
@@ -167,7 +245,29 @@ impl GitdeployActions {
     }
 }
 
-fn check_command(at: &str, command: &[String]) -> Result<()> {
+fn check_command(at: &str, command: &PullCommand) -> Result<()> {
+    let command = match command {
+        PullCommand::Arguments(arguments) => arguments,
+        PullCommand::Script(PullScript { script, shell: _ }) => {
+            let wrong = |rule: &str| Err(Error::invalid(format!("{at}/script"), rule));
+            return match script {
+                empty if empty.trim().is_empty() => wrong("a script has a text"),
+                script if script.contains('\0') => wrong("no program can be given a NUL"),
+                _ => Ok(()),
+            };
+        }
+        PullCommand::States(PullStates { sls }) => {
+            let at = |reason| Error::invalid(format!("{at}/sls"), reason);
+            check_length(sls, MAX_SLS_BYTES).map_err(at)?;
+            let is_name = sls.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && sls.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.,/-".contains(&byte));
+            return if is_name {
+                Ok(())
+            } else {
+                Err(at("states of Salt have letters, digits, and `_.,/-` after the first letter".into()))
+            };
+        }
+    };
     match command.first() {
         None => return Err(Error::invalid(at.to_owned(), "a command has at least its program")),
         Some(program) if program.trim().is_empty() => {
