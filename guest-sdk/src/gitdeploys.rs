@@ -64,7 +64,7 @@ pub struct Location {
     pub default_branch: String,
 }
 
-/// How a gitdeploy is committed and pulled.
+/// How a gitdeploy is committed and pulled. `autocrlf`, whether line endings are up to git on servers, is set by [`update`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Options {
@@ -87,7 +87,8 @@ pub enum Favor {
     Theirs,
 }
 
-/// What runs on each server around a pull, in this order. A command is a list: its program and its arguments.
+/// What runs on each server around a pull, in this order. A command is a list: its program and its arguments. Scripts and
+/// states of Salt, which [`update`] takes, are shown as what comes to the same on the server itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Actions {
@@ -214,7 +215,8 @@ pub fn create(
 ///
 /// # Errors
 /// [`Invalid`](crate::Code::Invalid) for its names, its servers and its times; [`Conflict`](crate::Code::Conflict) if
-/// its path or its git repository are to change while it is initialized on servers; and those of [`get`].
+/// its location or `autocrlf` are to change while it is initialized on servers; [`Denied`](crate::Code::Denied) if what runs
+/// around a pull is to change while it is initialized on a server that is not granted to the plugin; and those of [`get`].
 pub fn update(application: &str, gitdeploy: &str, change: &impl Serialize) -> Result<Gitdeploy> {
     from_wit(wit::update(application, gitdeploy, &serde_json::to_string(change)?)?)
 }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Elita, Reply, Setup, TestHost, eventually};
 use crate::uploads::put;
+use crate::working_copies::{on, sh, with_servers};
 
 const SITE: &str = "/app/shop/gitrepos/site";
 const WEB: &str = "/app/shop/gitdeploys/web";
@@ -295,6 +296,61 @@ async fn what_a_killed_git_has_left_is_cleaned_away_before_the_next_commit() {
 }
 
 #[tokio::test]
+async fn what_others_have_put_into_a_branch_leads_nowhere_and_goes_with_the_next_commit() {
+    let host = with_servers(&["web1"], &json!({})).await;
+    upload(&host, "1", &[("a", "1")]).await;
+    committed(&host, "1").await;
+    assert_eq!(on(&host, "initialize", &["web1"]).await["status"], "succeeded");
+    let repo = repository(&host).await;
+    let canary = host.data_dir().join("canary");
+    // A submodule whose URL is a command, a link to the git directory, and attributes that ask for a filter.
+    let script = format!(
+        "export GIT_INDEX_FILE=hostile && git read-tree master && blob() {{ git hash-object -w --stdin; }} && \
+         modules=$(printf '[submodule \"sub\"]\\npath=sub\\nurl=ext::sh -c touch%% {0}\\nupdate=!touch {0}\\n' | blob) && \
+         attributes=$(echo '* filter=evil' | blob) && link=$(printf .git/hooks | blob) && \
+         git update-index --add --cacheinfo 160000,$(git rev-parse master),sub --cacheinfo 100644,$modules,.gitmodules \
+         --cacheinfo 100644,$attributes,.gitattributes --cacheinfo 120000,$link,hooks && \
+         git update-ref refs/heads/master $(git -c user.name=x -c user.email=x@y commit-tree -p master -m x $(git write-tree))",
+        canary.display()
+    );
+    assert!(Command::new("sh").args(["-c", &script]).current_dir(&repo).status().unwrap().success());
+    let job = on(&host, "pull", &["web1"]).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(sh(&host, "web1", "ls -A shop/sub; readlink shop/hooks; ls shop/.git/modules").await, ".git/hooks");
+    assert_eq!(host.client.get(&format!("{SITE}/diff")).await.status, 200);
+    upload(&host, "2", &[("a", "2"), ("hooks/x", "2")]).await;
+    committed(&host, "2").await;
+    assert_eq!(git(&repo, &["ls-tree", "-r", "--name-only", "master"]), "a\nhooks/x");
+    let job = on(&host, "pull", &["web1"]).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(sh(&host, "web1", "cat shop/a shop/hooks/x; ls shop/.git/hooks").await, "22");
+    assert!(!canary.exists());
+}
+
+#[tokio::test]
+async fn directories_without_files_are_named_and_names_of_other_characters_are_kept_or_refused() {
+    let host = with_gitdeploy(Setup::default(), &json!({})).await;
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["new\nline", "tab\tname", "\"quoted", "back\\slash", " space ", "\u{fc}"];
+    write(folder.path(), &names.map(|name| (name, "x")));
+    std::fs::create_dir_all(folder.path().join("empty/below")).unwrap();
+    let accepted = sent(&host, "1", "tar.gz", packed(folder.path(), "tar.gz")).await;
+    if accepted["status"] == "succeeded" {
+        let job = commit(&host, "1").await;
+        assert_eq!(job["status"], "succeeded", "{job:#}");
+        assert!(job["job_data"].to_string().contains("empty/below"), "{job:#}");
+        assert_eq!(git(&repository(&host).await, &["rev-parse", "master^{tree}"]), written_tree(folder.path()));
+    } else {
+        panic!("{accepted:#}");
+    }
+    use std::os::unix::ffi::OsStrExt as _;
+    std::fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff")), "x").unwrap();
+    let refused = sent(&host, "2", "tar.gz", packed(folder.path(), "tar.gz")).await;
+    assert_eq!(refused["error"]["code"], "invalid-archive", "{refused:#}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("UTF-8"), "{refused:#}");
+}
+
+#[tokio::test]
 async fn many_packs_are_put_together_by_the_next_commit() {
     let host = with_gitdeploy(Setup::default(), &json!({})).await;
     let repo = repository(&host).await;
@@ -420,12 +476,17 @@ pub(crate) async fn upload(host: &TestHost, build: &str, files: Files<'_>) {
 }
 
 async fn upload_file(host: &TestHost, build: &str, file_type: &str, file: Vec<u8>) {
+    let job = sent(host, build, file_type, file).await;
+    assert_eq!(job["status"], "succeeded", "{job}");
+}
+
+/// The job of an upload, once it has ended.
+async fn sent(host: &TestHost, build: &str, file_type: &str, file: Vec<u8>) -> Value {
     let made = host.client.post("/app/shop/builds", &json!({ "build_name": build })).await;
     assert_eq!(made.status, 201, "{made}");
     let accepted = put(&host.client, &format!("/app/shop/builds/{build}/file?file_type={file_type}"), file).await;
     assert_eq!(accepted.status, 202, "{accepted}");
-    let job = host.ended_job(accepted.body["job_id"].as_str().unwrap()).await;
-    assert_eq!(job["status"], "succeeded", "{job}");
+    host.ended_job(accepted.body["job_id"].as_str().unwrap()).await
 }
 
 /// The job that commits a build, once it has ended.
@@ -510,7 +571,7 @@ pub(crate) fn git(directory: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
-fn all_files(folder: &Path) -> Vec<String> {
+pub(crate) fn all_files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,6 +1,9 @@
 //! Repositories served over HTTP, to real git clients.
 
-use std::process::{Command, Output};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -45,31 +48,55 @@ async fn clones_and_fetches_of_all_versions_of_the_protocol_work() {
 }
 
 #[tokio::test]
-async fn a_repository_of_many_branches_is_cloned_by_a_compressed_request() {
+async fn a_repository_of_4000_branches_is_cloned_by_long_requests_compressed_and_in_pieces() {
     let host = with_commits(1).await;
     let repo = repository(&host).await;
     let tip = git(&repo, &["rev-parse", "master"]);
-    let mut refs = String::new();
-    for n in 0..400 {
-        // Each is a commit of its own, so that each is asked for.
-        let tree = git(&repo, &["rev-parse", "master^{tree}"]);
-        let identity = ["-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", "-p", &tip, "-m"];
-        let made = git(&repo, &[&identity[..], &[&n.to_string(), &tree]].concat());
-        refs += &format!("{made} refs/heads/b{n}\n");
-    }
-    std::fs::write(
-        repo.join("packed-refs"),
-        format!("# pack-refs with: peeled fully-peeled sorted \n{}", sorted(&refs)),
-    )
-    .unwrap();
-    for version in ["0", "2"] {
+    // Each is a commit of its own, so that each is asked for.
+    let branch = |n| format!("commit refs/heads/b{n}\ncommitter a <a@b> {n} +0000\ndata 1\nx\nfrom {tip}\n\n");
+    let branches: String = (0..4000).map(branch).collect();
+    let mut import = Command::new("git");
+    let import = import.arg("-C").arg(&repo).args(["-c", "safe.directory=*", "fast-import", "--quiet"]);
+    let mut import = import.stdin(Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(branches.as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+    for (version, buffer, expected) in [
+        ("0", "1m", "content-encoding: gzip"),
+        ("2", "1m", "content-encoding: gzip"),
+        // A request that is longer comes in pieces, after a probe.
+        ("0", "65536", "transfer-encoding: chunked"),
+        ("2", "65536", "transfer-encoding: chunked"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let clone = folder.path().join("c");
-        let option = format!("protocol.version={version}");
-        let cloned = run(&["-c", &option], &["clone", "-q", &url(&host), clone.to_str().unwrap()], &token(&host)).await;
-        assert!(cloned.status.success(), "{version}: {cloned:?}");
-        assert_eq!(git(&clone, &["branch", "-r"]).lines().count(), 402, "{version}");
+        let options = [format!("protocol.version={version}"), format!("http.postBuffer={buffer}")];
+        let options = ["-c", &options[0], "-c", &options[1]];
+        let arguments = ["clone", "-q", &url(&host), clone.to_str().unwrap()];
+        let traced = [("GIT_TRACE_CURL", "1"), ("GIT_TRACE_CURL_NO_DATA", "1")];
+        let cloned = run_with(&traced, &options, &arguments, &token(&host)).await;
+        let said = String::from_utf8_lossy(&cloned.stderr).to_lowercase();
+        assert!(cloned.status.success(), "{version} {buffer}: {}", &said[said.len().saturating_sub(2000)..]);
+        assert!(said.contains(expected), "{version} {buffer}: no {expected}");
+        assert_eq!(git(&clone, &["branch", "-r"]).lines().count(), 4002, "{version} {buffer}");
     }
+}
+
+#[tokio::test]
+async fn a_git_that_fails_in_the_middle_breaks_the_reply_off() {
+    let (host, body) = with_noise(Setup::default()).await;
+    let largest = largest_file(&repository(&host).await.join("objects"));
+    let mut content = std::fs::read(&largest).unwrap();
+    let (end, length) = (content.len() - 1000, content.len());
+    content[length / 4 * 3..end].fill(0);
+    std::fs::set_permissions(&largest, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::write(&largest, content).unwrap();
+    let mut reply = ask(&host, &body).await;
+    assert_eq!(reply.status(), 200);
+    let rest = async {
+        while reply.chunk().await?.is_some() {}
+        Ok::<_, reqwest::Error>(())
+    };
+    assert!(rest.await.is_err(), "the reply ended as if it were whole");
 }
 
 #[tokio::test]
@@ -156,19 +183,22 @@ async fn clients_wait_for_a_place_and_all_are_served() {
     });
     let cloned = futures_util::future::join_all(clones).await;
     assert_eq!(cloned.iter().filter(|success| **success).count(), 64);
+    // As many as there are places, who do not read on; the next one is served when one of them goes.
+    let body = add_noise(&host).await;
+    let mut places = Vec::new();
+    for _ in 0..32 {
+        places.push(ask(&host, &body).await);
+    }
+    let mut waiting = Box::pin(ask(&host, &body));
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut waiting).await.is_err(), "it was served at once");
+    places.pop();
+    assert_eq!(tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
 async fn a_reply_ends_with_the_token_that_it_began_with() {
-    let host = with_commits(0).await;
-    let noise: String =
-        (0..6_000_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8)).collect();
-    upload(&host, "large", &[("noise", &noise)]).await;
-    committed(&host, "large").await;
+    let (host, body) = with_noise(Setup::default()).await;
     let guest = host.guest(&json!({ "apps": { "shop": "read" } })).await;
-    let tip = git(&repository(&host).await, &["rev-parse", "master"]);
-    let want = format!("want {tip} no-progress\n");
-    let body = format!("{:04x}{want}0000{:04x}done\n", want.len() + 4, 9);
     let request = guest.request(Method::POST, "/git/shop/site.git/git-upload-pack").body(body);
     let mut reply = request.send().await.unwrap();
     assert_eq!(reply.status(), 200);
@@ -184,17 +214,9 @@ async fn a_reply_ends_with_the_token_that_it_began_with() {
 
 #[tokio::test]
 async fn a_slow_reader_gets_all_of_it_and_one_that_stops_reading_does_not_stay() {
-    let host = with_gitdeploy(Setup::default().flag("--http-idle-seconds", 2), &json!({})).await;
-    let noise: String =
-        (0..6_000_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8)).collect();
-    upload(&host, "large", &[("noise", &noise)]).await;
-    committed(&host, "large").await;
-    let tip = git(&repository(&host).await, &["rev-parse", "master"]);
-    let want = format!("want {tip} no-progress\n");
-    let body = format!("{:04x}{want}0000{:04x}done\n", want.len() + 4, 9);
-    let ask = || host.client.request(Method::POST, "/git/shop/site.git/git-upload-pack").body(body.clone()).send();
-    let whole = ask().await.unwrap().bytes().await.unwrap();
-    let (mut reply, mut slowly, began) = (ask().await.unwrap(), 0, std::time::Instant::now());
+    let (host, body) = with_noise(Setup::default().flag("--http-idle-seconds", 2)).await;
+    let whole = ask(&host, &body).await.bytes().await.unwrap();
+    let (mut reply, mut slowly, began) = (ask(&host, &body).await, 0, std::time::Instant::now());
     while let Some(chunk) = reply.chunk().await.unwrap() {
         slowly += chunk.len();
         // Twice as long as a connection may be idle, and more.
@@ -203,7 +225,7 @@ async fn a_slow_reader_gets_all_of_it_and_one_that_stops_reading_does_not_stay()
     assert_eq!(slowly, whole.len());
     assert!(began.elapsed() > Duration::from_secs(4), "{:?}", began.elapsed());
     // Its place is free again although it neither reads on nor goes away.
-    let idle = ask().await.unwrap();
+    let idle = ask(&host, &body).await;
     let gone = async || {
         let path = host.data_dir().canonicalize().unwrap();
         let serving = Command::new("pgrep").args(["-f", &format!("upload-pack.*{}", path.display())]).output().unwrap();
@@ -291,6 +313,34 @@ async fn with_commits(count: u32) -> TestHost {
     host
 }
 
+/// The same with a commit of 6 MB that cannot be compressed much, and the request for all of it.
+async fn with_noise(setup: Setup) -> (TestHost, String) {
+    let host = with_gitdeploy(setup, &json!({})).await;
+    let body = add_noise(&host).await;
+    (host, body)
+}
+
+async fn add_noise(host: &TestHost) -> String {
+    let noise: String =
+        (0..6_000_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8)).collect();
+    upload(host, "large", &[("noise", &noise)]).await;
+    committed(host, "large").await;
+    let tip = git(&repository(host).await, &["rev-parse", "master"]);
+    let want = format!("want {tip} no-progress\n");
+    format!("{:04x}{want}0000{:04x}done\n", want.len() + 4, 9)
+}
+
+/// Asks for a pack. What comes of it is read by the caller.
+async fn ask(host: &TestHost, body: &str) -> reqwest::Response {
+    let request = host.client.request(Method::POST, "/git/shop/site.git/git-upload-pack");
+    request.body(body.to_owned()).send().await.unwrap()
+}
+
+fn largest_file(folder: &Path) -> PathBuf {
+    let files = crate::commits::all_files(folder).into_iter().map(PathBuf::from);
+    files.max_by_key(|file| file.metadata().unwrap().len()).unwrap()
+}
+
 fn url(host: &TestHost) -> String {
     format!("{}/git/shop/site.git", host.client.base())
 }
@@ -312,13 +362,23 @@ async fn asked(client: &Client, path: &str, token: &str) -> crate::harness::Repl
 
 /// Runs git with a token as its password, which stands in no argument.
 async fn run(options: &[&str], arguments: &[&str], token: &str) -> Output {
+    run_with(&[], options, arguments, token).await
+}
+
+/// The same with these variables.
+async fn run_with(
+    variables: &[(&'static str, &'static str)],
+    options: &[&str],
+    arguments: &[&str],
+    token: &str,
+) -> Output {
     let helper = "credential.helper=!f() { echo username=git; echo \"password=$ELITA_TEST_TOKEN\"; }; f";
     let words: Vec<String> =
         ["-c", helper].iter().chain(options).chain(arguments).map(|word| (*word).to_owned()).collect();
-    let token = token.to_owned();
+    let (token, variables) = (token.to_owned(), variables.to_vec());
     let work = move || {
         let mut command = Command::new("git");
-        command.args(words).env("ELITA_TEST_TOKEN", token).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        command.args(words).envs(variables).env("ELITA_TEST_TOKEN", token).env("GIT_CONFIG_GLOBAL", "/dev/null");
         command.env("GIT_TERMINAL_PROMPT", "0").output().unwrap()
     };
     tokio::task::spawn_blocking(work).await.unwrap()

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::commits::{git, repository, upload, with_gitdeploy};
 use crate::harness::{Client, Program, Setup, StoppedHost, eventually};
@@ -84,6 +85,39 @@ async fn a_host_that_is_killed_at_any_call_of_git_while_it_initializes_leaves_on
         calls = point.0;
     }
     assert!(calls >= 10, "{calls}");
+}
+
+#[tokio::test]
+async fn a_job_goes_on_with_the_gitdeploy_and_the_servers_that_it_began_with() {
+    let (host, _repos) = over_ssh(Setup::default()).await;
+    let sshd = with_server(&host).await;
+    let path = sshd.home.join("shop");
+    let actions = json!({ "postpull": [["sh", "-c", "touch ../first"]] });
+    let change = json!({ "location": { "path": path }, "actions": actions });
+    assert_eq!(host.client.patch(WEB, &change).await.status, 200);
+    upload(&host, "1", &[("a", "one")]).await;
+    crate::commits::committed(&host, "1").await;
+    let stopped = host.stop().await;
+    let stand_in = StandIn::new(&sshd.programs);
+    let mut running = Running::start(&stopped, None).await;
+    let asked = |task: &str| json!({ task: true, "servers": ["web1"] });
+    let job = running.client.post(WEB, &asked("initialize")).await.body;
+    assert_eq!(ended(&running.client, &job).await["status"], "succeeded");
+    stand_in.stop_at(Some((3, false)));
+    let job = running.client.post(WEB, &asked("pull")).await.body;
+    assert!(running.is_killed_at(&stand_in, &job).await);
+    let mut database = stopped.database.connect().await;
+    for change in [
+        r#"update gitdeploys set actions = '{"postpull": [["sh", "-c", "touch ../second"]]}'"#,
+        r#"update servers set connection = '{"host": "127.0.0.1", "port": 1, "user": "x", "keypair": "deploy"}'"#,
+    ] {
+        sqlx::query(change).execute(&mut database).await.unwrap();
+    }
+    database.close().await.unwrap();
+    let running = Running::start(&stopped, None).await;
+    let job = ended(&running.client, &job).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(["first", "second"].map(|file| sshd.home.join(file).exists()), [true, false], "{job:#}");
 }
 
 /// The points: before and after each call, by its number.

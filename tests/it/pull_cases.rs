@@ -78,6 +78,28 @@ async fn every_kind_of_uncommitted_change_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_merge_that_stopped_at_a_conflict_is_undone_and_commits_survive_each_pull() {
+    let host = with_two_builds(&[("a", "1\n"), ("own", "1\n")], &[("a", "2\n"), ("own", "1\n")], &json!({})).await;
+    let merge = "cd shop && git config user.name x && git config user.email x@y && git checkout -q -b side && \
+                 echo s >own && git commit -qam s && git checkout -q master && echo m >own && git commit -qam mine && \
+                 git merge -q side >/dev/null 2>&1; git branch -D side >/dev/null; ls .git | grep MERGE_HEAD; git rev-parse HEAD";
+    let said = sh(&host, "web1", merge).await;
+    let (open, own) = said.split_once('\n').unwrap();
+    assert_eq!(open, "MERGE_HEAD");
+    for build in ["2", "3", "4"] {
+        if build != "2" {
+            upload(&host, build, &[("a", &format!("{build}\n")), ("own", "1\n")]).await;
+            committed(&host, build).await;
+        }
+        pulls(&host, build).await;
+        let look = format!(
+            "cd shop && ls .git | grep MERGE_HEAD; cat own a; git merge-base --is-ancestor {own} HEAD && echo kept"
+        );
+        assert_eq!(sh(&host, "web1", &look).await, format!("m\n{build}\nkept"));
+    }
+}
+
+#[tokio::test]
 async fn a_rebase_that_was_left_open_is_undone() {
     let host = with_two_builds(&[("a", "1\n")], &[("a", "1\n"), ("b", "2\n")], &json!({})).await;
     let rebase = "cd shop && git config user.name x && git config user.email x@y && git checkout -q -b side && \
@@ -218,6 +240,71 @@ async fn a_branch_that_is_gone_or_became_a_directory_is_said() {
 }
 
 #[tokio::test]
+async fn a_branch_that_goes_away_or_begins_anew_is_said_and_nothing_moves() {
+    let host = with_two_builds(&[("a", "1")], &[("a", "2")], &json!({})).await;
+    let repo = repository(&host).await;
+    let tip = git(&repo, &["rev-parse", "master"]);
+    // The job looks at the branch before.
+    let remove = format!("git --git-dir '{}' update-ref -d refs/heads/master", repo.display());
+    assert_eq!(host.client.patch(WEB, &json!({ "actions": { "prepull": [{ "script": remove }] } })).await.status, 200);
+    let message = fails(&host, "fetch").await;
+    assert!(message.contains("master cannot be fetched") && message.contains("refs/heads/master"), "{message}");
+    assert_eq!(host.client.patch(WEB, &json!({ "actions": null })).await.status, 200);
+    let job = on(&host, "pull", &["web1"]).await;
+    assert_eq!(job["error"]["code"], "not-found", "{job:#}");
+    // A history that has nothing to do with the one that was pulled.
+    git(&repo, &["update-ref", "refs/heads/master", &tip]);
+    let commit = "git -c user.name=x -c user.email=x@y commit-tree -m anew 'master^{tree}'";
+    let anew = Command::new("sh").args(["-c", commit]).current_dir(&repo).output().unwrap();
+    git(&repo, &["update-ref", "refs/heads/master", String::from_utf8(anew.stdout).unwrap().trim()]);
+    upload(&host, "3", &[("a", "3")]).await;
+    committed(&host, "3").await;
+    fails(&host, "rewritten").await;
+    // The same where nothing was pulled yet, and the server has begun by itself.
+    assert_eq!(on(&host, "deinitialize", &["web1"]).await["status"], "succeeded");
+    git(&repo, &["update-ref", "-d", "refs/heads/master"]);
+    assert_eq!(on(&host, "initialize", &["web1"]).await["status"], "succeeded");
+    sh(&host, "web1", &format!("echo own >shop/own && git -C shop add own && {COMMIT}")).await;
+    git(&repo, &["update-ref", "refs/heads/master", &tip]);
+    let message = fails(&host, "conflict").await;
+    assert!(message.contains("unrelated histories"), "{message}");
+}
+
+#[tokio::test]
+async fn a_branch_with_another_name_is_checked_out_whatever_the_repositorys_head_says() {
+    let host = with_servers(&["web1", "web2"], &json!({})).await;
+    let branch = json!({ "location": { "default_branch": "release/1-x" } });
+    assert_eq!(host.client.patch(WEB, &branch).await.status, 200);
+    assert_eq!(on(&host, "initialize", &["web1"]).await["status"], "succeeded");
+    upload(&host, "1", &[("a", "1"), ("run", "#!/bin/sh\n")]).await;
+    committed(&host, "1").await;
+    assert_eq!(git(&repository(&host).await, &["symbolic-ref", "HEAD"]), "refs/heads/master");
+    assert_eq!(on(&host, "initialize", &["web2"]).await["status"], "succeeded");
+    let job = on(&host, "pull", &["web1", "web2"]).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    for server in ["web1", "web2"] {
+        let look = "cd shop && cat a && git symbolic-ref HEAD && git branch -a --format='%(refname)'";
+        let expected = "1refs/heads/release/1-x\nrefs/heads/release/1-x\nrefs/remotes/origin/release/1-x";
+        assert_eq!(sh(&host, server, look).await, expected, "{server}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_belongs_to_another_user_is_pulled_and_nobody_is_asked_for_a_password() {
+    let host = with_two_builds(&[("a", "1")], &[("a", "2")], &json!({})).await;
+    // Where the test may not do that, the directory stays Elita's.
+    sh(&host, "web1", "chown -R nobody shop; true").await;
+    pulls(&host, "another owner").await;
+    assert_eq!(sh(&host, "web1", "cat shop/a").await, "2");
+    // Credentials that are not valid any more.
+    sh(&host, "web1", "sed -i 's/elita:[^@]*@/elita:none@/' shop/.git/elita/credentials").await;
+    let began = std::time::Instant::now();
+    let message = fails(&host, "fetch").await;
+    assert!(message.contains("master cannot be fetched") && !message.contains("elita:none"), "{message}");
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn settings_of_the_account_and_attributes_of_the_package_decide_nothing() {
     let attributes = "* text eol=crlf ident filter=lfs diff=lfs merge=lfs working-tree-encoding=UTF-16\n";
     let id = "$Id$\n";
@@ -227,7 +314,9 @@ async fn settings_of_the_account_and_attributes_of_the_package_decide_nothing() 
     let hostile = "mkdir -p hooks && printf '#!/bin/sh\\ntouch ~/canary\\n' >hooks/post-merge && \
         cp hooks/post-merge hooks/post-checkout && cp hooks/post-merge hooks/reference-transaction && chmod +x hooks/* && \
         printf '[core]\\nhooksPath=~/hooks\\neditor=touch ~/canary\\nautocrlf=true\\n[pull]\\nrebase=true\\n\
-        [commit]\\ngpgsign=true\\n[fetch]\\nfsckObjects=true\\n[merge]\\nff=only\\n[submodule]\\nrecurse=true\\n' >.gitconfig && \
+        [commit]\\ngpgsign=true\\n[fetch]\\nfsckObjects=true\\n[merge]\\nff=only\\n[submodule]\\nrecurse=true\\n[init]\\ntemplateDir=~/templates\\n\
+        [merge]\\ntool=canary\\n[filter \"lfs\"]\\nsmudge=touch ~/canary\\nclean=touch ~/canary\\nrequired=true\\n' >.gitconfig && \
+        mkdir -p templates/hooks && cp hooks/* templates/hooks/ && \
         cp hooks/* shop/.git/hooks/ 2>/dev/null || { mkdir -p shop/.git/hooks && cp hooks/* shop/.git/hooks/; }";
     sh(&host, "web1", hostile).await;
     let own = format!(
@@ -241,6 +330,11 @@ async fn settings_of_the_account_and_attributes_of_the_package_decide_nothing() 
         "od -c shop/a | head -n 1; cat shop/id; GIT_CONFIG_GLOBAL=/dev/null git -C shop status --short; ls canary",
     );
     assert_eq!(found.await, "0000000   o   n   e  \\n   t   w   o  \\n\n$Id$");
+    // Nor do they where a working copy is made.
+    for task in ["deinitialize", "initialize"] {
+        assert_eq!(on(&host, task, &["web1"]).await["status"], "succeeded", "{task}");
+    }
+    assert_eq!(sh(&host, "web1", "cat shop/id; ls shop/.git/hooks canary").await, "$Id$");
 }
 
 #[tokio::test]

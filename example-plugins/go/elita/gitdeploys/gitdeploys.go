@@ -39,7 +39,7 @@ const (
 // Whose side is taken where a server's own commits are in conflict with what is pulled.
 type Favor = uint8
 
-// How a gitdeploy is committed and pulled.
+// How a gitdeploy is committed and pulled. `autocrlf`, whether line endings are up to git on servers, is set by `update`.
 type Options struct {
 	Favor Favor
 	// Whether lines that differ in white space only are taken for the same by a pull.
@@ -48,7 +48,8 @@ type Options struct {
 	Gitignore []string
 }
 
-// A program and its arguments.
+// A program and its arguments. A script and states of Salt, which `update` takes as `{"script": …, "shell": "sh"}` and
+// `{"sls": …}`, are shown as what comes to the same on the server itself.
 type Command = []string
 
 // What runs on each server around a pull, in this order.

@@ -1,4 +1,8 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+
 use super::GitUri;
+use crate::datasvc::Digest;
 
 #[test]
 fn what_git_can_clone_from_is_taken_as_it_is() {
@@ -95,5 +99,24 @@ fn what_git_would_take_for_something_else_is_refused() {
         &long,
     ] {
         assert!(GitUri::parse(uri).is_err(), "{uri}");
+    }
+}
+
+#[test]
+fn the_keys_of_the_large_providers_are_those_that_they_publish() {
+    // What their documentation names as the fingerprints of their keys of the type ed25519.
+    for (uri, fingerprint) in [
+        ("git@github.com:acme/site.git", "+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"),
+        ("ssh://git@GitLab.com/acme/site.git", "eUXGGm1YGsMAS7vkcx6JOJdOGHPem5gQp4taiCfCLB8"),
+        ("git@bitbucket.org:acme/site.git", "ybgmFkzwOSotHTHLJgHO0QN8L0xErw6vd0VhFA9m3SM"),
+    ] {
+        let key = GitUri::parse(uri).unwrap().known_host_key().unwrap();
+        let key = STANDARD.decode(key.strip_prefix("ssh-ed25519 ").unwrap()).unwrap();
+        assert_eq!(STANDARD_NO_PAD.encode(Digest::of(&key).as_bytes()), fingerprint, "{uri}");
+    }
+    // Elsewhere, and by another protocol, it is not they who answer.
+    for uri in ["ssh://git@github.com:2222/a/b.git", "git@github.com.example.com:a/b.git", "https://github.com/a/b.git"]
+    {
+        assert_eq!(GitUri::parse(uri).unwrap().known_host_key(), None, "{uri}");
     }
 }
