@@ -272,10 +272,17 @@ async fn one_job_at_a_time_works_on_a_repository() {
         let accepted = host.client.post(WEB, &json!({ "commit": true, "build_name": build.to_string() })).await;
         jobs.push(accepted.body["job_id"].as_str().unwrap().to_owned());
     }
-    for job in jobs {
-        let job = host.ended_job(&job).await;
+    let mut said = String::new();
+    for job in &jobs {
+        let job = host.ended_job(job).await;
         assert_eq!(job["status"], "succeeded", "{job}");
+        said += &job["job_data"].to_string();
     }
+    // Who waits says for whom.
+    let named = jobs
+        .iter()
+        .any(|job| said.contains(&format!("waits for job {job} (`web`), which works on git repository `site`")));
+    assert!(named, "{said}");
     let repo = repository(&host).await;
     assert_eq!(git(&repo, &["rev-list", "--count", "--first-parent", "master"]), "6");
     git(&repo, &["fsck", "--strict"]);

@@ -6,7 +6,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
+use crate::commits::{committed, upload, with_gitdeploy};
 use crate::harness::{Reply, Salt, Setup, SharedSalt, TestHost, create_minion, eventually};
 
 /// A host with the servers `m1` and `m2`, which are the minions of the Salt of all tests.
@@ -357,6 +359,26 @@ async fn test_ping_is_all_that_a_plugin_may_call_unless_it_is_told() {
     let refused = called(&host, other).await;
     let why = refused["error"]["message"].as_str().unwrap();
     assert!(refused["error"]["code"] == "Denied" && why.contains("salt-functions"), "{refused:#}");
+}
+
+#[tokio::test]
+async fn states_are_applied_before_a_pull_and_end_it_where_they_fail() {
+    let shared = Salt::shared().await;
+    let host = with_gitdeploy(shared.salt.settings(Setup::default()), &json!({})).await;
+    create_minion(&host, "m1").await;
+    upload(&host, "1", &[("a", "1")]).await;
+    committed(&host, "1").await;
+    let mut database = host.database.connect().await;
+    let initialized = "insert into gitdeploy_servers (application, gitdeploy, server) values ('shop', 'web', 'm1')";
+    sqlx::query(initialized).execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    for (states, code) in [("bad", "prepull"), ("fine", "missing")] {
+        let actions = json!({ "actions": { "prepull": [{ "sls": states }] } });
+        assert_eq!(host.client.patch("/app/shop/gitdeploys/web", &actions).await.status, 200);
+        let job = crate::working_copies::on(&host, "pull", &["m1"]).await;
+        assert_eq!(job["error"]["details"]["servers"]["m1"]["code"], code, "{job:#}");
+        assert!(job["job_data"].to_string().contains(&format!("state.sls {states}")), "{job:#}");
+    }
 }
 
 #[tokio::test]
