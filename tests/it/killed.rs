@@ -30,9 +30,15 @@ async fn a_host_that_is_killed_at_any_call_of_git_while_it_commits_leaves_one_co
     let commits = || git(&repo, &["log", "--format=%H", "--all"]).lines().count();
     let stopped = host.stop().await;
     let calls = each_call_of_a_commit(&stopped, commits).await;
-    assert!(calls >= 5, "{calls}");
+    assert!(calls.0 >= 5, "{calls:?}");
     git(&repo, &["fsck", "--strict"]);
     assert!(!repo.join("refs/heads/master.lock").exists());
+    // What was committed is on the disk, and only what came whole.
+    let imports: Vec<_> = calls.1.lines().filter(|call| call.contains("fast-import")).collect();
+    assert!(!imports.is_empty());
+    for word in ["core.fsync=all", "--done"] {
+        assert!(imports.iter().all(|call| call.contains(word)), "no {word}: {}", imports[0]);
+    }
 }
 
 #[tokio::test]
@@ -45,7 +51,7 @@ async fn the_same_of_a_repository_that_others_keep() {
     let commits = || git(&repo, &["log", "--format=%H", "--all"]).lines().count();
     let stopped = host.stop().await;
     let calls = each_call_of_a_commit(&stopped, commits).await;
-    assert!(calls >= 7, "{calls}");
+    assert!(calls.0 >= 7, "{calls:?}");
     git(&repo, &["fsck", "--strict"]);
 }
 
@@ -125,8 +131,9 @@ fn points() -> impl Iterator<Item = (usize, bool)> {
     (1..=MOST_CALLS).flat_map(|call| [(call, false), (call, true)])
 }
 
-/// Commits one build after the other, and kills the host at another point of each. Says how many calls there were.
-async fn each_call_of_a_commit(stopped: &StoppedHost, commits: impl Fn() -> usize) -> usize {
+/// Commits one build after the other, and kills the host at another point of each. Says how many calls there were,
+/// and what all of them were.
+async fn each_call_of_a_commit(stopped: &StoppedHost, commits: impl Fn() -> usize) -> (usize, String) {
     let folder = tempfile::tempdir().unwrap();
     let stand_in = StandIn::new(folder.path());
     let mut running = Running::start(stopped, Some(folder.path())).await;
@@ -155,7 +162,7 @@ async fn each_call_of_a_commit(stopped: &StoppedHost, commits: impl Fn() -> usiz
         build = build % MOST_CALLS + 1;
         calls = point.0;
     }
-    calls
+    (calls, std::fs::read_to_string(folder.path().join("said")).unwrap())
 }
 
 /// The program in a process of its own.
@@ -207,6 +214,7 @@ impl StandIn {
              cd_of={0}\n\
              n=$(($(cat $cd_of/calls 2>/dev/null || echo 0) + 1))\n\
              echo $n >$cd_of/calls\n\
+             echo \"$@\" >>$cd_of/said\n\
              point=$(cat $cd_of/point 2>/dev/null)\n\
              wait_() {{ : >$cd_of/stopped; while [ -e $cd_of/stopped ]; do sleep 0.02; done; }}\n\
              [ \"$point\" != \"$n before\" ] || wait_\n\

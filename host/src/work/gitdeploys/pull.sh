@@ -23,13 +23,13 @@ tries=0
 began=$(($(date +%s) - began))
 while [ -e "$lock" ]; do
     made=$(stat -c %Y "$lock" 2>/dev/null || stat -f %m "$lock" 2>/dev/null)
-    git=$(running)
-    # One that was there before the job began, and that no git has.
-    if [ -z "$git" ] && [ -n "$made" ] && [ "$made" -lt "$began" ]; then
+    # One that was there before the job began goes, unless some git has it. Processes are looked at now and then only.
+    if [ -n "$made" ] && [ "$made" -lt "$began" ] && [ $((tries % 10)) = 0 ] && [ -z "$(running)" ]; then
         rm -f "$lock" || fail locked "$lock is left over, and cannot be removed"
         break
     fi
     if [ "$tries" -ge 20 ] && [ -e "$lock" ]; then
+        git=$(running)
         age="exists${made:+ since $(($(date +%s) - made)) seconds}"
         [ -z "$git" ] || fail locked "$lock $age, and git runs there as process $git; wait until it has ended"
         fail locked "$lock $age, and no git is seen there; if none works there, ask for this again: a job removes one that is older than itself"
