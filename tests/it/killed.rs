@@ -214,7 +214,7 @@ impl StandIn {
              cd_of={0}\n\
              n=$(($(cat $cd_of/calls 2>/dev/null || echo 0) + 1))\n\
              echo $n >$cd_of/calls\n\
-             echo \"$@\" >>$cd_of/said\n\
+             echo $(echo \"$@\"; env | grep '^GIT_CONFIG') >>$cd_of/said\n\
              point=$(cat $cd_of/point 2>/dev/null)\n\
              wait_() {{ : >$cd_of/stopped; while [ -e $cd_of/stopped ]; do sleep 0.02; done; }}\n\
              [ \"$point\" != \"$n before\" ] || wait_\n\
