@@ -7,7 +7,8 @@ use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
-use utoipa::openapi::{Array, Object, OneOf, RefOr, Schema, Type};
+use utoipa::openapi::schema::AnyOf;
+use utoipa::openapi::{Array, Object, RefOr, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -234,7 +235,7 @@ impl PartialSchema for NamesOrGlob {
     fn schema() -> RefOr<Schema> {
         let names = Array::builder().items(ServerName::schema()).min_items(Some(1)).max_items(Some(1000));
         let glob = Object::builder().schema_type(Type::String).max_length(Some(512));
-        RefOr::T(Schema::OneOf(OneOf::builder().item(names.build()).item(glob.build()).build()))
+        AnyOf::builder().item(names).item(glob).into()
     }
 }
 

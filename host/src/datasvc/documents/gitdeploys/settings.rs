@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::schema::AdditionalProperties;
-use utoipa::openapi::{Array, Object, OneOf, RefOr, Schema, Type};
+use utoipa::openapi::schema::{AdditionalProperties, AnyOf};
+use utoipa::openapi::{Array, Object, RefOr, Schema, Type};
 
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::GitRepoName;
@@ -185,8 +185,8 @@ impl utoipa::PartialSchema for AnyCommand {
             .property("sls", text().pattern(Some(SLS)).max_length(Some(MAX_SLS_BYTES)))
             .required("sls")
             .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
-        let any = OneOf::builder().item(list.max_items(Some(MAX_ARGUMENTS)).build());
-        RefOr::T(Schema::OneOf(any.item(script.build()).item(states.build()).build()))
+        let any = AnyOf::builder().item(list.max_items(Some(MAX_ARGUMENTS)));
+        any.item(script).item(states).into()
     }
 }
 
