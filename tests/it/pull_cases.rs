@@ -1,6 +1,6 @@
 //! What a pull meets on servers that people have worked on, or whose git ended in the middle.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -125,13 +125,14 @@ async fn a_lock_is_removed_if_it_is_older_than_the_job_and_no_git_runs_there() {
         "{message}"
     );
     assert_eq!(host.client.patch(WEB, &json!({ "actions": null })).await.status, 200);
-    let copy = sh(&host, "web1", "touch -d '1 hour ago' shop/.git/index.lock; cd shop; pwd -P").await;
-    let mut git =
-        Command::new("git").current_dir(&copy).args(["cat-file", "--batch"]).stdin(Stdio::piped()).spawn().unwrap();
+    sh(&host, "web1", "touch -d '1 hour ago' shop/.git/index.lock").await;
+    let runs = json!({ "script": "cd shop && sleep 100 | git cat-file --batch" });
+    let git = host.client.post("/server/web1/command", &runs).await.body["job_id"].as_str().unwrap().to_owned();
+    host.running_job(&git).await;
     let message = fails_with(&host, "locked").await;
-    assert!(message.contains("exists since 36") && message.contains(&format!("process {}", git.id())), "{message}");
-    git.kill().unwrap();
-    git.wait().unwrap();
+    assert!(message.contains("exists since 36") && message.contains("git runs there as process "), "{message}");
+    host.client.post_empty(&format!("/job/{git}?cancel=true")).await;
+    host.ended_job(&git).await;
     pulls(&host, "an old lock").await;
     assert_eq!(sh(&host, "web1", "cat shop/a; ls shop/.git | grep lock").await, "2");
 }
@@ -292,8 +293,9 @@ async fn a_branch_with_another_name_is_checked_out_whatever_the_repositorys_head
 #[tokio::test]
 async fn a_copy_that_belongs_to_another_user_is_pulled_and_nobody_is_asked_for_a_password() {
     let host = with_two_builds(&[("a", "1")], &[("a", "2")], &json!({})).await;
-    // Where the test may not do that, the directory stays Elita's.
-    sh(&host, "web1", "chown -R nobody shop; true").await;
+    // Where the test may not do that, the directory stays as it is.
+    let copy = sh(&host, "web1", "cd shop && pwd -P").await;
+    let _ = Command::new("sh").args(["-c", "chown -R 54321 \"$0\" && chmod -R a+rwX \"$0\"", &copy]).status();
     pulls(&host, "another owner").await;
     assert_eq!(sh(&host, "web1", "cat shop/a").await, "2");
     // Credentials that are not valid any more.
