@@ -3,7 +3,7 @@
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Reply, Setup, TestHost};
+use crate::harness::{Client, Reply, Setup, TestHost, plugin_file};
 
 const REPOS: &str = "/app/shop/gitrepos";
 const SITE: &str = "/app/shop/gitrepos/site";
@@ -225,6 +225,61 @@ async fn a_keypair_is_not_led_elsewhere_by_who_may_not_use_it() {
     assert_eq!(writer.patch(SITE, &json!({ "attributes": { "a": 1 } })).await.status, 200);
     let without = json!({ "uri": "git@other.example:shop/site.git", "keypair": null });
     assert_eq!(writer.patch(SITE, &without).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_git_providers_credentials_are_not_used_by_who_may_not_read_git_providers() {
+    let host = with_shop().await;
+    let auth = json!({ "token": "t" });
+    for provider in [
+        json!({ "name": "secret", "type": "gitea", "base_url": "https://git.example.com", "auth": auth }),
+        json!({ "name": "acme", "type": "github", "auth": auth }),
+    ] {
+        let made = host.client.post("/global/gitproviders", &provider).await;
+        assert_eq!(made.status, 201, "{made}");
+    }
+    let writer = host.guest(&json!({ "apps": { "shop": "read/write" } })).await;
+    let refuses = |reply: Reply| {
+        assert_eq!((reply.status, &reply.body["code"]), (403, &json!("denied")), "{reply}");
+        assert!(detail(&reply).contains("credentials of git provider `"), "{reply}");
+    };
+    let uri = "https://git.example.com/others/private.git";
+    let taken_in = json!({ "name": "site", "existing": true, "uri": uri, "gitprovider": "secret" });
+    refuses(writer.post(REPOS, &taken_in).await);
+    refuses(
+        writer.post(REPOS, &json!({ "name": "new", "gitprovider": "acme", "uri": "git@github.com:a/b.git" })).await,
+    );
+
+    let without = json!({ "name": "site", "existing": true, "uri": uri, "gitprovider": "hub" });
+    let made = writer.post(REPOS, &without).await;
+    assert_eq!(made.status, 201, "{made}");
+    refuses(writer.patch(SITE, &json!({ "gitprovider": "secret" })).await);
+    let set_up = host.client.patch(SITE, &json!({ "gitprovider": "secret" })).await;
+    assert_eq!(set_up.status, 200, "{set_up}");
+    refuses(writer.patch(SITE, &json!({ "uri": "https://git.example.com/others/other.git" })).await);
+    assert_eq!(host.client.get(SITE).await.body["uri"], uri);
+    assert_eq!(writer.patch(SITE, &json!({ "attributes": { "a": 1 } })).await.status, 200);
+    assert_eq!(writer.patch(SITE, &json!({ "gitprovider": null })).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_plugin_uses_a_git_providers_credentials_only_where_git_providers_are_granted() {
+    for (interfaces, is_granted) in [("[]", false), ("['git-providers']", true)] {
+        let host = Setup::default()
+            .plugin("exercise-all", plugin_file("exercise-all"))
+            .granting("exercise-all", &format!("applications = ['exercise-*']\ninterfaces = {interfaces}"))
+            .start()
+            .await;
+        host.create_application("exercise").await;
+        let hub = json!({ "name": "exercise-hub", "type": "github", "base_url": "https://git.example.com",
+            "auth": { "token": "t" } });
+        assert_eq!(host.client.post("/global/gitproviders", &hub).await.status, 201);
+        let job = host.run_action("exercise", "Everything", "").await;
+        let answer = &job["result"]["git-repos.create"];
+        assert_eq!(answer.to_string().contains("credentials of git provider"), !is_granted, "{answer:#}");
+        let made = host.client.get("/app/exercise/gitrepos/exercised").await;
+        assert_eq!(made.status == 200, is_granted, "{made}");
+    }
 }
 
 #[tokio::test]

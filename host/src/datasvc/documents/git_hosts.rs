@@ -10,7 +10,7 @@ use url::Url;
 use super::git_providers::{BaseUrl, GitProviderType};
 use super::git_uri::GitUri;
 use crate::datasvc::DataSvc;
-use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::access::caller::{Caller, Interface, Permission};
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::GitProviderName;
 use crate::outbound::{Destination, may_be_named};
@@ -34,7 +34,8 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::Invalid`] if its git provider is elsewhere, or it is at no public host; [`Error::Denied`] for a path on
-    /// this machine without write permission on `_global`.
+    /// this machine without write permission on `_global`, and without read permission on git providers for one that has
+    /// credentials.
     pub(super) async fn check_place(
         &self,
         connection: &mut PgConnection,
@@ -45,7 +46,8 @@ impl DataSvc {
         let provider = match provider {
             Some(name) => {
                 let found = sqlx::query!(
-                    r#"select type as "type: GitProviderType", base_url as "base_url: BaseUrl"
+                    r#"select type as "type: GitProviderType", base_url as "base_url: BaseUrl",
+                           auth is not null as "has_auth!"
                        from git_providers where name = $1 for share"#,
                     name.as_str()
                 )
@@ -53,6 +55,9 @@ impl DataSvc {
                 .await?;
                 // That it does not exist is found by the foreign key.
                 let Some(found) = found else { return Ok(()) };
+                if found.has_auth {
+                    may_use_credentials(caller, name)?;
+                }
                 Some((found.r#type, found.base_url))
             }
             None => None,
@@ -81,6 +86,21 @@ impl DataSvc {
         let rule = format!("`{host}` is not a public host; the operator allows others with --git-hosts {host}:{port}");
         Err(Error::invalid(field, rule))
     }
+}
+
+/// A caller who may not read git providers may not have one's credentials used either.
+///
+/// # Errors
+/// [`Error::Denied`].
+fn may_use_credentials(caller: &Caller, provider: &GitProviderName) -> Result<()> {
+    caller.require_interface(Permission::Read, Interface::GitProviders).map_err(|error| match error {
+        Error::Denied { reason } => Error::Denied {
+            reason: format!(
+                "the repository would be reached with the credentials of git provider `{provider}`: {reason}"
+            ),
+        },
+        other => other,
+    })
 }
 
 /// Where a git provider is.

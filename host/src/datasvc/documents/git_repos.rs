@@ -137,7 +137,7 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Invalid`] if it has no URI, or for a git provider that does not exist or makes none;
     /// [`Error::AlreadyExists`]; [`Error::NotFound`] without the application; [`Error::Denied`] without write
-    /// permission on it.
+    /// permission on it, or without the right to use its keypair or the credentials of its git provider.
     pub async fn create_git_repo(&self, caller: &Caller, application: &AppName, new: &NewGitRepo) -> Result<GitRepo> {
         caller.require(Permission::Write, application)?;
         let NewGitRepo { name, gitprovider, keypair, host_key, existing, uri, attributes } = new;
@@ -238,9 +238,13 @@ impl DataSvc {
             page.like(),
             start.is_newest_first,
             start.created_at
-        )
-        .fetch(&self.pool);
-        let listed = page.gather(rows, |repo| page.cursor(repo.created_at, repo.name.as_str())).await?;
+        );
+        let listed = self
+            .reads
+            .run(async |connection| {
+                page.gather(rows.fetch(connection), |repo| page.cursor(repo.created_at, repo.name.as_str())).await
+            })
+            .await?;
         self.exists_if_empty(application, &listed).await?;
         Ok(listed)
     }
@@ -248,8 +252,8 @@ impl DataSvc {
     /// Changes the URI, the git provider and the attributes of a git repository.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application, or for another URI without the
-    /// right to use its keypair; [`Error::Changed`] if it
+    /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application, or for another URI or git
+    /// provider without the right to use its keypair or the credentials of its git provider; [`Error::Changed`] if it
     /// is another version than expected; [`Error::Invalid`] and [`Error::Conflict`] for what the patch cannot do,
     /// such as naming a git provider that does not exist.
     pub async fn update_git_repo(
