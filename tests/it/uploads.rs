@@ -378,6 +378,9 @@ async fn a_digest_that_is_given_is_checked() {
         ("content-digest", digest(b"another").replace("sha", "SHA")),
         ("digest", format!("SHA-256={}", STANDARD.encode(Digest::of(b"another").as_bytes()))),
         ("x-checksum-sha256", Digest::of(b"another").hex()),
+        ("x-amz-content-sha256", Digest::of(b"another").hex()),
+        ("x-amz-checksum-sha256", STANDARD.encode(Digest::of(b"another").as_bytes())),
+        ("x-amz-checksum-crc32", "AAAAAA==".into()),
         ("content-md5", "XUFAKrxLKna5cZ2REBfFkg==".into()),
     ] {
         let request = host.client.request(Method::PUT, FILE).header(header, &value).body(file.clone());
@@ -391,6 +394,53 @@ async fn a_digest_that_is_given_is_checked() {
     let request = host.client.request(Method::PUT, FILE).header("content-digest", right).body(file.clone());
     let accepted = host.client.send(request).await;
     assert_stored(&host, &host.ended_job(id(&accepted)).await, &file).await;
+}
+
+#[tokio::test]
+async fn a_right_digest_is_taken_in_each_form() {
+    let host = with_build(Setup::default()).await;
+    let file = zip("a", b"b");
+    let (hex, base64) = (Digest::of(&file).hex(), STANDARD.encode(Digest::of(&file).as_bytes()));
+    for (number, (header, value)) in [
+        ("content-digest", format!("SHA-256=:{base64}:")),
+        ("repr-digest", format!("sha-256=:{base64}:")),
+        ("digest", format!("SHA-256={base64}")),
+        ("digest", format!("md5=XUFAKrxLKna5cZ2REBfFkg==,sha-256={base64}")),
+        ("x-checksum-sha256", hex.to_uppercase()),
+        ("x-amz-content-sha256", hex),
+        ("x-amz-checksum-sha256", base64),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let path = format!("/app/shop/builds/right-{number}/file?file_type=zip&create=true");
+        let request = host.client.request(Method::PUT, &path).header(*header, value).body(file.clone());
+        let accepted = host.client.send(request).await;
+        assert_eq!(accepted.status, 202, "{header}: {value}: {accepted}");
+    }
+}
+
+#[tokio::test]
+async fn a_digest_is_refused_where_the_body_is_not_the_file() {
+    let host = with_build(Setup::default()).await;
+    let body = json!({ "indirect_url": "https://files.example.com/a.zip" });
+    let (hex, base64) = (Digest::of(b"a").hex(), STANDARD.encode(Digest::of(b"a").as_bytes()));
+    for (header, value) in [
+        ("content-digest", format!("sha-256=:{base64}:")),
+        ("digest", format!("SHA-256={base64}")),
+        ("x-checksum-sha256", hex),
+        ("content-md5", "XUFAKrxLKna5cZ2REBfFkg==".into()),
+    ] {
+        let json = host.client.request(Method::POST, BUILD).header(header, &value).json(&body);
+        let form = Form::new().text("indirect_url", "https://files.example.com/a.zip");
+        let form = host.client.request(Method::POST, BUILD).header(header, &value).multipart(form);
+        for request in [json, form] {
+            let reply = host.client.send(request).await;
+            assert_eq!((reply.status, &reply.body["code"]), (400, &json!("malformed")), "{header}: {reply}");
+            assert!(reply.body["detail"].as_str().unwrap().contains(header), "{reply}");
+        }
+    }
+    assert_eq!(host.client.get("/job").await.items("job_id"), [""; 0]);
 }
 
 #[tokio::test]

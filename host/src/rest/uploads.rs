@@ -166,7 +166,8 @@ async fn upload_file(
     )),
     responses(
         (status = 202, body = SubmittedJob, headers(("Location" = String, description = "The upload job"))),
-        (status = 400, description = "There is neither a file nor a URL, or both, or the body ends too early"),
+        (status = 400,
+            description = "There is neither a file nor a URL, or both, or a digest, or the body ends too early"),
         (status = 404, description = "No such build or package map"),
         (status = 408, description = "The file comes too slowly"),
         (status = 409, description = "The build has a file already, or another upload of it is in progress"),
@@ -188,6 +189,7 @@ async fn upload(
         (UploadRequest { application, build, file_type, package_map, create }, indirect_url)
     };
     refuse_parts(&parts.headers)?;
+    Declared::refuse(&parts.headers)?;
     let (asked, url) = if media_type(&parts.headers).as_deref() == Some("multipart/form-data") {
         let place = rest.place_for_upload(&parts, MAX_AROUND)?;
         let session = rest.sessions.begin(caller.clone());
@@ -196,7 +198,6 @@ async fn upload(
         let (asked, url) = asked(args::of_form(&parts.uri, form.take_arguments())?);
         match (form.has_file(), url) {
             (true, None) => {
-                Declared::refuse(&parts.headers)?;
                 let declared = Declared::default();
                 let source = Source::Form(Box::new(form));
                 return place.keep(rest.receive(&session, key, &parts, asked, source, &declared)).await;

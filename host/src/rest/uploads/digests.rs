@@ -78,7 +78,7 @@ impl Declared {
         match HEADERS.iter().find(|(name, _)| headers.contains_key(*name)) {
             None => Ok(()),
             Some((name, _)) => Err(Problem::malformed(format!(
-                "`{name}` would be of the form, and not of the file; send the file alone, by \
+                "`{name}` would be of this body, and not of the file; to have it checked, send the file alone, by \
                  `PUT /app/{{app}}/builds/{{build}}/file`"
             ))),
         }
