@@ -115,6 +115,23 @@ async fn one_servers_wrong_clock_neither_removes_what_is_young_nor_changes_the_o
     }
 }
 
+#[tokio::test]
+async fn the_health_of_a_server_is_dated_by_the_databases_clock() {
+    let stopped = Setup::default().switch("--local-servers").start().await.stop().await;
+    let flags = stopped.all_flags();
+    let mut program = Program::serve_off_by("+2d", &flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let (_, client) = program.ready(&stopped.database.token).await;
+    let new = json!({ "name": "web1", "environment": "test", "driver": "local" });
+    let made = client.post("/server", &new).await;
+    assert_eq!(made.status, 201, "{made}");
+    let health = eventually("the server to be checked", async || {
+        let server = client.get("/server/web1").await;
+        server.body["health"].is_object().then(|| server.body["health"].clone())
+    })
+    .await;
+    assert!(is_recent(&health["checked_at"]), "{health:#}");
+}
+
 /// The ids of all jobs of this name, oldest first.
 async fn all_jobs(client: &Client, name: &str) -> Vec<String> {
     let (mut jobs, mut after) = (Vec::new(), String::new());

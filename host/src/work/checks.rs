@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use time::OffsetDateTime;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -62,7 +61,7 @@ impl Work {
             () = run.cancel.requested() => Err("the check was stopped".to_owned()),
         };
         let mut health = ServerHealth {
-            checked_at: now(),
+            checked_at: self.0.svc.now(),
             job_id: run.claim.job_id,
             reachable: inspected.is_ok(),
             message: None,
@@ -86,12 +85,6 @@ impl Work {
             "driver": target.reach.driver(), "health": health }));
         health
     }
-}
-
-/// The time, as exact as other times are shown.
-fn now() -> OffsetDateTime {
-    let now = OffsetDateTime::now_utc();
-    now.replace_microsecond(now.microsecond()).unwrap_or(now)
 }
 
 /// Makes jobs that check servers, so that each is checked so often, until the server stops.

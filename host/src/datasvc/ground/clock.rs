@@ -110,6 +110,12 @@ impl DataSvc {
         self.clock.job_id()
     }
 
+    /// The database's time, as exact as it is in rows.
+    pub fn now(&self) -> OffsetDateTime {
+        let now = self.clock.now();
+        now.replace_microsecond(now.microsecond()).unwrap_or(now)
+    }
+
     /// The time by which things are old enough to be removed.
     pub fn settled_time(&self) -> OffsetDateTime {
         self.clock.settled()
