@@ -62,6 +62,38 @@ async fn a_plugin_waits_for_no_large_one_that_is_being_compiled() {
 }
 
 #[tokio::test]
+async fn a_plugin_waits_for_no_small_ones_that_take_long() {
+    let slow = ["widgets", "build-notes"].map(|plugin| read(&plugin_file(plugin)));
+    let directory = tempfile::tempdir().unwrap();
+    let (compiler, go) = (directory.path().join("compiler"), directory.path().join("go"));
+    // With them it uses up its processor time at first, and does not come to an end after that.
+    let script = format!(
+        "#!/bin/sh\ncase \"$2\" in --bytes={one}|--bytes={other}) case \"$3\" in --seconds=10) kill -XCPU $$;; \
+         *) while [ ! -e {go} ]; do /bin/sleep 0.05; done;; esac;; esac\nexec {elita} \"$@\"\n",
+        one = slow[0].len(),
+        other = slow[1].len(),
+        go = go.display(),
+        elita = elita().display(),
+    );
+    std::fs::write(&compiler, script).unwrap();
+    std::fs::set_permissions(&compiler, Permissions::from_mode(0o755)).unwrap();
+    let host = start(hostile().own_cache().flag("--plugin-compiler", compiler.display())).await;
+    for (name, bytes) in ["one", "other"].into_iter().zip(&slow) {
+        put(&host, name, bytes);
+        host.plugin(name, compiling).await;
+    }
+    put(&host, "small", read(&plugin_file("raw")));
+    host.plugin("small", active).await;
+    for name in ["one", "other"] {
+        assert_eq!(host.client.get(&format!("/global/plugins/{name}")).await.body["state"], "compiling");
+    }
+    std::fs::write(&go, "").unwrap();
+    for name in ["one", "other"] {
+        assert!(active(&host.settled_plugin(name).await), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_replaced_while_it_is_compiled_is_not_put_in_force() {
     let compiler = HeldUp::new();
     let host = start(hostile().own_cache().flag("--plugin-compiler", compiler.path())).await;

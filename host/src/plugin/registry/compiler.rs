@@ -25,6 +25,8 @@ pub use self::child::compile_if_told;
 
 /// How many times its processor time a component may take by the clock, on a machine that has much else to do.
 const WALL_CLOCK: u32 = 10;
+/// Processor time of the first try of a small component, in seconds. What takes longer waits among the large ones then.
+const FIRST_SECONDS: u32 = 10;
 /// How much of what the child writes to stderr is read.
 const MAX_STDERR_BYTES: u64 = 64 * 1024;
 
@@ -34,6 +36,9 @@ pub(super) enum CompileError {
     /// The component is at fault: it would be the same the next time.
     #[error("{0}")]
     Refused(String),
+    /// It takes longer than it may.
+    #[error("{0}")]
+    TooSlow(String),
     /// The compiler did not come to an end with it, and it is not clear whose fault that was.
     #[error("{0}")]
     Ended(String),
@@ -73,16 +78,26 @@ impl Compiler {
         Self { program, costs: Costs { seconds: limits.compile_seconds, mib: limits.compile_mib } }
     }
 
+    /// What compiling a component may cost on this host.
+    pub(super) fn costs(&self) -> Costs {
+        self.costs
+    }
+
+    /// The same for the first try of one that others should not have to wait for.
+    pub(super) fn first_costs(&self) -> Costs {
+        Costs { seconds: self.costs.seconds.min(FIRST_SECONDS), ..self.costs }
+    }
+
     /// Compiles a component to a file, which is there whole or not at all.
-    pub(super) async fn compile(&self, component: Bytes, to: &Path) -> Result<(), CompileError> {
+    pub(super) async fn compile(&self, component: Bytes, to: &Path, costs: Costs) -> Result<(), CompileError> {
         let directory = to.parent().unwrap_or(Path::new("."));
         let made = NamedTempFile::new_in(directory)?;
-        let mut child = self.start(component.len(), made.reopen()?.into())?;
-        let ended = tokio::time::timeout(self.costs.wall_clock(), attend(&mut child, component)).await;
+        let mut child = self.start(component.len(), made.reopen()?.into(), costs)?;
+        let ended = tokio::time::timeout(costs.wall_clock(), attend(&mut child, component)).await;
         match ended {
             // Dropping the child kills it.
-            Err(_) => return Err(CompileError::Refused(self.costs.too_slow())),
-            Ok(ended) => self.outcome(ended?)?,
+            Err(_) => return Err(CompileError::TooSlow(costs.too_slow())),
+            Ok(ended) => outcome(costs, ended?)?,
         }
         let to = to.to_owned();
         let kept = tokio::task::spawn_blocking(move || {
@@ -93,31 +108,11 @@ impl Compiler {
         Ok(())
     }
 
-    fn start(&self, bytes: usize, to: Stdio) -> std::io::Result<Child> {
+    fn start(&self, bytes: usize, to: Stdio, costs: Costs) -> std::io::Result<Child> {
         let mut command = Command::new(&self.program);
-        command.arg(child::COMMAND).args(child::flags(bytes, self.costs));
+        command.arg(child::COMMAND).args(child::flags(bytes, costs));
         command.env_clear().current_dir("/").kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(to).stderr(Stdio::piped()).spawn()
-    }
-
-    fn outcome(&self, (status, stderr): (ExitStatus, String)) -> Result<(), CompileError> {
-        if status.success() {
-            return Ok(());
-        }
-        let stderr = stderr.trim();
-        let refused = |reason| Err(CompileError::Refused(reason));
-        match (status.code(), status.signal()) {
-            (Some(code), _) if code == i32::from(child::REFUSED) => refused(stderr.to_owned()),
-            // The child could not read or write.
-            (Some(1), _) => Err(std::io::Error::other(stderr.to_owned()).into()),
-            (_, Some(signal)) if signal == Signal::XCPU.as_raw() => refused(self.costs.too_slow()),
-            _ if stderr.contains("memory allocation of ") => refused(self.costs.too_large()),
-            _ => {
-                tracing::warn!("a component ended the compiler ({status}): {stderr}");
-                let reason = format!("the compiler ended with it ({status}); the server's log says more");
-                Err(CompileError::Ended(reason))
-            }
-        }
     }
 
     /// Why the component whose compiled form would be in this file could not be compiled, if that is known.
@@ -154,6 +149,27 @@ impl Costs {
 
     fn too_large(self) -> String {
         format!("compiling it takes more than {} MiB of memory, which is this host's limit", self.mib)
+    }
+}
+
+/// What came of a child with these limits.
+fn outcome(costs: Costs, (status, stderr): (ExitStatus, String)) -> Result<(), CompileError> {
+    if status.success() {
+        return Ok(());
+    }
+    let stderr = stderr.trim();
+    let refused = |reason| Err(CompileError::Refused(reason));
+    match (status.code(), status.signal()) {
+        (Some(code), _) if code == i32::from(child::REFUSED) => refused(stderr.to_owned()),
+        // The child could not read or write.
+        (Some(1), _) => Err(std::io::Error::other(stderr.to_owned()).into()),
+        (_, Some(signal)) if signal == Signal::XCPU.as_raw() => Err(CompileError::TooSlow(costs.too_slow())),
+        _ if stderr.contains("memory allocation of ") => refused(costs.too_large()),
+        _ => {
+            tracing::warn!("a component ended the compiler ({status}): {stderr}");
+            let reason = format!("the compiler ended with it ({status}); the server's log says more");
+            Err(CompileError::Ended(reason))
+        }
     }
 }
 

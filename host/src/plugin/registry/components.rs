@@ -12,7 +12,7 @@ use wasmtime::component::{Component, Linker};
 use super::SetupError;
 use super::compiler::{CompileError, Compiler};
 use super::misfit;
-use super::turns::Turns;
+use super::turns::{LARGE_BYTES, Turns, is_large};
 use crate::datasvc::Digest;
 use crate::plugin::bindings::PluginPre;
 use crate::plugin::engine;
@@ -104,20 +104,28 @@ impl Components {
             return Err(LoadError::Unusable(reason));
         }
         let size_bytes = self.storage.component_bytes(&digest.hex()).await?.ok_or(LoadError::Missing(digest))?;
-        let _turn = self.turns.take(size_bytes).await;
-        // Only now, so that those that wait are not in memory.
-        let bytes = self.storage.component(&digest.hex()).await?.ok_or(LoadError::Missing(digest))?;
-        if Digest::of(&bytes) != digest {
-            return Err(LoadError::Damaged(digest));
-        }
-        match self.compiler.compile(bytes, &file).await {
-            Ok(()) => {}
-            Err(CompileError::Refused(reason)) => {
-                self.compiler.remember(&file, &reason);
-                return Err(LoadError::Unusable(reason));
+        let (mut size, mut costs) = (size_bytes, self.compiler.first_costs());
+        loop {
+            if is_large(size) {
+                costs = self.compiler.costs();
             }
-            Err(CompileError::Ended(reason)) => return Err(LoadError::Unusable(reason)),
-            Err(CompileError::Io(problem)) => return Err(LoadError::Compiler(problem)),
+            let _turn = self.turns.take(size).await;
+            // Only now, so that those that wait are not in memory.
+            let bytes = self.storage.component(&digest.hex()).await?.ok_or(LoadError::Missing(digest))?;
+            if Digest::of(&bytes) != digest {
+                return Err(LoadError::Damaged(digest));
+            }
+            match self.compiler.compile(bytes, &file, costs).await {
+                Ok(()) => break,
+                // It is not small for what it takes.
+                Err(CompileError::TooSlow(_)) if costs != self.compiler.costs() => size = LARGE_BYTES + 1,
+                Err(CompileError::Refused(reason) | CompileError::TooSlow(reason)) => {
+                    self.compiler.remember(&file, &reason);
+                    return Err(LoadError::Unusable(reason));
+                }
+                Err(CompileError::Ended(reason)) => return Err(LoadError::Unusable(reason)),
+                Err(CompileError::Io(problem)) => return Err(LoadError::Compiler(problem)),
+            }
         }
         match self.read(&file).await? {
             Some(component) => component.map_err(LoadError::unusable),

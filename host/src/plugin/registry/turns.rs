@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 /// How many components are compiled at a time. One uses all cores by itself where it can.
 const PLACES: usize = 2;
 /// Only one component of more than this is compiled at a time, so that small ones need not wait for large ones.
-const LARGE_BYTES: u64 = 1 << 20;
+pub(super) const LARGE_BYTES: u64 = 1 << 20;
 
 /// The places, and who waits for one.
 #[derive(Default)]
@@ -34,8 +34,13 @@ struct Waiting {
 
 impl Waiting {
     fn is_large(self) -> bool {
-        self.bytes > LARGE_BYTES
+        is_large(self.bytes)
     }
+}
+
+/// Whether a component of this size has to wait for other large ones.
+pub(super) fn is_large(bytes: u64) -> bool {
+    bytes > LARGE_BYTES
 }
 
 impl Turns {
