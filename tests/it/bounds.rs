@@ -78,6 +78,26 @@ async fn a_patch_that_copies_a_document_into_itself_is_stopped_before_it_grows()
 }
 
 #[tokio::test]
+async fn a_patch_that_copies_and_removes_again_and_again_is_stopped_although_nothing_grows() {
+    let host = TestHost::start().await;
+    make_user(&host, "ada", &json!({})).await;
+    let ada = log_in(&host, "ada").await;
+    let mut operations = vec![json!({ "op": "add", "path": "/attributes/a", "value": "x".repeat(30_000) })];
+    while operations.len() < 255 {
+        operations.push(json!({ "op": "copy", "from": "/attributes/a", "path": "/attributes/b" }));
+        operations.push(json!({ "op": "remove", "path": "/attributes/b" }));
+    }
+    let refused = ada.patch_by("/global/users/ada", &json!(operations)).await;
+    // Twice fits into the 64 KiB that a patch may copy.
+    assert_eq!(refused.fault(), (422, "/5"), "{refused}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("copies is longer than"), "{refused}");
+    // Nor by way of what it puts in itself.
+    let add = json!({ "op": "add", "path": "/attributes/a", "value": "x".repeat(3_900) });
+    let refused = ada.patch_by("/global/users/ada", &json!(vec![add; 256])).await;
+    assert_eq!(refused.fault(), (422, "/67"), "{refused}");
+}
+
+#[tokio::test]
 async fn attributes_are_not_rewritten_without_end() {
     let host = TestHost::start().await;
     for name in ["ada", "bob"] {
@@ -101,6 +121,34 @@ async fn attributes_are_not_rewritten_without_end() {
     eventually("changes to be taken again", async || {
         let reply = ada.patch("/global/users/ada", &json!({ "attributes": {} })).await;
         (reply.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn jobs_do_not_fill_the_disk_with_what_they_are_asked() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    for name in ["ada", "bob"] {
+        make_user(&host, name, &json!({ "actions": { "hostile": { "*": "execute" } } })).await;
+    }
+    let (ada, bob) = (log_in(&host, "ada").await, log_in(&host, "bob").await);
+    let text = "x".repeat(1_000_000);
+    let mut taken = 0;
+    let refused = loop {
+        let reply = ada.post("/app/hostile/actions/Noop", &json!({ "text": text })).await;
+        if reply.status != 202 {
+            break reply;
+        }
+        taken += 1;
+        assert!(taken < 100, "{taken} MB are kept with jobs");
+    };
+    assert_eq!((refused.status, &refused.body["code"]), (429, &json!("too-many-requests")), "{refused}");
+    assert!(refused.header("retry-after").parse::<u32>().is_ok(), "{refused}");
+    assert_eq!(bob.post("/app/hostile/actions/Noop", &json!({ "text": "x" })).await.status, 202);
+    eventually("jobs to be taken again", async || {
+        let reply = ada.post("/app/hostile/actions/Noop", &json!({ "text": "x" })).await;
+        (reply.status == 202).then_some(())
     })
     .await;
 }

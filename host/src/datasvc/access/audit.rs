@@ -264,6 +264,14 @@ fn document(document: &impl Serialize) -> Result<AuditedDocument> {
 }
 
 impl DataSvc {
+    /// Counts what a caller asks of an application by a job, which is kept with the job.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] if the caller or the application has changed or asked for too much.
+    pub(in crate::datasvc) fn count_asked(&self, caller: &Caller, application: &AppName, bytes: usize) -> Result<()> {
+        self.quotas.take([Author::from(caller).whose(), Whose::Application(application.to_string())], bytes)
+    }
+
     /// Begins a change by this caller; `operation` is its name in REST and in WIT. It is not committed if the caller's
     /// token has ended or the permissions have changed meanwhile.
     ///

@@ -1,6 +1,6 @@
-//! How much may be changed in a given time. The audit keeps the documents of each change, so somebody who changes a
-//! document again and again would fill the disk. Changes are counted for the user or the plugin who makes them, and for
-//! the application in which they are made, by each server.
+//! How much may be changed and asked for in a given time. The audit keeps the documents of each change, and each job what
+//! was asked, so somebody who changes a document or runs an action again and again would fill the disk. Both are counted
+//! for the user or the plugin who does it, and for the application in which it is done, by each server.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -70,7 +70,7 @@ impl Quotas {
             Whose::Plugin(name) => (format!("plugin `{name}`"), over / allowance.per_second),
             Whose::Application(name) => (format!("application `{name}`"), over / allowance.per_second),
         };
-        let reason = format!("{whom} has changed too much in a short time; wait before the next change");
+        let reason = format!("{whom} has changed or asked for too much in a short time; wait before going on");
         Err(Error::Throttled { reason, retry_after: Duration::from_secs_f64(seconds.max(1.0)) })
     }
 
@@ -83,6 +83,16 @@ impl Quotas {
         }
         let before = used.get(&whose).map_or(0.0, |used| used.now(&allowance));
         used.insert(whose, Used { bytes: before + bytes as f64, at: Instant::now() });
+    }
+
+    /// Counts so many bytes for all of these, if each of them has something left.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] if nothing is left at this moment.
+    pub(in crate::datasvc) fn take(&self, whose: impl IntoIterator<Item = Whose> + Clone, bytes: usize) -> Result<()> {
+        whose.clone().into_iter().try_for_each(|whose| self.check(&whose))?;
+        whose.into_iter().for_each(|whose| self.count(whose, bytes));
+        Ok(())
     }
 
     /// Nothing that holds the lock can leave a half-made change behind: a panic elsewhere does not matter.

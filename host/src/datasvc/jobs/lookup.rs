@@ -29,12 +29,13 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::NotFound`] if the application does not exist; [`Error::KeyReused`] if the idempotency key came with
-    /// another request; [`Error::Denied`] without execute permission.
+    /// another request; [`Error::Throttled`] if too much was asked for; [`Error::Denied`] without execute permission.
     pub async fn enqueue_action(&self, caller: &Caller, job: NewActionJob) -> Result<Enqueued> {
         caller.require_execute(&job.application, &job.action)?;
         if let Some(earlier) = job.rerun_of {
             self.check_rerun(caller, earlier, &job).await?;
         }
+        self.count_asked(caller, &job.application, job.data.get().len())?;
         let (id, username) = (self.new_job_id(), caller.username().map(|name| name.as_str().to_owned()));
         let asked_at = Instant::now();
         let added = self.intake.add(NewRow { id, username: username.clone(), job: job.clone() }).await?;

@@ -73,8 +73,9 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::NotFound`] without its application; [`Error::KeyReused`] if the idempotency key came with another
-    /// request.
+    /// request; [`Error::Throttled`] if too much was asked for.
     pub async fn enqueue_own(&self, caller: &Caller, job: &NewOwnJob) -> Result<Enqueued> {
+        self.count_asked(caller, &job.application, job.data.get().len())?;
         if self.reads.run(async |connection| job.insert(connection, caller).await).await? {
             return Ok(Enqueued { job_id: job.job_id, status: JobStatus::Queued, claim: None });
         }

@@ -26,7 +26,7 @@ fn users_together_use_up_what_may_be_changed_of_their_application() {
     };
     assert!(changes >= 1_024, "{changes} changes are 128 MiB");
     let Error::Throttled { reason, retry_after } = refused else { panic!("{refused:?}") };
-    assert!(reason.starts_with("application `shared` has changed too much"), "{reason}");
+    assert!(reason.starts_with("application `shared` has changed or asked for too much"), "{reason}");
     assert!(retry_after >= Duration::from_secs(1), "{retry_after:?}");
     assert!(quotas.check(&Whose::Application("other".into())).is_ok());
 }
