@@ -125,6 +125,37 @@ async fn a_list_of_documents_is_one_statement_however_long_it_is() {
     metered.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_brings_no_more_rows_than_its_page_has() {
+    let mut metered = Metered::start(Setup::default()).await;
+    let documents = "insert into applications (name, attributes)
+        select 'app-' || lpad(n::text, 4, '0'), json_build_object('text', repeat('x', 1000)) from generate_series(1, 3000) n";
+    metered.connection.execute(documents).await.unwrap();
+    let servers = "insert into servers (name, environment, driver, connection, attributes)
+        select 'web-' || n, 'test', 'local', '{}', json_build_object('text', repeat('x', 1000)) from generate_series(1, 3000) n";
+    metered.connection.execute(servers).await.unwrap();
+    for path in ["/app?limit=10", "/server?limit=10", "/app?limit=10&order=-created"] {
+        metered.request(&Method::GET, path).await;
+        let before = metered.received.load(Ordering::Relaxed);
+        metered.request(&Method::GET, path).await;
+        let received = metered.received.load(Ordering::Relaxed) - before;
+        assert!((10_000..100_000).contains(&received), "{path} brought {received} bytes");
+    }
+    // Who may see few of them finds all of these.
+    let guest = metered.host.guest(&json!({ "apps": { "app-*7": "read", "app-10*7": "" } })).await;
+    let mut found = Vec::new();
+    let mut next = Some("/app?limit=100".to_owned());
+    while let Some(path) = next {
+        let page = guest.get(&path).await;
+        found.extend(page.items("application").into_iter().map(str::to_owned));
+        next = page.body["next"].as_str().map(|after| format!("/app?limit=100&after={after}"));
+    }
+    let visible = (1..=3000).map(|number| format!("app-{number:04}"));
+    let visible: Vec<_> = visible.filter(|name| name.ends_with('7') && !name.starts_with("app-10")).collect();
+    assert_eq!(found, visible);
+    metered.stop().await;
+}
+
 /// How often a server may have done something by itself since then, each with a few statements.
 fn by_itself(since: Instant) -> u64 {
     2 + since.elapsed().as_secs()
@@ -164,6 +195,8 @@ struct Metered {
     /// To look at the meters, past the wire.
     connection: PgConnection,
     statements: Arc<AtomicU64>,
+    /// How many bytes have come from Postgres.
+    received: Arc<AtomicU64>,
     postgres: Embedded,
     _directory: TempDir,
 }
@@ -201,11 +234,11 @@ impl Metered {
             connection.execute(sqlx::AssertSqlSafe(format!("alter system set {setting}"))).await.unwrap();
         }
         connection.execute("select pg_reload_conf()").await.unwrap();
-        let statements = Arc::<AtomicU64>::default();
-        let url = wire(postgres.url(), statements.clone()).await;
+        let (statements, received) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let url = wire(postgres.url(), statements.clone(), received.clone()).await;
         let host = setup.start_on(Database { url, token }).await;
         host.create_application("hostile").await;
-        Self { host, connection, statements, postgres, _directory: directory }
+        Self { host, connection, statements, received, postgres, _directory: directory }
     }
 
     async fn used(&mut self) -> Used {
@@ -284,8 +317,8 @@ impl Metered {
     }
 }
 
-/// A way to this Postgres over a port of this machine, on which statements are counted. Returns its URL.
-async fn wire(url: &str, statements: Arc<AtomicU64>) -> String {
+/// A way to this Postgres over a port of this machine, on which statements and bytes are counted. Returns its URL.
+async fn wire(url: &str, statements: Arc<AtomicU64>, received: Arc<AtomicU64>) -> String {
     let options: PgConnectOptions = url.parse().unwrap();
     let socket = options.get_socket().unwrap().join(format!(".s.PGSQL.{}", options.get_port()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -293,7 +326,8 @@ async fn wire(url: &str, statements: Arc<AtomicU64>) -> String {
     tokio::spawn(async move {
         loop {
             let (client, _) = listener.accept().await.unwrap();
-            tokio::spawn(pass_on(client, UnixStream::connect(&socket).await.unwrap(), statements.clone()));
+            let server = UnixStream::connect(&socket).await.unwrap();
+            tokio::spawn(pass_on(client, server, statements.clone(), received.clone()));
         }
     });
     let (user, database) = (options.get_username(), options.get_database().unwrap());
@@ -301,7 +335,7 @@ async fn wire(url: &str, statements: Arc<AtomicU64>) -> String {
 }
 
 /// However it ends, both sides notice, because both connections are closed.
-async fn pass_on(client: TcpStream, server: UnixStream, statements: Arc<AtomicU64>) {
+async fn pass_on(client: TcpStream, server: UnixStream, statements: Arc<AtomicU64>, received: Arc<AtomicU64>) {
     client.set_nodelay(true).unwrap();
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -314,9 +348,18 @@ async fn pass_on(client: TcpStream, server: UnixStream, statements: Arc<AtomicU6
             }
         }
     };
+    let answer = async {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
+            received.fetch_add(length as u64, Ordering::Relaxed);
+            if to_client.write_all(&buffer[..length]).await.is_err() {
+                break;
+            }
+        }
+    };
     tokio::select! {
         () = count => {}
-        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+        () = answer => {}
     }
 }
 

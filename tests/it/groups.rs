@@ -383,6 +383,29 @@ async fn the_census_shows_what_runs_where() {
 }
 
 #[tokio::test]
+async fn a_census_and_a_look_at_all_environments_have_an_end() {
+    let host = with_members().await;
+    let production = host.client.get("/app/shop/census?environments=production").await;
+    assert_eq!(production.body.as_object().unwrap().keys().collect::<Vec<_>>(), ["production"], "{production}");
+    let mut connection = host.database.connect().await;
+    for statement in [
+        "insert into servers (name, environment, driver, connection, attributes)
+         select 'many-' || n, 'testing', 'ssh', '{}', '{}' from generate_series(1, 20000) n",
+        "insert into gitdeploy_servers (application, gitdeploy, server)
+         select 'shop', 'web', name from servers where environment = 'testing'",
+    ] {
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let all = host.client.get("/app/shop/census").await;
+    assert_eq!((all.status, &all.body["code"]), (422, &json!("too-many")), "{}", all.status);
+    assert!(all.body["detail"].as_str().unwrap().contains("ask for some `environments`"), "{all}");
+    assert_eq!(host.client.get("/app/shop/census?environments=production").await.body, production.body);
+    let environments = host.client.get("/server/environments").await;
+    assert_eq!((environments.status, &environments.body["code"]), (422, &json!("too-many")), "{}", environments.status);
+}
+
+#[tokio::test]
 async fn whoever_may_read_an_application_sees_the_names_of_its_servers_and_no_more_of_them() {
     let host = with_members().await;
     let reader = host.guest(&json!({ "apps": { "shop": "read" } })).await;

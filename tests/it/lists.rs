@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
 
-use crate::harness::{Database, PASSWORD, TestHost, eventually};
+use crate::harness::{Database, PASSWORD, Setup, TestHost, eventually};
 
 /// The lists of jobs that wait for a lock in this database.
 const WAITING: &str = "select count(*) from pg_stat_activity
@@ -64,6 +64,48 @@ async fn a_list_whose_client_hangs_up_is_given_up_in_the_database() {
         }
     }
     panic!("it went on up to its deadline");
+}
+
+#[tokio::test]
+async fn a_list_of_documents_whose_client_hangs_up_is_given_up_in_the_database() {
+    // Nothing else is to look at them.
+    let host = Setup::default().flag("--server-check-seconds", 0).start().await;
+    host.create_application("shop").await;
+    let mut blocker = host.database.connect().await;
+    for (path, table) in [
+        ("/app", "applications"),
+        ("/server", "servers"),
+        ("/server/environments", "servers"),
+        ("/app/shop/builds", "builds"),
+        ("/app/shop/builds?order=-created", "builds"),
+        ("/app/shop/builds/1/files", "builds"),
+        ("/app/shop/packagemaps", "package_maps"),
+        ("/app/shop/gitrepos", "git_repos"),
+        ("/app/shop/gitdeploys", "gitdeploys"),
+        ("/app/shop/groups", "groups"),
+        ("/app/shop/census", "group_servers"),
+        ("/global/gitproviders", "git_providers"),
+        ("/global/keypairs", "keypairs"),
+    ] {
+        let mut blocking = blocker.begin().await.unwrap();
+        // What it is made of is locked with a view.
+        let lock = format!("lock table {table} in access exclusive mode");
+        blocking.execute(sqlx::AssertSqlSafe(lock)).await.unwrap();
+        let hanging = async |wanted: i64| {
+            let hanging = "select count(*) from pg_stat_activity where datname = current_database()
+                and wait_event_type = 'Lock' and query like 'select%'";
+            let mut connection = host.database.connect().await;
+            let found: i64 = sqlx::query_scalar(hanging).fetch_one(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            (found == wanted).then_some(())
+        };
+        let client = host.client.clone();
+        let list = tokio::spawn(async move { client.get(path).await });
+        eventually(&format!("{path} to hang"), async || hanging(1).await).await;
+        list.abort();
+        eventually(&format!("{path} to be given up"), async || hanging(0).await).await;
+        blocking.rollback().await.unwrap();
+    }
 }
 
 /// Thirty thousand jobs, one a second: nearly all are of three applications, some of twenty, and very few of a hundred.

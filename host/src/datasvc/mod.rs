@@ -30,7 +30,7 @@ pub use documents::deployments::{
     DeploymentScope, DeploymentStatus, DeploymentWait, NewDeployment, PlannedCommit, PlannedDeployment, Standing,
     Target, TargetOutcome, TargetState,
 };
-pub use documents::events::{ChangedDocument, ChangedPlugin, Event, EventKey, Events};
+pub use documents::events::{ChangedDocument, ChangedPlugin, Event, EventKey, Events, visible_events};
 pub use documents::file_url::FileUrl;
 pub use documents::git_history::{ChangeStatus, Commit, FileChange};
 pub use documents::git_providers::{

@@ -32,12 +32,15 @@ const ENGINE_PLANS: &str = "
 /// The part of a server's connections that is for long lists, and how many of them stay out.
 const LISTS_SHARE: u32 = 4;
 /// Lists go along an index, whatever Postgres makes of the table's figures. A statement that takes longer than anyone
-/// waits for it is given up, and so is one whose client has closed the connection (which Postgres notices from 14 on).
+/// waits for it is given up.
 const LIST_PLANS: &str = "
     set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set enable_bitmapscan = off;
     set jit = off; set plan_cache_mode = force_custom_plan;
-    set statement_timeout = '5s';
-    select set_config(name, '250', false) from pg_settings where name = 'client_connection_check_interval'";
+    set statement_timeout = '5s'";
+/// A statement whose client has closed the connection is given up, which Postgres can from 14 on. [`Connections::run`]
+/// closes it when nobody waits any more.
+const GIVES_UP: &str =
+    "select set_config(name, '250', false) from pg_settings where name = 'client_connection_check_interval'";
 
 /// Why the server cannot use this database.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +97,18 @@ impl DataSvc {
         // Lists have a share of the connections, and can take no others.
         let share = (max_connections / LISTS_SHARE).max(1);
         let max_connections = max_connections.saturating_sub(share).max(1);
-        let pool = Self::pool(max_connections).connect_with(options.clone()).await.map_err(SchemaError::Connect)?;
+        let pool = Self::pool(max_connections)
+            .after_connect(|connection, _| Box::pin(async move { connection.execute(GIVES_UP).await.map(drop) }))
+            .connect_with(options.clone())
+            .await
+            .map_err(SchemaError::Connect)?;
         let lists = Self::pool(share)
-            .after_connect(|connection, _| Box::pin(async move { connection.execute(LIST_PLANS).await.map(drop) }))
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute(LIST_PLANS).await?;
+                    connection.execute(GIVES_UP).await.map(drop)
+                })
+            })
             .connect_lazy_with(options.clone());
         let engine = Self::pool(ENGINE_CONNECTIONS)
             .after_connect(|connection, _| Box::pin(async move { connection.execute(ENGINE_PLANS).await.map(drop) }))

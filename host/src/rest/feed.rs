@@ -30,7 +30,7 @@ use super::http::problem::Problem;
 use super::http::session::Session;
 use super::http::several::Several;
 use super::http::wait::Preferred;
-use crate::datasvc::{AppName, Caller, DataSvc, Error, Event, EventKey, Events, Json, Result, Seconds};
+use crate::datasvc::{AppName, Caller, DataSvc, Error, Event, EventKey, Events, Json, Result, Seconds, visible_events};
 
 /// How often it is looked for what has happened, if nobody says that something has; and how often at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -299,7 +299,8 @@ async fn follow(
     };
     let Subscribed { news, until, missed } = rest.feed.subscribe(last).await?;
     let session = rest.sessions.begin(caller);
-    let mut told = Following { session, news, stop, applications, unsent: VecDeque::new(), until };
+    let (untaken, unsent) = (VecDeque::new(), VecDeque::new());
+    let mut told = Following { session, news, stop, applications, untaken, unsent, until };
     if let Some(last) = last {
         told.continue_after(&rest.svc, last, missed).await?;
     }
@@ -325,6 +326,8 @@ struct Following {
     news: broadcast::Receiver<News>,
     stop: watch::Receiver<bool>,
     applications: Vec<AppName>,
+    /// What has come, and was not looked at yet.
+    untaken: VecDeque<News>,
     unsent: VecDeque<Told>,
     /// Up to when all has been told, or is in `unsent`.
     until: OffsetDateTime,
@@ -335,17 +338,19 @@ impl Following {
     async fn continue_after(&mut self, svc: &DataSvc, last: OffsetDateTime, missed: Missed) -> Result<()> {
         let caller = self.session.caller()?;
         if last < self.until - CONTINUES_FOR || last > self.until + CONTINUES_FOR {
-            self.take(&News { events: Arc::default(), until: self.until, is_cut: true }, &caller);
+            self.untaken.push_back(News { events: Arc::default(), until: self.until, is_cut: true });
+            self.take(&caller).await;
             return Ok(());
         }
         match missed {
-            Missed::Told(all) => all.iter().for_each(|news| self.take(news, &caller)),
+            Missed::Told(all) => self.untaken.extend(all),
             Missed::Unknown => {
                 let Events { items, until, is_cut } = svc.events(Some(last), &HashSet::new()).await?;
                 let events = Arc::new(items.into_iter().map(|(_, event)| event).collect());
-                self.take(&News { events, until: until.unwrap_or(self.until), is_cut }, &caller);
+                self.untaken.push_back(News { events, until: until.unwrap_or(self.until), is_cut });
             }
         }
+        self.take(&caller).await;
         Ok(())
     }
 
@@ -381,28 +386,37 @@ impl Following {
 
     /// Waits for the next news, or until something else may have changed. `None`: there are no more.
     async fn wait(&mut self, caller: &Caller) -> Option<()> {
+        if !self.untaken.is_empty() {
+            self.take(caller).await;
+            return Some(());
+        }
         tokio::select! {
             news = self.news.recv() => match news {
-                Ok(news) => self.take(&news, caller),
+                Ok(news) => self.untaken.push_back(news),
                 Err(broadcast::error::RecvError::Lagged(_)) => self.unsent.push_back(reset()?),
                 Err(broadcast::error::RecvError::Closed) => return None,
             },
             () = self.session.changed() => {}
             _ = self.stop.changed() => {}
         }
+        self.take(caller).await;
         Some(())
     }
 
-    fn take(&mut self, news: &News, caller: &Caller) {
-        self.until = self.until.max(news.until);
-        if news.is_cut {
-            self.unsent.extend(reset());
+    /// Looks at what has come. If this is given up while it waits, the rest is looked at the next time.
+    async fn take(&mut self, caller: &Caller) {
+        while let Some(news) = self.untaken.front().cloned() {
+            let visible = visible_events(caller, &news.events).await;
+            self.untaken.pop_front();
+            self.until = self.until.max(news.until);
+            if news.is_cut || visible.is_err() {
+                self.unsent.extend(reset());
+            }
+            let is_wanted =
+                |event: &&Event| self.applications.is_empty() || self.applications.iter().any(|name| event.is_of(name));
+            let wanted = visible.unwrap_or_default().into_iter().filter(is_wanted);
+            self.unsent.extend(wanted.filter_map(Told::of));
         }
-        let is_wanted = |event: &&Event| {
-            let of_these = self.applications.is_empty() || self.applications.iter().any(|name| event.is_of(name));
-            of_these && event.is_for(caller)
-        };
-        self.unsent.extend(news.events.iter().filter(is_wanted).filter_map(Told::of));
     }
 }
 

@@ -47,7 +47,7 @@ struct NewGroup {
 /// Names of environments as a query string has them: separated by `+`, which is decoded to a space, or by commas.
 #[derive(Default, Deserialize)]
 #[serde(try_from = "String")]
-struct EnvironmentNames(Vec<EnvironmentName>);
+pub(super) struct EnvironmentNames(pub(super) Vec<EnvironmentName>);
 
 impl TryFrom<String> for EnvironmentNames {
     type Error = String;
@@ -61,12 +61,12 @@ impl TryFrom<String> for EnvironmentNames {
 /// Which of the servers to show.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct GroupQuery {
+pub(super) struct EnvironmentsQuery {
     /// Show the servers of these environments only: names, separated by `+` or commas.
     #[serde(default)]
     #[param(value_type = Option<String>, example = "staging,production",
         pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}([ ,][A-Za-z0-9][A-Za-z0-9._-]{0,127})*$")]
-    environments: EnvironmentNames,
+    pub(super) environments: EnvironmentNames,
 }
 
 /// Which groups to list, and which of their servers to show.
@@ -136,14 +136,14 @@ async fn create(
     params(
         ("app" = AppName, Path, description = "The application"),
         ("group" = GroupName, Path, description = "The group"),
-        GroupQuery,
+        EnvironmentsQuery,
     ),
     responses((status = 200, body = Group), (status = 404, description = "No such group")))]
 async fn get(
     State(rest): State<Rest>,
     caller: Caller,
     Path((app, group)): Path<(AppName, GroupName)>,
-    Query(GroupQuery { environments: EnvironmentNames(environments) }): Query<GroupQuery>,
+    Query(EnvironmentsQuery { environments: EnvironmentNames(environments) }): Query<EnvironmentsQuery>,
 ) -> Result<Document<Group>, Problem> {
     let group = rest.svc.group(&caller, &app, &group, &environments).await?;
     Ok(Document::new(group.revision, group))

@@ -102,7 +102,10 @@ async fn create(
 
 /// Shows which servers are in which environment, of those that you may read
 #[utoipa::path(get, path = "/server/environments", operation_id = "servers.environments", tag = "servers",
-    responses((status = 200, body = BTreeMap<String, Vec<ServerName>>)))]
+    responses(
+        (status = 200, body = BTreeMap<String, Vec<ServerName>>),
+        (status = 422, description = "There are more than 20,000 servers: list them page by page"),
+    ))]
 async fn environments(
     State(rest): State<Rest>,
     caller: Caller,

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::caller::Caller;
-use crate::datasvc::ground::aside::aside_at_once;
+use crate::datasvc::ground::aside::{Aside, aside_at_once};
 use crate::datasvc::ground::error::{Error, Result};
 use crate::shares::Shares;
 
@@ -25,7 +25,7 @@ static WAITING: LazyLock<Arc<Shares<String>>> = LazyLock::new(|| Shares::new(MAX
 /// [`Error::Throttled`] if too many wait already.
 pub(in crate::datasvc) async fn aside<T: Send + 'static>(
     caller: &Caller,
-    work: impl FnOnce() -> T + Send + 'static,
+    work: impl FnOnce(&Aside) -> T + Send + 'static,
 ) -> Result<T> {
     let who = caller.username().map(ToString::to_string).unwrap_or_default();
     let (ousted, told) = oneshot::channel();
@@ -35,9 +35,9 @@ pub(in crate::datasvc) async fn aside<T: Send + 'static>(
         Ok(()) = told => return Err(Error::too_busy()),
     };
     drop(place);
-    aside_at_once(move || {
+    aside_at_once(move |aside| {
         let _turn = turn;
-        work()
+        work(aside)
     })
     .await
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::permissions::Permissions;
+use crate::datasvc::ground::aside::Aside;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::glob::matches;
 use crate::datasvc::ground::ids::{ActionName, AppName, JobId, PluginName, ServerName, TokenId, UserName};
@@ -256,9 +257,9 @@ impl Caller {
     /// # Errors
     /// [`Error::Denied`] unless the caller holds all that these permissions grant: nobody gives away more, and nobody
     /// takes the place of somebody who holds more; [`Error::Invalid`] if that cannot be found out. It may take long.
-    pub fn require_cover(&self, permissions: &Permissions) -> Result<()> {
+    pub(in crate::datasvc) fn require_cover(&self, permissions: &Permissions, aside: &Aside) -> Result<()> {
         match self {
-            Self::User { permissions: held, .. } if held.cover(permissions)? => Ok(()),
+            Self::User { permissions: held, .. } if held.cover(permissions, aside)? => Ok(()),
             Self::User { .. } => Err(denied("these permissions are more than you hold yourself".into())),
             Self::Plugin { .. } => Err(denied("a plugin has no users".into())),
         }
@@ -275,6 +276,15 @@ impl Caller {
             return Ok(());
         }
         Err(denied(format!("this needs the permission `execute` on action `{action}` of application `{application}`")))
+    }
+
+    /// How much work it is to find out whether this caller may see something; see [`Permissions::work`].
+    pub(in crate::datasvc) fn pattern_work(&self) -> usize {
+        match self {
+            Self::User { permissions, .. } => permissions.work(),
+            // Its patterns are the operator's.
+            Self::Plugin { .. } => 1,
+        }
     }
 
     /// Where the caller's own code may send HTTP requests; for a user the list is empty.

@@ -13,6 +13,7 @@ pub(super) mod passwords;
 pub(super) mod permissions;
 pub(super) mod quotas;
 pub(super) mod secrets;
+pub(super) mod sight;
 pub(super) mod token_rotation;
 pub(super) mod tokens;
 pub(super) mod users;

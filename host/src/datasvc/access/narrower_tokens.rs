@@ -54,6 +54,6 @@ impl DataSvc {
 
 /// The scope that is asked for, if it is within the one that is held. To compare them may take long.
 async fn within(caller: &Caller, held: Permissions, asked: Permissions) -> Result<Permissions> {
-    let within = aside(caller, move || held.cover(&asked).map(|covers| covers.then_some(asked))).await??;
+    let within = aside(caller, move |aside| held.cover(&asked, aside).map(|covers| covers.then_some(asked))).await??;
     within.ok_or_else(|| Error::Denied { reason: "this scope is wider than that of the token in use".into() })
 }

@@ -1,6 +1,7 @@
 //! Users: who may log in, and what they may do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor};
@@ -11,6 +12,8 @@ use super::caller::{COMMAND, Caller, Permission};
 use super::permissions::Permissions;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::aside::aside;
+use crate::datasvc::access::sight::IN_ONE_TURN;
+use crate::datasvc::ground::aside::Aside;
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::UserName;
@@ -187,9 +190,12 @@ impl DataSvc {
             page.like(),
             start.is_newest_first,
             start.created_at
-        )
-        .fetch(&self.pool);
-        page.gather(rows, |user| page.cursor(user.created_at, user.username.as_str())).await
+        );
+        self.reads
+            .run(async |connection| {
+                page.gather(rows.fetch(connection), |user| page.cursor(user.created_at, user.username.as_str())).await
+            })
+            .await
     }
 
     /// Changes a user. A new password ends all of the user's tokens but the one in use, and takes a token that may do
@@ -299,42 +305,60 @@ impl DataSvc {
         )
         .fetch_all(&self.pool)
         .await?;
-        let names = names.into_iter().map(|row| (row.application, row.action, row.server)).collect();
-        aside(caller, move || EffectivePermissions::of(&permissions, names)).await
+        let mut names = names.into_iter().map(|row| (row.application, row.action, row.server)).peekable();
+        let permissions = Arc::new(permissions);
+        let mut effective = EffectivePermissions::of(&permissions);
+        // Others have their turn in between.
+        while names.peek().is_some() {
+            let (some, permissions) = (names.by_ref().take(IN_ONE_TURN).collect::<Vec<_>>(), Arc::clone(&permissions));
+            let add = move |_: &_| {
+                effective.add(&permissions, some);
+                effective
+            };
+            effective = aside(caller, add).await?;
+        }
+        Ok(effective)
     }
 }
 
 impl EffectivePermissions {
-    /// Of these permissions, for applications, actions of applications, and servers.
-    fn of(permissions: &Permissions, names: Vec<(Option<String>, Option<String>, Option<String>)>) -> Self {
+    /// Of these permissions, for what belongs to no application.
+    fn of(permissions: &Permissions) -> Self {
         let mut effective = Self { apps: BTreeMap::new(), actions: BTreeMap::new(), servers: Vec::new() };
-        let words = |granted: &dyn Fn(&str) -> bool| {
-            ["read", "write"].into_iter().filter(|word| granted(word)).collect::<Vec<_>>().join("/")
-        };
         effective.apps.insert("_global".into(), words(&|word| permissions.on_global(word)));
+        effective.apps.retain(|_, words| !words.is_empty());
         if permissions.on_global_action(COMMAND) {
             effective.actions.entry("_global".into()).or_default().insert(COMMAND.into(), "execute".into());
         }
+        effective
+    }
+
+    /// For these applications, actions of applications, and servers, too.
+    fn add(&mut self, permissions: &Permissions, names: Vec<(Option<String>, Option<String>, Option<String>)>) {
         for row in names {
             match row {
                 (Some(app), Some(action), _) if permissions.on_action(&app, &action) => {
-                    effective.actions.entry(app).or_default().insert(action, "execute".into());
+                    self.actions.entry(app).or_default().insert(action, "execute".into());
                 }
                 (Some(app), None, _) => {
                     let words = words(&|word| permissions.on_application(word, &app));
-                    effective.apps.insert(app, words);
+                    self.apps.insert(app, words);
                 }
-                (None, None, Some(server)) if permissions.on_server(&server) => effective.servers.push(server),
+                (None, None, Some(server)) if permissions.on_server(&server) => self.servers.push(server),
                 _ => {}
             }
         }
-        effective.apps.retain(|_, words| !words.is_empty());
-        effective
+        self.apps.retain(|_, words| !words.is_empty());
     }
 }
 
+/// Which of `read` and `write` are granted.
+fn words(granted: &dyn Fn(&str) -> bool) -> String {
+    ["read", "write"].into_iter().filter(|word| granted(word)).collect::<Vec<_>>().join("/")
+}
+
 /// What the patch makes of a user, if the caller may do that.
-fn plan(caller: &Caller, user: &User, patch: &Patch, expected: &Expected) -> Result<Change> {
+fn plan(caller: &Caller, user: &User, patch: &Patch, expected: &Expected, aside: &Aside) -> Result<Change> {
     expected.check(user.revision, Kind::User, &user.username)?;
     let shown = Change { permissions: user.permissions.clone(), attributes: user.attributes.clone(), password: None };
     let change: Change = patch.apply_here(user, &shown)?;
@@ -345,12 +369,12 @@ fn plan(caller: &Caller, user: &User, patch: &Patch, expected: &Expected) -> Res
     if change.permissions != user.permissions {
         caller.require_global(Permission::Write)?;
         change.permissions.check()?;
-        caller.require_cover(&change.permissions)?;
+        caller.require_cover(&change.permissions, aside)?;
     }
     // A password opens all that the user may do: neither somebody else who may do less, nor a token that is narrower
     // than its user, sets one.
     if caller.username() != Some(&user.username) || change.password.is_some() {
-        caller.require_cover(&user.permissions)?;
+        caller.require_cover(&user.permissions, aside)?;
     }
     change.password.as_deref().map_or(Ok(()), check_password)?;
     Ok(change)
@@ -359,13 +383,13 @@ fn plan(caller: &Caller, user: &User, patch: &Patch, expected: &Expected) -> Res
 /// The same, beside the threads that answer requests.
 async fn planned(caller: &Caller, user: &User, patch: &Patch, expected: &Expected) -> Result<Change> {
     let (for_whom, user, patch, expected) = (caller.clone(), user.clone(), patch.clone(), expected.clone());
-    aside(caller, move || plan(&for_whom, &user, &patch, &expected)).await?
+    aside(caller, move |aside| plan(&for_whom, &user, &patch, &expected, aside)).await?
 }
 
 /// The same for [`Caller::require_cover`].
 async fn require_cover(caller: &Caller, permissions: &Permissions) -> Result<()> {
     let (for_whom, permissions) = (caller.clone(), permissions.clone());
-    aside(caller, move || for_whom.require_cover(&permissions)).await?
+    aside(caller, move |aside| for_whom.require_cover(&permissions, aside)).await?
 }
 
 fn busy(name: &UserName) -> Error {

@@ -1,8 +1,5 @@
 //! Applications: what builds, actions and jobs belong to.
 
-use std::future::ready;
-
-use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -10,6 +7,7 @@ use time::OffsetDateTime;
 use super::retention::BuildRetention;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::access::sight::{Part, VisiblePage};
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::AppName;
@@ -106,23 +104,31 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn applications(&self, caller: &Caller, page: &Page) -> Result<Listed<Application>> {
-        let start = page.start()?;
-        let rows = sqlx::query_as!(
-            Application,
-            r#"select name as "application: AppName", name as "app_name: AppName", attributes as "attributes: Attributes",
-                   retention as "retention: BuildRetention", created_at, updated_at,
-                   revision as "revision: Revision"
-               from applications where (not $3 and ($1::text is null or name > $1)
-                       or $3 and ($4::timestamptz is null or (created_at, name) < ($4, $1))) and ($2::text is null or name like $2)
-               order by case when $3 then created_at end desc, case when $3 then name end desc, name"#,
-            start.name,
-            page.like(),
-            start.is_newest_first,
-            start.created_at
-        )
-        .fetch(&self.pool);
-        let readable = rows.try_filter(|found| ready(caller.may(Permission::Read, &found.application)));
-        page.gather(readable, |found| page.cursor(found.created_at, found.application.as_str())).await
+        let may = |caller: &Caller, found: &Application| caller.may(Permission::Read, &found.application);
+        let mut visible = VisiblePage::of(caller, page);
+        loop {
+            let (start, limit) = (visible.start()?, visible.limit());
+            let rows = sqlx::query_as!(
+                Application,
+                r#"select name as "application: AppName", name as "app_name: AppName", attributes as "attributes: Attributes",
+                       retention as "retention: BuildRetention", created_at, updated_at,
+                       revision as "revision: Revision"
+                   from applications where (not $3 and ($1::text is null or name > $1)
+                           or $3 and ($4::timestamptz is null or (created_at, name) < ($4, $1))) and ($2::text is null or name like $2)
+                   order by case when $3 then created_at end desc, case when $3 then name end desc, name limit $5"#,
+                start.name,
+                page.like(),
+                start.is_newest_first,
+                start.created_at,
+                limit
+            );
+            let part = self.reads.run(async |connection| Part::of(rows.fetch(connection), limit).await).await?;
+            if let Some(listed) =
+                visible.take(part, may, |found| page.cursor(found.created_at, found.application.as_str())).await?
+            {
+                return Ok(listed);
+            }
+        }
     }
 
     /// Changes the attributes of an application, and which of its builds are kept.

@@ -6,7 +6,9 @@ use sqlx::PgConnection;
 
 use super::builds::BuildFiles;
 use crate::datasvc::DataSvc;
+use crate::datasvc::access::aside::aside;
 use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::ground::aside::Aside;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName};
 use crate::datasvc::ground::page::{Listed, Page};
@@ -34,8 +36,10 @@ impl DataSvc {
         page: &Page,
     ) -> Result<Listed<String>> {
         caller.require(Permission::Read, application)?;
-        let glob = glob.map(matcher).transpose()?;
-        let parts = sqlx::query_scalar!(
+        if glob.is_some_and(|glob| glob.len() > MAX_GLOB_BYTES) {
+            return Err(Error::invalid("glob", format!("a glob has at most {MAX_GLOB_BYTES} bytes")));
+        }
+        let reading = sqlx::query_scalar!(
             r#"select paths as "paths?" from builds left join lateral (
                    select part, paths from build_files
                    where build_files.application = builds.application and build = builds.name
@@ -47,20 +51,26 @@ impl DataSvc {
             name.as_str(),
             page.after(),
             PARTS_OF_A_PAGE
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        );
+        let parts = self.reads.run(async |connection| Ok(reading.fetch_all(connection).await?)).await?;
         if parts.is_empty() {
             return Err(Error::not_found(Kind::Build, name));
         }
         let looked_at: Vec<String> = parts.into_iter().flatten().flatten().collect();
-        let cut_off = i64::try_from(looked_at.len()).map_err(Error::internal)? >= PARTS_OF_A_PAGE * PATHS_OF_A_PART;
-        let last = looked_at.last().filter(|_| cut_off).cloned();
-        let found = looked_at.into_iter().filter(|path| page.after().is_none_or(|after| path.as_str() > after));
-        let found = found.filter(|path| glob.as_ref().is_none_or(|glob| glob.is_match(path)));
-        let listed = page.of(found.collect(), |path| path);
-        Ok(Listed { next: listed.next.or(last), items: listed.items })
+        let Some(glob) = glob else { return listed(looked_at, None, page) };
+        let (glob, page) = (glob.to_owned(), page.clone());
+        aside(caller, move |aside| listed(looked_at, Some(matcher(&glob, aside)?), &page)).await?
     }
+}
+
+/// Of the paths that one page looks at, those that match.
+fn listed(looked_at: Vec<String>, glob: Option<GlobMatcher>, page: &Page) -> Result<Listed<String>> {
+    let cut_off = i64::try_from(looked_at.len()).map_err(Error::internal)? >= PARTS_OF_A_PAGE * PATHS_OF_A_PART;
+    let last = looked_at.last().filter(|_| cut_off).cloned();
+    let found = looked_at.into_iter().filter(|path| page.after().is_none_or(|after| path.as_str() > after));
+    let found = found.filter(|path| glob.as_ref().is_none_or(|glob| glob.is_match(path)));
+    let listed = page.of(found.collect(), |path| path);
+    Ok(Listed { next: listed.next.or(last), items: listed.items })
 }
 
 /// Gives a build these paths in place of all that it had.
@@ -89,10 +99,8 @@ pub(super) async fn replace(
     Ok(())
 }
 
-fn matcher(glob: &str) -> Result<GlobMatcher> {
-    if glob.len() > MAX_GLOB_BYTES {
-        return Err(Error::invalid("glob", format!("a glob has at most {MAX_GLOB_BYTES} bytes")));
-    }
+/// What it matches. To make it may take long, and so may every match.
+fn matcher(glob: &str, _aside: &Aside) -> Result<GlobMatcher> {
     let built = GlobBuilder::new(glob).literal_separator(true).build();
     let built = built.map_err(|error| Error::invalid("glob", format!("it is not a glob: {}", error.kind())))?;
     Ok(built.compile_matcher())

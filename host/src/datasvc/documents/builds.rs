@@ -246,9 +246,10 @@ impl DataSvc {
             page.fetch(),
             stored,
             page.like()
-        )
-        .fetch(&self.pool);
-        page.gather(rows, |build| build.build_name.to_string()).await
+        );
+        self.reads
+            .run(async |connection| page.gather(rows.fetch(connection), |build| build.build_name.to_string()).await)
+            .await
     }
 
     async fn newest_builds(&self, application: &AppName, stored: Option<bool>, page: &Page) -> Result<Listed<Build>> {
@@ -268,9 +269,15 @@ impl DataSvc {
             page.fetch(),
             stored,
             page.like()
-        )
-        .fetch(&self.pool);
-        page.gather(rows, |build| AgeCursor::of(build.created_at, build.build_name.as_str()).to_string()).await
+        );
+        self.reads
+            .run(async |connection| {
+                page.gather(rows.fetch(connection), |build| {
+                    AgeCursor::of(build.created_at, build.build_name.as_str()).to_string()
+                })
+                .await
+            })
+            .await
     }
 
     /// Changes the attributes of a build.

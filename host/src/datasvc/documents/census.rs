@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::groups::filter;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::ground::error::Result;
+use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, EnvironmentName, GitdeployName, GroupName, JobId, ServerName};
+
+/// How many entries a census has at most: some 5 MB.
+const MAX_ENTRIES: u32 = 10_000;
 
 /// What runs where: environments, in them groups, in them servers, on them gitdeploys.
 pub type Census =
@@ -46,14 +49,20 @@ impl CensusBuild {
 }
 
 impl DataSvc {
-    /// What runs on the servers of an application's groups.
+    /// What runs on the servers of an application's groups, in these environments; in all, if none is named.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::datasvc::Error::NotFound) without the application; [`Error::Denied`](crate::datasvc::Error::Denied)
-    /// without read permission on it.
-    pub async fn census(&self, caller: &Caller, application: &AppName) -> Result<Census> {
+    /// [`Error::NotFound`] without the application; [`Error::Denied`] without read permission on it; [`Error::TooMany`]
+    /// entries or environments.
+    pub async fn census(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        environments: &[EnvironmentName],
+    ) -> Result<Census> {
         caller.require(Permission::Read, application)?;
-        let mut rows = sqlx::query!(
+        let environments = filter(environments)?;
+        let rows = sqlx::query!(
             r#"select m.environment as "environment!: EnvironmentName", m."group" as "group!: GroupName",
                    m.server as "server!: ServerName", d.gitdeploy as "gitdeploy: GitdeployName",
                    coalesce(b.build, r.last_build) as "committed: BuildName",
@@ -68,12 +77,18 @@ impl DataSvc {
                    join git_repos r on r.application = m.application and r.name = g.git_repo
                    left join git_branches b
                        on b.application = m.application and b.git_repo = g.git_repo and b.branch = g.default_branch
-               where m.application = $1"#,
-            application.as_str()
-        )
-        .fetch(&self.pool);
+               where m.application = $1 and ($2::text[] is null or m.environment = any($2)) limit $3"#,
+            application.as_str(),
+            environments.as_deref() as _,
+            i64::from(MAX_ENTRIES) + 1
+        );
+        let rows = self.reads.run(async |connection| Ok(rows.fetch_all(connection).await?)).await?;
+        if rows.len() > MAX_ENTRIES as usize {
+            let what = "entries of a census (ask for some `environments` of it)";
+            return Err(Error::TooMany { what, limit: MAX_ENTRIES });
+        }
         let mut census = Census::new();
-        while let Some(row) = rows.try_next().await? {
+        for row in rows {
             let of_group = census.entry(row.environment).or_default().entry(row.group).or_default();
             let committed_by = (row.committed_by, row.committed_by_user);
             let deployed_by = (row.deployed_by, row.deployed_by_user);
@@ -83,7 +98,6 @@ impl DataSvc {
             };
             of_group.entry(row.server).or_default().insert(row.gitdeploy, entry);
         }
-        drop(rows);
         if census.is_empty() {
             // Is there such an application at all?
             self.application(caller, application).await?;

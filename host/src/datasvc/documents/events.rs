@@ -4,7 +4,7 @@
 //! Times of rows are those at which their transactions began, and they may be seen later. So the last seconds are read
 //! again and again, and what was told already is left out.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
@@ -12,6 +12,7 @@ use time::{Duration, OffsetDateTime};
 use super::plugins::PluginState;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::access::sight::visible;
 use crate::datasvc::ground::error::Result;
 use crate::datasvc::ground::ids::{AppName, JobId, PluginName};
 use crate::datasvc::jobs::job::{Job, JobStatus};
@@ -90,16 +91,24 @@ pub struct Events {
 }
 
 impl Event {
-    /// Whether the caller may see it.
-    pub fn is_for(&self, caller: &Caller) -> bool {
-        let may_read =
-            |name: &String| AppName::parse(name.as_str()).is_ok_and(|name| caller.may(Permission::Read, &name));
-        caller.may_globally(Permission::Read)
-            || match self {
-                Self::Job(job) => job.is_for(caller),
-                Self::Document(document) => document.application.as_ref().is_some_and(may_read),
-                Self::Plugin(plugin) => plugin.applications.iter().any(may_read),
-            }
+    /// The applications that it is about.
+    fn applications(&self) -> &[String] {
+        match self {
+            Self::Job(_) => &[],
+            Self::Document(document) => document.application.as_slice(),
+            Self::Plugin(plugin) => &plugin.applications,
+        }
+    }
+
+    /// Whether the caller may see it, who may read these applications.
+    fn is_for(&self, caller: &Caller, readable: &HashSet<String>) -> bool {
+        match self {
+            Self::Job(job) => match &job.application {
+                Some(application) => readable.contains(application.as_str()),
+                None => job.is_for(caller),
+            },
+            Self::Document(_) | Self::Plugin(_) => self.applications().iter().any(|name| readable.contains(name)),
+        }
     }
 
     /// Whether it is about this application.
@@ -110,6 +119,29 @@ impl Event {
             Self::Plugin(plugin) => plugin.applications.iter().any(|name| name == application.as_str()),
         }
     }
+}
+
+/// Those of these events that the caller may see.
+///
+/// # Errors
+/// [`crate::datasvc::Error::Throttled`] if too many compare patterns already.
+pub async fn visible_events<'e>(caller: &Caller, events: &'e [Event]) -> Result<Vec<&'e Event>> {
+    if caller.may_globally(Permission::Read) {
+        return Ok(events.iter().collect());
+    }
+    // Each name is compared once, however much has happened.
+    let mut names = BTreeSet::new();
+    for event in events {
+        names.extend(event.applications().iter().map(String::as_str));
+        if let Event::Job(job) = event {
+            names.extend(job.application.as_ref().map(AppName::as_str));
+        }
+    }
+    let names = names.into_iter().filter_map(|name| AppName::parse(name).ok()).collect();
+    let may = |caller: &Caller, name: &AppName| caller.may(Permission::Read, name);
+    let readable = visible(caller, names, may).await?;
+    let readable = readable.into_iter().map(|name| name.to_string()).collect();
+    Ok(events.iter().filter(|event| event.is_for(caller, &readable)).collect())
 }
 
 impl DataSvc {

@@ -286,9 +286,13 @@ impl DataSvc {
             page.like(),
             start.is_newest_first,
             start.created_at
-        )
-        .fetch(&self.pool);
-        page.gather(rows, |provider| page.cursor(provider.created_at, provider.name.as_str())).await
+        );
+        self.reads
+            .run(async |connection| {
+                page.gather(rows.fetch(connection), |provider| page.cursor(provider.created_at, provider.name.as_str()))
+                    .await
+            })
+            .await
     }
 
     /// Changes the base URL, the credentials and the attributes of a git provider. With another base URL the

@@ -1,5 +1,7 @@
 //! Gitdeploys as jobs work on them.
 
+use std::collections::HashSet;
+
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -9,7 +11,9 @@ use super::gitdeploys::Gitdeploy;
 use super::servers::Driver;
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
+use crate::datasvc::access::aside::aside;
 use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::access::sight::visible;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, GitdeployName, HostId, JobId, ServerName};
 use crate::datasvc::jobs::job::{Enqueued, JobStatus};
@@ -123,6 +127,8 @@ impl DataSvc {
         .await?;
         let mut found = Vec::new();
         match asked {
+            // Before each is looked for.
+            ServersAsked::Named(names) if names.len() > MAX_SERVERS => return Err(not_so_many()),
             ServersAsked::Named(names) => {
                 for name in names {
                     caller.require_use(name)?;
@@ -131,18 +137,19 @@ impl DataSvc {
                 }
             }
             ServersAsked::Matching(glob) => {
-                let matcher = (glob.len() <= MAX_GLOB_BYTES).then(|| GlobBuilder::new(glob).build().ok()).flatten();
-                let matcher = matcher.ok_or_else(|| Error::invalid("glob", "it is not a glob of at most 512 bytes"))?;
-                let matcher = matcher.compile_matcher();
-                let mine = rows.iter().filter(|row| caller.require_use(&row.name).is_ok());
-                found.extend(mine.filter(|row| matcher.is_match(row.name.as_str())));
+                let names = rows.iter().map(|row| row.name.clone()).collect();
+                let may = |caller: &Caller, name: &ServerName| caller.require_use(name).is_ok();
+                let mine = visible(caller, names, may).await?;
+                let wanted = glob.clone();
+                let matching = aside(caller, move |_| matching(&wanted, mine)).await??;
+                found.extend(rows.iter().filter(|row| matching.contains(row.name.as_str())));
                 if found.is_empty() {
                     return Err(Error::invalid("glob", format!("no server that you may use matches `{glob}`")));
                 }
             }
         }
         if found.is_empty() || found.len() > MAX_SERVERS {
-            return Err(Error::invalid("servers", format!("name 1 to {MAX_SERVERS} servers")));
+            return Err(not_so_many());
         }
         let local = found.iter().filter(|row| row.driver == Driver::Local);
         let mut hosts: Vec<_> = local.filter_map(|row| row.host).collect();
@@ -398,4 +405,16 @@ impl ServersAsked {
             Self::Matching(_) => None,
         }
     }
+}
+
+fn not_so_many() -> Error {
+    Error::invalid("servers", format!("name 1 to {MAX_SERVERS} servers"))
+}
+
+/// The names that a glob matches. To read it may take long, and so may every match.
+fn matching(glob: &str, names: Vec<ServerName>) -> Result<HashSet<String>> {
+    let glob = (glob.len() <= MAX_GLOB_BYTES).then(|| GlobBuilder::new(glob).build().ok()).flatten();
+    let glob = glob.ok_or_else(|| Error::invalid("glob", "it is not a glob of at most 512 bytes"))?;
+    let glob = glob.compile_matcher();
+    Ok(names.into_iter().map(|name| name.to_string()).filter(|name| glob.is_match(name)).collect())
 }

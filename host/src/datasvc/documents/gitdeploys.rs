@@ -296,12 +296,11 @@ impl DataSvc {
             page.like(),
             start.is_newest_first,
             start.created_at
-        )
-        .fetch(&self.pool);
-        let listed = page
-            .gather(rows.map_ok(Gitdeploy::from), |gitdeploy| {
-                page.cursor(gitdeploy.created_at, gitdeploy.name.as_str())
-            })
+        );
+        let cursor = |gitdeploy: &Gitdeploy| page.cursor(gitdeploy.created_at, gitdeploy.name.as_str());
+        let listed = self
+            .reads
+            .run(async |connection| page.gather(rows.fetch(connection).map_ok(Gitdeploy::from), cursor).await)
             .await?;
         self.exists_if_empty(application, &listed).await?;
         Ok(listed)

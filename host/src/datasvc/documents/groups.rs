@@ -177,9 +177,13 @@ impl DataSvc {
             page.like(),
             start.is_newest_first,
             start.created_at
-        )
-        .fetch(&self.pool);
-        let listed = page.gather(rows, |group| page.cursor(group.created_at, group.name.as_str())).await?;
+        );
+        let listed = self
+            .reads
+            .run(async |connection| {
+                page.gather(rows.fetch(connection), |group| page.cursor(group.created_at, group.name.as_str())).await
+            })
+            .await?;
         self.exists_if_empty(application, &listed).await?;
         Ok(listed)
     }
@@ -365,7 +369,7 @@ async fn delete_gitdeploys(connection: &mut PgConnection, application: &AppName,
 }
 
 /// The environments that servers are to be of; none if that is all the same.
-fn filter(environments: &[EnvironmentName]) -> Result<Option<Vec<String>>> {
+pub(super) fn filter(environments: &[EnvironmentName]) -> Result<Option<Vec<String>>> {
     if environments.len() > MAX_ENVIRONMENTS {
         return Err(Error::TooMany { what: "environments", limit: MAX_ENVIRONMENTS as u32 });
     }

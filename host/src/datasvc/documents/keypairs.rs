@@ -193,9 +193,13 @@ impl DataSvc {
             page.like(),
             start.is_newest_first,
             start.created_at
-        )
-        .fetch(&self.pool);
-        page.gather(rows, |keypair| page.cursor(keypair.created_at, keypair.name.as_str())).await
+        );
+        self.reads
+            .run(async |connection| {
+                page.gather(rows.fetch(connection), |keypair| page.cursor(keypair.created_at, keypair.name.as_str()))
+                    .await
+            })
+            .await
     }
 
     /// Changes the attributes of a keypair.

@@ -215,9 +215,13 @@ impl DataSvc {
             page.like(),
             start.is_newest_first,
             start.created_at
-        )
-        .fetch(&self.pool);
-        let listed = page.gather(rows, |map| page.cursor(map.created_at, map.name.as_str())).await?;
+        );
+        let listed = self
+            .reads
+            .run(async |connection| {
+                page.gather(rows.fetch(connection), |map| page.cursor(map.created_at, map.name.as_str())).await
+            })
+            .await?;
         self.exists_if_empty(application, &listed).await?;
         Ok(listed)
     }

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::access::sight::visible;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{ActionName, AppName, Digest, HostId, PluginName};
 use crate::datasvc::ground::page::{Listed, Page};
@@ -238,8 +239,9 @@ impl DataSvc {
         )
         .fetch_all(&self.pool)
         .await?;
-        let readable = registered.into_iter().filter(|application| caller.may(Permission::Read, application));
-        Ok(Some(readable.map(|application| application.to_string()).collect()))
+        let may = |caller: &Caller, application: &AppName| caller.may(Permission::Read, application);
+        let readable = visible(caller, registered, may).await?;
+        Ok(Some(readable.into_iter().map(|application| application.to_string()).collect()))
     }
 
     /// With `of`, those that have registered something for these applications, without what is for others.

@@ -5,9 +5,7 @@ mod health;
 mod ssh;
 
 use std::collections::BTreeMap;
-use std::future::ready;
 
-use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -16,6 +14,7 @@ use time::OffsetDateTime;
 use super::referrers::{AppReferrer, named_to};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::access::sight::{Part, VisiblePage, visible};
 use crate::datasvc::ground::attributes::Attributes;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, EnvironmentName, HostId, JobId, ServerName};
@@ -28,6 +27,9 @@ pub(super) use connection::check_host_key;
 pub use connection::{Connection, Driver, LocalConnection, SaltConnection, SshConnection};
 pub use health::{CHECK, Health};
 pub use ssh::UnsealedKeypair;
+
+/// How many servers an installation has at most for a look at all environments.
+const MAX_IN_ENVIRONMENTS: u32 = 20_000;
 
 /// Names that the URLs of servers have another meaning for.
 const RESERVED: [&str; 2] = ["command", "environments"];
@@ -161,40 +163,53 @@ impl DataSvc {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn servers(&self, caller: &Caller, page: &Page) -> Result<Listed<Server>> {
-        let start = page.start()?;
-        let rows = sqlx::query_as!(
-            Server,
-            r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
-                   driver as "driver: Driver", connection as "connection: Connection",
-                   attributes as "attributes: Attributes", health as "health: Health", created_at, updated_at, revision as "revision: Revision"
-               from servers where (not $3 and ($1::text is null or name > $1)
-                       or $3 and ($4::timestamptz is null or (created_at, name) < ($4, $1))) and ($2::text is null or name like $2)
-               order by case when $3 then created_at end desc, case when $3 then name end desc, name"#,
-            start.name,
-            page.like(),
-            start.is_newest_first,
-            start.created_at
-        )
-        .fetch(&self.pool);
-        let readable = rows.try_filter(|server| ready(caller.may_server(Permission::Read, &server.name)));
-        page.gather(readable, |server| page.cursor(server.created_at, server.name.as_str())).await
+        let may = |caller: &Caller, server: &Server| caller.may_server(Permission::Read, &server.name);
+        let mut visible = VisiblePage::of(caller, page);
+        loop {
+            let (start, limit) = (visible.start()?, visible.limit());
+            let rows = sqlx::query_as!(
+                Server,
+                r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
+                       driver as "driver: Driver", connection as "connection: Connection",
+                       attributes as "attributes: Attributes", health as "health: Health", created_at, updated_at, revision as "revision: Revision"
+                   from servers where (not $3 and ($1::text is null or name > $1)
+                           or $3 and ($4::timestamptz is null or (created_at, name) < ($4, $1))) and ($2::text is null or name like $2)
+                   order by case when $3 then created_at end desc, case when $3 then name end desc, name limit $5"#,
+                start.name,
+                page.like(),
+                start.is_newest_first,
+                start.created_at,
+                limit
+            );
+            let part = self.reads.run(async |connection| Part::of(rows.fetch(connection), limit).await).await?;
+            if let Some(listed) =
+                visible.take(part, may, |server| page.cursor(server.created_at, server.name.as_str())).await?
+            {
+                return Ok(listed);
+            }
+        }
     }
 
     /// The environments of the servers that the caller may read, with these servers, all by name.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::TooMany`] servers in this installation.
     pub async fn environments(&self, caller: &Caller) -> Result<Environments> {
-        let mut rows = sqlx::query!(
+        let rows = sqlx::query!(
             r#"select environment as "environment: EnvironmentName", name as "name: ServerName"
-               from servers order by environment, name"#
-        )
-        .fetch(&self.pool);
+               from servers order by environment, name limit $1"#,
+            i64::from(MAX_IN_ENVIRONMENTS) + 1
+        );
+        let rows = self.reads.run(async |connection| Ok(rows.fetch_all(connection).await?)).await?;
+        if rows.len() > MAX_IN_ENVIRONMENTS as usize {
+            let what = "servers in this document (list them page by page, at `/server`)";
+            return Err(Error::TooMany { what, limit: MAX_IN_ENVIRONMENTS });
+        }
+        let servers = rows.into_iter().map(|row| (row.environment, row.name)).collect();
+        let may = |caller: &Caller, (_, name): &(_, ServerName)| caller.may_server(Permission::Read, name);
         let mut environments = Environments::new();
-        while let Some(server) = rows.try_next().await? {
-            if caller.may_server(Permission::Read, &server.name) {
-                environments.entry(server.environment).or_default().push(server.name);
-            }
+        for (environment, name) in visible(caller, servers, may).await? {
+            environments.entry(environment).or_default().push(name);
         }
         Ok(environments)
     }

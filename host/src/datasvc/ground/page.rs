@@ -11,7 +11,7 @@ use super::error::{Error, Result};
 use super::glob::matches;
 
 /// The longest page, as JSON in bytes.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+pub(in crate::datasvc) const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many characters a pattern of names has.
 const MAX_PATTERN_LENGTH: usize = 128;
@@ -159,6 +159,12 @@ impl Page {
     #[must_use]
     pub fn ordered(self, order: Order) -> Self {
         Self { order, ..self }
+    }
+
+    /// The same of what comes after this cursor.
+    #[must_use]
+    pub(in crate::datasvc) fn continued(self, after: String) -> Self {
+        Self { after: Some(after), ..self }
     }
 
     /// Where it begins.

@@ -120,7 +120,7 @@ impl Patch {
             return self.applied(before, &can_change);
         }
         let patch = self.clone();
-        aside_at_once(move || patch.applied(before, &can_change)).await?
+        aside_at_once(move |_| patch.applied(before, &can_change)).await?
     }
 
     /// The same, here and now.

@@ -20,6 +20,7 @@ use super::job::{Job, JobStatus, JobType};
 use super::lookup::documents;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::access::sight::visible;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{AppName, JobId};
 use crate::datasvc::ground::page::{Listed, NamePattern, Page};
@@ -158,8 +159,9 @@ impl DataSvc {
         }
         let names = sqlx::query_scalar!(r#"select name as "name: AppName" from applications order by name"#);
         let names = self.lists.run(async |connection| Ok(names.fetch_all(connection).await?)).await?;
-        let readable = names.into_iter().filter(|name| caller.may(Permission::Read, name));
-        Ok(Some(readable.map(|name| name.to_string()).collect()))
+        let may = |caller: &Caller, name: &AppName| caller.may(Permission::Read, name);
+        let readable = visible(caller, names, may).await?;
+        Ok(Some(readable.into_iter().map(|name| name.to_string()).collect()))
     }
 }
 

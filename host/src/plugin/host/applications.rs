@@ -45,7 +45,7 @@ impl applications::Host for GuestState {
     async fn census(&mut self, application: String) -> Result<String, HostError> {
         let call = self.call("applications.census", &[&application])?;
         let application = AppName::parse(application)?;
-        let census = call.timed(call.svc.census(&call.caller, &application)).await?;
+        let census = call.timed(call.svc.census(&call.caller, &application, &[])).await?;
         Ok(serde_json::to_string(&census).map_err(|error| Error::Internal(error.into()))?)
     }
 }
