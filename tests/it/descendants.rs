@@ -93,6 +93,46 @@ async fn queued_jobs_are_stopped_by_their_application_name_and_state() {
 }
 
 #[tokio::test]
+async fn jobs_are_stopped_by_the_job_that_started_them_and_by_when_they_were_created() {
+    let host = start(Setup::default().flag("--plugin-runs", 1)).await;
+    let parent = host.run_action("hostile", "Breed", "children=0").await;
+    let running = host.post_action("hostile", "UntilCancelled", "").await;
+    host.running_job(&running).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(host.post_action("hostile", "Noop", "").await);
+    }
+    // Two are as if the first job had started them; one of these has started another one itself.
+    let mut database = host.database.connect().await;
+    let root = parent["job_id"].as_str().unwrap();
+    for (id, parent, root) in [(&ids[0], root, root), (&ids[1], root, root), (&ids[2], &*ids[1], root)] {
+        let family = "update jobs set parent = $2::uuid, root = $3::uuid, depth = 1 where id = $1::uuid";
+        sqlx::query(family).bind(id).bind(parent).bind(root).execute(&mut database).await.unwrap();
+    }
+    let reply = cancel(&host, &format!("parent={root}")).await;
+    assert_eq!((reply.status, reply.body), (202, json!({ "cancelled": 2, "stopping": 0, "more": false })));
+    let cancelled = host.client.get("/job?status=cancelled").await;
+    let mut found = cancelled.items("job_id");
+    found.sort_unstable();
+    assert_eq!(found, [&*ids[0], &*ids[1]], "{cancelled}");
+
+    let last = host.client.get(&format!("/job/{}", ids[3])).await;
+    let since = last.body["created_at"].as_str().unwrap();
+    let reply = cancel(&host, &format!("since={since}")).await;
+    assert_eq!((reply.status, reply.body), (202, json!({ "cancelled": 1, "stopping": 0, "more": false })));
+    assert_eq!(host.ended_job(&ids[3]).await["status"], "cancelled");
+    let left = host.client.get("/job?active=true").await;
+    let mut left = left.items("job_id");
+    left.sort_unstable();
+    assert_eq!(left, [&*running, &*ids[2]]);
+    let audit = host.client.get("/global/audit?operation=jobs.cancel-matching").await;
+    let asked: Vec<_> = audit.body["items"].as_array().unwrap().iter().map(|entry| &entry["before"]).collect();
+    assert_eq!((asked.len(), &asked[1]["parent"]), (2, &json!(root)), "{audit}");
+    assert!(asked[0]["since"].is_string(), "{audit}");
+    host.client.post_empty(&format!("/job/{running}?cancel=true")).await;
+}
+
+#[tokio::test]
 async fn what_would_stop_everything_or_nothing_is_refused() {
     let host = start(Setup::default()).await;
     let refused = |reply: Reply| (reply.status, reply.body["detail"].as_str().unwrap().to_owned());

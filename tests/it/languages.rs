@@ -221,6 +221,43 @@ async fn what_comes_late_is_told_as_what_it_is() {
 }
 
 #[tokio::test]
+async fn what_a_goroutine_does_late_is_told_as_what_it_is() {
+    let host = hostile_host(plugin_file("misbehave-go")).await;
+    let mut told = Vec::new();
+    for action in ["Late", "LateFail", "LatePanic", "NotAwaited"] {
+        let job = host.run_action("hostile", action, "").await;
+        let (error, entries) = (&job["error"], job["job_data"].as_array().unwrap());
+        let recorded = entries.iter().filter(|entry| entry["source"] == "misbehave").count();
+        told.push(format!(
+            "{action}: {} {} {} {} {recorded}",
+            job["status"], job["result"], error["message"], error["details"]
+        ));
+        assert_eq!(names_both_functions(&error["trace"]), action == "LatePanic", "{job:#}");
+    }
+    insta::assert_snapshot!(told.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn what_a_hook_does_late_is_told_as_what_it_is() {
+    let mut told = Vec::new();
+    for (language, _, file) in [1, 2, 4].map(|index| &LANGUAGES[index]) {
+        let host = hostile_host(plugin_file(file)).await;
+        for build in ["late", "late-fail", "late-never"] {
+            // In Go it returns at once.
+            if *language == "Go" && build == "late-never" {
+                continue;
+            }
+            let job = hooks::ended(&host, "hostile", build, zip("a", b"b")).await;
+            let fired = hooks::fired(&job, "misbehave");
+            let error = &fired["error"];
+            told.push(format!("{language} {build}: {} {} {}", fired["result"], error["message"], error["details"]));
+            assert_eq!(job["status"], "succeeded", "{job:#}");
+        }
+    }
+    insta::assert_snapshot!(told.join("\n"), @"");
+}
+
+#[tokio::test]
 async fn no_message_is_lost_whatever_is_thrown() {
     let mut told = Vec::new();
     for (language, _, file) in &LANGUAGES[1..3] {

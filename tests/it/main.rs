@@ -80,6 +80,7 @@ mod surface;
 mod tls;
 mod tokens;
 mod trace;
+mod upload_turns;
 mod uploads;
 mod uploads_by_node;
 mod upstreams;

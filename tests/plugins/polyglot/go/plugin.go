@@ -20,6 +20,10 @@ func init() {
 		Describe("Fails as nobody expects")
 	elita.Action("hostile", "Deadlock", deadlock).Describe("Waits for what never comes")
 	elita.Action("hostile", "Late", late).Describe("Has another goroutine do it")
+	elita.Action("hostile", "LateFail", lateFail).Describe("Has another goroutine fail, as is to be expected")
+	elita.Action("hostile", "LatePanic", latePanic).Describe("Has another goroutine fail, as nobody expects")
+	elita.Action("hostile", "NotAwaited", notAwaited).Describe("Starts what fails after a while, and does not wait for it")
+	elita.Hook("hostile", "BUILD_UPLOAD_SUCCESS", lateHook)
 	elita.Action("hostile", "ThrowsCause", throwsCause).Describe("Returns an error with a cause")
 	elita.Action("hostile", "OddDetails", oddDetails).Describe("Fails with details that are not JSON")
 	elita.Action("hostile", "OddProgress", oddProgress).Describe("Is further than the end")
@@ -50,6 +54,47 @@ func late(*elita.ActionCall) (string, error) {
 	done := make(chan string)
 	go func() { done <- "late" }()
 	return <-done, nil
+}
+
+func lateFail(call *elita.ActionCall) (any, error) {
+	failed := make(chan error)
+	go func() {
+		_, err := fail(call)
+		failed <- err
+	}()
+	return nil, <-failed
+}
+
+func latePanic(*elita.ActionCall) (any, error) {
+	done := make(chan any)
+	go func() {
+		onTheWayDown()
+		close(done)
+	}()
+	return <-done, nil
+}
+
+func notAwaited(*elita.ActionCall) (string, error) {
+	go func() {
+		elita.Append(map[string]any{"status": "too late"})
+		onTheWayDown()
+	}()
+	return "early", nil
+}
+
+// By what the build is called.
+func lateHook(call *elita.HookCall) (any, error) {
+	var build elita.BuildUploadSuccess
+	if err := call.Read(&build); err != nil {
+		return nil, err
+	}
+	switch build.BuildName {
+	case "late":
+		return late(nil)
+	case "late-fail":
+		return lateFail(nil)
+	}
+	return nil, nil
 }
 
 func throwsCause(*elita.ActionCall) (any, error) {

@@ -13,6 +13,7 @@ import { saltCommand } from "elita:plugin/salt@0.1.0";
 import { environments } from "elita:plugin/servers@0.1.0";
 
 const offered = plugin({
+  hooks: { hostile: { BUILD_UPLOAD_SUCCESS: lateHook } },
   actions: {
     hostile: [
       { name: "Noop", description: "Does nothing", run: () => {} },
@@ -135,6 +136,19 @@ async function lateFail() {
 async function latePanic() {
   await aWhile();
   onTheWayDown();
+}
+
+// By what the build is called.
+async function lateHook({ parameters }) {
+  await aWhile();
+  switch (parameters.build_name) {
+    case "late":
+      return late();
+    case "late-fail":
+      return lateFail();
+    case "late-never":
+      return new Promise(() => {});
+  }
 }
 
 function notAwaited() {

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from componentize_py_types import Err
-from elita_plugin import ActionCall, Failure, Plugin, progress
+from elita_plugin import ActionCall, Failure, HookCall, Plugin, progress
 from wit_world.exports import handler
 from wit_world.imports import actions, builds, gitdeploys, git_repos, groups, jobs, package_maps, remote, salt, servers, types
 
@@ -132,6 +132,19 @@ async def forgotten(call: ActionCall) -> Any:
 async def not_awaited(call: ActionCall) -> str:
     asyncio.create_task(late_panic(call))
     return "early"
+
+
+@plugin.hook("hostile", "BUILD_UPLOAD_SUCCESS")
+async def late_hook(call: HookCall) -> Any:
+    """By what the build is called."""
+    await asyncio.sleep(0.01)
+    match call.parameters["build_name"]:
+        case "late":
+            return "late"
+        case "late-fail":
+            raise Failure("the widget press is jammed", {"press": 42, "widgets": ["left", "right"]})
+        case "late-never":
+            await asyncio.get_running_loop().create_future()
 
 
 @plugin.action("hostile", "ThrowsObject", "Raises an answer that is none of Elita's")
