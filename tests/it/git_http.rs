@@ -349,12 +349,6 @@ fn token(host: &TestHost) -> String {
     host.database.token.clone()
 }
 
-fn sorted(lines: &str) -> String {
-    let mut lines: Vec<_> = lines.lines().collect();
-    lines.sort_by_key(|line| line.split(' ').nth(1));
-    lines.join("\n") + "\n"
-}
-
 async fn asked(client: &Client, path: &str, token: &str) -> crate::harness::Reply {
     let anonymous = client.anonymous();
     anonymous.send(anonymous.request(Method::GET, path).basic_auth("git", Some(token))).await
