@@ -912,6 +912,33 @@ async fn memory_stays_flat_however_large_a_file_is() {
     assert!(grown < 64 * 1024, "two files of 400 MiB made it grow by {grown} KiB");
 }
 
+#[tokio::test]
+async fn memory_stays_bounded_however_many_files_are_in_an_archive() {
+    let host = with_build(Setup::default().flag("--role", "api")).await;
+    let map = json!({ "name": "all", "packages": { "all": { "patterns": ["**"] } } });
+    assert_eq!(host.client.post("/app/shop/packagemaps", &map).await.status, 201);
+    let stopped = host.stop().await.with_flag("--role", "all");
+    let mut program = stopped.start_program();
+    let (_, client) = program.ready(&stopped.database.token).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let script = "import sys, zipfile\nwith zipfile.ZipFile(sys.argv[1], 'w') as z:\n    \
+                  for n in range(190000): z.writestr(f'tree/directory-{n % 100}/some-file-{n:06}.html', str(n))";
+    assert!(Command::new("python3").args(["-c", script]).arg(file.path()).status().unwrap().success());
+    let before = program.peak_memory_kib();
+    let path = format!("{FILE}&package_map=all");
+    let accepted = put(&client, &path, std::fs::read(file.path()).unwrap()).await;
+    assert_eq!(accepted.status, 202, "{accepted}");
+    let job = loop {
+        let job = client.get(&format!("{}?wait=60", accepted.header("location"))).await.body;
+        if job["status"] != "queued" && job["status"] != "running" {
+            break job;
+        }
+    };
+    assert_eq!((&job["status"], &job["result"]["files"]), (&json!("succeeded"), &json!(190_000)), "{job:#}");
+    let grown = (program.peak_memory_kib() - before) / 1024;
+    assert!(grown < 256, "an archive of 190,000 files made it grow by {grown} MiB");
+}
+
 pub(crate) async fn with_build(setup: Setup) -> TestHost {
     let host = setup.start().await;
     host.create_application("shop").await;

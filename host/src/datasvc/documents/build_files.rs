@@ -80,7 +80,7 @@ pub(super) async fn replace(
     build: &str,
     BuildFiles(paths): &BuildFiles,
 ) -> Result<()> {
-    let mut paths = paths.clone();
+    let mut paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     paths.sort_unstable();
     sqlx::query!("delete from build_files where application = $1 and build = $2", application.as_str(), build)
         .execute(&mut *connection)
@@ -91,7 +91,7 @@ pub(super) async fn replace(
            from unnest($3::text[]) with ordinality as paths (path, place) group by (place - 1) / $4"#,
         application.as_str(),
         build,
-        &paths,
+        &paths as _,
         PATHS_OF_A_PART
     )
     .execute(connection)

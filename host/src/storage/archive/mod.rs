@@ -10,6 +10,7 @@ mod error;
 mod metered;
 mod names;
 mod output;
+mod paths;
 mod selection;
 mod stream;
 mod tar;
@@ -25,7 +26,7 @@ pub use self::beginning::{BEGINNING_BYTES, check_beginning, type_of};
 pub use self::error::ArchiveError;
 use self::metered::Meter;
 use self::names::Names;
-pub use self::selection::{Packaged, Selection};
+pub use self::selection::{Packaged, Selection, Sources};
 use self::selection::{Selected, select};
 
 /// What kind of archive a file is.

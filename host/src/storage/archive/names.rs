@@ -1,9 +1,7 @@
 //! The names in an archive: which may be there, alone and beside each other.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-
 use super::error::shown;
+use super::paths::{Numbers, Paths};
 use super::{ArchiveError, ArchiveLimits, Contents, Member, MemberKind};
 
 /// The longest path, in bytes.
@@ -22,19 +20,28 @@ enum Stands {
     Directory,
 }
 
+/// What is known of a path.
+#[derive(Clone, Copy)]
+struct Known {
+    stands: Stands,
+    /// Of a directory: whether it is a member itself, and whether something is in it.
+    is_member: bool,
+    is_used: bool,
+}
+
 /// The names of an archive so far.
 pub(super) struct Names {
     limits: ArchiveLimits,
     entries: u64,
     bytes: u64,
-    all: HashMap<String, Stands>,
-    /// Those of the directories that are members themselves.
-    directories: HashSet<String>,
+    all: Paths,
+    /// By their numbers.
+    known: Vec<Known>,
     /// The first path of each spelling without case.
-    folded: HashMap<String, String>,
+    folded: Numbers,
     /// Links that go down and up again, with the directories through which they do.
     detours: Vec<(String, String, Vec<String>)>,
-    contents: Contents,
+    warnings: Vec<String>,
 }
 
 /// Whether a member is one more.
@@ -50,16 +57,15 @@ pub(super) enum Added {
 
 impl Names {
     pub(super) fn new(limits: &ArchiveLimits) -> Self {
-        let contents = Contents { files: Vec::new(), empty_directories: Vec::new(), warnings: Vec::new() };
         Self {
             limits: *limits,
             entries: 0,
             bytes: 0,
-            all: HashMap::new(),
-            directories: HashSet::new(),
-            folded: HashMap::new(),
+            all: Paths::default(),
+            known: Vec::new(),
+            folded: Numbers::default(),
             detours: Vec::new(),
-            contents,
+            warnings: Vec::new(),
         }
     }
 
@@ -84,7 +90,7 @@ impl Names {
             MemberKind::File | MemberKind::Directory => {}
             MemberKind::Symlink(target) => self.add_link(path, target)?,
             MemberKind::HardLink(target) => {
-                if self.all.get(target) != Some(&Stands::File) {
+                if self.stands(target) != Some(Stands::File) {
                     let why = format!("is a hard link to `{}`, which is not a file before it", shown(target));
                     return Err(ArchiveError::in_member(path, why));
                 }
@@ -95,63 +101,77 @@ impl Names {
             MemberKind::Symlink(_) => Stands::Link,
             MemberKind::Directory => Stands::Directory,
         };
-        match self.all.entry(path.clone()) {
-            Entry::Vacant(free) => {
-                free.insert(stands);
+        match self.all.add(path) {
+            Ok(number) => {
+                self.known.push(Known { stands, is_member: true, is_used: false });
+                self.warn_of_case(path, number);
+                Ok(Added::New)
             }
-            Entry::Occupied(taken) if stands == Stands::Directory && *taken.get() == Stands::Directory => {
-                let is_new = self.directories.insert(path.clone());
-                return Ok(if is_new { Added::New } else { Added::Again });
-            }
-            Entry::Occupied(taken) if *taken.get() == stands => return Ok(Added::Twice),
-            Entry::Occupied(_) => {
-                return Err(ArchiveError::in_member(
+            Err(number) => match &mut self.known[number] {
+                Known { stands: Stands::Directory, is_member, .. } if stands == Stands::Directory => {
+                    Ok(if std::mem::replace(is_member, true) { Added::Again } else { Added::New })
+                }
+                known if known.stands == stands => Ok(Added::Twice),
+                _ => Err(ArchiveError::in_member(
                     path,
                     "is in it as two different things, such as a file and a directory",
-                ));
-            }
+                )),
+            },
         }
-        self.warn_of_case(path);
-        if stands == Stands::Directory {
-            self.directories.insert(path.clone());
-        } else {
-            self.contents.files.push(path.clone());
-        }
-        Ok(Added::New)
     }
 
     /// What may be a mistake.
     pub(super) fn warn(&mut self, message: impl FnOnce() -> String) {
-        if self.contents.warnings.len() < MAX_WARNINGS {
-            self.contents.warnings.push(message());
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(message());
         }
+    }
+
+    /// The number of a path, in the order in which they came. `None`: it is not there.
+    pub(super) fn number(&self, path: &str) -> Option<usize> {
+        self.all.find(path)
+    }
+
+    /// All of them, by their numbers.
+    pub(super) fn into_paths(self) -> Paths {
+        self.all
     }
 
     /// # Errors
     /// [`ArchiveError::Refused`] if a link goes up again from what is a link itself.
     pub(super) fn into_contents(mut self) -> Result<Contents, ArchiveError> {
+        let empty_directories = self.empty_directories()?;
+        let is_file = |number: usize| self.known[number].stands != Stands::Directory;
+        let files = self.all.iter().enumerate().filter(|(number, _)| is_file(*number));
+        let files = files.map(|(_, path)| path.to_owned()).collect();
+        Ok(Contents { files, empty_directories, warnings: std::mem::take(&mut self.warnings) })
+    }
+
+    /// The directories with nothing in them, in order, now that all names are there.
+    ///
+    /// # Errors
+    /// Those of [`Names::into_contents`].
+    pub(super) fn empty_directories(&self) -> Result<Vec<String>, ArchiveError> {
         for (path, target, directories) in &self.detours {
             for directory in directories {
                 let ends = directory.match_indices('/').map(|(end, _)| end).chain([directory.len()]);
-                if let Some(end) = ends.into_iter().find(|end| self.all.get(&directory[..*end]) == Some(&Stands::Link))
-                {
+                let is_link = |end: &usize| self.stands(&directory[..*end]) == Some(Stands::Link);
+                if let Some(end) = ends.into_iter().find(is_link) {
                     let why = format!("goes up again from `{}`, which is a link itself", shown(&directory[..end]));
                     return Err(not_within(path, target, &why));
                 }
             }
         }
-        self.contents.empty_directories = self.empty_directories();
-        Ok(self.contents)
-    }
-
-    /// The directories with nothing in them, in order.
-    fn empty_directories(&self) -> Vec<String> {
-        let above: HashSet<&str> = self.all.keys().filter_map(|path| Some(path.rsplit_once('/')?.0)).collect();
-        let empty = self.directories.iter().filter(|directory| !above.contains(directory.as_str()));
-        let mut empty: Vec<String> = empty.cloned().collect();
+        let is_empty = |known: &Known| known.stands == Stands::Directory && known.is_member && !known.is_used;
+        let empty = self.known.iter().enumerate().filter(|(_, known)| is_empty(known));
+        let mut empty: Vec<&str> = empty.map(|(number, _)| self.all.get(number)).collect();
         empty.sort_unstable();
         empty.truncate(MAX_WARNINGS);
-        empty
+        Ok(empty.into_iter().map(str::to_owned).collect())
+    }
+
+    fn stands(&self, path: &str) -> Option<Stands> {
+        Some(self.known[self.all.find(path)?].stands)
     }
 
     fn add_link(&mut self, path: &str, target: &str) -> Result<(), ArchiveError> {
@@ -182,14 +202,14 @@ impl Names {
     fn check_above(&mut self, path: &str) -> Result<(), ArchiveError> {
         for (end, _) in path.match_indices('/') {
             let above = &path[..end];
-            match self.all.get(above) {
-                Some(Stands::Directory) => {}
-                None => {
+            match self.all.add(above) {
+                Ok(number) => {
                     self.bytes += above.len() as u64;
-                    self.all.insert(above.to_owned(), Stands::Directory);
-                    self.warn_of_case(above);
+                    self.known.push(Known { stands: Stands::Directory, is_member: false, is_used: true });
+                    self.warn_of_case(above, number);
                 }
-                Some(Stands::File | Stands::Link) => {
+                Err(number) if self.known[number].stands == Stands::Directory => self.known[number].is_used = true,
+                Err(_) => {
                     let why = format!("is below `{}`, which is not a directory but a file or a link", shown(above));
                     return Err(ArchiveError::in_member(path, why));
                 }
@@ -198,17 +218,12 @@ impl Names {
         Ok(())
     }
 
-    fn warn_of_case(&mut self, path: &str) {
-        match self.folded.entry(path.to_lowercase()) {
-            Entry::Vacant(free) => {
-                free.insert(path.to_owned());
-            }
-            Entry::Occupied(first) => {
-                let (first, path) = (shown(first.get()), shown(path));
-                self.warn(|| {
-                    format!("`{first}` and `{path}` are the same file on systems that take no notice of case")
-                });
-            }
+    fn warn_of_case(&mut self, path: &str, number: usize) {
+        let (folded, all) = (path.to_lowercase(), &self.all);
+        let first = self.folded.add(&folded, number, |other| all.get(other).to_lowercase() == folded);
+        if let Some(first) = first.map(|first| shown(self.all.get(first))) {
+            let path = shown(path);
+            self.warn(|| format!("`{first}` and `{path}` are the same file on systems that take no notice of case"));
         }
     }
 }

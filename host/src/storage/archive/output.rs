@@ -43,6 +43,25 @@ impl<'m> Output<'m> {
     pub(super) fn new(file: File, meter: &'m Meter<'m>) -> Self {
         Self { file: BufWriter::with_capacity(BUFFER_BYTES, file), meter }
     }
+
+    /// The file with all that was written, and its meter.
+    pub(super) fn file(&mut self) -> io::Result<(&mut File, &'m Meter<'m>)> {
+        self.file.flush()?;
+        Ok((self.file.get_mut(), self.meter))
+    }
+
+    /// How long it is now.
+    pub(super) fn written(&mut self) -> io::Result<u64> {
+        self.file.stream_position()
+    }
+
+    /// Takes off what is after that, and goes on there.
+    pub(super) fn cut(&mut self, bytes: u64) -> io::Result<()> {
+        let end = self.file.seek(SeekFrom::End(0))?;
+        self.file.get_mut().set_len(bytes)?;
+        self.meter.take_back(end.saturating_sub(bytes));
+        self.file.seek(SeekFrom::Start(bytes)).map(drop)
+    }
 }
 
 impl Write for Output<'_> {

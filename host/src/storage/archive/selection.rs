@@ -7,7 +7,8 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::error::shown;
 use super::names::{Added, Names};
-use super::{ArchiveError, ArchiveLimits, Contents, Member, MemberKind};
+use super::paths::{Paths, Texts};
+use super::{ArchiveError, ArchiveLimits, Member, MemberKind};
 
 /// What is to be in a package.
 #[derive(Clone, Debug, Default)]
@@ -28,9 +29,47 @@ pub struct Packaged {
     /// The patterns that have matched nothing.
     pub unmatched: Vec<String>,
     /// What each file and link of it is in the archive that it comes of.
-    pub sources: HashMap<String, String>,
+    pub sources: Sources,
     /// The paths of its directories that have nothing in them: up to 1000 of them.
     pub empty_directories: Vec<String>,
+}
+
+/// What the files and links of a package are in the archive that it comes of.
+#[derive(Debug, Default)]
+pub struct Sources {
+    paths: Paths,
+    of: PathsOf,
+}
+
+impl Sources {
+    /// Each path, and what it is in the archive.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let paths = self.paths.iter().enumerate();
+        paths.filter_map(|(number, path)| Some((path, self.of.get(number)?)))
+    }
+}
+
+/// Paths in the archive, by the numbers of those in the package.
+#[derive(Debug, Default)]
+struct PathsOf {
+    paths: Texts,
+    /// Where among them each is. `None`: it is a directory.
+    places: Vec<Option<u32>>,
+}
+
+impl PathsOf {
+    fn get(&self, number: usize) -> Option<&str> {
+        let place = self.places.get(number).copied().flatten()?;
+        Some(self.paths.get(place as usize))
+    }
+
+    fn add(&mut self, number: usize, path: &str) {
+        if self.places.len() <= number {
+            self.places.resize(number + 1, None);
+        }
+        self.places[number] = u32::try_from(self.paths.len()).ok();
+        self.paths.push(path);
+    }
 }
 
 /// A package while its master is read.
@@ -39,8 +78,8 @@ pub(super) struct Selected<'s> {
     globs: GlobSet,
     matched: HashSet<usize>,
     names: Names,
-    /// Where its files come from, by their paths in it.
-    sources: HashMap<String, String>,
+    /// Where its files come from.
+    sources: PathsOf,
     /// What the first hard link to each file is called that the package does not have otherwise.
     copied: HashMap<String, String>,
     files: u64,
@@ -68,7 +107,7 @@ pub(super) fn select<'s>(selection: &'s Selection, limits: &ArchiveLimits) -> Re
         globs,
         matched: HashSet::new(),
         names: Names::new(limits),
-        sources: HashMap::new(),
+        sources: PathsOf::default(),
         copied: HashMap::new(),
         files: 0,
     })
@@ -94,7 +133,7 @@ impl Selected<'_> {
         if path.is_empty() && member.kind == MemberKind::Directory {
             return Ok(None);
         }
-        if self.sources.get(&path) == Some(&member.path) {
+        if self.source(&path) == Some(&member.path) {
             // The archive has it twice, and both are the same.
             return Ok(None);
         }
@@ -116,9 +155,16 @@ impl Selected<'_> {
         }
         if packed.kind != MemberKind::Directory {
             self.files += 1;
-            self.sources.insert(packed.path.clone(), member.path.clone());
+            if let Some(number) = self.names.number(&packed.path) {
+                self.sources.add(number, &member.path);
+            }
         }
         Ok(Some(Packed { member: packed, of_file }))
+    }
+
+    /// What a file or link of it is in the archive.
+    fn source(&self, path: &str) -> Option<&str> {
+        self.sources.get(self.names.number(path)?)
     }
 
     /// A hard link to a file that is not in the package has its content; further ones are links to the first.
@@ -135,7 +181,7 @@ impl Selected<'_> {
     /// Says of a refusal which package it is about.
     fn explain(&self, error: ArchiveError, member: &Member, packed: &Member) -> ArchiveError {
         let ArchiveError::Refused(why) = error else { return error };
-        let other = self.sources.get(&packed.path);
+        let other = self.source(&packed.path);
         let other = other.map_or_else(String::new, |other| format!(" as `{}` does", shown(other)));
         let (from, to) = (shown(&member.path), shown(&packed.path));
         ArchiveError::Refused(format!("in a package, where `{from}` becomes `{to}`{other}: {why}"))
@@ -144,11 +190,12 @@ impl Selected<'_> {
     /// # Errors
     /// [`ArchiveError::Refused`] if a link in it cannot be told to stay in it.
     pub(super) fn into_packaged(self) -> Result<Packaged, ArchiveError> {
-        let Contents { empty_directories, .. } = self.names.into_contents()?;
+        let empty_directories = self.names.empty_directories()?;
         let patterns = self.selection.patterns.iter().enumerate();
         let unmatched = patterns.filter(|(place, _)| !self.matched.contains(place));
         let unmatched = unmatched.map(|(_, pattern)| pattern.clone()).collect();
-        Ok(Packaged { files: self.files, unmatched, sources: self.sources, empty_directories })
+        let sources = Sources { paths: self.names.into_paths(), of: self.sources };
+        Ok(Packaged { files: self.files, unmatched, sources, empty_directories })
     }
 
     fn named(&self, path: &str, kind: &MemberKind) -> String {

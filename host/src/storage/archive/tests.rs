@@ -226,6 +226,18 @@ fn entries_of_a_zip_that_overlap_are_refused() {
 }
 
 #[test]
+fn a_member_of_a_zip_that_its_directory_does_not_have_is_refused() {
+    let hidden = zip_stored(&[("a", "content"), ("hidden", "content")]);
+    let (first, second) = (position(&hidden, b"PK\x01\x02"), hidden.len() - 22 - (46 + 6));
+    let directory = &hidden[first..second];
+    let size = u32::try_from(directory.len()).unwrap().to_le_bytes();
+    let place = u32::try_from(first).unwrap().to_le_bytes();
+    let end = [&b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..], &size, &place, &[0; 2]].concat();
+    let refused = refusal(&[&hidden[..first], directory, &end].concat(), FileType::Zip);
+    assert!(refused.contains("not in its directory"), "{refused}");
+}
+
+#[test]
 fn what_is_encrypted_is_refused() {
     let mut zip = archive(FileType::Zip, &[("a", Some("content"))]);
     let central = position(&zip, b"PK\x01\x02");

@@ -1,15 +1,23 @@
-//! Zip archives: read by their directory, which has to say the same as what stands before each member.
+//! Zip archives: read by their directory, which has to say the same as what stands before each member. Neither the
+//! directory nor what is written is in memory as a whole.
 
 mod directory;
 mod end;
+mod package;
+mod places;
+mod window;
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
+use std::io::{self, Read as _};
+use std::ops::Range;
 
 use zip::write::SimpleFileOptions;
-use zip::{ZipArchive, ZipWriter};
+use zip::{ZipArchive, ZipReadOptions, ZipWriter};
 
-use self::directory::{Directory, Record};
+use self::directory::{Directory, Part, Record, another};
+use self::package::Package;
+use self::places::Places;
+use self::window::Window;
 use super::metered::{Meter, Stoppable};
 use super::names::{Added, Names};
 use super::output::Output;
@@ -26,51 +34,58 @@ const LINK: u32 = 0o120_000;
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 
-type Reader<'m> = BufReader<Stoppable<'m, Upto>>;
-
-/// An archive, and what its directory says of it.
-struct Opened<'m> {
-    archive: ZipArchive<Reader<'m>>,
-    directory: Directory,
-}
+type Reader<'m> = Stoppable<'m, Window>;
 
 /// Reads the whole archive, and adds what is in it.
 pub(super) fn inspect(
-    file: File,
+    mut file: File,
     limits: &ArchiveLimits,
     meter: &Meter<'_>,
     names: &mut Names,
     visit: Visit<'_>,
 ) -> Result<(), ArchiveError> {
-    let mut raw = file.try_clone()?;
-    let mut opened = Opened::new(file, limits, meter)?;
-    opened.check_beginning(&mut raw)?;
-    opened.archive.validate_header_consistency()?;
-    for warning in std::mem::take(&mut opened.directory.warnings) {
-        names.warn(|| warning);
+    if first_header(&file, limits, meter)? > 0 {
+        return Err(end::stands_before(&mut file)?);
     }
-    for index in 0..opened.archive.len() {
-        meter.check()?;
-        let header = opened.archive.by_index_data(index)?.header_start();
-        opened.directory.check_header(&raw, header)?;
-        let Some(ZipMember { member, mode }) = opened.found(index)? else { continue };
-        let added = names.add(&member)?;
-        if added == Added::Twice {
-            return Err(ArchiveError::in_member(&member.path, "is in it twice; make the archive anew"));
-        }
-        let entry = opened.archive.by_index(index)?;
-        let size_bytes = entry.size();
-        let mut content = meter.read(entry).take(u64::MAX);
-        if added == Added::New {
-            visit(member.shown(mode.unwrap_or_default(), size_bytes), &mut content)?;
-        }
-        io::copy(&mut content, &mut io::sink())?;
-        let read = u64::MAX - content.limit();
-        if read != size_bytes {
-            return Err(ArchiveError::in_member(&member.path, format!("has {read} bytes and says {size_bytes}")));
+    let mut members = Members::open(file, limits, meter)?;
+    let mut places = Places::default();
+    while let Some(mut part) = members.next_part()? {
+        for index in 0..part.records.len() {
+            meter.check()?;
+            places.add(part.place(index)?);
+            part.records[index].check_header(&members.file)?;
+            if let Some(warning) = part.records[index].warning.take() {
+                names.warn(|| warning);
+            }
+            let Some(ZipMember { member, mode }) = part.found(index)? else { continue };
+            let added = names.add(&member)?;
+            if added == Added::Twice {
+                return Err(ArchiveError::in_member(&member.path, "is in it twice; make the archive anew"));
+            }
+            let entry = part.archive.by_index(index)?;
+            let size_bytes = entry.size();
+            let mut content = meter.read(entry).take(u64::MAX);
+            if added == Added::New {
+                visit(member.shown(mode.unwrap_or_default(), size_bytes), &mut content)?;
+            }
+            io::copy(&mut content, &mut io::sink())?;
+            let read = u64::MAX - content.limit();
+            if read != size_bytes {
+                return Err(ArchiveError::in_member(&member.path, format!("has {read} bytes and says {size_bytes}")));
+            }
         }
     }
-    Ok(())
+    places.check(&members.file, members.directory.end.directory, meter)
+}
+
+/// Where the first member's header is, after a look at the whole directory: what is refused for what it says is refused
+/// before anything is unpacked.
+fn first_header(file: &File, limits: &ArchiveLimits, meter: &Meter<'_>) -> Result<u64, ArchiveError> {
+    let (mut directory, mut first) = (Directory::open(file, limits, meter)?, None);
+    while let Some(Part { records, .. }) = directory.next()? {
+        first = records.iter().map(|record| record.header).chain(first).min();
+    }
+    Ok(first.unwrap_or_default())
 }
 
 /// Shows each member of an archive that was inspected. What nobody reads is not unpacked.
@@ -80,42 +95,68 @@ pub(super) fn read(
     meter: &Meter<'_>,
     visit: Visit<'_>,
 ) -> Result<(), ArchiveError> {
-    let mut opened = Opened::new(file, limits, meter)?;
-    for index in 0..opened.archive.len() {
-        meter.check()?;
-        let Some(ZipMember { member, mode }) = opened.found(index)? else { continue };
-        let entry = opened.archive.by_index(index)?;
-        let size_bytes = entry.size();
-        visit(member.shown(mode.unwrap_or_default(), size_bytes), &mut meter.read(entry))?;
+    let mut members = Members::open(file, limits, meter)?;
+    while let Some(mut part) = members.next_part()? {
+        for index in 0..part.records.len() {
+            meter.check()?;
+            let Some(ZipMember { member, mode }) = part.found(index)? else { continue };
+            let entry = part.archive.by_index(index)?;
+            let size_bytes = entry.size();
+            visit(member.shown(mode.unwrap_or_default(), size_bytes), &mut meter.read(entry))?;
+        }
     }
     Ok(())
 }
 
-impl<'m> Opened<'m> {
-    fn new(mut file: File, limits: &ArchiveLimits, meter: &'m Meter<'m>) -> Result<Self, ArchiveError> {
-        let directory = Directory::read(&mut file, limits, meter)?;
-        file.rewind()?;
-        let upto = Upto { file, position: 0, end: directory.end.archive_bytes };
-        let archive = ZipArchive::new(BufReader::new(meter.stoppable(upto)))?;
-        // The library keeps one of each name.
-        if (archive.len() as u64) < directory.end.entries {
-            return Err(ArchiveError::Refused(directory.twice()));
-        }
-        Ok(Self { archive, directory })
+/// The members of an archive, in parts.
+struct Members<'m> {
+    file: File,
+    directory: Directory<'m>,
+    meter: &'m Meter<'m>,
+}
+
+/// Some members, which the library takes for all that the archive has.
+struct OpenPart<'m> {
+    archive: ZipArchive<Reader<'m>>,
+    /// In the archive's order.
+    records: Vec<Record>,
+}
+
+impl<'m> Members<'m> {
+    fn open(file: File, limits: &ArchiveLimits, meter: &'m Meter<'m>) -> Result<Self, ArchiveError> {
+        Ok(Self { directory: Directory::open(&file, limits, meter)?, file, meter })
     }
 
-    /// Nothing stands before the first member.
-    fn check_beginning(&mut self, file: &mut File) -> Result<(), ArchiveError> {
-        let starts = (0..self.archive.len()).map(|index| Ok(self.archive.by_index_data(index)?.header_start()));
-        let first = starts.collect::<Result<Vec<_>, ArchiveError>>()?.into_iter().min().unwrap_or(0);
-        if self.archive.offset() + first > 0 { Err(end::stands_before(file)?) } else { Ok(()) }
+    fn next_part(&mut self) -> Result<Option<OpenPart<'m>>, ArchiveError> {
+        let Some(mut part) = self.directory.next()? else { return Ok(None) };
+        let directory = std::mem::take(&mut part.directory);
+        let window = Window::new(self.file.try_clone()?, self.directory.end.directory, directory);
+        let archive = ZipArchive::new(self.meter.stoppable(window))?;
+        // The library keeps one of each name.
+        if archive.len() < part.records.len() {
+            return Err(ArchiveError::Refused(part.twice()));
+        }
+        Ok(Some(OpenPart { archive, records: part.records }))
+    }
+}
+
+impl OpenPart<'_> {
+    /// Where a member is, whose header says the same as the directory.
+    fn place(&mut self, index: usize) -> Result<Range<u64>, ArchiveError> {
+        let options = ZipReadOptions::new().enforce_header_consistency(true);
+        let entry = self.archive.by_index_with_options(index, options)?;
+        let content = entry.data_start().ok_or_else(another)?;
+        Ok(entry.header_start()..content.saturating_add(entry.compressed_size()))
     }
 
     /// One member. `None`: it is the archive's root.
     fn found(&mut self, index: usize) -> Result<Option<ZipMember>, ArchiveError> {
         let entry = self.archive.by_index_data(index)?;
-        let (header, mode, size_bytes) = (entry.header_start(), entry.unix_mode(), entry.size());
-        let Record { path, is_directory, .. } = self.directory.record(header)?;
+        let (mode, size_bytes) = (entry.unix_mode(), entry.size());
+        let Record { header, path, is_directory, .. } = &self.records[index];
+        if *header != entry.header_start() {
+            return Err(another());
+        }
         let Some(path) = path.clone() else {
             return if *is_directory && size_bytes == 0 { Ok(None) } else { Err(ArchiveError::root(".")) };
         };
@@ -145,35 +186,6 @@ impl<'m> Opened<'m> {
     }
 }
 
-/// A file up to where its archive ends.
-struct Upto {
-    file: File,
-    position: u64,
-    end: u64,
-}
-
-impl Read for Upto {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let most = buffer.len().min(left);
-        let read = self.file.read(&mut buffer[..most])?;
-        self.position += read as u64;
-        Ok(read)
-    }
-}
-
-impl Seek for Upto {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let to = match to {
-            SeekFrom::End(offset) => self.end.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-            SeekFrom::Start(to) => Some(to),
-        };
-        self.position = self.file.seek(SeekFrom::Start(to.ok_or(io::ErrorKind::InvalidInput)?))?;
-        Ok(self.position)
-    }
-}
-
 /// A member of a zip.
 struct ZipMember {
     member: Member,
@@ -188,20 +200,22 @@ pub(super) fn package<'s>(
     mut selected: Vec<Selected<'s>>,
     outputs: Vec<File>,
 ) -> Result<Vec<Selected<'s>>, ArchiveError> {
-    let mut opened = Opened::new(master, limits, meter)?;
-    let mut packages: Vec<_> = outputs.into_iter().map(|file| ZipWriter::new(Output::new(file, meter))).collect();
-    for index in 0..opened.archive.len() {
-        meter.check()?;
-        let Some(ZipMember { member, mode }) = opened.found(index)? else { continue };
-        for (selected, package) in selected.iter_mut().zip(&mut packages) {
-            // There are no hard links in a zip.
-            if let Some(Packed { member, .. }) = selected.take(&member)? {
-                write(package, &mut opened.archive, index, &member, mode)?;
+    let mut members = Members::open(master, limits, meter)?;
+    let mut packages: Vec<_> = outputs.into_iter().map(|file| Package::new(Output::new(file, meter))).collect();
+    while let Some(mut part) = members.next_part()? {
+        for index in 0..part.records.len() {
+            meter.check()?;
+            let Some(ZipMember { member, mode }) = part.found(index)? else { continue };
+            for (selected, package) in selected.iter_mut().zip(&mut packages) {
+                // There are no hard links in a zip.
+                if let Some(Packed { member, .. }) = selected.take(&member)? {
+                    write(package.next()?, &mut part.archive, index, &member, mode)?;
+                }
             }
         }
     }
     for package in packages {
-        package.finish()?.flush()?;
+        package.finish()?;
     }
     Ok(selected)
 }

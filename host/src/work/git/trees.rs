@@ -1,14 +1,14 @@
 //! What packages are as trees of git. It is found out when a package is made, where every byte is read anyway, and is
 //! stored beside its file, so that a commit reads only what is new.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use uuid::Uuid;
 
 use crate::datasvc::KeptPackage;
 use crate::git::{BlobHasher, BlobId, Entry, Mode, Tree};
-use crate::storage::archive::{ArchiveError, Shown, ShownKind};
+use crate::storage::archive::{ArchiveError, Shown, ShownKind, Sources};
 use crate::storage::{Storage, StorageError};
 
 /// What a stored tree begins with. Another beginning is another form, and is not read.
@@ -64,11 +64,11 @@ impl PackageTree {
     /// is not here.
     pub(in crate::work) fn derived(
         &self,
-        sources: &HashMap<String, String>,
+        sources: &Sources,
         empty_directories: Vec<String>,
     ) -> Option<Self> {
         let entry =
-            |(path, source): (&String, &String)| Some((path.as_bytes().to_vec(), *self.tree.0.get(source.as_bytes())?));
+            |(path, source): (&str, &str)| Some((path.as_bytes().to_vec(), *self.tree.0.get(source.as_bytes())?));
         let tree = sources.iter().map(entry).collect::<Option<_>>()?;
         Some(Self { tree: Tree(tree), empty_directories })
     }

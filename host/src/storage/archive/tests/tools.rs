@@ -279,6 +279,59 @@ fn an_end_that_lies_about_the_directory_of_a_zip_is_refused() {
 
 /// What a client chooses to make long is not held before it is known to be too long.
 #[test]
+fn a_zip_of_members_in_the_same_place_is_refused() {
+    let zip = by_python(
+        "import struct
+def parts(name, content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w') as z: z.writestr(name, content)
+    zip = file.getvalue()
+    return zip[:zip.index(b'PK\\1\\2')], zip[zip.index(b'PK\\1\\2'):-22]
+inner, inner_directory = parts('b', 'x')
+outer, directory = parts('a', inner)
+directory += inner_directory[:42] + struct.pack('<I', 31) + inner_directory[46:]
+end = struct.pack('<4s4H2IH', b'PK\\5\\6', 0, 0, 2, 2, len(directory), len(outer), 0)
+open(sys.argv[1], 'wb').write(outer + directory + end)",
+    );
+    let refused = refusal(&zip, FileType::Zip);
+    assert!(refused.contains("in the same place"), "{refused}");
+}
+
+#[test]
+fn a_zip_of_very_many_members_is_read_and_packaged_in_parts() {
+    const MANY: ArchiveLimits = ArchiveLimits { entries: 100_000, names_bytes: 1 << 24, ..LIMITS };
+    // More than an end of 32 bits can count.
+    for count in [1000, 1001, 2500, 70_000] {
+        let zip = by_python(&format!(
+            "with zipfile.ZipFile(sys.argv[1], 'w') as z:\n    for n in range({count}): z.writestr(f'd{{n % 7}}/{{n}}', str(n))"
+        ));
+        let inspected = inspect(file_with(&zip), FileType::Zip, &MANY, &AtomicBool::new(false), &mut |_, _| Ok(()));
+        assert_eq!(inspected.unwrap().files.len(), count);
+        let output = tempfile::NamedTempFile::new().unwrap();
+        let given = vec![(everything(), output.reopen().unwrap())];
+        let packaged = package(file_with(&zip), FileType::Zip, &MANY, given, &AtomicBool::new(false)).unwrap();
+        assert_eq!((packaged[0].files, packaged[0].sources.iter().count()), (count as u64, count));
+        let script = format!(
+            "z = zipfile.ZipFile({:?})\nassert z.testzip() is None\nn = z.namelist()\n\
+             assert n == [f'd{{i % 7}}/{{i}}' for i in range({count})]\nassert z.read(n[-1]) == str({count} - 1).encode()\n\
+             open(sys.argv[1], 'w')",
+            output.path()
+        );
+        by_python(&script);
+        let package = std::fs::read(output.path()).unwrap();
+        inspect(file_with(&package), FileType::Zip, &MANY, &AtomicBool::new(false), &mut |_, _| Ok(())).unwrap();
+        let unzip = Command::new("unzip").args(["-tqq"]).arg(output.path()).output().unwrap();
+        assert!(unzip.status.success(), "{unzip:?}");
+    }
+    // In two parts of the directory.
+    let twice = by_python(
+        "import warnings; warnings.simplefilter('ignore')\nwith zipfile.ZipFile(sys.argv[1], 'w') as z:\n    for n in range(1500): z.writestr(str(n % 1200), '')",
+    );
+    let refused = inspect(file_with(&twice), FileType::Zip, &MANY, &AtomicBool::new(false), &mut |_, _| Ok(()));
+    assert!(refused.unwrap_err().to_string().contains("`0` is in it twice"));
+}
+
+#[test]
 fn a_directory_of_a_zip_that_is_very_long_is_refused_before_it_is_read() {
     let zip = by_python(
         "z = zipfile.ZipFile(sys.argv[1], 'w')

@@ -1,17 +1,17 @@
 //! The directory of a zip archive, read record by record: what each member is called, and why it is refused, if it
-//! is. Comments and extensions are skipped, and not kept in memory.
+//! is. A part of it is in memory at a time.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 
 use flate2::Crc;
 
 use super::end::{self, End, u16_at, u32_at};
+use super::window::Window;
 use crate::storage::archive::error::shown;
-use crate::storage::archive::metered::Meter;
-use crate::storage::archive::names::{MAX_WARNINGS, check_path, normal};
+use crate::storage::archive::metered::{Meter, Stoppable};
+use crate::storage::archive::names::{check_path, normal};
 use crate::storage::archive::{ArchiveError, ArchiveLimits};
 
 const RECORD_BYTES: usize = 46;
@@ -31,97 +31,122 @@ const IS_LABEL: u32 = 0x08;
 const CP437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀\
                      αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
 
-/// What is in an archive, by its directory.
-pub(super) struct Directory {
+/// How many members a part has at most, and from how many bytes on it has no more.
+const PART: usize = 1000;
+const PART_BYTES: usize = 1 << 20;
+
+/// The directory of an archive, which is read part by part.
+pub(super) struct Directory<'m> {
     pub(super) end: End,
-    /// By where their headers are.
-    records: HashMap<u64, Record>,
-    /// What may be a mistake.
-    pub(super) warnings: Vec<String>,
+    reader: Stoppable<'m, Window>,
+    /// What is left of it, in bytes and in records.
+    left: u64,
+    entries: u64,
+}
+
+/// Some members that come one after the other in the directory.
+pub(super) struct Part {
+    pub(super) records: Vec<Record>,
+    /// Their part of the directory, with an end after it.
+    pub(super) directory: Vec<u8>,
 }
 
 /// A member, by its record.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
+    /// Where its header is.
+    pub(super) header: u64,
     /// Null is the archive's root.
     pub(super) path: Option<String>,
     pub(super) is_directory: bool,
     flags: u16,
+    /// What may be a mistake.
+    pub(super) warning: Option<String>,
 }
 
-impl Directory {
+impl<'m> Directory<'m> {
     /// # Errors
-    /// [`ArchiveError`] if the directory is not sound, something in it cannot be taken, or it passes a limit, which is
-    /// known before it is read.
-    pub(super) fn read(file: &mut File, limits: &ArchiveLimits, meter: &Meter<'_>) -> Result<Self, ArchiveError> {
-        let end = end::find(file, meter)?;
+    /// [`ArchiveError`] if the end of the archive is not sound, or the directory passes a limit.
+    pub(super) fn open(file: &File, limits: &ArchiveLimits, meter: &'m Meter<'m>) -> Result<Self, ArchiveError> {
+        let mut file = file.try_clone()?;
+        let end = end::find(&mut file, meter)?;
         limits.check_entries(end.entries)?;
         let most = limits.names_bytes.saturating_add(RECORD_BYTES as u64 * end.entries);
         if end.directory_bytes > most {
             let why = format!("its names, comments and extensions are more than {} bytes together", limits.names_bytes);
             return Err(ArchiveError::TooMuch(why));
         }
-        file.seek(SeekFrom::Start(end.directory))?;
-        let mut records = BufReader::with_capacity(64 * 1024, meter.stoppable(file.take(end.directory_bytes)));
-        let mut directory = Self { end, records: HashMap::new(), warnings: Vec::new() };
-        let mut left = end.directory_bytes;
-        for _ in 0..end.entries {
-            left = directory.read_record(&mut records, left)?;
+        let mut window = Window::new(file, end.directory + end.directory_bytes, Vec::new());
+        window.seek(SeekFrom::Start(end.directory))?;
+        Ok(Self { reader: meter.stoppable(window), left: end.directory_bytes, entries: end.entries, end })
+    }
+
+    /// The next part. `None`: there is no more.
+    ///
+    /// # Errors
+    /// [`ArchiveError`] if it is not sound, or something in it cannot be taken.
+    pub(super) fn next(&mut self) -> Result<Option<Part>, ArchiveError> {
+        if self.entries == 0 {
+            return if self.left > 0 { Err(another()) } else { Ok(None) };
         }
-        if left > 0 { Err(another()) } else { Ok(directory) }
-    }
-
-    /// The member whose header is there.
-    pub(super) fn record(&self, header: u64) -> Result<&Record, ArchiveError> {
-        self.records.get(&header).ok_or_else(another)
-    }
-
-    /// Makes sure that the member's header says the same of how it is to be read, which some programs go by.
-    pub(super) fn check_header(&self, file: &File, header: u64) -> Result<(), ArchiveError> {
-        let Record { path, flags, .. } = self.record(header)?;
-        let mut in_header = [0; 2];
-        file.read_exact_at(&mut in_header, header.saturating_add(6))?;
-        if (u16::from_le_bytes(in_header) ^ flags) & (IS_UTF8 | IS_ENCRYPTED | IS_PATCH) == 0 {
-            return Ok(());
+        let mut part = Part { records: Vec::new(), directory: Vec::new() };
+        while self.entries > 0 && part.records.len() < PART && part.directory.len() < PART_BYTES {
+            let record = self.read_record(&mut part.directory)?;
+            part.records.push(record);
+            self.entries -= 1;
         }
-        let path = path.as_deref().unwrap_or(".");
-        Err(ArchiveError::in_member(path, "is to be read in another way by its header than by the directory"))
+        let (bytes, entries) = (part.directory.len() as u64, part.records.len() as u64);
+        part.directory.extend(end::record(self.end.directory, bytes, entries));
+        Ok(Some(part))
     }
 
+    fn read_record(&mut self, directory: &mut Vec<u8>) -> Result<Record, ArchiveError> {
+        let from = directory.len();
+        self.read(RECORD_BYTES, directory)?;
+        if !directory[from..].starts_with(RECORD) {
+            return Err(another());
+        }
+        let [name_bytes, more_bytes, comment_bytes] =
+            [28, 30, 32].map(|place| usize::from(u16_at(&directory[from..], place)));
+        self.read(name_bytes + more_bytes + comment_bytes, directory)?;
+        let (fixed, variable) = directory[from..].split_at(RECORD_BYTES);
+        let (name, variable) = variable.split_at(name_bytes);
+        described(fixed, name, &variable[..more_bytes])
+    }
+
+    /// Reads more of it.
+    fn read(&mut self, bytes: usize, directory: &mut Vec<u8>) -> Result<(), ArchiveError> {
+        self.left = self.left.checked_sub(bytes as u64).ok_or_else(another)?;
+        let from = directory.len();
+        directory.resize(from + bytes, 0);
+        Ok(self.reader.read_exact(&mut directory[from..])?)
+    }
+}
+
+impl Part {
     /// Says which name is in it twice.
     pub(super) fn twice(&self) -> String {
-        let mut paths: Vec<_> = self.records.values().filter_map(|record| record.path.as_deref()).collect();
+        let mut paths: Vec<_> = self.records.iter().filter_map(|record| record.path.as_deref()).collect();
         paths.sort_unstable();
         let twice = paths.windows(2).find(|pair| pair[0] == pair[1]).map_or("a name", |pair| pair[0]);
         format!("`{}` is in it twice; make the archive anew", shown(twice))
     }
+}
 
-    /// Returns how much is left of the directory.
-    fn read_record(&mut self, records: &mut impl Read, left: u64) -> Result<u64, ArchiveError> {
-        let mut fixed = [0; RECORD_BYTES];
-        let left = left.checked_sub(RECORD_BYTES as u64).ok_or_else(another)?;
-        records.read_exact(&mut fixed)?;
-        if !fixed.starts_with(RECORD) {
-            return Err(another());
+impl Record {
+    /// Makes sure that the member's header says the same of how it is to be read, which some programs go by.
+    pub(super) fn check_header(&self, file: &File) -> Result<(), ArchiveError> {
+        let mut in_header = [0; 2];
+        file.read_exact_at(&mut in_header, self.header.saturating_add(6))?;
+        if (u16::from_le_bytes(in_header) ^ self.flags) & (IS_UTF8 | IS_ENCRYPTED | IS_PATCH) == 0 {
+            return Ok(());
         }
-        let [name_bytes, more_bytes, comment_bytes] = [28, 30, 32].map(|place| u16_at(&fixed, place));
-        let variable = u64::from(name_bytes) + u64::from(more_bytes) + u64::from(comment_bytes);
-        let left = left.checked_sub(variable).ok_or_else(another)?;
-        let (mut name, mut more) = (vec![0; name_bytes.into()], vec![0; more_bytes.into()]);
-        records.read_exact(&mut name)?;
-        records.read_exact(&mut more)?;
-        io::copy(&mut records.take(comment_bytes.into()), &mut io::sink())?;
-        let (record, warning) = described(&fixed, &name, &more)?;
-        self.warnings.extend(warning.filter(|_| self.warnings.len() < MAX_WARNINGS));
-        let header = header_of(&fixed, &more);
-        match self.records.insert(header, record) {
-            None => Ok(left),
-            Some(_) => Err(ArchiveError::in_member(&String::from_utf8_lossy(&name), "is where another member is, too")),
-        }
+        let path = self.path.as_deref().unwrap_or(".");
+        Err(ArchiveError::in_member(path, "is to be read in another way by its header than by the directory"))
     }
 }
 
-fn another() -> ArchiveError {
+pub(super) fn another() -> ArchiveError {
     ArchiveError::Refused("its end says another size or place of its directory than it has".into())
 }
 
@@ -136,7 +161,7 @@ fn header_of(fixed: &[u8], more: &[u8]) -> u64 {
     }
 }
 
-fn described(fixed: &[u8], name: &[u8], more: &[u8]) -> Result<(Record, Option<String>), ArchiveError> {
+fn described(fixed: &[u8], name: &[u8], more: &[u8]) -> Result<Record, ArchiveError> {
     let (system, flags, method) = (fixed[5], u16_at(fixed, 8), u16_at(fixed, 10));
     let (text, mut warning) = named(name, more, flags & IS_UTF8 != 0)?;
     let refuse = |why: &str| Err(ArchiveError::in_member(&text, why));
@@ -158,7 +183,8 @@ fn described(fixed: &[u8], name: &[u8], more: &[u8]) -> Result<(Record, Option<S
         path = path.replace('\\', "/");
         warning = Some(format!("`{}` has backslashes in the archive, which were taken for slashes", shown(&path)));
     }
-    Ok((Record { is_directory: path.ends_with('/'), path: normal(&path), flags }, warning))
+    let (header, is_directory) = (header_of(fixed, more), path.ends_with('/'));
+    Ok(Record { header, path: normal(&path), is_directory, flags, warning })
 }
 
 /// FAT, NTFS and VFAT: programs there split paths by backslashes.

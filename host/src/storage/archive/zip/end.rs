@@ -16,6 +16,8 @@ const LOCATOR_BYTES: u64 = 20;
 const LOCATOR: &[u8] = b"PK\x06\x07";
 const END_64_BYTES: usize = 56;
 const END_64: &[u8] = b"PK\x06\x06";
+/// The version that programs have to know for that: 4.5.
+const VERSION_64: u8 = 45;
 /// What is read at a time, from the end.
 const CHUNK_BYTES: u64 = 64 * 1024;
 
@@ -139,11 +141,29 @@ pub(super) fn stands_before(file: &mut File) -> io::Result<ArchiveError> {
     }))
 }
 
-fn read_at(file: &mut File, place: u64, bytes: usize) -> io::Result<Vec<u8>> {
+pub(super) fn read_at(file: &mut File, place: u64, bytes: usize) -> io::Result<Vec<u8>> {
     let mut read = vec![0; bytes];
     file.seek(SeekFrom::Start(place))?;
     file.read_exact(&mut read)?;
     Ok(read)
+}
+
+/// The end of an archive whose directory is there, without a comment.
+pub(super) fn record(directory: u64, directory_bytes: u64, entries: u64) -> Vec<u8> {
+    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
+    let count = u16::try_from(entries).unwrap_or(u16::MAX).to_le_bytes();
+    let mut record = Vec::new();
+    if entries >= u64::from(u16::MAX) || directory.max(directory_bytes) >= u64::from(u32::MAX) {
+        let [entries, bytes, place, end] =
+            [entries, directory_bytes, directory, directory + directory_bytes].map(u64::to_le_bytes);
+        record.extend(
+            [END_64, &(END_64_BYTES as u64 - 12).to_le_bytes(), &[VERSION_64, 0, VERSION_64, 0], &[0; 8]].concat(),
+        );
+        record.extend([entries, entries, bytes, place].concat());
+        record.extend([LOCATOR, &[0; 4], &end, &[1, 0, 0, 0]].concat());
+    }
+    record.extend([END, &[0; 4], &count, &count, &small(directory_bytes), &small(directory), &[0; 2]].concat());
+    record
 }
 
 pub(super) fn u16_at(bytes: &[u8], place: usize) -> u16 {
