@@ -11,129 +11,129 @@ use crate::uploads::zip;
 
 /// What each caller is answered. `none` is who has no token, a wrong one or one that has expired; `read` and `write`
 /// hold that on the application `hostile`, `other` both on another one, `global` both on `_global`, and commands for all
-/// servers.
+/// servers. `upload` may only upload to `hostile`, as a user or by a token's scope.
 ///
 /// Lists show what the caller may see: they are not refused where each item has a permission of its own.
 const TABLE: &str = "
-    operation              none  read  write  other  global
+    operation              none  read  write  other  global  upload
 
-    about.get              200   200   200    200    200
-    about.root             200   200   200    200    200
-    health.live            200   200   200    200    200
-    health.ready           200   200   200    200    200
-    openapi.get            200   200   200    200    200
+    about.get              200   200   200    200    200     200
+    about.root             200   200   200    200    200     200
+    health.live            200   200   200    200    200     200
+    health.ready           200   200   200    200    200     200
+    openapi.get            200   200   200    200    200     200
 
-    applications.list      401   200   200    200    200
-    applications.create    401   403   201    403    403
-    applications.put       401   403   201    403    403
-    applications.get       401   200   200    403    403
-    applications.update    401   403   200    403    403
-    applications.delete    401   403   204    403    403
-    applications.census    401   200   200    403    403
+    applications.list      401   200   200    200    200     200
+    applications.create    401   403   201    403    403     403
+    applications.put       401   403   201    403    403     403
+    applications.get       401   200   200    403    403     403
+    applications.update    401   403   200    403    403     403
+    applications.delete    401   403   204    403    403     403
+    applications.census    401   200   200    403    403     403
 
-    builds.list            401   200   200    403    403
-    builds.create          401   403   201    403    403
-    builds.put             401   403   201    403    403
-    builds.get             401   200   200    403    403
-    builds.update          401   403   200    403    403
-    builds.delete          401   403   204    403    403
-    builds.files           401   200   200    403    403
-    builds.package         401   404   404    403    403
-    builds.prune           401   403   202    403    403
-    builds.upload          401   403   202    403    403
-    builds.upload-file     401   403   202    403    403
+    builds.list            401   200   200    403    403     403
+    builds.create          401   403   201    403    403     403
+    builds.put             401   403   201    403    403     403
+    builds.get             401   200   200    403    403     403
+    builds.update          401   403   200    403    403     403
+    builds.delete          401   403   204    403    403     403
+    builds.files           401   200   200    403    403     403
+    builds.package         401   404   404    403    403     403
+    builds.prune           401   403   202    403    403     403
+    builds.upload          401   403   202    403    403     202
+    builds.upload-file     401   403   202    403    403     202
 
-    package-maps.list      401   200   200    403    403
-    package-maps.create    401   403   201    403    403
-    package-maps.put       401   403   201    403    403
-    package-maps.get       401   200   200    403    403
-    package-maps.update    401   403   200    403    403
-    package-maps.delete    401   403   204    403    403
+    package-maps.list      401   200   200    403    403     403
+    package-maps.create    401   403   201    403    403     403
+    package-maps.put       401   403   201    403    403     403
+    package-maps.get       401   200   200    403    403     403
+    package-maps.update    401   403   200    403    403     403
+    package-maps.delete    401   403   204    403    403     403
 
-    git-repos.list         401   200   200    403    403
-    git-repos.create       401   403   201    403    403
-    git-repos.put          401   403   201    403    403
-    git-repos.get          401   200   200    403    403
-    git-repos.update       401   403   200    403    403
-    git-repos.delete       401   403   204    403    403
-    git-repos.log          401   409   409    403    403
-    git-repos.diff         401   409   409    403    403
+    git-repos.list         401   200   200    403    403     403
+    git-repos.create       401   403   201    403    403     403
+    git-repos.put          401   403   201    403    403     403
+    git-repos.get          401   200   200    403    403     403
+    git-repos.update       401   403   200    403    403     403
+    git-repos.delete       401   403   204    403    403     403
+    git-repos.log          401   409   409    403    403     403
+    git-repos.diff         401   409   409    403    403     403
 
-    gitdeploys.list        401   200   200    403    403
-    gitdeploys.create      401   403   201    403    403
-    gitdeploys.put         401   403   201    403    403
-    gitdeploys.get         401   200   200    403    403
-    gitdeploys.update      401   403   200    403    403
-    gitdeploys.delete      401   403   204    403    403
-    gitdeploys.run         401   403   404    403    403
+    gitdeploys.list        401   200   200    403    403     403
+    gitdeploys.create      401   403   201    403    403     403
+    gitdeploys.put         401   403   201    403    403     403
+    gitdeploys.get         401   200   200    403    403     403
+    gitdeploys.update      401   403   200    403    403     403
+    gitdeploys.delete      401   403   204    403    403     403
+    gitdeploys.run         401   403   404    403    403     403
 
-    deployments.list       401   200   200    403    403
-    deployments.create     401   403   422    403    403
-    deployments.get        401   404   404    403    403
-    deployments.run        401   403   404    403    403
+    deployments.list       401   200   200    403    403     403
+    deployments.create     401   403   422    403    403     403
+    deployments.get        401   404   404    403    403     403
+    deployments.run        401   403   404    403    403     403
 
-    groups.list            401   200   200    403    403
-    groups.create          401   403   201    403    403
-    groups.put             401   403   201    403    403
-    groups.get             401   200   200    403    403
-    groups.update          401   403   200    403    403
-    groups.delete          401   403   204    403    403
+    groups.list            401   200   200    403    403     403
+    groups.create          401   403   201    403    403     403
+    groups.put             401   403   201    403    403     403
+    groups.get             401   200   200    403    403     403
+    groups.update          401   403   200    403    403     403
+    groups.delete          401   403   204    403    403     403
 
-    actions.list           401   200   200    403    403
-    actions.get            401   200   200    403    403
-    actions.run            401   403   202    403    403
+    actions.list           401   200   200    403    403     403
+    actions.get            401   200   200    403    403     403
+    actions.run            401   403   202    403    403     403
 
-    jobs.list              401   200   200    200    200
-    jobs.get               401   200   200    404    200
-    jobs.entries           401   200   200    404    200
-    jobs.log               401   200   200    404    200
-    jobs.cancel            401   403   202    404    202
-    jobs.cancel-matching   401   403   202    202    202
+    jobs.list              401   200   200    200    200     200
+    jobs.get               401   200   200    404    200     404
+    jobs.entries           401   200   200    404    200     404
+    jobs.log               401   200   200    404    200     404
+    jobs.cancel            401   403   202    404    202     404
+    jobs.cancel-matching   401   403   202    202    202     202
 
-    events.follow          401   200   200    200    200
+    events.follow          401   200   200    200    200     200
 
-    servers.list           401   200   200    200    200
-    servers.environments   401   200   200    200    200
-    servers.create         401   403   403    403    201
-    servers.put            401   403   403    403    201
-    servers.get            401   403   403    403    200
-    servers.update         401   403   403    403    200
-    servers.delete         401   403   403    403    204
-    servers.check          401   403   403    403    202
-    servers.command        401   403   403    403    202
-    servers.command-several 401  403   403    403    202
+    servers.list           401   200   200    200    200     200
+    servers.environments   401   200   200    200    200     200
+    servers.create         401   403   403    403    201     403
+    servers.put            401   403   403    403    201     403
+    servers.get            401   403   403    403    200     403
+    servers.update         401   403   403    403    200     403
+    servers.delete         401   403   403    403    204     403
+    servers.check          401   403   403    403    202     403
+    servers.command        401   403   403    403    202     403
+    servers.command-several 401  403   403    403    202     403
 
-    git-providers.list     401   403   403    403    200
-    git-providers.create   401   403   403    403    201
-    git-providers.put      401   403   403    403    201
-    git-providers.get      401   403   403    403    200
-    git-providers.update   401   403   403    403    200
-    git-providers.delete   401   403   403    403    204
+    git-providers.list     401   403   403    403    200     403
+    git-providers.create   401   403   403    403    201     403
+    git-providers.put      401   403   403    403    201     403
+    git-providers.get      401   403   403    403    200     403
+    git-providers.update   401   403   403    403    200     403
+    git-providers.delete   401   403   403    403    204     403
 
-    keypairs.list          401   403   403    403    200
-    keypairs.create        401   403   403    403    201
-    keypairs.put           401   403   403    403    201
-    keypairs.get           401   403   403    403    200
-    keypairs.update        401   403   403    403    200
-    keypairs.delete        401   403   403    403    204
+    keypairs.list          401   403   403    403    200     403
+    keypairs.create        401   403   403    403    201     403
+    keypairs.put           401   403   403    403    201     403
+    keypairs.get           401   403   403    403    200     403
+    keypairs.update        401   403   403    403    200     403
+    keypairs.delete        401   403   403    403    204     403
 
-    users.list             401   403   403    403    200
-    users.create           401   403   403    403    201
-    users.put              401   403   403    403    201
-    users.get              401   403   403    403    200
-    users.permissions      401   403   403    403    200
-    users.update           401   403   403    403    200
-    users.delete           401   403   403    403    204
+    users.list             401   403   403    403    200     403
+    users.create           401   403   403    403    201     403
+    users.put              401   403   403    403    201     403
+    users.get              401   403   403    403    200     403
+    users.permissions      401   403   403    403    200     403
+    users.update           401   403   403    403    200     403
+    users.delete           401   403   403    403    204     403
 
-    tokens.create          201   201   201    201    201
-    tokens.list            401   200   200    200    200
-    tokens.get             401   404   404    404    200
-    tokens.rotate          401   404   404    404    403
-    tokens.delete          401   404   404    404    204
+    tokens.create          201   201   201    201    201     201
+    tokens.list            401   200   200    200    200     200
+    tokens.get             401   404   404    404    200     404
+    tokens.rotate          401   404   404    404    403     404
+    tokens.delete          401   404   404    404    204     404
 
-    plugins.list           401   200   200    200    200
-    plugins.get            401   200   200    404    200
-    audit.list             401   403   403    403    200
+    plugins.list           401   200   200    200    200     200
+    plugins.get            401   200   200    404    200     404
+    audit.list             401   403   403    403    200     403
 ";
 
 /// What becomes a job.
@@ -149,12 +149,13 @@ const JOBS: [&str; 8] = [
 ];
 
 /// The columns of the table, and who is in each.
-const COLUMNS: [(&str, &[&str]); 5] = [
+const COLUMNS: [(&str, &[&str]); 6] = [
     ("none", &["nobody", "wrong", "expired"]),
     ("read", &["read"]),
     ("write", &["write"]),
     ("other", &["other"]),
     ("global", &["global"]),
+    ("upload", &["uploader", "narrowed"]),
 ];
 
 #[tokio::test]
@@ -262,7 +263,11 @@ impl Site {
     }
 
     async fn log_in(&self, username: &str) -> Client {
-        let reply = self.host.client.post("/global/tokens", &credentials(username)).await;
+        let mut asked = credentials(username);
+        if username == "narrowed" {
+            asked["scope"] = permissions("uploader");
+        }
+        let reply = self.host.client.post("/global/tokens", &asked).await;
         self.host.client.with_token(reply.body["token"].as_str().unwrap_or_else(|| panic!("{reply}")))
     }
 
@@ -307,6 +312,9 @@ fn permissions(caller: &str) -> Value {
         "other" => json!({ "apps": { "blog": "read/write" }, "actions": { "blog": { "*": "execute" } } }),
         "global" => json!({ "apps": { "_global": "read/write" }, "servers": ["*"],
             "actions": { "_global": { "command": "execute" } } }),
+        "uploader" => json!({ "apps": { "hostile*": "upload" } }),
+        "narrowed" => json!({ "apps": { "*": "read/write", "_global": "read/write" }, "servers": ["*"],
+            "actions": { "*": { "*": "execute" } } }),
         _ => json!({}),
     }
 }

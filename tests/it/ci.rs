@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use crate::harness::{PASSWORD, TestHost, elita, project_root};
 use crate::readme::{Step, redacted, steps};
+use crate::uploads::{put, zip};
 
 /// A working directory of a CI job, with what the job builds.
 struct Place {
@@ -60,6 +61,17 @@ async fn every_command_of_the_page_works_and_prints_what_it_shows() {
     let token = std::fs::read_to_string(place.directory.path().join("ci-token")).unwrap();
     let client = place.host.client.with_token(token.trim());
     assert_eq!(client.post("/app/blog/builds", &json!({ "build_name": "1" })).await.status, 403);
+    assert_eq!(client.get("/app/shop/builds/42").await.status, 403);
+    assert_eq!(client.delete("/app/shop/builds/42").await.status, 403);
+    // It sees the jobs of its own uploads, and no others.
+    let own = std::fs::read_to_string(place.directory.path().join("upload.json")).unwrap();
+    let own: serde_json::Value = serde_json::from_str(&own).unwrap();
+    let own = own["location"].as_str().unwrap();
+    for path in [own.to_owned(), format!("{own}/data"), format!("{own}/log")] {
+        assert_eq!(client.get(&path).await.status, 200, "{path}");
+    }
+    let others = put(&place.host.client, "/app/shop/builds/44/file?create=true", zip("a", b"b")).await;
+    assert_eq!(client.get(others.body["location"].as_str().unwrap()).await.status, 404);
     assert_eq!(client.get("/server").await.body["items"], json!([]));
     assert_eq!(client.get("/global/users").await.status, 403);
 }

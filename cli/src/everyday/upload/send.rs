@@ -40,9 +40,15 @@ pub(super) enum Sent {
 
 /// Sends a file until the server has it: with one key, so that it is taken in once, and with its digest, so that what is
 /// stored is what was read.
-pub(super) async fn send(session: &Session, build: &str, source: &Source, map: Option<&str>) -> Result<Sent> {
+pub(super) async fn send(
+    session: &Session,
+    build: &str,
+    source: &Source,
+    map: Option<&str>,
+    create: bool,
+) -> Result<Sent> {
     let key = Uuid::new_v4().to_string();
-    let path = file_path(build, source.file_type(), map);
+    let path = file_path(build, source.file_type(), map, create);
     let mut pauses = Pauses::new(session.retry_following);
     let mut tries = 0;
     loop {
@@ -72,7 +78,11 @@ pub(super) async fn send(session: &Session, build: &str, source: &Source, map: O
 
 /// A 409: the build is stored, or an upload of it goes on.
 async fn conflict(session: &Session, build: &str, failure: Failure) -> Result<Sent> {
-    let build = session.client.get(build).await?;
+    let build = match session.client.get(build).await {
+        // Who may only upload does not see it.
+        Err(hidden) if hidden.status() == Some(403) => return Err(failure),
+        build => build?,
+    };
     if build["stored"] == true {
         Ok(Sent::Stored)
     } else {

@@ -112,6 +112,8 @@ pub enum Permission {
     Read,
     /// Change it.
     Write,
+    /// Of an application: upload builds, and see the jobs of one's own uploads. Who may write may do that, too.
+    Upload,
 }
 
 impl Permission {
@@ -119,6 +121,7 @@ impl Permission {
         match self {
             Self::Read => "read",
             Self::Write => "write",
+            Self::Upload => "upload",
         }
     }
 }
@@ -148,6 +151,7 @@ impl Caller {
             (Self::User { permissions, .. }, Permission::Read) => {
                 permissions.on_global(permission.word()) || permissions.on_server(server.as_str())
             }
+            (_, Permission::Upload) => false,
             (Self::User { permissions, .. }, Permission::Write) => permissions.on_global(permission.word()),
             (Self::Plugin { grants, .. }, Permission::Read) => any_matches(&grants.servers, server.as_str()),
             (Self::Plugin { grants, .. }, Permission::Write) => {

@@ -36,9 +36,10 @@ pub struct Permissions {
 #[expect(dead_code, reason = "it describes a pattern; what is read is a text")]
 struct NamePattern(String);
 
-/// What may be done with an application: nothing, `read`, `write` or `read/write`.
+/// What may be done with an application: nothing, `read`, `write`, `read/write`, or only `upload`, which `write` includes.
 #[derive(utoipa::ToSchema)]
-#[schema(value_type = String, pattern = "^((read|write)(/(read|write))*)?$", max_length = 64, example = "read/write")]
+#[schema(value_type = String, pattern = "^((read|write|upload)(/(read|write|upload))*)?$", max_length = 64,
+    example = "read/write")]
 #[expect(dead_code, reason = "it describes words; what is read is a text")]
 struct AppWords(String);
 
@@ -105,7 +106,7 @@ impl Permissions {
                 format!("at most {MAX_PATTERNS} patterns of at most {MAX_PATTERN_LENGTH} characters are taken");
             return Err(Error::invalid("permissions", reason));
         }
-        check_words("permissions/apps", self.apps.values(), &["read", "write"])?;
+        check_words("permissions/apps", self.apps.values(), &["read", "write", "upload"])?;
         let of_actions = self.actions.values().flat_map(BTreeMap::values);
         check_words("permissions/actions", of_actions, &["execute"])
     }
@@ -149,7 +150,7 @@ impl Permissions {
         let patterns: Vec<&str> = mine.iter().chain(&theirs).map(|(pattern, _)| pattern.as_str()).collect();
         cover::for_all_names(&patterns, budget, |matched, _| {
             let (in_mine, in_theirs) = matched.split_at(mine.len());
-            Ok(["read", "write"].iter().all(|word| {
+            Ok(["read", "write", "upload"].iter().all(|word| {
                 let granted = |all: &[(&String, &String)], matched: &[bool]| {
                     deciding_of(all, matched).is_some_and(|words| words.iter().all(|granted| grants(granted, word)))
                 };
@@ -205,7 +206,7 @@ impl Permissions {
         })
     }
 
-    /// Whether `word` (`read` or `write`) is granted on the application.
+    /// Whether `word` (`read`, `write` or `upload`) is granted on the application.
     pub(in crate::datasvc) fn on_application(&self, word: &str, application: &str) -> bool {
         if self.scope.as_ref().is_some_and(|scope| !scope.on_application(word, application)) {
             return false;
@@ -297,7 +298,7 @@ fn check_words<'a>(path: &'static str, granted: impl Iterator<Item = &'a String>
             return Err(Error::invalid(path, format!("a pattern grants words of {MAX_WORDS_LENGTH} bytes at most")));
         }
         if let Some(word) = words.split('/').find(|word| !known.contains(word)) {
-            let known = known.join("` and `");
+            let known = known.join("`, `");
             return Err(Error::invalid(
                 path,
                 format!("`{word}` is not a permission; known are `{known}`, split by `/`"),
@@ -308,7 +309,7 @@ fn check_words<'a>(path: &'static str, granted: impl Iterator<Item = &'a String>
 }
 
 fn grants(granted: &str, word: &str) -> bool {
-    granted.split('/').any(|one| one == word)
+    granted.split('/').any(|one| one == word || (one == "write" && word == "upload"))
 }
 
 fn grants_all(granted: &str, words: &[&str]) -> bool {

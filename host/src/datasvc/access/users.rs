@@ -352,9 +352,11 @@ impl EffectivePermissions {
     }
 }
 
-/// Which of `read` and `write` are granted.
+/// Which of `read`, `write` and `upload` are granted. Who may write may upload.
 fn words(granted: &dyn Fn(&str) -> bool) -> String {
-    ["read", "write"].into_iter().filter(|word| granted(word)).collect::<Vec<_>>().join("/")
+    let words = ["read", "write", "upload"].into_iter().filter(|word| granted(word));
+    let words = words.filter(|word| *word != "upload" || !granted("write"));
+    words.collect::<Vec<_>>().join("/")
 }
 
 /// What the patch makes of a user, if the caller may do that.

@@ -132,6 +132,17 @@ impl DataSvc {
         attributes: &Attributes,
     ) -> Result<Build> {
         caller.require(Permission::Write, application)?;
+        self.create_build_as(caller, application, name, attributes).await
+    }
+
+    /// The same for who may do that.
+    async fn create_build_as(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        name: &BuildName,
+        attributes: &Attributes,
+    ) -> Result<Build> {
         let mut transaction = self.change(caller, "builds.create").await?;
         let created = sqlx::query_as!(
             Build,
@@ -153,12 +164,13 @@ impl DataSvc {
         Ok(build)
     }
 
-    /// Makes a build unless it is there.
+    /// Makes a build for an upload unless it is there.
     ///
     /// # Errors
-    /// Those of [`DataSvc::create_build`] but that one.
+    /// [`Error::NotFound`] without the application; [`Error::Denied`] without the permission to upload to it.
     pub async fn ensure_build(&self, caller: &Caller, application: &AppName, name: &BuildName) -> Result<()> {
-        match self.create_build(caller, application, name, &Attributes::default()).await {
+        caller.require(Permission::Upload, application)?;
+        match self.create_build_as(caller, application, name, &Attributes::default()).await {
             Ok(_) | Err(Error::AlreadyExists { .. }) => Ok(()),
             Err(problem) => Err(problem),
         }

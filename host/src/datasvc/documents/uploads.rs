@@ -208,7 +208,7 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::NotFound`] without the build or the package map; [`Error::Conflict`] if the build is stored, or another
-    /// upload of it goes on; [`Error::Denied`] without write permission on the application.
+    /// upload of it goes on; [`Error::Denied`] without the permission to upload to the application.
     pub async fn check_upload(
         &self,
         caller: &Caller,
@@ -218,7 +218,7 @@ impl DataSvc {
         key: Option<&str>,
         create: bool,
     ) -> Result<()> {
-        caller.require(Permission::Write, application)?;
+        caller.require(Permission::Upload, application)?;
         let looking = sqlx::query!(
             r#"select stored as "stored?",
                    exists (select from jobs where jobs.id = upload and status in ('queued', 'running')) as "uploading!",
@@ -259,7 +259,7 @@ impl DataSvc {
         timeout: Duration,
         idempotency: Option<(String, Digest)>,
     ) -> Result<Enqueued> {
-        caller.require(Permission::Write, application)?;
+        caller.require(Permission::Upload, application)?;
         let new = NewUpload { caller, application, job_id, upload, timeout, idempotency: idempotency.as_ref() };
         if self.reads.run(async |connection| new.insert(self, connection).await).await? {
             return Ok(Enqueued { job_id, status: JobStatus::Queued, claim: None });

@@ -126,8 +126,11 @@ impl DataSvc {
     ) -> Result<CancelledJobs> {
         filter.check()?;
         let seen = self.lanes_to_cancel(filter).await?.into_iter();
-        let seen: Vec<_> =
-            seen.filter(|lane| may_read(caller, lane.application.as_ref(), lane.username.as_deref())).collect();
+        let seen: Vec<_> = seen
+            .filter(|lane| {
+                may_read(caller, lane.application.as_ref(), lane.username.as_deref(), lane.job_type.as_str())
+            })
+            .collect();
         let refused = seen.iter().find_map(|lane| may(lane).err());
         let allowed: Vec<_> = seen.into_iter().filter(|lane| may(lane).is_ok()).collect();
         match refused {

@@ -368,7 +368,7 @@ impl DataSvc {
         // One statement, so that the entries are all there are if the status says that the job has ended.
         let reading = sqlx::query!(
             r#"with newest as (select coalesce(max(seq), 0) as seq from job_entries where job_id = $1)
-               select nullif(application, '') as "application: AppName", username, status as "status: JobStatus",
+               select nullif(application, '') as "application: AppName", username, job_type, status as "status: JobStatus",
                    page.seq as "seq?", page.at as "at?", page.source as "source?", page.data as "data?: SqlJson<Json>",
                    (select seq from newest) as "newest!"
                from jobs left join lateral (
@@ -392,7 +392,9 @@ impl DataSvc {
             matches!(part, LogPart::Before(_))
         );
         let rows = self.reads.run(async |connection| Ok(reading.fetch_all(connection).await?)).await?;
-        let job = rows.first().filter(|job| may_read(caller, job.application.as_ref(), job.username.as_deref()));
+        let job = rows
+            .first()
+            .filter(|job| may_read(caller, job.application.as_ref(), job.username.as_deref(), &job.job_type));
         let (status, newest) =
             job.map(|job| (job.status, job.newest)).ok_or_else(|| Error::not_found(Kind::Job, id))?;
         let next = rows.last().and_then(|last| last.seq.filter(|seq| *seq < newest));

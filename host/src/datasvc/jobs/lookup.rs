@@ -17,6 +17,7 @@ use super::progress::JobProgress;
 use super::queue::TAKEN;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::documents::uploads::UPLOAD;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, Digest, HostId, JobId, PluginName, UserName};
 use crate::datasvc::ground::sql::OnConstraint;
@@ -272,19 +273,29 @@ pub(in crate::datasvc) fn described(caller: &Caller) -> String {
     }
 }
 
-/// Whether the caller may see a job of this application, or, of the installation, the one that this user asked for.
-pub(in crate::datasvc) fn may_read(caller: &Caller, application: Option<&AppName>, username: Option<&str>) -> bool {
-    let is_own = match application {
-        Some(application) => caller.may(Permission::Read, application),
-        None => username.is_some() && caller.username().map(UserName::as_str) == username,
+/// Whether the caller may see a job of this application, or, of the installation, the one that this user asked for. Who
+/// may only upload to the application sees the uploads that they asked for.
+pub(in crate::datasvc) fn may_read(
+    caller: &Caller,
+    application: Option<&AppName>,
+    username: Option<&str>,
+    job_type: &str,
+) -> bool {
+    let is_own = username.is_some() && caller.username().map(UserName::as_str) == username;
+    let may = match application {
+        Some(application) => {
+            caller.may(Permission::Read, application)
+                || (is_own && job_type == UPLOAD && caller.may(Permission::Upload, application))
+        }
+        None => is_own,
     };
-    is_own || caller.may_globally(Permission::Read)
+    may || caller.may_globally(Permission::Read)
 }
 
 impl Job {
     /// Whether the caller may see it.
     pub(in crate::datasvc) fn is_for(&self, caller: &Caller) -> bool {
-        may_read(caller, self.application.as_ref(), self.username.as_deref())
+        may_read(caller, self.application.as_ref(), self.username.as_deref(), self.job_type.as_str())
     }
 }
 

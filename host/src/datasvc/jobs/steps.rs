@@ -161,7 +161,7 @@ impl DataSvc {
     /// [`Error::NotFound`], also for a job of an application that the caller may not read.
     pub async fn job_steps(&self, caller: &Caller, job: JobId, after: i32) -> Result<JobSteps> {
         let reading = sqlx::query!(
-            r#"select nullif(application, '') as "application: AppName", username, step.name as "name?", step.ordinal as "ordinal?",
+            r#"select nullif(application, '') as "application: AppName", username, job_type, step.name as "name?", step.ordinal as "ordinal?",
                    step.kind as "kind?: StepKind", step.state as "state?: StepState",
                    step.started_at as "started_at?", step.ended_at,
                    step.outcome as "outcome: SqlJson<Json>"
@@ -174,7 +174,10 @@ impl DataSvc {
             i32::from(MAX_STEPS_PAGE)
         );
         let rows = self.reads.run(async |connection| Ok(reading.fetch_all(connection).await?)).await?;
-        if !rows.first().is_some_and(|row| may_read(caller, row.application.as_ref(), row.username.as_deref())) {
+        if !rows
+            .first()
+            .is_some_and(|row| may_read(caller, row.application.as_ref(), row.username.as_deref(), &row.job_type))
+        {
             return Err(Error::not_found(Kind::Job, job));
         }
         let mut last = None;

@@ -34,6 +34,26 @@ fn the_pattern_with_the_most_literal_characters_decides() {
 }
 
 #[test]
+fn to_upload_is_a_part_of_to_write() {
+    let given = permissions(r#"{"apps": {"shop": "write", "blog": "upload", "wiki": "read"}}"#);
+    for (application, upload, write) in [("shop", true, true), ("blog", true, false), ("wiki", false, false)] {
+        assert_eq!(given.on_application("upload", application), upload, "{application}");
+        assert_eq!(given.on_application("write", application), write, "{application}");
+    }
+    assert!(!given.on_application("read", "blog"));
+    for (other, covers) in [
+        (r#"{"apps": {"shop": "upload"}}"#, true),
+        (r#"{"apps": {"blog": "upload"}}"#, true),
+        (r#"{"apps": {"blog": "write"}}"#, false),
+        (r#"{"apps": {"wiki": "upload"}}"#, false),
+    ] {
+        assert_eq!(given.cover(&permissions(other)).unwrap(), covers, "{other}");
+    }
+    let narrowed = given.narrowed_by(Some(permissions(r#"{"apps": {"shop": "upload"}}"#)));
+    assert!(narrowed.on_application("upload", "shop") && !narrowed.on_application("write", "shop"));
+}
+
+#[test]
 fn between_equals_only_what_all_of_them_grant_holds() {
     let given = permissions(r#"{"apps": {"sho*": "read/write", "*hop": "read"}}"#);
     assert!(given.on_application("read", "shop"));
