@@ -70,6 +70,7 @@ mod salt;
 mod salt_lies;
 mod secrets;
 mod servers;
+mod shared_packages;
 mod shares;
 mod ssh;
 mod ssh_copies;

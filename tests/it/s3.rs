@@ -7,10 +7,11 @@ use std::time::Duration;
 use reqwest::{Method, header};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 use tempfile::TempDir;
 
 use crate::harness::{
-    Answer, Cable, Client, Database, Elita, Moto, Outside, Program, eventually, plugin_file, variables,
+    Answer, Cable, Client, Database, Elita, Moto, Nanio, Outside, Program, eventually, plugin_file, variables,
 };
 use crate::uploads::{files_in, id, put, zip};
 
@@ -141,6 +142,105 @@ async fn a_file_that_is_given_up_leaves_nothing_in_the_bucket() {
         (!moto.keys().await.iter().any(|key| key.contains("/builds/"))).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_no_build_has_is_swept_from_the_bucket_once_it_is_old_and_trees_stay() {
+    let moto = Moto::start_off_by("-2d").await;
+    let site = Site::start(&moto.url(), &[]).await;
+    let map = json!({ "name": "web", "packages": { "all": { "patterns": ["**"] } } });
+    assert_eq!(site.client.post("/app/my_application/packagemaps", &map).await.status, 201);
+    let accepted = put(&site.client, &format!("{FILE}&package_map=web"), zip("a", b"b")).await;
+    assert_eq!(site.ended(id(&accepted)).await["status"], "succeeded");
+    // The upload was long ago.
+    let began = "01890000-0000-7000-8000-000000000002";
+    let move_it = format!("update builds set upload = '{began}'");
+    site.database.connect().await.execute(sqlx::AssertSqlSafe(move_it)).await.unwrap();
+    let mut expected = Vec::new();
+    for key in moto.keys().await.into_iter().filter(|key| key.contains("/builds/")) {
+        let old = key.replace(id(&accepted), began);
+        moto.rename(&key, &old).await;
+        expected.push(old);
+    }
+    expected.sort();
+    assert_eq!(expected.len(), 4, "two files and their trees: {expected:?}");
+    moto.put(&format!("site/one/builds/{began}/1/stray.zip"), b"PK".to_vec()).await;
+    moto.put("site/one/builds/01890000-0000-7000-8000-000000000001/1.zip", b"PK".to_vec()).await;
+    let other = tempfile::tempdir().unwrap();
+    let mut second = serve(&moto.url(), &site.database, other.path(), &[]);
+    second.ready(&site.database.token).await;
+    eventually("what is left to be swept", async || {
+        let keys = moto.keys().await.into_iter().filter(|key| key.contains("/builds/"));
+        (keys.collect::<Vec<_>>() == expected).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_writes_over_what_is_there_keeps_its_id() {
+    let moto = Moto::start_forgetful().await;
+    let site = Site::start(&moto.url(), &[]).await;
+    let kept = moto.object("site/one/storage-id").await;
+    for _ in 0..2 {
+        let other = tempfile::tempdir().unwrap();
+        let mut second = serve(&moto.url(), &site.database, other.path(), &[]);
+        second.ready(&site.database.token).await;
+        second.signal(Signal::TERM);
+        let (code, stderr) = second.ended().await;
+        assert!(code == Some(0) && stderr.contains("ignores `If-None-Match: *`"), "{code:?} {stderr}");
+    }
+    assert!(moto.object("site/one/storage-id").await == kept, "it has the same id at each start");
+    let accepted = put(&site.client, FILE, zip("a", b"b")).await;
+    assert_eq!(site.ended(id(&accepted)).await["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn a_store_that_checks_signatures_takes_what_is_sent_and_refuses_another_key() {
+    let nanio = Nanio::start().await;
+    let site = Site::start(&nanio.url(), &["--storage-redirect"]).await;
+    // In one request, and in parts.
+    for (build, file) in [("1", zip("a", b"b")), ("2", zip("noise", &noise(20_000_000)))] {
+        let path = format!("/app/my_application/builds/{build}");
+        let accepted = put(&site.client, &format!("{path}/file?create=true"), file.clone()).await;
+        assert_eq!(site.ended(id(&accepted)).await["status"], "succeeded", "{accepted}");
+        let itself = site.client.request(Method::GET, &format!("{path}/packages/master?redirect=false"));
+        assert!(itself.send().await.unwrap().bytes().await.unwrap() == file, "build {build} by the server");
+        let sent_there = site.client.request(Method::GET, &format!("{path}/packages/master")).send().await.unwrap();
+        assert!(sent_there.url().as_str().starts_with(&nanio.url()), "{sent_there:?}");
+        assert!(sent_there.bytes().await.unwrap() == file, "build {build} by its signed URL");
+        assert_eq!(site.client.delete(&path).await.status, 204);
+    }
+    let left = files_in(&nanio.bucket().join("site/one/builds"));
+    assert!(left.is_empty(), "{left:?}");
+
+    let (database, data_dir) = (Database::new().await, tempfile::tempdir().unwrap());
+    let mut wrong = variables(&nanio.url());
+    wrong.push(("AWS_SECRET_ACCESS_KEY", "another".into()));
+    let wrong: Vec<_> = wrong.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let flags = ["--database-url", &database.url, "--data-dir", data_dir.path().to_str().unwrap()];
+    let flags = [&flags[..], &["--storage-url", "s3://elita/site/two"]].concat();
+    let (code, stderr) = Program::serve_with(&wrong, &flags).ended().await;
+    assert!(code == Some(1) && stderr.contains("look at AWS_ACCESS_KEY_ID"), "{code:?} {stderr}");
+}
+
+#[tokio::test]
+async fn packages_that_are_equal_are_in_the_bucket_once() {
+    let moto = Moto::start().await;
+    let site = Site::start(&moto.url(), &[]).await;
+    let file = zip("a", b"b");
+    let stored = async || moto.keys().await.into_iter().filter(|key| key.contains("/builds/")).count();
+    for build in ["1", "2"] {
+        let path = format!("/app/my_application/builds/{build}/file?create=true");
+        let accepted = put(&site.client, &path, file.clone()).await;
+        assert_eq!(site.ended(id(&accepted)).await["status"], "succeeded");
+    }
+    assert_eq!(stored().await, 2, "the file and its tree");
+    assert_eq!(site.client.delete("/app/my_application/builds/1").await.status, 204);
+    let path = "/app/my_application/builds/2/packages/master";
+    let sent = site.client.request(Method::GET, path).send().await.unwrap();
+    assert!(sent.bytes().await.unwrap() == file, "the other build still has it");
+    assert_eq!(site.client.delete("/app/my_application/builds/2").await.status, 204);
+    assert_eq!(stored().await, 0);
 }
 
 #[tokio::test]

@@ -783,7 +783,7 @@ async fn a_build_that_a_killed_server_has_stored_is_not_fetched_again() {
     std::fs::write(folder.join("1.zip"), &file).unwrap();
     let (size_bytes, sha256) = (file.len() as u64, Digest::of(&file).hex());
     let master = PackageFile { filename: "1.zip".into(), file_type: FileType::Zip, size_bytes, sha256 };
-    let master = KeptPackage { file: master, run: Some(claim.fence) };
+    let master = KeptPackage::new(master, Some(claim.fence));
     let packages = KeptPackages([(PackageName::parse("master").unwrap(), master)].into());
     let stored = StoredBuild { master_file: "1.zip".into(), packages, files: BuildFiles(vec!["a".into()]) };
     svc.store_build(&claim, &stored).await.unwrap();

@@ -21,7 +21,8 @@ pub use access::tokens::{NewToken, Token, TokenTerms, holds_token};
 pub use access::users::{Change as UserChange, EffectivePermissions, User};
 pub use documents::applications::{Application, Change as ApplicationChange};
 pub use documents::builds::{
-    Build, BuildFiles, BuildFilter, Change as BuildChange, KeptPackage, KeptPackages, PackageFile, Packages,
+    Build, BuildFiles, BuildFilter, Change as BuildChange, FileLocation, KeptPackage, KeptPackages, PackageFile,
+    Packages,
 };
 pub use documents::census::{Census, CensusBuild, CensusEntry};
 pub use documents::commands::{CommandTarget, NewCommand, SERVER};
@@ -60,6 +61,7 @@ pub use documents::servers::{
     CHECK, Change as ServerChange, Connection, Driver, Environments, Health as ServerHealth, LocalConnection,
     NewServer, SaltConnection, Server, SshConnection, UnsealedKeypair,
 };
+pub use documents::shared_packages::FilesOfUpload;
 pub use documents::storage::StoreIdentity;
 pub use documents::uploads::{BuildAsStored, FileType, StoredBuild, UPLOAD, Upload, UploadSource};
 pub use ground::attributes::Attributes;

@@ -1,6 +1,7 @@
 //! Builds' files: each upload has its own folder, named by an id that is never used again. In it is the file that a
 //! client sent, and a folder for each run of the upload's job with the files of that run: no file is overwritten.
 
+use std::ffi::OsStr;
 use std::fs::{DirEntry, File};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -169,15 +170,18 @@ impl Storage {
         }
     }
 
-    /// Removes a file of a run of an upload.
+    /// Removes a file of an upload, or of a run of it, and the tree that is kept with it.
     ///
     /// # Errors
     /// [`StorageError::Store`].
-    pub async fn remove_build_file(&self, folder: Uuid, run: i64, filename: &str) -> Result<(), StorageError> {
-        match self.store.delete(&build_key(folder, Some(run), filename)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+    pub async fn remove_build_file(&self, folder: Uuid, run: Option<i64>, filename: &str) -> Result<(), StorageError> {
+        for name in [filename, &*tree_of(filename)] {
+            match self.store.delete(&build_key(folder, run, name)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
     }
 
     /// Removes all files of an upload but these, each with its run, finished or not; says how many there were.
@@ -190,8 +194,9 @@ impl Storage {
         kept: Vec<(Option<i64>, String)>,
     ) -> Result<usize, StorageError> {
         if self.bucket.is_some() {
-            let is_kept =
-                |stored: &Stored| kept.iter().any(|(run, name)| *run == stored.run && *name == stored.filename);
+            let is_kept = |Stored { run, filename, .. }: &Stored| {
+                kept.iter().any(|(kept_run, kept)| kept_run == run && belongs_to(filename.as_ref(), kept))
+            };
             return bucket::remove(&*self.store, &folder_key(folder), |stored| !is_kept(stored)).await;
         }
         let folder = self.build_folder(folder);
@@ -276,7 +281,7 @@ fn remove_others(folder: &Path, run: Option<i64>, kept: &[(Option<i64>, String)]
             if entries(&entry.path())?.is_empty() {
                 std::fs::remove_dir(entry.path())?;
             }
-        } else if !kept.iter().any(|(of, filename)| *of == run && belongs_to(&entry, filename)) {
+        } else if !kept.iter().any(|(of, filename)| *of == run && belongs_to(&entry.file_name(), filename)) {
             std::fs::remove_file(entry.path())?;
             count += 1;
         }
@@ -288,9 +293,9 @@ fn tree_of(filename: &str) -> String {
     format!("{filename}{TREE}")
 }
 
-/// Whether it is that file, or the tree that is kept with it.
-fn belongs_to(entry: &DirEntry, filename: &str) -> bool {
-    entry.file_name() == *filename || entry.file_name() == *tree_of(filename)
+/// Whether a name is that of a file, or of the tree that is kept with it.
+fn belongs_to(name: &OsStr, filename: &str) -> bool {
+    name == filename || name == &*tree_of(filename)
 }
 
 /// The run that a folder belongs to. `None`: it is not the folder of a run.

@@ -85,7 +85,7 @@ impl Drop for Candidate {
             let (storage, folder, run) = (self.storage.clone(), self.folder, self.run);
             let filename = std::mem::take(&mut self.filename);
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { drop(storage.remove_build_file(folder, run, &filename).await) });
+                runtime.spawn(async move { drop(storage.remove_build_file(folder, Some(run), &filename).await) });
             }
             return;
         }

@@ -21,6 +21,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode};
 use tokio::task::JoinError;
+use tracing::warn;
 use uuid::Uuid;
 
 pub use self::bucket::MAX_FILE_BYTES;
@@ -28,7 +29,7 @@ use self::bucket::{Bucket, Meaning};
 pub use self::candidate::Candidate;
 pub use self::incoming::{FinishedFile, Incoming, Received};
 pub use self::pace::Pace;
-pub use self::view::View;
+pub use self::view::{ShownFile, View};
 use crate::errors::causes;
 
 /// Where a store has its id.
@@ -164,6 +165,11 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Store`]; [`StorageError::Id`].
     pub async fn id(&self) -> Result<Uuid, StorageError> {
+        // Looked at first: there are stores that write over what is there, though they are asked not to.
+        if let Some(kept) = self.kept_id().await? {
+            self.warn_unless_it_keeps(kept).await?;
+            return Ok(kept);
+        }
         let new = Uuid::new_v4().to_string();
         match self.store.put_opts(&Key::from(ID), new.into(), PutMode::Create.into()).await {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
@@ -172,8 +178,35 @@ impl Storage {
             }
             Err(error) => return Err(error.into()),
         }
-        let kept = self.store.get(&Key::from(ID)).await?.bytes().await?;
-        Uuid::try_parse_ascii(&kept).map_err(|_| StorageError::Id)
+        self.kept_id().await?.ok_or(StorageError::Id)
+    }
+
+    /// The id that is kept in the store. `None`: there is none yet.
+    async fn kept_id(&self) -> Result<Option<Uuid>, StorageError> {
+        let kept = match self.store.get(&Key::from(ID)).await {
+            Ok(kept) => kept.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Uuid::try_parse_ascii(&kept).map(Some).map_err(|_| StorageError::Id)
+    }
+
+    /// Writes the id again, which a bucket has to refuse, for the same reason that no file in it is ever written over.
+    async fn warn_unless_it_keeps(&self, id: Uuid) -> Result<(), StorageError> {
+        if !self.is_bucket() {
+            return Ok(());
+        }
+        match self.store.put_opts(&Key::from(ID), id.to_string().into(), PutMode::Create.into()).await {
+            Ok(_) => {
+                warn!(
+                    "the object store ignores `If-None-Match: *`, so it cannot keep two plugins from giving a build a \
+                     package of the same name at the same time; look at AWS_CONDITIONAL_PUT, or use another store"
+                );
+                Ok(())
+            }
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Keeps a component under its digest. To keep it again changes nothing.

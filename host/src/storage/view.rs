@@ -21,23 +21,37 @@ const VIEWS: &str = "views";
 #[derive(Debug)]
 pub struct View(PathBuf);
 
+/// A file that a view shows.
+#[derive(Debug)]
+pub struct ShownFile {
+    /// The upload that it is of.
+    pub folder: Uuid,
+    /// Which run has stored it.
+    pub run: Option<i64>,
+    /// What it is called in the store.
+    pub filename: String,
+    /// What it is called in the view.
+    pub name: String,
+}
+
 impl Storage {
-    /// Makes a view of these files of an upload, each with the run that has stored it.
+    /// Makes a view of these files.
     ///
     /// # Errors
     /// [`StorageError::Full`]; [`StorageError::View`], also if one of the files is not there.
-    pub async fn view(&self, folder: Uuid, shown: Vec<(Option<i64>, String)>) -> Result<View, StorageError> {
+    pub async fn view(&self, shown: Vec<ShownFile>) -> Result<View, StorageError> {
         if self.is_bucket() {
-            return self.fetched_view(folder, &shown).await;
+            return self.fetched_view(&shown).await;
         }
-        let files = self.build_folder(folder);
+        let storage = self.clone();
         let view = self.directory.join(VIEWS).join(Uuid::new_v4().to_string());
         tokio::task::spawn_blocking(move || {
             std::fs::create_dir_all(&view)?;
             let view = View(view);
-            for (run, filename) in &shown {
+            for ShownFile { folder, run, filename, name } in &shown {
+                let files = storage.build_folder(*folder);
                 let folder = run.map_or_else(|| files.clone(), |run| files.join(run.to_string()));
-                show(&folder.join(filename), &view.0.join(filename))?;
+                show(&folder.join(filename), &view.0.join(name))?;
             }
             Ok(view)
         })
@@ -46,16 +60,16 @@ impl Storage {
     }
 
     /// The same with copies of files in a bucket.
-    async fn fetched_view(&self, folder: Uuid, shown: &[(Option<i64>, String)]) -> Result<View, StorageError> {
+    async fn fetched_view(&self, shown: &[ShownFile]) -> Result<View, StorageError> {
         let view = View(self.directory.join(VIEWS).join(Uuid::new_v4().to_string()));
         let directory = view.0.clone();
         tokio::task::spawn_blocking(move || std::fs::create_dir_all(directory))
             .await?
             .map_err(StorageError::of_view)?;
-        for (run, filename) in shown {
-            let file = view.0.join(filename);
+        for ShownFile { folder, run, filename, name } in shown {
+            let file = view.0.join(name);
             let file = tokio::task::spawn_blocking(move || File::create_new(file)).await?;
-            self.fetch_build_file(folder, *run, filename, file.map_err(StorageError::of_view)?).await?;
+            self.fetch_build_file(*folder, *run, filename, file.map_err(StorageError::of_view)?).await?;
         }
         Ok(view)
     }

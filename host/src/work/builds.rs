@@ -1,10 +1,10 @@
 //! Builds: what is done with their files.
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{Inner, Work};
-use crate::datasvc::{AppName, BuildName, Caller, Expected, JobError, JobErrorCode, Result};
+use crate::datasvc::{AppName, BuildName, Caller, Expected, JobError, JobErrorCode, JobId, Result};
 use crate::storage::StorageError;
 
 impl Work {
@@ -20,14 +20,36 @@ impl Work {
         expected: &Expected,
     ) -> Result<()> {
         // The row first: files that are left without a row are orphaned, and removed later.
-        if let Some(upload) = self.0.svc.delete_build(caller, application, build, expected).await? {
-            self.0.remove_build_files(upload.into()).await;
-        }
+        let uploads = self.0.svc.delete_build(caller, application, build, expected).await?;
+        self.0.remove_unused_files(&uploads).await;
         Ok(())
     }
 }
 
 impl Inner {
+    /// Removes what no build has of the files of these uploads. Others may refer to what one build has stored.
+    pub(super) async fn remove_unused_files(&self, uploads: &[JobId]) {
+        match self.svc.files_in_use(uploads).await {
+            Ok(used) => {
+                for (upload, kept) in used {
+                    self.remove_other_files(upload, kept).await;
+                }
+            }
+            Err(problem) => warn!("it could not be told which files are orphaned, and all stay for now: {problem}"),
+        }
+    }
+
+    async fn remove_other_files(&self, upload: JobId, kept: Vec<(Option<i64>, String)>) {
+        if kept.is_empty() {
+            return self.remove_build_files(upload.into()).await;
+        }
+        match self.storage.remove_other_build_files(upload.into(), kept).await {
+            Ok(0) => {}
+            Ok(count) => info!(job.id = %upload, "{count} files were removed that no build has"),
+            Err(problem) => warn!(job.id = %upload, "files that no build has stay for now: {problem}"),
+        }
+    }
+
     /// Removes a folder of builds' files. Files that cannot be removed now are orphaned, and removed later.
     pub(super) async fn remove_build_files(&self, folder: Uuid) {
         if let Err(problem) = self.storage.remove_build_files(folder).await {

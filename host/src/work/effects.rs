@@ -10,9 +10,9 @@ use super::git::{CommitsAsked, Compared};
 use super::gitdeploys::ServersTask;
 use super::new_package::{self, Destination};
 use crate::datasvc::{
-    ActionName, AppName, BuildName, Caller, Claim, Commit, Error, Expected, FileChange, FileType, GitRepo, GitRepoName,
-    GitdeployName, JobId, KeptPackage, Listed, NewGitRepo, NewPackage, PackageName, Page, Parent, Result, ServerName,
-    ServersAsked,
+    ActionName, AppName, BuildName, Caller, Claim, Commit, Error, Expected, FileChange, FileLocation, FileType,
+    GitRepo, GitRepoName, GitdeployName, JobId, Listed, NewGitRepo, NewPackage, PackageName, Page, Parent, Result,
+    ServerName, ServersAsked,
 };
 use crate::plugin::{Asking, Effects, OnServers, PackageWriter};
 use crate::remote::{Report, System};
@@ -137,13 +137,13 @@ impl Effects for Work {
         length: u32,
     ) -> BoxFuture<'a, Result<Bytes>> {
         async move {
-            let (kept, upload) = self.0.svc.build_package(caller, &application, &build, &package).await?;
-            let KeptPackage { file, run } = kept;
+            let (file, location) = self.0.svc.build_package(caller, &application, &build, &package).await?;
+            let FileLocation { upload, run, filename } = location;
             let end = offset.saturating_add(length.into()).min(file.size_bytes);
             if offset >= end {
                 return Ok(Bytes::new());
             }
-            let read = self.0.storage.read_build_file(upload.into(), run, &file.filename, offset..end).await;
+            let read = self.0.storage.read_build_file(upload.into(), run, &filename, offset..end).await;
             let pieces = read.map_err(Error::internal)?.map_err(Error::internal);
             let gathered = pieces.try_fold(BytesMut::new(), |mut all, piece| async move {
                 all.extend_from_slice(&piece);

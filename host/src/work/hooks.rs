@@ -5,14 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::actions::failed;
 use super::builds::not_stored;
-use crate::datasvc::{Digest, JobError, Json, PluginName, patiently};
+use crate::datasvc::{Digest, FileLocation, JobError, Json, PluginName, patiently};
 use crate::engine::{Journal, Run, StepResult};
 use crate::plugin::{HookRun, Sandbox};
-use crate::storage::{Storage, View};
+use crate::storage::{ShownFile, Storage, View};
 
 /// Fires hooks. Cheap to clone.
 #[derive(Clone)]
@@ -22,12 +21,10 @@ pub(super) struct Hooks {
 }
 
 /// Files of an upload that hooks can read: each run gets a view of its own.
-pub(super) struct ShownFiles {
-    /// Where in the store they are.
-    pub(super) folder: Uuid,
-    /// The run that has stored each, and their names.
-    pub(super) files: Vec<(Option<i64>, String)>,
-}
+pub(super) struct ShownFiles(
+    /// Where in the store each is, and its name.
+    pub(super) Vec<(FileLocation, String)>,
+);
 
 /// A named point, and the plugins that take part in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -143,8 +140,14 @@ impl Hooks {
     }
 
     async fn view(&self, files: Option<&ShownFiles>) -> StepResult<Option<View>> {
-        let Some(ShownFiles { folder, files }) = files else { return Ok(None) };
-        let view = self.storage.view(*folder, files.clone()).await;
+        let Some(ShownFiles(files)) = files else { return Ok(None) };
+        let shown = files.iter().cloned().map(|(FileLocation { upload, run, filename }, name)| ShownFile {
+            folder: upload.into(),
+            run,
+            filename,
+            name,
+        });
+        let view = self.storage.view(shown.collect()).await;
         view.map(Some).map_err(not_stored)
     }
 }

@@ -110,7 +110,12 @@ impl Destination {
             return Err(Error::already_exists(Kind::Package, name));
         }
         match self.svc.add_package(&self.caller, &self.claim, &self.new, &file, together).await {
-            Ok(()) => Ok(file),
+            Ok(is_superfluous) => {
+                if is_superfluous {
+                    self.remove(&file.filename).await;
+                }
+                Ok(file)
+            }
             // It may be there, if only the answer was lost. If it is not, the file is orphaned, and removed later.
             Err(problem @ (Error::Unavailable(_) | Error::Internal(_))) => Err(problem),
             Err(refusal) => {
@@ -121,9 +126,10 @@ impl Destination {
     }
 
     async fn remove(&self, filename: &str) {
-        if let Err(problem) = self.storage.remove_build_file(self.claim.job_id.into(), self.claim.fence, filename).await
+        if let Err(problem) =
+            self.storage.remove_build_file(self.claim.job_id.into(), Some(self.claim.fence), filename).await
         {
-            warn!("the file of a package that was not added stays for now: {problem}");
+            warn!("the file of a package that is not needed stays for now: {problem}");
         }
     }
 }

@@ -4,11 +4,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use uuid::Uuid;
 
 use super::Work;
 use super::upload::UploadError;
-use crate::datasvc::{AppName, BuildName, Caller, KeptPackage, PackageFile, PackageName, Result};
+use crate::datasvc::{AppName, BuildName, Caller, FileLocation, PackageFile, PackageName, Result};
 use crate::storage::{Storage, StorageError};
 
 /// A package of a build, to be read.
@@ -16,9 +15,7 @@ pub struct StoredPackage {
     /// What it is.
     pub file: PackageFile,
     storage: Storage,
-    /// Where in the store it is.
-    folder: Uuid,
-    run: Option<i64>,
+    location: FileLocation,
     /// Whether clients are sent to the store.
     lends: bool,
 }
@@ -36,9 +33,9 @@ impl Work {
         package: &PackageName,
     ) -> Result<StoredPackage> {
         let work = &self.0;
-        let (KeptPackage { file, run }, upload) = work.svc.build_package(caller, application, build, package).await?;
+        let (file, location) = work.svc.build_package(caller, application, build, package).await?;
         let (storage, lends) = (work.storage.clone(), work.uploads.lends);
-        Ok(StoredPackage { file, storage, folder: upload.into(), run, lends })
+        Ok(StoredPackage { file, storage, location, lends })
     }
 }
 
@@ -51,7 +48,8 @@ impl StoredPackage {
         &self,
         bytes: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, UploadError> {
-        Ok(self.storage.read_build_file(self.folder, self.run, &self.file.filename, bytes).await?)
+        let FileLocation { upload, run, filename } = &self.location;
+        Ok(self.storage.read_build_file((*upload).into(), *run, filename, bytes).await?)
     }
 
     /// Where a client can get it itself for some minutes, if clients are sent there.
@@ -62,6 +60,7 @@ impl StoredPackage {
         if !self.lends {
             return Ok(None);
         }
-        Ok(self.storage.lent_url(self.folder, self.run, &self.file.filename).await?)
+        let FileLocation { upload, run, filename } = &self.location;
+        Ok(self.storage.lent_url((*upload).into(), *run, filename).await?)
     }
 }

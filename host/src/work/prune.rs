@@ -167,9 +167,7 @@ impl Job<'_> {
             Error::Conflict { reason } => JobError::new(JobErrorCode::Conflict, reason),
             problem => internal(&problem),
         })?;
-        for upload in uploads {
-            self.work.0.remove_build_files(upload.into()).await;
-        }
+        self.work.0.remove_unused_files(&uploads).await;
         self.run.note(&json!({ "status": "removing", "builds": builds }));
         Ok(())
     }

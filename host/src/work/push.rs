@@ -5,10 +5,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
 
 use super::Work;
-use crate::datasvc::{Caller, Error, KeptPackage, Result};
+use crate::datasvc::{Caller, Error, FileLocation, Result};
 use crate::engine::Run;
 use crate::plugin::Content;
 use crate::remote::{Command, CommandId, InvalidCommand, Os, Piece, Report, Target};
@@ -28,9 +27,7 @@ pub(super) struct StoredFile {
     storage: Storage,
     /// Its application, its build and its name.
     name: [String; 3],
-    folder: Uuid,
-    run: Option<i64>,
-    filename: String,
+    location: FileLocation,
     size_bytes: u64,
     sha256: String,
 }
@@ -53,14 +50,11 @@ impl File {
             Content::Bytes(bytes) => return Ok(Self::Bytes(bytes)),
             Content::Package(application, build, package) => (application, build, package),
         };
-        let (kept, upload) = work.0.svc.build_package(caller, &application, &build, &package).await?;
-        let KeptPackage { file, run } = kept;
+        let (file, location) = work.0.svc.build_package(caller, &application, &build, &package).await?;
         Ok(Self::Package(StoredFile {
             storage: work.0.storage.clone(),
             name: [application.to_string(), build.to_string(), package.to_string()],
-            folder: upload.into(),
-            run,
-            filename: file.filename,
+            location,
             size_bytes: file.size_bytes,
             sha256: file.sha256,
         }))
@@ -82,7 +76,8 @@ impl File {
                 Ok(bytes.slice(at(offset)..at(end)))
             }
             Self::Package(file) => {
-                let read = file.storage.read_build_file(file.folder, file.run, &file.filename, offset..end).await;
+                let FileLocation { upload, run, filename } = &file.location;
+                let read = file.storage.read_build_file((*upload).into(), *run, filename, offset..end).await;
                 let pieces = read.map_err(Error::internal)?.map_err(Error::internal);
                 let gathered = pieces.try_fold(BytesMut::new(), |mut all, piece| async move {
                     all.extend_from_slice(&piece);

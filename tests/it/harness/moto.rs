@@ -1,12 +1,25 @@
 //! An S3 on this machine, as moto plays it. It checks no signatures.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use elita::outbound::provide_cryptography;
 use tokio::net::TcpStream;
 
-use super::{eventually, project_root};
+use super::{eventually, faked, project_root};
+
+/// Moto, if it did not know `If-None-Match`.
+const FORGETFUL: &str = "
+import sys
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+moto = DomainDispatcherApplication(create_backend_app)
+def forgetful(environ, start_response):
+    environ.pop('HTTP_IF_NONE_MATCH', None)
+    return moto(environ, start_response)
+run_simple('127.0.0.1', int(sys.argv[1]), forgetful, threaded=True)
+";
 
 /// A store with a bucket `elita`. Killed when it is dropped.
 pub(crate) struct Moto {
@@ -17,11 +30,30 @@ pub(crate) struct Moto {
 
 impl Moto {
     pub(crate) async fn start() -> Self {
+        Self::spawn(&["-m", "moto.server", "-H", "127.0.0.1", "-p"], None).await
+    }
+
+    /// The same with a clock that is off by this, such as `-2d`, by which it says how old its objects are.
+    pub(crate) async fn start_off_by(offset: &str) -> Self {
+        Self::spawn(&["-m", "moto.server", "-H", "127.0.0.1", "-p"], Some(offset)).await
+    }
+
+    /// One that writes over what is there, though it is asked not to.
+    pub(crate) async fn start_forgetful() -> Self {
+        Self::spawn(&["-c", FORGETFUL], None).await
+    }
+
+    async fn spawn(arguments: &[&str], offset: Option<&str>) -> Self {
         // Free a moment ago.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let python = project_root().join("target/tools/moto/bin/python");
-        let program = Command::new(python)
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
+        let mut command = Command::new(project_root().join("target/tools/moto/bin/python"));
+        if let Some(offset) = offset {
+            let faked = faked(Path::new("")).into_iter().filter(|(name, _)| *name != "FAKETIME_TIMESTAMP_FILE");
+            command.env("FAKETIME", offset).envs(faked);
+        }
+        let program = command
+            .args(arguments)
+            .arg(port.to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -48,6 +80,29 @@ impl Moto {
         let listed = listed.text().await.unwrap();
         let keys = listed.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned());
         keys.collect()
+    }
+
+    /// What an object holds.
+    pub(crate) async fn object(&self, key: &str) -> Vec<u8> {
+        // It is for those only who have signed their request; how does not matter.
+        let request = self.http.get(format!("{}/elita/{key}", self.url()));
+        let signed =
+            "AWS4-HMAC-SHA256 Credential=key/20260101/eu-central-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+        let reply = request.header("authorization", signed).send().await.unwrap();
+        reply.error_for_status().unwrap().bytes().await.unwrap().to_vec()
+    }
+
+    /// Makes an object.
+    pub(crate) async fn put(&self, key: &str, bytes: Vec<u8>) {
+        let reply = self.http.put(format!("{}/elita/{key}", self.url())).body(bytes).send().await.unwrap();
+        reply.error_for_status().unwrap();
+    }
+
+    /// Gives an object another key.
+    pub(crate) async fn rename(&self, key: &str, to: &str) {
+        self.put(to, self.object(key).await).await;
+        let reply = self.http.delete(format!("{}/elita/{key}", self.url())).send().await.unwrap();
+        reply.error_for_status().unwrap();
     }
 
     /// How many uploads in parts have begun and are not ended.

@@ -75,6 +75,38 @@ pub struct KeptPackage {
     /// Which run of the upload stored it, by the number of its claim; null: a client sent it, before any run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<i64>,
+    /// Where its bytes are, if it refers to those of an equal package; null: where they were written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<FileLocation>,
+}
+
+/// Where in the store a file of an upload is.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct FileLocation {
+    /// The upload whose folder it is in.
+    pub upload: JobId,
+    /// Which run of it has stored it; null: a client sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<i64>,
+    /// What it is called there.
+    pub filename: String,
+}
+
+impl KeptPackage {
+    /// A package whose file is written by a run of the upload, or before any.
+    pub fn new(file: PackageFile, run: Option<i64>) -> Self {
+        Self { file, run, at: None }
+    }
+
+    /// Where its bytes are, if this is the upload that its build is stored by.
+    pub fn location(&self, upload: JobId) -> FileLocation {
+        self.at.clone().unwrap_or_else(|| self.written(upload))
+    }
+
+    /// Where its own file was written.
+    pub(super) fn written(&self, upload: JobId) -> FileLocation {
+        FileLocation { upload, run: self.run, filename: self.file.filename.clone() }
+    }
 }
 
 /// The packages of a build by name, as they are kept.
@@ -87,9 +119,9 @@ impl KeptPackages {
         Packages(self.0.iter().map(|(name, kept)| (name.clone(), kept.file.clone())).collect())
     }
 
-    /// Where their files are: the run that has stored each, and its name.
-    pub fn files(&self) -> Vec<(Option<i64>, String)> {
-        self.0.values().map(|kept| (kept.run, kept.file.filename.clone())).collect()
+    /// Where their files are, of a build that is stored by this upload, and what they are called.
+    pub fn files(&self, upload: JobId) -> Vec<(FileLocation, String)> {
+        self.0.values().map(|kept| (kept.location(upload), kept.file.filename.clone())).collect()
     }
 }
 
@@ -196,7 +228,7 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::Build, name))
     }
 
-    /// A package of a build, and the upload under whose id its file is stored.
+    /// A package of a build, and where its file is stored.
     ///
     /// # Errors
     /// [`Error::NotFound`] without the build, or the package; [`Error::Denied`] without read permission on the
@@ -207,7 +239,7 @@ impl DataSvc {
         application: &AppName,
         name: &BuildName,
         package: &PackageName,
-    ) -> Result<(KeptPackage, JobId)> {
+    ) -> Result<(PackageFile, FileLocation)> {
         caller.require(Permission::Read, application)?;
         let found = sqlx::query!(
             r#"select packages as "packages: KeptPackages", case when stored then upload end as "upload: JobId"
@@ -219,7 +251,9 @@ impl DataSvc {
         .await?
         .ok_or_else(|| Error::not_found(Kind::Build, name))?;
         let kept = found.packages.0.into_iter().find_map(|(found, kept)| (found == *package).then_some(kept));
-        kept.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))
+        let (kept, upload) = kept.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))?;
+        let location = kept.location(upload);
+        Ok((kept.file, location))
     }
 
     /// The builds of an application that the filter lets through, in the order of the page.
@@ -327,7 +361,7 @@ impl DataSvc {
         Ok(updated)
     }
 
-    /// Removes a build. Returns the upload whose files are orphaned then, if it had any.
+    /// Removes a build. Returns the uploads in whose folders something may be left that no build has.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without write permission on the application; [`Error::Changed`] if it
@@ -338,7 +372,7 @@ impl DataSvc {
         application: &AppName,
         name: &BuildName,
         expected: &Expected,
-    ) -> Result<Option<JobId>> {
+    ) -> Result<Vec<JobId>> {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "builds.delete").await?;
         let build = locked(&mut transaction, application, name).await?;
@@ -356,10 +390,10 @@ impl DataSvc {
                 "build `{name}` is needed: {what} `{whose}`{more}; wait until it is not"
             )));
         }
-        let upload = sqlx::query_scalar!(
+        let gone = sqlx::query!(
             r#"delete from builds where application = $1 and name = $2
                    and not exists (select from jobs where jobs.id = upload and status in ('queued', 'running'))
-               returning upload as "upload: JobId""#,
+               returning upload as "upload: JobId", packages as "packages: KeptPackages""#,
             application.as_str(),
             name.as_str()
         )
@@ -367,7 +401,7 @@ impl DataSvc {
         .await?
         .ok_or_else(|| Error::conflict(format!("an upload of build `{name}` goes on; wait until it has ended")))?;
         transaction.deleted(Some(application), name, &build).await?;
-        Ok(upload)
+        Ok(gone.packages.folders(gone.upload))
     }
 }
 

@@ -28,5 +28,6 @@ pub(super) mod plugins;
 pub(super) mod referrers;
 pub(super) mod retention;
 pub(super) mod servers;
+pub(super) mod shared_packages;
 pub(super) mod storage;
 pub(super) mod uploads;

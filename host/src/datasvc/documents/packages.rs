@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::builds::{KeptPackage, KeptPackages, PackageFile};
+use super::builds::{FileLocation, KeptPackage, KeptPackages, PackageFile};
 use super::package_maps::MASTER;
+use super::shared_packages::Sharer;
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
@@ -53,7 +54,8 @@ impl DataSvc {
     }
 
     /// Gives a build a package whose file is in the store, put there by this run of the job. All packages but the uploaded
-    /// file may be `together` so many bytes.
+    /// file may be `together` so many bytes. Returns whether the file is superfluous, because the package refers to an
+    /// equal one.
     ///
     /// # Errors
     /// Those of [`DataSvc::check_package`]; [`Error::TooLarge`] if they would be more.
@@ -64,7 +66,7 @@ impl DataSvc {
         new: &NewPackage,
         file: &PackageFile,
         together: u64,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         new.check(caller)?;
         let mut transaction = self.change(caller, "builds.add-package").await?;
         hold(&mut transaction, claim).await?;
@@ -84,7 +86,11 @@ impl DataSvc {
         if sum > together {
             return Err(NewPackage::too_large(sum, together));
         }
-        packages.0.insert(new.name.clone(), KeptPackage { file: file.clone(), run: Some(claim.fence) });
+        let mut package = KeptPackage::new(file.clone(), Some(claim.fence));
+        let sharer = Sharer { application: &new.application, build: new.build.as_str(), upload: claim.job_id };
+        sharer.share(&mut transaction, &packages, &mut package).await?;
+        let is_shared = package.at.is_some();
+        packages.0.insert(new.name.clone(), package);
         sqlx::query!(
             "update builds set packages = $3, revision = nextval('revisions'), updated_at = now()
              where application = $1 and name = $2",
@@ -95,10 +101,11 @@ impl DataSvc {
         .execute(&mut *transaction)
         .await?;
         let (before, after) = (json!({ "packages": {} }), json!({ "packages": { new.name.as_str(): file } }));
-        transaction.updated(Some(&new.application), &new.build, &before, &after).await
+        transaction.updated(Some(&new.application), &new.build, &before, &after).await?;
+        Ok(is_shared)
     }
 
-    /// A package of a build for a job that works with it, whoever asked for that, and the upload whose folder has it.
+    /// A package of a build for a job that works with it, whoever asked for that, and where its file is stored.
     ///
     /// # Errors
     /// [`Error::NotFound`], also while the build has no file.
@@ -107,7 +114,7 @@ impl DataSvc {
         application: &AppName,
         build: &BuildName,
         package: &PackageName,
-    ) -> Result<(KeptPackage, JobId)> {
+    ) -> Result<(PackageFile, FileLocation)> {
         let found = sqlx::query!(
             r#"select packages as "packages: KeptPackages", case when stored then upload end as "upload: JobId"
                from builds where application = $1 and name = $2"#,
@@ -118,22 +125,9 @@ impl DataSvc {
         .await?
         .ok_or_else(|| Error::not_found(Kind::Build, build))?;
         let kept = found.packages.0.into_iter().find_map(|(found, kept)| (found == *package).then_some(kept));
-        kept.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))
-    }
-
-    /// Of these uploads those whose files a build has, with the run that has stored each file, and its name. An upload that
-    /// still goes on is not among them.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn stored_files(&self, uploads: &[JobId]) -> Result<Vec<(JobId, Vec<(Option<i64>, String)>)>> {
-        let stored = sqlx::query!(
-            r#"select upload as "upload!: JobId", packages as "packages: KeptPackages" from builds where upload = any($1::uuid[]) and stored
-                   and not exists (select from jobs where jobs.id = upload and status in ('queued', 'running'))"#,
-            uploads as _
-        );
-        let stored = stored.fetch_all(&self.pool).await?;
-        Ok(stored.into_iter().map(|build| (build.upload, build.packages.files())).collect())
+        let (kept, upload) = kept.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))?;
+        let location = kept.location(upload);
+        Ok((kept.file, location))
     }
 }
 

@@ -4,6 +4,7 @@
 //! A rule keeps the last builds, or the young ones. Beyond that, a build is held while it is pinned, deployed, in a git
 //! repository, needed by a deployment, or uploaded: the view `build_holds` says so.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde_json::value::to_raw_value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::builds::{Build, Packages};
+use super::builds::{Build, KeptPackages, Packages};
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
@@ -270,8 +271,8 @@ impl DataSvc {
         Ok(judged)
     }
 
-    /// Removes those of these builds that nothing keeps by now, under the claim of the job. Returns the uploads whose files
-    /// are orphaned then.
+    /// Removes those of these builds that nothing keeps by now, under the claim of the job. Returns the uploads in whose
+    /// folders something may be left that no build has.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the claim is no longer held.
@@ -289,12 +290,13 @@ impl DataSvc {
         .await?;
         let gone = self.removable(&mut transaction, claim, rule, &names).await?;
         let names: Vec<_> = gone.iter().map(|(build, _)| build.build_name.as_str().to_owned()).collect();
-        sqlx::query!(
-            "delete from builds where application = $1 and name = any($2)",
+        let packages = sqlx::query_scalar!(
+            r#"delete from builds where application = $1 and name = any($2)
+               returning packages as "packages: KeptPackages""#,
             claim.application()?.as_str(),
             &names
         )
-        .execute(&mut *transaction)
+        .fetch_all(&mut *transaction)
         .await?;
         let documents = gone.iter().map(|(build, _)| to_raw_value(build).map_err(Error::internal));
         sqlx::query!(
@@ -310,7 +312,9 @@ impl DataSvc {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(gone.into_iter().filter_map(|(_, upload)| upload).collect())
+        let uploads = gone.into_iter().filter_map(|(_, upload)| upload);
+        let others = packages.iter().flat_map(|packages| packages.folders(None));
+        Ok(uploads.chain(others).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     /// Those of these builds that nothing keeps, with the uploads whose files they have.

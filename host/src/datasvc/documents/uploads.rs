@@ -14,6 +14,7 @@ use sqlx::{Connection as _, PgConnection};
 use super::build_files;
 use super::builds::{BuildFiles, KeptPackages};
 use super::file_url::FileUrl;
+use super::shared_packages::Sharer;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
@@ -271,32 +272,48 @@ impl DataSvc {
         found.ok_or_else(|| Error::not_found(Kind::Application, application))
     }
 
-    /// Gives a build what its upload has made of its file. To do it again changes nothing.
+    /// Gives a build what its upload has made of its file. To do it again changes nothing. Returns the packages as the build
+    /// has them: those that were equal to stored ones refer to these.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the claim is no longer held.
-    pub async fn store_build(&self, claim: &Claim, stored: &StoredBuild) -> Result<()> {
+    pub async fn store_build(&self, claim: &Claim, stored: &StoredBuild) -> Result<KeptPackages> {
         let StoredBuild { master_file, packages, files } = stored;
+        let application = claim.application()?;
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, claim).await?;
-        let updated = sqlx::query!(
+        let known = sqlx::query!(
+            r#"select stored, packages as "packages: KeptPackages" from builds
+               where application = $1 and name = $2 and upload = $3 for update"#,
+            application.as_str(),
+            claim.name,
+            claim.job_id as _
+        );
+        let known = known
+            .fetch_optional(&mut *transaction)
+            .await?
+            .ok_or_else(|| Error::conflict(format!("build `{}` no longer waits for this upload", claim.name)))?;
+        if known.stored {
+            return Ok(known.packages);
+        }
+        let mut packages = packages.clone();
+        let sharer = Sharer { application, build: &claim.name, upload: claim.job_id };
+        sharer.share_all(&mut transaction, &mut packages).await?;
+        sqlx::query!(
             "update builds set stored = true, master_file = $3, packages = $4, file_count = $5,
                  revision = nextval('revisions'), updated_at = now()
-             where application = $1 and name = $2 and upload = $6",
-            claim.application()?.as_str(),
+             where application = $1 and name = $2",
+            application.as_str(),
             claim.name,
             master_file,
-            packages as _,
-            i32::try_from(files.0.len()).map_err(Error::internal)?,
-            claim.job_id as _
+            &packages as _,
+            i32::try_from(files.0.len()).map_err(Error::internal)?
         )
         .execute(&mut *transaction)
         .await?;
-        if updated.rows_affected() == 0 {
-            return Err(Error::conflict(format!("build `{}` no longer waits for this upload", claim.name)));
-        }
-        build_files::replace(&mut transaction, claim.application()?, &claim.name, files).await?;
-        Ok(transaction.commit().await?)
+        build_files::replace(&mut transaction, application, &claim.name, files).await?;
+        transaction.commit().await?;
+        Ok(packages)
     }
 
     /// What the build of an upload has, if an earlier run of the upload has stored it: the name of the uploaded file,
@@ -318,20 +335,6 @@ impl DataSvc {
             packages: row.packages,
             file_count: row.file_count.unsigned_abs(),
         }))
-    }
-
-    /// Those of these uploads whose files are orphaned: no build has them, and no job works on them.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn orphaned_uploads(&self, uploads: &[JobId]) -> Result<Vec<JobId>> {
-        let orphaned = sqlx::query_scalar!(
-            r#"select folder.id as "id!: JobId" from unnest($1::uuid[]) as folder (id)
-               where not exists (select from builds where builds.upload = folder.id and stored)
-                   and not exists (select from jobs where jobs.id = folder.id and status in ('queued', 'running'))"#,
-            uploads as _
-        );
-        Ok(orphaned.fetch_all(&self.pool).await?)
     }
 
     /// Makes a build stop waiting for an upload that has failed. Returns whether the upload's files are orphaned then:

@@ -13,8 +13,8 @@ use super::failed;
 use super::trees::{PackageTree, TreeReader};
 use super::upstream::{Home, Mirror, moved, unusable};
 use crate::datasvc::{
-    AppName, BuildName, Commit, FileChange, GitRepoName, GitdeployName, JobError, JobErrorCode, JobId, KeptPackage,
-    PackageName, patiently,
+    AppName, BuildName, Commit, FileChange, FileLocation, GitRepoName, GitdeployName, JobError, JobErrorCode,
+    PackageFile, PackageName, patiently,
 };
 use crate::engine::{Journal, Run, Seen, StepResult};
 use crate::git::{CommitId, CommitText, Contents, GitError, Ignored, Repository, Tree, TreeChange};
@@ -81,8 +81,8 @@ impl Identity {
 
 /// A package's file, and what it is as a tree.
 struct Opened {
-    kept: KeptPackage,
-    folder: JobId,
+    file: PackageFile,
+    location: FileLocation,
     tree: PackageTree,
 }
 
@@ -197,20 +197,20 @@ impl Commits<'_> {
         let PackageCommit { build, package, .. } = asked;
         let application = self.application()?;
         let found = patiently(|| self.work.svc.package_for_work(application, build, package)).await;
-        let (kept, folder) = found.map_err(|error| unusable(&error))?;
-        let tree = PackageTree::kept(&self.work.storage, folder.into(), &kept).await;
+        let (file, location) = found.map_err(|error| unusable(&error))?;
+        let tree = PackageTree::kept(&self.work.storage, &location).await;
         let tree = match tree.map_err(crate::work::builds::not_stored)? {
             Some(tree) => tree,
             None => {
-                let reading = self.read_tree(&kept, folder);
+                let reading = self.read_tree(&file, &location);
                 let step = format!("read {build} {package}");
                 let files: usize =
                     self.journal.repeatable(&step, async { reading.await.map(|tree| tree.tree.0.len()) }).await?;
-                let again = PackageTree::kept(&self.work.storage, folder.into(), &kept).await;
+                let again = PackageTree::kept(&self.work.storage, &location).await;
                 match again.map_err(crate::work::builds::not_stored)? {
                     Some(tree) if tree.tree.0.len() == files => tree,
                     // What was kept has gone meanwhile.
-                    _ => self.read_tree(&kept, folder).await?,
+                    _ => self.read_tree(&file, &location).await?,
                 }
             }
         };
@@ -221,12 +221,12 @@ impl Commits<'_> {
         if let Some(more @ 1..) = tree.empty_directories.len().checked_sub(MAX_NAMED) {
             self.run.note(&json!({ "status": "warning", "message": format!("and {more} more empty directories") }));
         }
-        Ok(Opened { kept, folder, tree })
+        Ok(Opened { file, location, tree })
     }
 
     /// Reads a package of which it was not found out before what it is as a tree.
-    async fn read_tree(&self, kept: &KeptPackage, folder: JobId) -> StepResult<PackageTree> {
-        let (file, kind) = (self.file(kept, folder).await?, kind(kept.file.file_type));
+    async fn read_tree(&self, package: &PackageFile, location: &FileLocation) -> StepResult<PackageTree> {
+        let (file, kind) = (self.file(location).await?, kind(package.file_type));
         let turn = self.work.archives.turns.take(&self.run.claim.application).await;
         let work = move |limits: &_, stop: &_| {
             let mut reader = TreeReader::default();
@@ -236,12 +236,12 @@ impl Commits<'_> {
         };
         let read = self.work.archives.work(turn, work).await;
         let tree = read.map_err(|error| JobError::internal("a package could not be read", &error))?.map_err(refused)?;
-        tree.keep(&self.work.storage, folder.into(), kept).await.map_err(crate::work::builds::not_stored)?;
+        tree.keep(&self.work.storage, location).await.map_err(crate::work::builds::not_stored)?;
         Ok(tree)
     }
 
-    async fn file(&self, kept: &KeptPackage, folder: JobId) -> StepResult<File> {
-        let file = self.work.storage.build_file(folder.into(), kept.run, &kept.file.filename).await;
+    async fn file(&self, FileLocation { upload, run, filename }: &FileLocation) -> StepResult<File> {
+        let file = self.work.storage.build_file((*upload).into(), *run, filename).await;
         file.map_err(crate::work::builds::not_stored)?.ok_or_else(|| {
             JobError::new(JobErrorCode::FileMissing, "the file of the package is no longer in the store")
         })
@@ -303,11 +303,11 @@ impl Commits<'_> {
         }
         let changed = change.paths();
         let text = self.text(asked, opened, identity);
-        let (file, turn) = (self.file(&opened.kept, opened.folder).await?, &self.work.archives.turns);
+        let (file, turn) = (self.file(&opened.location).await?, &self.work.archives.turns);
         let turn = turn.take(&self.run.claim.application).await;
         let bringing = Bringing {
             file,
-            file_type: opened.kept.file.file_type,
+            file_type: opened.file.file_type,
             limits: self.work.archives.limits,
             tree: opened.tree.tree.0.iter().map(|(path, entry)| (path.clone(), entry.blob)).collect(),
             ignored,
@@ -336,7 +336,7 @@ impl Commits<'_> {
         if asked.gitignore.is_empty() || !opened.tree.tree.0.contains_key(NAME.as_bytes()) {
             return Ok(None);
         }
-        let (file, kind) = (self.file(&opened.kept, opened.folder).await?, kind(opened.kept.file.file_type));
+        let (file, kind) = (self.file(&opened.location).await?, kind(opened.file.file_type));
         let turn = self.work.archives.turns.take(&self.run.claim.application).await;
         let work = move |limits: &ArchiveLimits, stop: &_| {
             let mut found = None;
@@ -364,7 +364,7 @@ impl Commits<'_> {
     fn text(&self, asked: &PackageCommit, opened: &Opened, identity: &Identity) -> CommitText {
         let PackageCommit { build, package, gitdeploys, .. } = asked;
         let claim = &self.run.claim;
-        let digest = &opened.kept.file.sha256;
+        let digest = &opened.file.sha256;
         let application = claim.application.as_ref().map_or("", AppName::as_str);
         let mut message = format!("Build {build} of {application}\n\nPackage {package}\n\n");
         message += &format!("Elita-Build: {build}\nElita-Package: {package}\nElita-Digest: sha256:{digest}\n");

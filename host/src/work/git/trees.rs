@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use uuid::Uuid;
-
-use crate::datasvc::KeptPackage;
+use crate::datasvc::FileLocation;
 use crate::git::{BlobHasher, BlobId, Entry, Mode, Tree};
 use crate::storage::archive::{ArchiveError, Shown, ShownKind, Sources};
 use crate::storage::{Storage, StorageError};
@@ -62,11 +60,7 @@ impl TreeReader {
 impl PackageTree {
     /// A package that was made of this one: `sources` says what each of its paths is here. `None`: it has something that
     /// is not here.
-    pub(in crate::work) fn derived(
-        &self,
-        sources: &Sources,
-        empty_directories: Vec<String>,
-    ) -> Option<Self> {
+    pub(in crate::work) fn derived(&self, sources: &Sources, empty_directories: Vec<String>) -> Option<Self> {
         let entry =
             |(path, source): (&str, &str)| Some((path.as_bytes().to_vec(), *self.tree.0.get(source.as_bytes())?));
         let tree = sources.iter().map(entry).collect::<Option<_>>()?;
@@ -124,19 +118,17 @@ impl PackageTree {
     pub(in crate::work) async fn keep(
         &self,
         storage: &Storage,
-        folder: Uuid,
-        package: &KeptPackage,
+        FileLocation { upload, run, filename }: &FileLocation,
     ) -> Result<(), StorageError> {
-        storage.put_tree(folder, package.run, &package.file.filename, self.encoded().into()).await
+        storage.put_tree((*upload).into(), *run, filename, self.encoded().into()).await
     }
 
     /// The one that is stored beside the file of a package. `None`: there is none that can be read.
     pub(in crate::work) async fn kept(
         storage: &Storage,
-        folder: Uuid,
-        package: &KeptPackage,
+        FileLocation { upload, run, filename }: &FileLocation,
     ) -> Result<Option<Self>, StorageError> {
-        let bytes = storage.tree(folder, package.run, &package.file.filename).await?;
+        let bytes = storage.tree((*upload).into(), *run, filename).await?;
         Ok(bytes.and_then(|bytes| Self::decoded(&bytes)))
     }
 }

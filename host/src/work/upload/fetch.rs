@@ -53,7 +53,7 @@ impl Job<'_> {
         let received = finished.publish().await.map_err(not_stored)?;
         let sha256 = Digest::from_bytes(received.sha256).hex();
         self.run.note(&json!({ "status": "fetched", "size_bytes": received.size_bytes, "sha256": sha256 }));
-        Ok(KeptPackage { file: master(upload, received.size_bytes, sha256), run: Some(run) })
+        Ok(KeptPackage::new(master(upload, received.size_bytes, sha256), Some(run)))
     }
 
     async fn get(&self, url: &FileUrl, permit: &RequestPermit) -> Result<Response<ResponseBody>, JobError> {

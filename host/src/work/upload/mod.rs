@@ -23,9 +23,9 @@ use super::hooks::{Hooks, ShownFiles};
 use super::turns::{Turn, Turns};
 use super::{Inner, Work};
 use crate::datasvc::{
-    AppName, BuildAsStored, BuildFiles, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError,
-    JobErrorCode, JobId, JobLane, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName,
-    PackageName, Permission, Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
+    AppName, BuildAsStored, BuildName, Caller, Claim, Digest, Enqueued, Error, FileLocation, FileType, FileUrl,
+    JobError, JobErrorCode, JobId, JobLane, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile,
+    PackageMapName, PackageName, Permission, Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
 use crate::outbound::Destination;
@@ -326,11 +326,7 @@ impl Kind for Uploads {
 
     async fn forget(&self, job: JobId) {
         let work = &self.work.0;
-        match work.svc.orphaned_uploads(&[job]).await {
-            Ok(orphaned) if orphaned.is_empty() => {}
-            Ok(_) => work.remove_build_files(job.into()).await,
-            Err(problem) => warn!("the files of an upload that was stopped stay for now: {problem}"),
-        }
+        work.remove_unused_files(&[job]).await;
     }
 }
 
@@ -360,7 +356,7 @@ impl Uploads {
             "file_type": upload.file_type,
             "packages": packages.shown(),
         });
-        let shown = ShownFiles { folder: run.claim.job_id.into(), files: packages.files() };
+        let shown = ShownFiles(packages.files(run.claim.job_id));
         let fired = self.hooks.fire(run, &journal, &hook, &parameters, Some(&shown)).await;
         let result = json!({ "packages": packages.shown(), "files": files, "hooks": fired });
         to_raw_value(&result).map_err(|error| internal(&error))
@@ -390,7 +386,7 @@ impl Job<'_> {
     async fn store(&self, journal: &Journal<'_>, upload: &Upload) -> StepResult<Stored> {
         let master = match &upload.source {
             UploadSource::Sent { size_bytes, sha256 } => {
-                KeptPackage { file: master(upload, *size_bytes, sha256.clone()), run: None }
+                KeptPackage::new(master(upload, *size_bytes, sha256.clone()), None)
             }
             UploadSource::Fetched { indirect_url } => {
                 journal.repeatable("fetch", self.fetch_unless_stored(upload, indirect_url)).await?
@@ -416,12 +412,11 @@ impl Job<'_> {
                 let file = self.open(&master).await?;
                 let (files, tree) = self.inspect(upload, &master, &file).await?;
                 let packages = self.packages(upload, master, &file, &tree).await?;
-                let stored = Stored { master_file: upload.filename.clone(), packages, files: files.0.len() };
-                self.give_to_build(&stored, files).await?;
-                stored
+                let stored = StoredBuild { master_file: upload.filename.clone(), packages, files };
+                self.give_to_build(stored).await?
             }
         };
-        self.remove_earlier_runs(&stored).await;
+        self.remove_superfluous(&stored).await;
         Ok(stored)
     }
 
@@ -448,11 +443,17 @@ impl Job<'_> {
         }
     }
 
-    /// Removes what earlier runs have left, which died before the build had their files.
-    async fn remove_earlier_runs(&self, stored: &Stored) {
+    /// Removes what earlier runs have left, which died before the build had their files, and what is stored already.
+    async fn remove_superfluous(&self, stored: &Stored) {
+        let job = self.run.claim.job_id;
         let kept = stored.packages.0.values().filter_map(|package| package.run).collect();
-        if let Err(problem) = self.work.storage.remove_other_runs(self.run.claim.job_id.into(), kept).await {
+        if let Err(problem) = self.work.storage.remove_other_runs(job.into(), kept).await {
             warn!("files of earlier runs of an upload stay for now: {problem}");
+        }
+        for FileLocation { upload, run, filename } in stored.packages.superfluous(job) {
+            if let Err(problem) = self.work.storage.remove_build_file(upload.into(), run, &filename).await {
+                warn!("a file stays for now though an equal one is stored: {problem}");
+            }
         }
     }
 
@@ -466,7 +467,7 @@ impl Job<'_> {
     ) -> StepResult<KeptPackages> {
         let name = PackageName::parse(MASTER).map_err(|error| internal(&error))?;
         let made = self.package(upload, file, tree).await?.into_iter();
-        let made = made.map(|(name, file)| (name, KeptPackage { file, run: Some(self.run.claim.fence) }));
+        let made = made.map(|(name, file)| (name, KeptPackage::new(file, Some(self.run.claim.fence))));
         Ok(KeptPackages(made.chain([(name, master)]).collect()))
     }
 
@@ -481,14 +482,13 @@ impl Job<'_> {
     }
 
     /// Gives the build its files, however long the database is away.
-    async fn give_to_build(&self, stored: &Stored, files: BuildFiles) -> StepResult<()> {
-        let Stored { master_file, packages, files: _ } = stored.clone();
-        let stored = StoredBuild { master_file, packages, files };
-        let storing = patiently(|| self.work.svc.store_build(&self.run.claim, &stored)).await;
-        storing.map_err(|error| match error {
+    async fn give_to_build(&self, stored: StoredBuild) -> StepResult<Stored> {
+        let packages = patiently(|| self.work.svc.store_build(&self.run.claim, &stored)).await;
+        let packages = packages.map_err(|error| match error {
             Error::Conflict { reason } => JobError::new(JobErrorCode::Conflict, reason),
             problem => internal(&problem),
-        })
+        })?;
+        Ok(Stored { master_file: stored.master_file, packages, files: stored.files.0.len() })
     }
 }
 

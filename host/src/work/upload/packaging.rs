@@ -57,7 +57,8 @@ impl Job<'_> {
 
     /// A tree that is not kept is made again by the first commit.
     async fn keep_tree(&self, package: &KeptPackage, tree: &PackageTree) {
-        if let Err(problem) = tree.keep(&self.work.storage, self.run.claim.job_id.into(), package).await {
+        let location = package.location(self.run.claim.job_id);
+        if let Err(problem) = tree.keep(&self.work.storage, &location).await {
             warn!("the tree of a package was not kept: {problem}");
         }
     }
@@ -98,7 +99,7 @@ impl Job<'_> {
                 &json!({ "status": "packaged", "package": name, "files": packed.files, "size_bytes": size_bytes }),
             );
             if let Some(tree) = tree.derived(&packed.sources, packed.empty_directories) {
-                let kept = KeptPackage { file: package.clone(), run: Some(self.run.claim.fence) };
+                let kept = KeptPackage::new(package.clone(), Some(self.run.claim.fence));
                 self.keep_tree(&kept, &tree).await;
             }
             packages.push((name, package));

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
-use crate::datasvc::{JobId, Result};
+use crate::datasvc::JobId;
 use crate::engine::jittered;
 use crate::work::{Inner, Work};
 
@@ -41,10 +41,7 @@ async fn sweep_on(work: &Inner) {
                 let old = old.into_iter().map(JobId::from);
                 let old: Vec<_> = old.filter(|upload| upload.made_at().is_none_or(|began| began < before)).collect();
                 for some in old.chunks(BATCH) {
-                    if let Err(problem) = remove_orphans(work, some).await.and(remove_strays(work, some).await) {
-                        warn!("it could not be told which files are orphaned: {problem}");
-                        break;
-                    }
+                    work.remove_unused_files(some).await;
                 }
             }
             Err(problem) => warn!("orphaned files could not be looked for: {problem}"),
@@ -52,26 +49,4 @@ async fn sweep_on(work: &Inner) {
         crate::work::git::sweep::sweep(work, before).await;
         pause = INTERVAL;
     }
-}
-
-async fn remove_orphans(work: &Inner, old: &[JobId]) -> Result<()> {
-    for upload in work.svc.orphaned_uploads(old).await? {
-        match work.storage.remove_build_files(upload.into()).await {
-            Ok(()) => info!(job.id = %upload, "files of an upload were removed, which no build has"),
-            Err(problem) => warn!(job.id = %upload, "orphaned files stay: {problem}"),
-        }
-    }
-    Ok(())
-}
-
-/// Removes what interrupted writers of packages have left beside the files that builds have.
-async fn remove_strays(work: &Inner, old: &[JobId]) -> Result<()> {
-    for (upload, kept) in work.svc.stored_files(old).await? {
-        match work.storage.remove_other_build_files(upload.into(), kept).await {
-            Ok(0) => {}
-            Ok(count) => info!(job.id = %upload, "{count} files were removed beside those of a build"),
-            Err(problem) => warn!(job.id = %upload, "files beside those of a build stay: {problem}"),
-        }
-    }
-    Ok(())
 }
