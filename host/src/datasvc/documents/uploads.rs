@@ -20,11 +20,9 @@ use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, Digest, JobId, PackageMapName};
 use crate::datasvc::jobs::claim::Claim;
+pub use crate::datasvc::jobs::job::UPLOAD;
 use crate::datasvc::jobs::job::{Enqueued, JobStatus};
 use crate::datasvc::jobs::queue::no_longer_held;
-
-/// The kind of work of jobs that process the file that was uploaded for a build.
-pub const UPLOAD: &str = "upload";
 
 /// What kind of archive a file is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

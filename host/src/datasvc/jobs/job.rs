@@ -21,6 +21,8 @@ pub type Json = Box<RawValue>;
 
 /// The kind of work of jobs that run an action of a plugin.
 pub const ACTION: &str = "action";
+/// The kind of work of jobs that process the file that was uploaded for a build.
+pub const UPLOAD: &str = "upload";
 
 /// What kind of work a job is, such as `action` or `upload`. The data services know no kind: the engine does.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, sqlx::Type, utoipa::ToSchema)]
