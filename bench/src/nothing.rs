@@ -4,10 +4,10 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use elita::datasvc::{
-    ActionName, AppName, BuildName, Caller, Claim, Commit, Error, FileChange, FileType, GitRepo, GitRepoName,
-    GitdeployName, JobId, Listed, NewGitRepo, NewPackage, PackageName, Page, Parent, Result, ServerName,
+    ActionName, AppName, BuildName, Caller, Claim, Commit, DeploymentPlan, Error, FileChange, FileType, GitRepo,
+    GitRepoName, GitdeployName, JobId, Listed, NewGitRepo, NewPackage, PackageName, Page, Parent, Result, ServerName,
 };
-use elita::plugin::{Asking, Effects, OnServers, PackageWriter};
+use elita::plugin::{Asking, DeploymentIntention, Effects, OnServers, PackageWriter};
 use elita::remote::{Report, System};
 
 /// Refuses everything.
@@ -69,6 +69,25 @@ impl Effects for Nothing {
         _: bool,
         _: Parent,
     ) -> Answer<'a, JobId> {
+        refused()
+    }
+
+    fn plan_deployment<'a>(&'a self, _: &'a Caller, _: AppName, _: DeploymentIntention) -> Answer<'a, DeploymentPlan> {
+        refused()
+    }
+
+    fn deploy<'a>(
+        &'a self,
+        _: &'a Caller,
+        _: AppName,
+        _: DeploymentIntention,
+        _: Option<String>,
+        _: Parent,
+    ) -> Answer<'a, JobId> {
+        refused()
+    }
+
+    fn cancel_deployment<'a>(&'a self, _: &'a Caller, _: AppName, _: JobId) -> Answer<'a, ()> {
         refused()
     }
 

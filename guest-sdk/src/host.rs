@@ -3,13 +3,14 @@
 
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::elita::plugin::{
-    actions, applications, builds, git_providers, git_repos, gitdeploys, groups, jobs, package_maps, remote, salt,
+    actions, applications, builds, deployments, git_providers, git_repos, gitdeploys, groups, jobs, package_maps,
+    remote, salt,
     servers,
 };
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::testing::host::{
-    actions, applications, builds, git_providers, git_repos, gitdeploys, groups, http, jobs, log, package_maps, remote,
-    salt, servers,
+    actions, applications, builds, deployments, git_providers, git_repos, gitdeploys, groups, http, jobs, log,
+    package_maps, remote, salt, servers,
 };
 
 #[cfg(target_family = "wasm")]

@@ -52,6 +52,7 @@ pub mod applications;
 pub mod bindings;
 pub mod builds;
 mod calls;
+pub mod deployments;
 mod error;
 pub mod git_providers;
 pub mod git_repos;
@@ -85,8 +86,8 @@ pub use plugin::{Action, Plugin, action};
 /// itself.
 pub mod prelude {
     pub use crate::{
-        ActionCall, Error, HookCall, Result, action, actions, applications, builds, git_providers, git_repos,
-        gitdeploys, groups, hooks, http, jobs, package_maps, remote, salt, servers,
+        ActionCall, Error, HookCall, Result, action, actions, applications, builds, deployments, git_providers,
+        git_repos, gitdeploys, groups, hooks, http, jobs, package_maps, remote, salt, servers,
     };
     // The crate itself, so that it does not matter whether a plugin depends on it, too.
     pub use ::log;

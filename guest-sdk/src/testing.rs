@@ -69,7 +69,7 @@
 //! ```
 //!
 //! A function of the host that is called where no [`Host`] runs panics, and says so; so does one of an interface that
-//! [`Host`] does not have: `git_providers`, `git_repos`, `gitdeploys`, `groups`, `package_maps`, `salt` and
+//! [`Host`] does not have: `deployments`, `git_providers`, `git_repos`, `gitdeploys`, `groups`, `package_maps`, `salt` and
 //! `servers`.
 //! There are no grants here, and no limits but those of an entry and of a percentage.
 

@@ -13,7 +13,13 @@ async fn anyone_may_ask_what_the_server_is() {
     let host = TestHost::start().await;
     let about = host.client.anonymous().get("/about").await;
     assert_eq!(about.status, 200, "{about}");
-    assert_eq!(about.body, json!({ "name": "elita", "version": env!("CARGO_PKG_VERSION") }));
+    let (name, version) = (&about.body["name"], &about.body["version"]);
+    assert_eq!((name, version), (&json!("elita"), &json!(env!("CARGO_PKG_VERSION"))), "{about}");
+    // What receipts are signed with is for all to see.
+    let members: Vec<_> = about.body.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["name", "receipt_keys", "version"]);
+    let key = &about.body["receipt_keys"][0]["public_key"];
+    assert!(key.as_str().unwrap().starts_with("-----BEGIN PUBLIC KEY-----"), "{about}");
     let root = host.client.anonymous().get("/").await;
     assert_eq!((&root.body["name"], &root.body["version"]), (&about.body["name"], &about.body["version"]), "{root}");
 }

@@ -71,6 +71,7 @@ const TABLE: &str = "
     deployments.create     401   403   422    403    403     403
     deployments.get        401   404   404    403    403     403
     deployments.run        401   403   404    403    403     403
+    receipts.list          401   200   200    403    403     403
 
     groups.list            401   200   200    403    403     403
     groups.create          401   403   201    403    403     403

@@ -11,8 +11,13 @@ use crate::harness::{Answer, Client, Elita, Outside, Setup, TestHost, eventually
 use crate::working_copies::sh;
 
 mod again;
+mod drift;
+mod killed;
 mod languages;
 mod plans;
+mod receipts;
+mod salt;
+mod unreached;
 
 const DEPLOYMENTS: &str = "/app/shop/deployments";
 const WEB: &str = "/app/shop/gitdeploys/web";
@@ -280,6 +285,19 @@ async fn rights_that_are_lost_end_a_deployment_before_its_next_batch() {
 }
 
 #[tokio::test]
+async fn commands_around_a_pull_are_changed_by_those_who_may_use_all_servers() {
+    let host = with_two_batches().await;
+    let guest = host.guest(&json!({ "apps": { "shop": "read/write" }, "servers": ["web1"] })).await;
+    let actions = json!({ "actions": { "postpull": [["true"]] } });
+    let refused = guest.patch(WEB, &actions).await;
+    assert_eq!(refused.status, 403, "{refused}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("server `web2`"), "{refused}");
+    assert_eq!(guest.patch(WEB, &json!({ "attributes": { "team": "red" } })).await.status, 200);
+    on(&host, "web", "deinitialize", &["web2"]).await;
+    assert_eq!(guest.patch(WEB, &actions).await.status, 200);
+}
+
+#[tokio::test]
 async fn the_client_deploys_and_says_what_to_do_next() {
     let host = with_two_batches().await;
     upload(&host, "1", &[("a", "1")]).await;
@@ -337,6 +355,60 @@ async fn a_plugin_takes_the_servers_of_each_batch_out_of_a_load_balancer() {
     let job = deployed(&host, &to_groups("1", &["front"])).await;
     assert_eq!(job["status"], "failed", "{job:#}");
     assert_eq!(asked(), ["/pool/web1/drain", "/pool/web2/fill"]);
+}
+
+#[tokio::test]
+async fn a_plugin_posts_what_a_commit_changes() {
+    let mut reviews = Outside::new(Answer::Keeps).await;
+    let url = format!("http://127.0.0.1:{}/commits", reviews.port());
+    let host = with_example("commit-diff", reviews.port(), &json!({ "commit_diff": { "url": url } })).await;
+    upload(&host, "1", &[("a", "1\n"), ("b", "1\n")]).await;
+    assert_eq!(deployed(&host, &to_groups("1", &["front"])).await["status"], "succeeded");
+    upload(&host, "2", &[("a", "1\n"), ("b", "1\n2\n")]).await;
+    let job = deployed(&host, &to_groups("2", &["front"])).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    let posted = reviews.asked();
+    let bodies: Vec<Value> =
+        posted.iter().map(|text| serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap()).collect();
+    assert_eq!(bodies.len(), 2, "{posted:#?}");
+    assert_eq!(bodies[1]["text"], "modified b +1 -0", "{posted:#?}");
+    assert_eq!(bodies[1]["commit"], deployment(&host, &job).await["commits"]["site"], "{posted:#?}");
+}
+
+#[tokio::test]
+async fn a_plugin_checks_health_after_each_batch_and_stops_the_deployment() {
+    let mut well = Outside::new(Answer::hello()).await;
+    let of = |port: u16| json!({ "health_check": { "url": format!("http://127.0.0.1:{port}/{{server}}") } });
+    let host = with_example("health-check", well.port(), &of(well.port())).await;
+    upload(&host, "1", &[("a", "1")]).await;
+    let job = deployed(&host, &to_groups("1", &["front"])).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    let asked: Vec<_> = well.asked().iter().map(|head| head.split(' ').nth(1).unwrap().to_owned()).collect();
+    assert_eq!(asked, ["/web1", "/web2"]);
+    drop(well);
+
+    let ill = Outside::new(Answer::Says("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".into())).await;
+    let host = with_example("health-check", ill.port(), &of(ill.port())).await;
+    upload(&host, "1", &[("a", "1")]).await;
+    let job = deployed(&host, &with(&to_groups("1", &["front"]), &json!({ "rolling_pause": LONG }))).await;
+    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("cancelled"), &json!("cancelled")), "{job:#}");
+    assert!(job["error"]["message"].as_str().unwrap().contains("plugin `health-check`"), "{job:#}");
+    assert_eq!(states(&deployment(&host, &job).await), "web1 succeeded\nweb2 pending");
+    let fired = job["error"]["details"]["hooks"].as_array().unwrap_or_else(|| panic!("{job:#}"));
+    let hook = fired.iter().find(|hook| hook["hook"] == "AUTO_DEPLOYMENT_BATCH_DONE").unwrap();
+    assert!(hook["error"]["message"].as_str().unwrap().contains("server web1 is not well"), "{hook:#}");
+}
+
+/// A server with an example plugin that may send requests to this port, and these attributes of the application.
+async fn with_example(plugin: &str, port: u16, attributes: &Value) -> TestHost {
+    let grants = format!("http = ['127.0.0.1:{port}']");
+    let setup = Setup::default().switch("--local-servers").plugins(&[plugin]).granting(plugin, &grants);
+    let host = shop_on(setup, &["web1", "web2"], &[]).await;
+    host.settled_plugin(plugin).await;
+    on(&host, "web", "initialize", &["web1", "web2"]).await;
+    make_group(&host, "front", &json!(["web"]), true).await;
+    assert_eq!(host.client.patch("/app/shop", &json!({ "attributes": attributes })).await.status, 200);
+    host
 }
 
 /// The application `shop` with the gitdeploy `web` in the repository `site`, another repository `tools`, and these

@@ -59,9 +59,25 @@ async fn prepare(host: &TestHost) {
     let server = json!({ "name": "exercise-here", "environment": "testing", "driver": "local" });
     let location = json!({ "path": "/kept", "gitrepo": "kept" });
     let gitdeploy = json!({ "name": "kept", "package": "master", "location": location });
-    for (path, new) in [("/server", server), ("/server", minion), ("/app/exercise/gitdeploys", gitdeploy)] {
+    let at = |name: &str| json!({ "path": format!("/{name}"), "gitrepo": "kept", "default_branch": name });
+    let of = |name: &str| json!({ "name": name, "package": "master", "location": at(name) });
+    let stages = json!({ "name": "stages", "gitdeploys": [["deployed"], ["staged"]], "rolling_deploy": true });
+    for (path, new) in [
+        ("/server", server),
+        ("/server", minion),
+        ("/app/exercise/gitdeploys", gitdeploy),
+        ("/app/exercise/gitdeploys", of("deployed")),
+        ("/app/exercise/gitdeploys", of("staged")),
+        ("/app/exercise/groups", stages),
+    ] {
         let reply = host.client.post(path, &new).await;
         assert_eq!(reply.status, 201, "{reply}");
+    }
+    for name in ["deployed", "staged"] {
+        let asked = json!({ "initialize": true, "servers": ["exercise-here"] });
+        let accepted = host.client.post(&format!("/app/exercise/gitdeploys/{name}"), &asked).await;
+        let job = host.ended_job(accepted.body["job_id"].as_str().unwrap()).await;
+        assert_eq!(job["status"], "succeeded", "{job:#}");
     }
 }
 
@@ -156,6 +172,12 @@ async fn both_doors_refuse_the_same_for_the_same_reason() {
         ("groups.create", of("groups"), json!({ "name": "exercised", "gitdeploys": ["exercised"] })),
         ("groups.update", of("groups/exercised"), json!({ "gitdeploys": ["gone"] })),
         ("groups.delete", of("groups/gone"), Value::Null),
+        ("deployments.get", of("deployments/0197c9a0-7b1e-7c3d-8a54-3f2f1f0e9d8c"), Value::Null),
+        (
+            "deployments.start",
+            of("deployments"),
+            json!({ "build_name": "gone", "servers": ["exercise-here"], "gitdeploys": ["gone"] }),
+        ),
         (
             "servers.create",
             "/server".to_owned(),
@@ -167,7 +189,7 @@ async fn both_doors_refuse_the_same_for_the_same_reason() {
     assert_eq!(answers.len(), calls.len(), "{job:#}");
     for (function, path, body) in calls {
         let refused = match function.rsplit_once('.').unwrap().1 {
-            "create" => host.client.post(&path, &body).await,
+            "create" | "start" => host.client.post(&path, &body).await,
             "update" => host.client.patch(&path, &body).await,
             "delete" => host.client.delete(&path).await,
             _ => host.client.get(&path).await,
@@ -188,6 +210,31 @@ async fn an_action_that_a_plugin_starts_is_a_job_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_a_plugin_deploys_is_a_deployment_like_any_other() {
+    let (host, job) = exercised().await;
+    let answers = &job["result"];
+    let of = |id: &Value| format!("/app/exercise/deployments/{}", id.as_str().unwrap());
+    let first = host.client.get(&of(&answers["deployments.start"])).await.body;
+    assert_eq!((&first["status"], &first["username"]), (&json!("complete"), &Value::Null), "{first:#}");
+    assert_eq!(first["plugin"], "exercise-all", "{first:#}");
+    assert_eq!(answers["deployments.get"]["document"], first);
+    assert_eq!(answers["deployments.plan"]["hash"], first["plan"]["hash"], "{first:#}");
+    let by_job = host.client.get(&format!("/job/{}", first["job_id"].as_str().unwrap())).await.body;
+    assert_eq!(by_job["parent"], job["job_id"], "{by_job:#}");
+    for (task, member, state) in [("resume", "resumes", "staged"), ("rollback", "rolls_back", "deployed")] {
+        let again = host.ended_job(answers[format!("deployments.{task}")].as_str().unwrap()).await;
+        assert_eq!(again["status"], "succeeded", "{again:#}");
+        let again = host.client.get(&of(&again["job_id"])).await.body;
+        let stopped = host.client.get(&of(&again[member])).await.body;
+        assert_eq!(stopped["error"]["code"], "cancelled", "{stopped:#}");
+        assert!(stopped["error"]["message"].as_str().unwrap().contains("plugin `exercise-all`"), "{stopped:#}");
+        let done = &again["progress"]["phase2"]["batches"];
+        assert_eq!(done[0]["exercise-here"][state]["state"], "succeeded", "{again:#}");
+        assert_eq!(done.as_array().unwrap().len(), 1, "{again:#}");
+    }
+}
+
+#[tokio::test]
 async fn jobs_that_start_one_another_come_to_an_end() {
     let host = TestHost::with_plugins(&["exercise-all"]).await;
     host.create_application("exercise").await;
@@ -205,7 +252,15 @@ async fn a_plugin_touches_nothing_that_it_was_not_granted() {
     let host = TestHost::with_plugins(&["exercise-all"]).await;
     host.create_application("exercise").await;
     let job = host.run_action("exercise", "Everything", "").await;
-    for function in ["applications.create", "applications.get", "servers.create", "servers.get", "git-providers.get"] {
+    for function in [
+        "applications.create",
+        "applications.get",
+        "servers.create",
+        "servers.get",
+        "git-providers.get",
+        "deployments.plan",
+        "deployments.start",
+    ] {
         assert_eq!(job["result"][function]["error"]["code"], "denied", "{function}: {job:#}");
     }
     assert_eq!(host.client.get("/app/exercise-made").await.status, 404);

@@ -368,7 +368,7 @@ async fn the_census_shows_what_runs_where() {
             Value::Null => Value::Null,
             build => json!({ "build": build, "at": null, "job_id": null, "username": null }),
         });
-        json!({ "committed": committed, "deployed": deployed })
+        json!({ "committed": committed, "deployed": deployed, "drift": null })
     };
     let expected = json!({
         "production": {

@@ -110,6 +110,7 @@ async fn every_operation_has_a_name() {
     package-maps.update
     plugins.get
     plugins.list
+    receipts.list
     servers.check
     servers.command
     servers.command-several
@@ -277,6 +278,7 @@ async fn replies_have_the_members_that_are_declared() {
         ("/app/{app}/gitrepos", "/app/my_application/gitrepos"),
         ("/app/{app}/gitdeploys", "/app/my_application/gitdeploys"),
         ("/app/{app}/deployments", "/app/my_application/deployments"),
+        ("/app/{app}/receipts", "/app/my_application/receipts"),
         ("/app/{app}/groups", "/app/my_application/groups"),
         ("/server", "/server"),
         ("/server/environments", "/server/environments"),

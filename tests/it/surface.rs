@@ -11,11 +11,16 @@ use crate::doors;
 use crate::harness::{TestHost, core_module, project_root};
 
 /// What is offered at one door only, with the reason.
-const ONLY_IN_WIT: [(&str, &str); 36] = [
+const ONLY_IN_WIT: [(&str, &str); 41] = [
     ("builds.add-package", "only the hook of an upload adds packages"),
     ("builds.package-writer.write", "the same"),
     ("builds.package-writer.finish", "the same"),
     ("builds.read-package", "a client gets the whole, by `builds.package`"),
+    ("deployments.plan", "a client asks `deployments.create` for it, with `dry_run`"),
+    ("deployments.start", "a client asks `deployments.create` for it"),
+    ("deployments.cancel", "a client asks `deployments.run` for it"),
+    ("deployments.resume", "the same"),
+    ("deployments.rollback", "the same"),
     ("gitdeploys.initialize", "a client asks `gitdeploys.run` for it"),
     ("gitdeploys.deinitialize", "the same"),
     ("jobs.append", "only the running plugin writes to its job's log"),

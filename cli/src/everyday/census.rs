@@ -23,10 +23,10 @@ pub(crate) struct Census {
     /// Of this group only
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
-    /// Only servers that have another build than their repository
+    /// Only servers that have another build than their repository, or changes of their own
     #[arg(long)]
     drift: bool,
-    /// Exit with 1 if a server has another build than its repository
+    /// Exit with 1 if a server has another build than its repository, or changes of its own
     #[arg(long)]
     exit_code: bool,
 }
@@ -65,24 +65,51 @@ pub(super) struct Row {
     gitdeploy: String,
     deployed: Option<String>,
     committed: Option<String>,
+    /// What the last check found in the working copy.
+    drift: Value,
 }
 
 impl Row {
-    /// Whether the server has another build than the repository.
+    /// Whether the server has another build than the repository, or changes of its own.
     pub(super) fn differs(&self) -> bool {
+        self.has_another_build() || self.drift["drifted"] == true
+    }
+
+    fn has_another_build(&self) -> bool {
         self.deployed != self.committed
+    }
+
+    /// What is on the server that did not come from here.
+    fn own(&self) -> String {
+        if self.drift["drifted"] != true {
+            return String::new();
+        }
+        let mut told = Vec::new();
+        for (member, one, several) in
+            [("local_commits", "local commit", "local commits"), ("uncommitted", "changed file", "changed files")]
+        {
+            let named = self.drift[member].as_array().map_or(&[][..], Vec::as_slice);
+            let first = named.first().and_then(Value::as_str).unwrap_or_default();
+            match named.len() {
+                0 => {}
+                1 => told.push(format!("1 {one}: {first}")),
+                count => told.push(format!("{count} {several}: {first}, …")),
+            }
+        }
+        told.extend(self.drift["message"].as_str().map(str::to_owned));
+        told.join("; ")
     }
 
     pub(super) fn document(&self) -> Value {
         json!({
             "application": self.app, "environment": self.environment, "group": self.group, "server": self.server,
-            "gitdeploy": self.gitdeploy, "deployed": self.deployed, "committed": self.committed,
+            "gitdeploy": self.gitdeploy, "deployed": self.deployed, "committed": self.committed, "drift": self.drift,
         })
     }
 
     fn builds(&self) -> String {
         let shown = |build: &Option<String>| build.clone().unwrap_or_else(|| "–".into());
-        match self.differs() {
+        match self.has_another_build() {
             true => format!("{} → {}", shown(&self.deployed), shown(&self.committed)),
             false => shown(&self.deployed),
         }
@@ -90,9 +117,9 @@ impl Row {
 }
 
 pub(super) fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(&["ENVIRONMENT", "GROUP", "SERVER", "GITDEPLOY", "BUILD"]);
+    let mut table = Table::new(&["ENVIRONMENT", "GROUP", "SERVER", "GITDEPLOY", "BUILD", "DRIFT"]);
     for row in rows {
-        let cells = [&row.environment, &row.group, &row.server, &row.gitdeploy, &row.builds()];
+        let cells = [&row.environment, &row.group, &row.server, &row.gitdeploy, &row.builds(), &row.own()];
         table.row(cells.into_iter().map(Cell::text).collect());
     }
     table
@@ -109,7 +136,8 @@ pub(super) async fn rows(session: &Session, app: &str) -> Result<Vec<Row>> {
                     let (deployed, committed) = (build(&entry["deployed"]), build(&entry["committed"]));
                     let [environment, group, server, gitdeploy] =
                         [environment, group, server, gitdeploy].map(String::from);
-                    rows.push(Row { app: app.into(), environment, group, server, gitdeploy, deployed, committed });
+                    let (app, drift) = (app.into(), entry["drift"].clone());
+                    rows.push(Row { app, environment, group, server, gitdeploy, deployed, committed, drift });
                 }
             }
         }

@@ -17,7 +17,7 @@ const SHOWN: usize = 10;
 /// Show what needs attention
 ///
 /// Jobs that run or wait, jobs that failed or were lost within a day, plugins that were refused, and servers whose build
-/// is not the one that is committed.
+/// is not the one that is committed, or that have changes of their own.
 #[derive(Args, Debug)]
 pub(crate) struct Status {
     /// Of this application only

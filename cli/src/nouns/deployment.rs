@@ -44,6 +44,9 @@ pub(crate) fn command() -> Command {
         let flag = Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
         if let Some(short) = short { flag.short(short) } else { flag }
     };
+    let filter = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
     let again = |name: &'static str, about: &'static str| {
         let command = Command::new(name)
             .about(about)
@@ -62,6 +65,15 @@ pub(crate) fn command() -> Command {
         .subcommand(
             Command::new("cancel").about("Stop a deployment after its running batch, in a pause at once").arg(words()),
         )
+        .subcommand(
+            Command::new("receipts")
+                .about("List the signed records of what servers have got, newest first")
+                .arg(app())
+                .arg(filter("server", "SERVER", "Of this server only"))
+                .arg(filter("build", "BUILD", "Of this build only"))
+                .arg(filter("gitdeploy", "GITDEPLOY", "Of this gitdeploy only"))
+                .arg(limit()),
+        )
         .subcommand(again("resume", "Do what a deployment has not done, as a new one"))
         .subcommand(again("rollback", "Put back what was there before, on the servers that a deployment has touched"))
 }
@@ -75,6 +87,7 @@ pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code>
             NOUN.print(session, &found.items, found.has_more);
             Ok(Code::Done)
         }
+        Some(("receipts", matches)) => receipts(session, matches).await,
         Some(("show", matches)) => {
             let (_, path) = place(session, matches).await?;
             show(session, &session.client.get(path).await?);
@@ -104,6 +117,35 @@ pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code>
         }
         _ => Err(Failure::usage("there is no such command")),
     }
+}
+
+const RECEIPTS: Noun = Noun {
+    name: "receipt",
+    about: "Receipts: signed records of what servers have got",
+    collection: Collection::Application("receipts"),
+    key: "id",
+    columns: &[
+        Column::time("AT", "/receipt/at"),
+        Column::new("SERVER", "/receipt/server"),
+        Column::new("GITDEPLOY", "/receipt/gitdeploy"),
+        Column::new("BUILD", "/receipt/build"),
+        Column::new("UPLOADED BY", "/receipt/upload/username"),
+        Column::new("DEPLOYED BY", "/receipt/deployed/username"),
+        Column::new("COMMIT", "/receipt/commit/reported_by_server"),
+    ],
+    members: &[],
+    verbs: &[],
+    example: "",
+};
+
+async fn receipts(session: &Session, matches: &ArgMatches) -> Result<Code> {
+    let app = session.app(matches.get_one::<String>("app").map(String::as_str))?;
+    let filters = ["server", "build", "gitdeploy"].into_iter();
+    let filters = filters.filter_map(|name| Some((name, matches.get_one::<String>(name)?.clone())));
+    let path = format!("/app/{}/receipts", segment(&app));
+    let found = session.client.list(&path, &filters.collect::<Vec<_>>(), wanted(session, matches)).await?;
+    RECEIPTS.print(session, &found.items, found.has_more);
+    Ok(Code::Done)
 }
 
 /// The application and the path of the deployment that is meant.

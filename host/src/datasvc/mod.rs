@@ -16,6 +16,7 @@ mod pool;
 pub use access::audit::{AuditEntry, AuditFilter, AuditedDocument};
 pub use access::caller::{Caller, Grants, Interface, Permission};
 pub use access::permissions::Permissions;
+pub use access::receipt_keys::ReceiptKey;
 pub use access::secrets::{SecretKeyError, SecretKeys};
 pub use access::tokens::{NewToken, Token, TokenTerms, holds_token};
 pub use access::users::{Change as UserChange, EffectivePermissions, User};
@@ -28,9 +29,10 @@ pub use documents::census::{Census, CensusBuild, CensusEntry};
 pub use documents::commands::{CommandTarget, NewCommand, SERVER};
 pub use documents::deployments::{
     Again, Batch, DEPLOYMENT, DeployedCommit, Deployment, DeploymentAsked, DeploymentOptions, DeploymentPlan,
-    DeploymentScope, DeploymentStatus, DeploymentWait, NewDeployment, PlannedCommit, PlannedDeployment, Standing,
-    Target, TargetOutcome, TargetState,
+    DeploymentScope, DeploymentStatus, DeploymentWait, GivenOptions, NewDeployment, PlannedCommit, PlannedDeployment,
+    Standing, Target, TargetOutcome, TargetState,
 };
+pub use documents::drift::{Drift, WorkingCopy, owner};
 pub use documents::events::{ChangedDocument, ChangedPlugin, Event, EventKey, Events, visible_events};
 pub use documents::file_url::FileUrl;
 pub use documents::git_history::{ChangeStatus, Commit, FileChange};
@@ -55,6 +57,10 @@ pub use documents::plugin_access::{InterfaceAccess, PluginAccess};
 pub use documents::plugins::{
     ActivePlugin, FedPlugin, Plugin, PluginAction, PluginHooks, PluginState, RegisteredAction, RegisteredParameter,
     Registration,
+};
+pub use documents::receipts::{
+    PulledOnServer, Receipt, ReceiptCommit, ReceiptDeployed, ReceiptFilter, ReceiptPackage, ReceiptUpload,
+    SignedReceipt,
 };
 pub use documents::retention::{BuildRetention, JudgedBuild, Judging, PRUNE, Prune, PrunedBuild};
 pub use documents::servers::{
@@ -114,6 +120,8 @@ pub struct DataSvc {
     engine: ground::connections::Connections,
     passwords: std::sync::Arc<access::passwords::PasswordHasher>,
     secrets: Option<std::sync::Arc<access::secrets::SecretKeys>>,
+    /// What receipts are signed with.
+    signer: Option<std::sync::Arc<access::receipt_keys::Signer>>,
     quotas: std::sync::Arc<access::quotas::Quotas>,
     /// The host that this server runs on.
     host: Option<HostId>,

@@ -124,6 +124,7 @@ impl DataSvc {
             intake: Intake::open(engine.clone()),
             passwords: Arc::new(PasswordHasher::new()),
             secrets: None,
+            signer: None,
             heads: Heads::default(),
             quotas: Arc::default(),
             host: None,

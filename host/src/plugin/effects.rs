@@ -5,8 +5,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::datasvc::{
-    ActionName, AppName, BuildName, Caller, Claim, Commit, FileChange, FileType, GitRepo, GitRepoName, GitdeployName,
-    JobId, JobLog, Listed, NewGitRepo, NewPackage, PackageFile, PackageName, Page, Parent, Result, ServerName,
+    ActionName, AppName, BuildName, Caller, Claim, Commit, DeploymentAsked, DeploymentPlan, FileChange, FileType,
+    GitRepo, GitRepoName, GitdeployName, JobId, JobLog, Listed, NewGitRepo, NewPackage, PackageFile, PackageName, Page,
+    Parent, Result, ServerName,
 };
 use crate::remote::{Report, SaltFunction, System, Verb};
 
@@ -64,6 +65,17 @@ pub enum Content {
     Bytes(Bytes),
     /// A package of a build, as it is.
     Package(AppName, BuildName, PackageName),
+}
+
+/// What a plugin wants to deploy.
+#[derive(Clone, Debug)]
+pub enum DeploymentIntention {
+    /// A build.
+    Start(DeploymentAsked),
+    /// What an earlier deployment has not done.
+    Resume(JobId),
+    /// What was there before an earlier deployment.
+    RollBack(JobId),
 }
 
 /// What `boot` gives the sandbox. Permissions are checked here, as for any caller.
@@ -150,6 +162,44 @@ pub trait Effects: Send + Sync {
         undo: bool,
         parent: Parent,
     ) -> BoxFuture<'a, Result<JobId>>;
+
+    /// What a deployment would do.
+    ///
+    /// # Errors
+    /// [`crate::datasvc::Error::NotFound`]; [`crate::datasvc::Error::Faults`] with all that does not fit;
+    /// [`crate::datasvc::Error::Denied`] without write permission on the application, or without a server;
+    /// [`crate::datasvc::Error::Conflict`] if an earlier one cannot be gone on with or taken back.
+    fn plan_deployment<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        intention: DeploymentIntention,
+    ) -> BoxFuture<'a, Result<DeploymentPlan>>;
+
+    /// Makes a deployment, for a plugin that runs in another job: only the plan of this hash, if one is given. It is durable
+    /// when this returns.
+    ///
+    /// # Errors
+    /// Those of [`Effects::plan_deployment`]; [`crate::datasvc::Error::TooMany`] if too many jobs have come of one.
+    fn deploy<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        intention: DeploymentIntention,
+        plan: Option<String>,
+        parent: Parent,
+    ) -> BoxFuture<'a, Result<JobId>>;
+
+    /// Asks for a deployment to stop: after the running batch, and at once in a pause.
+    ///
+    /// # Errors
+    /// Those of [`crate::datasvc::DataSvc::cancel_deployment`].
+    fn cancel_deployment<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        id: JobId,
+    ) -> BoxFuture<'a, Result<()>>;
 
     /// Does something on servers, as a job within the one that asks, and waits until it has ended: a report for each
     /// server, in their order. Where this is dropped, or that job is asked to stop, what runs on the servers is ended.

@@ -17,7 +17,7 @@ mod runs;
 mod sandbox;
 
 pub use self::catalog::FoundAction;
-pub use self::effects::{Asking, Content, Effects, OnServers, PackageWriter, What};
+pub use self::effects::{Asking, Content, DeploymentIntention, Effects, OnServers, PackageWriter, What};
 pub use self::registry::{Loader, Looked, Plugins, SetupError, compile_if_told, look_at};
 pub use self::runs::{ActionRun, CancelRequested, HookRun, Sandbox};
 pub use self::sandbox::error::RunError;

@@ -19,6 +19,7 @@ use super::api::Api;
 use super::http::args::{NoQuery, Query};
 use super::http::problem::{Problem, ProblemCode};
 use super::http::reply::Json;
+use crate::datasvc::ReceiptKey;
 
 /// How long the database may take to answer before the server says that it is not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
@@ -32,6 +33,15 @@ struct About {
     /// Its version.
     #[schema(example = "0.1.0")]
     version: &'static str,
+}
+
+/// What the server is, and what its receipts are signed with.
+#[derive(Serialize, ToSchema)]
+struct AboutAll {
+    #[serde(flatten)]
+    about: About,
+    /// The public halves of the keys that receipts are or were signed with, the newest first.
+    receipt_keys: Vec<ReceiptKey>,
 }
 
 /// What the server is, and where to go on.
@@ -73,9 +83,9 @@ struct Health {
 
 /// Says what this server is
 #[utoipa::path(get, path = "/about", operation_id = "about.get", tag = "about", security(()),
-    responses((status = 200, body = About)))]
-async fn get(Query(NoQuery {}): Query<NoQuery>) -> Json<About> {
-    Json(ABOUT)
+    responses((status = 200, body = AboutAll)))]
+async fn get(State(rest): State<Rest>, Query(NoQuery {}): Query<NoQuery>) -> Json<AboutAll> {
+    Json(AboutAll { about: ABOUT, receipt_keys: rest.svc.receipt_keys().to_vec() })
 }
 
 /// Says what this server is, and where to go on

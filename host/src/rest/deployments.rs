@@ -16,8 +16,8 @@ use super::http::path::Path;
 use super::http::problem::{Fault, Problem};
 use super::http::reply::{Accepted, Json, SubmittedJob};
 use crate::datasvc::{
-    AppName, BuildName, Caller, Deployment, DeploymentAsked, DeploymentOptions, DeploymentPlan, DeploymentScope,
-    EnvironmentName, GitdeployName, GroupName, JobId, Listed, Page, ServerName,
+    AppName, BuildName, Caller, Deployment, DeploymentAsked, DeploymentPlan, DeploymentScope, EnvironmentName,
+    GitdeployName, GivenOptions, GroupName, JobId, Listed, Page, ServerName,
 };
 use crate::work::DeploymentTask;
 
@@ -77,18 +77,7 @@ impl NewDeployment {
         let wrong = |field: &str, rule: &str| Err(Problem::invalid(rule).with([Fault::at(field, rule)]));
         let scope = match (environments, groups, servers, gitdeploys) {
             (Some(environments), Some(groups), None, None) => DeploymentScope::Groups { environments, groups },
-            (None, None, Some(servers), Some(gitdeploys)) => {
-                for (field, given) in [
-                    ("rolling_divisor", self.rolling_divisor.is_some()),
-                    ("rolling_pause", self.rolling_pause.is_some()),
-                    ("ordered_pause", self.ordered_pause.is_some()),
-                ] {
-                    if given {
-                        return wrong(field, "a manual deployment is one batch, so that this has no meaning for it");
-                    }
-                }
-                DeploymentScope::Manual { servers, gitdeploys }
-            }
+            (None, None, Some(servers), Some(gitdeploys)) => DeploymentScope::Manual { servers, gitdeploys },
             (Some(_), None, None, None) => return wrong("groups", "a deployment to `environments` needs `groups`"),
             (None, Some(_), None, None) => {
                 return wrong("environments", "a deployment to `groups` needs `environments`");
@@ -100,14 +89,14 @@ impl NewDeployment {
                 return wrong("groups", rule);
             }
         };
-        let defaults = DeploymentOptions::default();
-        let options = DeploymentOptions {
-            rolling_divisor: self.rolling_divisor.unwrap_or(defaults.rolling_divisor),
-            rolling_pause: self.rolling_pause.unwrap_or(defaults.rolling_pause),
-            ordered_pause: self.ordered_pause.unwrap_or(defaults.ordered_pause),
-            max_failures: self.max_failures.unwrap_or(defaults.max_failures),
+        let given = GivenOptions {
+            rolling_divisor: self.rolling_divisor,
+            rolling_pause: self.rolling_pause,
+            ordered_pause: self.ordered_pause,
+            max_failures: self.max_failures,
             skip_unreachable: self.skip_unreachable,
         };
+        let options = given.of(&scope)?;
         Ok((DeploymentAsked { build_name, scope, options, plan: self.plan }, self.dry_run))
     }
 }

@@ -26,6 +26,7 @@ mod keypairs;
 mod package_maps;
 mod packages;
 mod plugins;
+mod receipts;
 mod servers;
 mod tokens;
 mod uploads;
@@ -123,6 +124,7 @@ pub fn router(rest: Rest, origins: &[String]) -> Router {
         .merge(package_maps::router())
         .merge(packages::router())
         .merge(plugins::router())
+        .merge(receipts::router())
         .merge(servers::router())
         .merge(tokens::router())
         .merge(uploads::router())

@@ -1,4 +1,4 @@
-//! Checks of servers: whether each can be reached, and what there is on it. A job is made when a server is new or is
+//! Checks of servers: whether each can be reached, what there is on it, and whether its working copies are what was pulled. A job is made when a server is new or is
 //! reached in another way, when somebody asks for it, and by the clock.
 
 use std::collections::BTreeMap;
@@ -49,10 +49,35 @@ impl Work {
             let health = self.health_of(run, &target_of(&server)).await;
             let recorded = patiently(|| self.0.svc.record_health(&server.name, &health)).await;
             recorded.map_err(|error| internal(&error))?;
+            if health.reachable {
+                self.look_for_drift(run, &server.name, &target_of(&server)).await?;
+            }
             Ok((server.name.to_string(), health))
         });
         let checked: Vec<_> = checking.buffer_unordered(SERVERS_AT_A_TIME).collect().await;
         checked.into_iter().collect()
+    }
+
+    /// Compares the working copies on a server with what was pulled there last. Whoever may check a server may not know all
+    /// applications, so that the log says how many there are.
+    async fn look_for_drift(&self, run: &Run, server: &ServerName, target: &Target) -> StepResult<()> {
+        let copies = patiently(|| self.0.svc.working_copies(server)).await.map_err(|error| internal(&error))?;
+        let (mut looked_at, mut drifted) = (0, 0);
+        for copy in &copies {
+            let drift = tokio::select! {
+                drift = self.drift_of(run.claim.job_id, target, copy) => drift,
+                () = run.cancel.requested() => return Err(JobError::cancelled("someone")),
+            };
+            let recorded = patiently(|| self.0.svc.record_drift(server, copy, &drift)).await;
+            recorded.map_err(|error| internal(&error))?;
+            looked_at += usize::from(drift.drifted.is_some());
+            drifted += usize::from(drift.drifted == Some(true));
+        }
+        if !copies.is_empty() {
+            run.note(&json!({ "status": "drift", "server": server, "working_copies": copies.len(),
+                "looked_at": looked_at, "drifted": drifted }));
+        }
+        Ok(())
     }
 
     async fn health_of(&self, run: &Run, target: &Target) -> ServerHealth {

@@ -6,16 +6,33 @@ use futures_util::{FutureExt as _, TryStreamExt as _};
 
 use super::Work;
 use super::actions::new_job;
+use super::deployments::DeploymentTask;
 use super::git::{CommitsAsked, Compared};
 use super::gitdeploys::ServersTask;
 use super::new_package::{self, Destination};
 use crate::datasvc::{
-    ActionName, AppName, BuildName, Caller, Claim, Commit, Error, Expected, FileChange, FileLocation, FileType,
-    GitRepo, GitRepoName, GitdeployName, JobId, Listed, NewGitRepo, NewPackage, PackageName, Page, Parent, Result,
-    ServerName, ServersAsked,
+    ActionName, AppName, BuildName, Caller, Claim, Commit, DeploymentAsked, DeploymentPlan, Error, Expected,
+    FileChange, FileLocation, FileType, GitRepo, GitRepoName, GitdeployName, JobId, Listed, NewGitRepo, NewPackage,
+    PackageName, Page, Parent, Result, ServerName, ServersAsked,
 };
-use crate::plugin::{Asking, Effects, OnServers, PackageWriter};
+use crate::plugin::{Asking, DeploymentIntention, Effects, OnServers, PackageWriter};
 use crate::remote::{Report, System};
+
+impl Work {
+    async fn deployment_asked(
+        &self,
+        caller: &Caller,
+        application: &AppName,
+        intention: DeploymentIntention,
+    ) -> Result<DeploymentAsked> {
+        let (id, task) = match intention {
+            DeploymentIntention::Start(asked) => return Ok(asked),
+            DeploymentIntention::Resume(id) => (id, DeploymentTask::Resume),
+            DeploymentIntention::RollBack(id) => (id, DeploymentTask::RollBack),
+        };
+        self.deployment_again(caller, application, id, task).await
+    }
+}
 
 impl Effects for Work {
     fn run_action<'a>(
@@ -94,6 +111,44 @@ impl Effects for Work {
             Ok(making.await?.job_id)
         }
         .boxed()
+    }
+
+    fn plan_deployment<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        intention: DeploymentIntention,
+    ) -> BoxFuture<'a, Result<DeploymentPlan>> {
+        async move {
+            let asked = self.deployment_asked(caller, &application, intention).await?;
+            Ok(Work::plan_deployment(self, caller, &application, &asked).await?.plan)
+        }
+        .boxed()
+    }
+
+    fn deploy<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        intention: DeploymentIntention,
+        plan: Option<String>,
+        parent: Parent,
+    ) -> BoxFuture<'a, Result<JobId>> {
+        async move {
+            let asked = self.deployment_asked(caller, &application, intention).await?;
+            let asked = DeploymentAsked { plan, ..asked };
+            Ok(Work::deploy(self, caller, &application, asked, (None, Some(parent))).await?.job_id)
+        }
+        .boxed()
+    }
+
+    fn cancel_deployment<'a>(
+        &'a self,
+        caller: &'a Caller,
+        application: AppName,
+        id: JobId,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move { Work::cancel_deployment(self, caller, &application, id).await.map(drop) }.boxed()
     }
 
     fn on_servers<'a>(&'a self, asking: Asking<'a>, asked: OnServers) -> BoxFuture<'a, Result<Vec<Report>>> {

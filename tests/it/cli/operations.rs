@@ -73,6 +73,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("package-maps.update", "packagemap update"),
     ("plugins.get", "plugin show"),
     ("plugins.list", "plugin list"),
+    ("receipts.list", "deployment receipts"),
     ("servers.check", "server check"),
     ("servers.command", "server exec"),
     ("servers.command-several", "server exec"),

@@ -24,6 +24,16 @@ macro_rules! absent {
     };
 }
 
+absent! { deployments:
+    fn get(&str, &str) -> Deployment;
+    fn list(&str, &Page) -> Names;
+    fn plan(&str, &Intention) -> DeploymentPlan;
+    fn start(&str, &NewDeployment, Option<&str>) -> String;
+    fn cancel(&str, &str) -> ();
+    fn resume(&str, &str, Option<&str>) -> String;
+    fn rollback(&str, &str, Option<&str>) -> String;
+}
+
 absent! { git_providers:
     fn get(&str) -> GitProvider;
     fn list(&Page) -> Names;

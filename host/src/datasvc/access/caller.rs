@@ -205,6 +205,13 @@ impl Caller {
     }
 
     /// # Errors
+    /// [`Error::Denied`] if the caller may not deploy the application to all of these servers.
+    pub fn require_deploy(&self, application: &AppName, servers: &[ServerName]) -> Result<()> {
+        self.require(Permission::Write, application)?;
+        servers.iter().try_for_each(|server| self.require_use(server))
+    }
+
+    /// # Errors
     /// [`Error::Denied`] if the caller may not do this with what the interface offers.
     pub fn require_interface(&self, permission: Permission, interface: Interface) -> Result<()> {
         match self {
@@ -320,6 +327,14 @@ impl Caller {
         match self {
             Self::User { address, .. } => *address,
             Self::Plugin { .. } => None,
+        }
+    }
+
+    /// The plugin's name; none for a user.
+    pub fn plugin(&self) -> Option<&PluginName> {
+        match self {
+            Self::User { .. } => None,
+            Self::Plugin { name, .. } => Some(name),
         }
     }
 

@@ -12,6 +12,7 @@ pub(super) mod narrower_tokens;
 pub(super) mod passwords;
 pub(super) mod permissions;
 pub(super) mod quotas;
+pub(super) mod receipt_keys;
 pub(super) mod secrets;
 pub(super) mod sight;
 pub(super) mod token_rotation;

@@ -13,9 +13,10 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{Digest, hex};
 
-/// What has a secret, as its identity says it: a keypair its private key, a git provider its credentials.
+/// What has a secret, as its identity says it: a keypair and a receipt key their private key, a git provider its credentials.
 pub(in crate::datasvc) const KEYPAIR: &str = "keypair";
 pub(in crate::datasvc) const GIT_PROVIDER: &str = "git provider";
+pub(in crate::datasvc) const RECEIPT_KEY: &str = "receipt key";
 
 /// The length of a key in bytes.
 const KEY_BYTES: usize = 32;
@@ -169,6 +170,7 @@ impl DataSvc {
         self.secrets = Some(Arc::new(keys));
         self.seal_anew().await?;
         self.forget_unused_keys().await?;
+        self.use_receipt_keys().await?;
         Ok(self)
     }
 
@@ -179,10 +181,13 @@ impl DataSvc {
             r#"select $2::text as "of!", name as "name!", private_key as "secret!", secret_version as "version!"
                from keypairs where secret_version <> $1
                union all
-               select $3::text, name, auth, secret_version from git_providers where secret_version <> $1"#,
+               select $3::text, name, auth, secret_version from git_providers where secret_version <> $1
+               union all
+               select $4::text, id, private_key, secret_version from receipt_keys where secret_version <> $1"#,
             keys.newest,
             KEYPAIR,
-            GIT_PROVIDER
+            GIT_PROVIDER,
+            RECEIPT_KEY
         )
         .fetch_all(&self.pool)
         .await?;
@@ -194,6 +199,9 @@ impl DataSvc {
                 "with of_keypair as (
                      update keypairs set private_key = $4, secret_version = $5
                      where $1 = $6::text and name = $2 and private_key = $3
+                 ), of_receipt_key as (
+                     update receipt_keys set private_key = $4, secret_version = $5
+                     where $1 = $8::text and id = $2 and private_key = $3
                  )
                  update git_providers set auth = $4, secret_version = $5
                  where $1 = $7::text and name = $2 and auth = $3",
@@ -203,7 +211,8 @@ impl DataSvc {
                 fresh.bytes,
                 fresh.version,
                 KEYPAIR,
-                GIT_PROVIDER
+                GIT_PROVIDER,
+                RECEIPT_KEY
             )
             .execute(&self.pool)
             .await?;
@@ -217,7 +226,8 @@ impl DataSvc {
         sqlx::query!(
             "delete from secret_keys where version < $1
                  and not exists (select from keypairs where secret_version = secret_keys.version)
-                 and not exists (select from git_providers where secret_version = secret_keys.version)",
+                 and not exists (select from git_providers where secret_version = secret_keys.version)
+                 and not exists (select from receipt_keys where secret_version = secret_keys.version)",
             newest
         )
         .execute(&self.pool)

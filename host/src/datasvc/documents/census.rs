@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::drift::Drift;
 use super::groups::filter;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
@@ -25,6 +26,8 @@ pub struct CensusEntry {
     pub committed: Option<CensusBuild>,
     /// The build that was last deployed to the server; null if there was none yet.
     pub deployed: Option<CensusBuild>,
+    /// Whether the server has something else than what was pulled last; null if that was not looked at since.
+    pub drift: Option<Drift>,
 }
 
 /// A build, and how it came there.
@@ -68,7 +71,7 @@ impl DataSvc {
                    coalesce(b.build, r.last_build) as "committed: BuildName",
                    b.committed_at as "committed_at?", b.job_id as "committed_by?: JobId",
                    b.username as "committed_by_user?", s.deployed_build as "deployed: BuildName", s.deployed_at,
-                   s.deployed_by as "deployed_by: JobId", s.deployed_by_user
+                   s.deployed_by as "deployed_by: JobId", s.deployed_by_user, s.drift as "drift: Drift"
                from group_servers m
                    join group_gitdeploys d on d.application = m.application and d."group" = m."group"
                    join gitdeploy_servers s
@@ -95,6 +98,7 @@ impl DataSvc {
             let entry = CensusEntry {
                 committed: CensusBuild::of(row.committed, row.committed_at, committed_by),
                 deployed: CensusBuild::of(row.deployed, row.deployed_at, deployed_by),
+                drift: row.drift,
             };
             of_group.entry(row.server).or_default().insert(row.gitdeploy, entry);
         }

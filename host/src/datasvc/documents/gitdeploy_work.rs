@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 
 use super::commands::CommandTarget;
 use super::gitdeploys::Gitdeploy;
+use super::receipts::{self, PulledOnServer};
 use super::servers::Driver;
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
@@ -264,22 +265,16 @@ impl DataSvc {
         self.revoke_git_token(application, gitdeploy, server).await
     }
 
-    /// Records what a server has pulled. To do it again changes nothing.
+    /// Records what a server has pulled, with a receipt for a build. To do it again changes nothing.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the claim is no longer held.
-    pub async fn record_pulled(
-        &self,
-        claim: &Claim,
-        gitdeploy: &GitdeployName,
-        server: &ServerName,
-        build: Option<&BuildName>,
-        commit: &str,
-    ) -> Result<()> {
+    pub async fn record_pulled(&self, claim: &Claim, pulled: PulledOnServer<'_>) -> Result<()> {
+        let PulledOnServer { gitdeploy, server, build, commit, .. } = pulled;
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, claim).await?;
         sqlx::query!(
-            "update gitdeploy_servers set deployed_build = $4, pulled_commit = $5,
+            "update gitdeploy_servers set deployed_build = $4, pulled_commit = $5, drift = null,
                  deployed_at = case when is_same then deployed_at else now() end,
                  deployed_by = case when is_same then deployed_by else $6 end,
                  deployed_by_user = case when is_same then deployed_by_user else $7 end
@@ -296,6 +291,7 @@ impl DataSvc {
         )
         .execute(&mut *transaction)
         .await?;
+        receipts::record(&mut transaction, self.signer()?, claim, pulled).await?;
         Ok(transaction.commit().await?)
     }
 

@@ -428,10 +428,13 @@ impl NewUpload<'_> {
             return Err(Error::not_found(Kind::PackageMap, map));
         }
         sqlx::query!(
-            "update builds set upload = $3 where application = $1 and name = $2",
+            "update builds set upload = $3, uploaded_at = now(), uploaded_by = $4, uploaded_with = $5
+             where application = $1 and name = $2",
             application,
             build.as_str(),
-            self.job_id as _
+            self.job_id as _,
+            self.caller.username().map(|name| name.as_str()),
+            self.caller.token() as _
         )
         .execute(connection)
         .await?;

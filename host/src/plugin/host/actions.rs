@@ -1,15 +1,10 @@
 //! The imported interface `actions`.
 
-use std::sync::atomic::Ordering;
-
 use super::{HostError, names, page};
-use crate::datasvc::{ActionName, AppName, Error, PluginAction, RegisteredParameter};
+use crate::datasvc::{ActionName, AppName, PluginAction, RegisteredParameter};
 use crate::plugin::bindings::elita::plugin::actions;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
 use crate::plugin::sandbox::instance::GuestState;
-
-/// How many jobs a run may start.
-const MAX_STARTED: u32 = 100;
 
 impl actions::Host for GuestState {
     async fn get(&mut self, application: String, action: String) -> Result<actions::Action, HostError> {
@@ -34,12 +29,7 @@ impl actions::Host for GuestState {
     ) -> Result<String, HostError> {
         let call = self.call("actions.run", &[&application, &action])?;
         let (application, action) = (AppName::parse(application)?, ActionName::parse(action)?);
-        if (call.cancel_requested)() {
-            return Err(Error::conflict("the job was asked to stop, and starts no others").into());
-        }
-        if call.started.fetch_add(1, Ordering::Relaxed) >= MAX_STARTED {
-            return Err(Error::TooMany { what: "jobs started by one run", limit: MAX_STARTED }.into());
-        }
+        call.starts_a_job()?;
         let started = call.effects.run_action(&call.caller, application, action, parameters, call.parent());
         Ok(call.timed(started).await?.to_string())
     }

@@ -3,6 +3,7 @@
 mod actions;
 mod applications;
 mod builds;
+mod deployments;
 mod git_providers;
 mod git_repos;
 mod gitdeploys;
@@ -18,6 +19,7 @@ mod servers;
 
 use std::ops::Deref;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,9 @@ use super::json;
 use super::sandbox::error::Exceeded;
 use super::sandbox::instance::{GuestRun, GuestState};
 use crate::datasvc::{Attributes, Error, Listed, Page, Patch, check_integers, plainly};
+
+/// How many jobs a run may start.
+const MAX_STARTED: u32 = 100;
 
 /// Why a host call did not do what was asked. Most reach the guest as a value; the rest end the run.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +188,20 @@ impl Drop for Call<'_> {
 }
 
 impl Call<'_> {
+    /// Counts a job that the run starts.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] once its job was asked to stop; [`Error::TooMany`] if it has started as many as it may.
+    fn starts_a_job(&self) -> Result<(), Error> {
+        if (self.cancel_requested)() {
+            return Err(Error::conflict("the job was asked to stop, and starts no others"));
+        }
+        if self.started.fetch_add(1, Ordering::Relaxed) >= MAX_STARTED {
+            return Err(Error::TooMany { what: "jobs started by one run", limit: MAX_STARTED });
+        }
+        Ok(())
+    }
+
     /// Does the call's work, as [`GuestRun::timed`].
     async fn timed<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, HostError> {
         self.comes_to("interrupted");

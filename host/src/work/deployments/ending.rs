@@ -70,15 +70,21 @@ pub(super) async fn must_go_on(deploying: &Deploying<'_>, step: &str, servers: &
         let standing = patiently(|| kind.work.0.svc.standing(&run.claim, servers)).await;
         match standing.map_err(|error| not_recorded(&error))? {
             Standing::Cancelled(by) => Err(JobError::cancelled(by.as_deref().unwrap_or("someone"))),
-            Standing::Goes if run.cancel.is_requested() => Err(JobError::cancelled("someone")),
+            Standing::Goes | Standing::OfPlugin(_) if run.cancel.is_requested() => Err(JobError::cancelled("someone")),
             Standing::Goes => Ok(()),
-            Standing::Refused(why) => {
-                let message = format!("who asked for the deployment may not do this any more: {why}");
-                Err(JobError::new(JobErrorCode::NotAllowed, message))
+            Standing::OfPlugin(plugin) => {
+                let caller = kind.work.0.plugins.caller(&plugin, run.claim.job_id, deploying.application);
+                caller.require_deploy(deploying.application, servers).map_err(|why| not_allowed(&why.to_string()))
             }
+            Standing::Refused(why) => Err(not_allowed(&why)),
         }
     };
     journal.repeatable(step, looking).await
+}
+
+fn not_allowed(why: &str) -> JobError {
+    let message = format!("who asked for the deployment may not do this any more: {why}");
+    JobError::new(JobErrorCode::NotAllowed, message)
 }
 
 impl Deploying<'_> {

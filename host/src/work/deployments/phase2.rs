@@ -212,7 +212,13 @@ impl Pulling<'_> {
         let Some(made) = made else {
             return Ok(OnServer::refused("gone", "the gitdeploy has another git repository or another branch now"));
         };
-        let pulled = Pulled { commit: made.commit.clone(), build: Some(self.plan.build_name.clone()) };
+        let mut planned = self.plan.commits.iter();
+        let planned = planned.find(|planned| planned.gitrepo == made.gitrepo && planned.branch == made.branch);
+        let pulled = Pulled {
+            commit: made.commit.clone(),
+            build: Some(self.plan.build_name.clone()),
+            package: planned.map(|planned| planned.package.clone()),
+        };
         let steps_of = format!("{} on ", target.gitdeploy);
         let task = Task::Pull(pulled.clone());
         let each = OnEach { work: &kind.work, run, journal, gitdeploy, task, steps_of: &steps_of, stops: false };

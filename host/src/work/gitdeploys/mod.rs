@@ -1,6 +1,7 @@
 //! Gitdeploys: the kind of work that commits packages for them, and works on their copies on servers.
 
 mod access;
+mod drift;
 pub(in crate::work) mod servers;
 
 use std::time::Duration;
@@ -15,8 +16,8 @@ use super::git::turn::RepoTurn;
 use super::hooks::{Fired, Hooks, PlannedHook};
 use crate::datasvc::{
     AppName, BuildName, Caller, CommandTarget, Digest, Enqueued, Error, GITDEPLOY, Gitdeploy, GitdeployName,
-    GitdeployWork, HostId, JobError, JobErrorCode, JobLane, Json, NewOwnJob, Outcome, Parent, Permission, Result,
-    ServerName, ServersAsked, patiently,
+    GitdeployWork, HostId, JobError, JobErrorCode, JobLane, Json, NewOwnJob, Outcome, PackageName, Parent, Permission,
+    Result, ServerName, ServersAsked, patiently,
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
 
@@ -271,7 +272,8 @@ impl Gitdeploys {
             };
             let newest = newest.ok_or_else(nothing)?;
             let build = newest.build_name.and_then(|build| BuildName::parse(build).ok());
-            Ok(Pulled { commit: newest.commit, build })
+            let package = newest.package.and_then(|package| PackageName::parse(package).ok());
+            Ok(Pulled { commit: newest.commit, build, package })
         };
         // The same commit for all servers, also where this server dies meanwhile.
         let pulled: Pulled = journal.repeatable("look up the commit", looking).await?;

@@ -11,8 +11,8 @@ use serde_json::value::to_raw_value;
 
 use super::access::Access;
 use crate::datasvc::{
-    BuildName, CommandTarget, Error, Gitdeploy, GitdeployName, JobError, JobErrorCode, PullCommand, PullScript,
-    PullShell, PullStates, ServerName, patiently,
+    BuildName, CommandTarget, Error, Gitdeploy, GitdeployName, JobError, JobErrorCode, PackageName, PullCommand,
+    PullScript, PullShell, PullStates, PulledOnServer, ServerName, owner, patiently,
 };
 use crate::engine::{Journal, Run, Seen as Found, StepResult};
 use crate::remote::{Command, CommandId, Outcome, Program, Reach, Report, SaltFunction, Seen, Shell, Target};
@@ -64,6 +64,8 @@ pub(super) type OnServers = BTreeMap<String, OnServer>;
 pub(in crate::work) struct Pulled {
     pub(in crate::work) commit: String,
     pub(in crate::work) build: Option<BuildName>,
+    #[serde(default)]
+    pub(in crate::work) package: Option<PackageName>,
 }
 
 /// What is done with a gitdeploy on each server.
@@ -75,7 +77,7 @@ pub(in crate::work) enum Task {
 }
 
 impl OnServer {
-    fn of(report: &Report) -> Self {
+    pub(super) fn of(report: &Report) -> Self {
         let head = report.stdout.lines().find_map(|line| line.strip_prefix("head ")).map(str::to_owned);
         if report.is_ok() {
             return Self { outcome: report.outcome, code: None, message: None, head, is_unreached: false };
@@ -92,6 +94,16 @@ impl OnServer {
     pub(in crate::work) fn refused(code: &str, message: impl Into<String>) -> Self {
         let (code, message) = (Some(code.into()), Some(message.into()));
         Self { outcome: Outcome::Failed, code, message, head: None, is_unreached: false }
+    }
+
+    /// What a command around a pull comes to, if it has failed.
+    fn around_a_pull(when: &str, place: usize, report: &Report) -> Option<Self> {
+        if report.is_ok() {
+            return None;
+        }
+        let message = format!("the {when} command {} failed: {}", place + 1, report.why());
+        let is_unreached = report.outcome == Outcome::NoResponse && when == "prepull" && place == 0;
+        Some(Self { outcome: report.outcome, is_unreached, ..Self::refused(when, message) })
     }
 
     pub(in crate::work) fn is_ok(&self) -> bool {
@@ -214,7 +226,7 @@ impl OnEach<'_> {
     pub(in crate::work) async fn pull(
         &self,
         server: &CommandTarget,
-        Pulled { commit, build }: &Pulled,
+        Pulled { commit, build, package }: &Pulled,
     ) -> StepResult<OnServer> {
         let (svc, target) = (&self.work.0.svc, target_of(server));
         let Gitdeploy { application, name, location, options, actions, .. } = self.gitdeploy;
@@ -243,8 +255,15 @@ impl OnEach<'_> {
             on_server.is_unreached = report.outcome == Outcome::NoResponse && actions.prepull.is_empty();
             return Ok(on_server);
         }
-        let recorded =
-            patiently(|| svc.record_pulled(&self.run.claim, name, &server.name, build.as_ref(), commit)).await;
+        let pulled = PulledOnServer {
+            gitdeploy: name,
+            server: &server.name,
+            build: build.as_ref(),
+            package: package.as_ref(),
+            commit,
+            head: on_server.head.as_deref(),
+        };
+        let recorded = patiently(|| svc.record_pulled(&self.run.claim, pulled)).await;
         recorded.map_err(|error| not_recorded(&error))?;
         Ok(self.commands(&target, "postpull", &actions.postpull).await?.unwrap_or(on_server))
     }
@@ -262,10 +281,7 @@ impl OnEach<'_> {
                 }
                 Err(states) => self.states(&step, target, states).await?,
             };
-            if !report.is_ok() {
-                let message = format!("the {when} command {} failed: {}", place + 1, report.why());
-                let is_unreached = report.outcome == Outcome::NoResponse && when == "prepull" && place == 0;
-                let failed = OnServer { outcome: report.outcome, is_unreached, ..OnServer::refused(when, message) };
+            if let Some(failed) = OnServer::around_a_pull(when, place, &report) {
                 return Ok(Some(failed));
             }
         }
@@ -313,8 +329,7 @@ impl OnEach<'_> {
     fn script(&self, script: &str, target: &Target, words: &[&str]) -> Command {
         let Gitdeploy { application, name, location, created_at, .. } = self.gitdeploy;
         let path = self.work.0.remote.path(target, &location.path);
-        // A gitdeploy that is made again under its old name is another one.
-        let owner = format!("{application}/{name} {}", created_at.unix_timestamp_nanos() / 1000);
+        let owner = owner(application, name, *created_at);
         let words = words.iter().map(|word| (*word).to_owned());
         let all = ["/bin/sh", "-c", script, "elita", &path, &owner].map(str::to_owned).into_iter().chain(words);
         Command::new(all).for_at_most(WITHIN)

@@ -6,6 +6,7 @@
 mod actions;
 mod applications;
 mod builds;
+mod deployments;
 mod git_providers;
 mod git_repos;
 mod gitdeploys;
@@ -68,6 +69,7 @@ fn everything(_: &ActionCall) -> Result<Value> {
         salt::all(),
         gitdeploys::all(),
         groups::all(),
+        deployments::all(),
     ];
     Ok(all.into_iter().flatten().map(|(name, answer)| (name.to_owned(), answer)).collect())
 }

@@ -1,14 +1,20 @@
 //! Calls that are refused, because of what the others have made.
 
+use elita_plugin::deployments::NewDeployment;
 use elita_plugin::git_repos::NewGitRepo;
 use elita_plugin::gitdeploys::NewGitdeploy;
 use elita_plugin::groups::NewGroup;
 use elita_plugin::package_maps::PackageRule;
 use elita_plugin::prelude::*;
 use elita_plugin::servers::{Driver, NewServer};
-use elita_plugin::{applications, builds, git_providers, git_repos, gitdeploys, groups, package_maps, servers};
+use elita_plugin::{
+    applications, builds, deployments, git_providers, git_repos, gitdeploys, groups, package_maps, servers,
+};
 
 use crate::{APPLICATION, Answers, answer};
+
+/// The id of none.
+const NO_DEPLOYMENT: &str = "0197c9a0-7b1e-7c3d-8a54-3f2f1f0e9d8c";
 
 /// What each answered, in the order of the calls.
 pub(crate) fn all() -> Answers {
@@ -18,6 +24,7 @@ pub(crate) fn all() -> Answers {
     let gitdeploy = NewGitdeploy::new("web", "/srv/exercise", "exercised");
     let group = NewGroup::unordered(["exercised"]);
     let server = NewServer::new("testing", Driver::Ssh);
+    let deployment = NewDeployment::to_servers("gone", ["exercise-here"], ["gone"]);
     let fixed = json!({ "created_at": "2026-11-25T00:00:00Z" });
     vec![
         ("applications.create", answer(applications::create("exercise-made", &nothing))),
@@ -38,6 +45,8 @@ pub(crate) fn all() -> Answers {
         ("groups.create", answer(groups::create(APPLICATION, "exercised", &group, &nothing))),
         ("groups.update", answer(groups::update(APPLICATION, "exercised", &json!({ "gitdeploys": ["gone"] })))),
         ("groups.delete", answer(groups::delete(APPLICATION, "gone"))),
+        ("deployments.get", answer(deployments::get(APPLICATION, NO_DEPLOYMENT))),
+        ("deployments.start", answer(deployments::start(APPLICATION, &deployment, None))),
         ("servers.create", answer(servers::create("exercise-exercised", &server, &nothing))),
         ("servers.update", answer(servers::update("exercise-exercised", &json!({ "connection": { "port": 0 } })))),
         ("servers.delete", answer(servers::delete("exercise-gone"))),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::batches::{Batch, Target};
-use crate::datasvc::ground::error::{Fault, Faults};
+use crate::datasvc::ground::error::{Fault, Faults, Result};
 use crate::datasvc::ground::ids::{BuildName, EnvironmentName, GitdeployName, GroupName, JobId, ServerName};
 use crate::datasvc::ground::sql::json_column;
 
@@ -90,6 +90,51 @@ json_column!(DeploymentOptions);
 impl Default for DeploymentOptions {
     fn default() -> Self {
         Self { rolling_divisor: 2, rolling_pause: 0, ordered_pause: 0, max_failures: 0, skip_unreachable: false }
+    }
+}
+
+/// Options as they are given; what is not given is as in [`DeploymentOptions::default`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GivenOptions {
+    /// In how many runs the servers of a rolling group are split, at most.
+    pub rolling_divisor: Option<u32>,
+    /// Seconds between two batches.
+    pub rolling_pause: Option<u32>,
+    /// Seconds after a batch that another stage comes after.
+    pub ordered_pause: Option<u32>,
+    /// How many servers may fail.
+    pub max_failures: Option<u32>,
+    /// Whether servers that do not answer are left out.
+    pub skip_unreachable: bool,
+}
+
+impl GivenOptions {
+    /// The options of a deployment there.
+    ///
+    /// # Errors
+    /// [`Error::Faults`](crate::datasvc::Error::Faults) for what has no meaning in a manual deployment.
+    pub fn of(self, scope: &DeploymentScope) -> Result<DeploymentOptions> {
+        let mut faults = Faults::default();
+        if let DeploymentScope::Manual { .. } = scope {
+            for (field, given) in [
+                ("rolling_divisor", self.rolling_divisor.is_some()),
+                ("rolling_pause", self.rolling_pause.is_some()),
+                ("ordered_pause", self.ordered_pause.is_some()),
+            ] {
+                if given {
+                    faults.add(field, "a manual deployment is one batch, so that this has no meaning for it");
+                }
+            }
+        }
+        faults.check()?;
+        let defaults = DeploymentOptions::default();
+        Ok(DeploymentOptions {
+            rolling_divisor: self.rolling_divisor.unwrap_or(defaults.rolling_divisor),
+            rolling_pause: self.rolling_pause.unwrap_or(defaults.rolling_pause),
+            ordered_pause: self.ordered_pause.unwrap_or(defaults.ordered_pause),
+            max_failures: self.max_failures.unwrap_or(defaults.max_failures),
+            skip_unreachable: self.skip_unreachable,
+        })
     }
 }
 

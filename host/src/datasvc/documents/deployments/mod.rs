@@ -19,7 +19,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{
-    AppName, BuildName, Digest, EnvironmentName, GitRepoName, GitdeployName, GroupName, JobId, ServerName,
+    AppName, BuildName, Digest, EnvironmentName, GitRepoName, GitdeployName, GroupName, JobId, PluginName, ServerName,
 };
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::sql::{OnConstraint as _, json_column};
@@ -27,7 +27,7 @@ use crate::datasvc::jobs::error::JobError;
 use crate::datasvc::jobs::job::{Enqueued, JobStatus, Parent};
 use crate::datasvc::jobs::own::NewOwnJob;
 
-pub use asked::{Again, DeploymentAsked, DeploymentOptions, DeploymentScope};
+pub use asked::{Again, DeploymentAsked, DeploymentOptions, DeploymentScope, GivenOptions};
 pub use batches::{Batch, Target};
 pub use plan::{DeploymentPlan, DeploymentWait, PlannedCommit, PlannedDeployment};
 pub use work::{Standing, TargetOutcome};
@@ -59,6 +59,8 @@ pub struct Deployment {
     pub gitdeploys: Option<Vec<GitdeployName>>,
     /// Who asked for it; null: a plugin.
     pub username: Option<String>,
+    /// The plugin that asked for it.
+    pub plugin: Option<PluginName>,
     /// How it is done.
     pub options: DeploymentOptions,
     /// The deployment that it goes on with.
@@ -264,7 +266,7 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::NotFound`] without the application; [`Error::Conflict`] if another plan was agreed to;
-    /// [`Error::KeyReused`].
+    /// [`Error::KeyReused`]; [`Error::TooMany`] if too many jobs have come of one.
     pub async fn enqueue_deployment(&self, caller: &Caller, new: &NewDeployment) -> Result<Enqueued> {
         let NewDeployment { application, asked, planned, idempotency, parent } = new;
         if let Some((key, fingerprint)) = idempotency
@@ -277,6 +279,9 @@ impl DataSvc {
             let reason = "something that the plan depends on has changed since it was made; make a new plan, with \
                           `dry_run=true`, and look at it";
             return Err(Error::conflict(reason));
+        }
+        if let Some(parent) = parent {
+            self.check_descendants(parent).await?;
         }
         let pauses: u64 = plan.batches.iter().map(|batch| u64::from(asked.options.pause_after(batch))).sum();
         let job_id = self.new_job_id();
@@ -306,8 +311,8 @@ impl DataSvc {
         let Asked { environments, groups, servers, gitdeploys, resumes, rolls_back } = Asked::of(&asked.scope);
         sqlx::query!(
             "insert into deployments (id, application, build, username, environments, groups, servers, gitdeploys,
-                                      options, resumes, rolls_back, plan, git_repos)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                                      options, resumes, rolls_back, plan, git_repos, plugin)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             job_id as _,
             application.as_str(),
             asked.build_name.as_str(),
@@ -320,7 +325,8 @@ impl DataSvc {
             resumes as _,
             rolls_back as _,
             plan as _,
-            &plan.repos().iter().map(ToString::to_string).collect::<Vec<_>>()
+            &plan.repos().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            caller.plugin().map(PluginName::as_str)
         )
         .execute(&mut *transaction)
         .await?;
@@ -390,7 +396,7 @@ impl DataSvc {
             r#"select d.id as "id: JobId", d.application as "application: AppName", d.build as "build: BuildName",
                    d.environments as "environments: SqlJson<Vec<EnvironmentName>>",
                    d.groups as "groups: SqlJson<Vec<GroupName>>", d.servers as "servers: SqlJson<Vec<ServerName>>",
-                   d.gitdeploys as "gitdeploys: SqlJson<Vec<GitdeployName>>", d.username,
+                   d.gitdeploys as "gitdeploys: SqlJson<Vec<GitdeployName>>", d.username, d.plugin as "plugin: PluginName",
                    d.options as "options: DeploymentOptions", d.resumes as "resumes: JobId",
                    d.rolls_back as "rolls_back: JobId", d.commits as "commits: DeployedCommits", d.currently_on,
                    case when d.status not in ('created', 'running') or j.status in ('queued', 'running') then d.status
@@ -437,6 +443,7 @@ impl DataSvc {
                 servers: row.servers.map(|names| names.0),
                 gitdeploys: row.gitdeploys.map(|names| names.0),
                 username: row.username,
+                plugin: row.plugin,
                 options: row.options,
                 resumes: row.resumes,
                 rolls_back: row.rolls_back,

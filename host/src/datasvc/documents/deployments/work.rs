@@ -10,9 +10,10 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::documents::uploads::hold;
 use crate::datasvc::ground::error::{Error, Kind, Result};
-use crate::datasvc::ground::ids::{AppName, GitdeployName, JobId, ServerName};
+use crate::datasvc::ground::ids::{AppName, GitdeployName, JobId, PluginName, ServerName};
 use crate::datasvc::jobs::claim::Claim;
 use crate::datasvc::jobs::error::JobError;
+use crate::datasvc::jobs::lookup::described;
 
 /// Whether a deployment may go on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub enum Standing {
     Cancelled(Option<String>),
     /// Who asked for it may not do this any more: why.
     Refused(String),
+    /// It may, as far as the grants of the plugin that asked for it go.
+    OfPlugin(PluginName),
 }
 
 /// What a target came to.
@@ -91,7 +94,7 @@ impl DataSvc {
     pub async fn standing(&self, claim: &Claim, servers: &[ServerName]) -> Result<Standing> {
         let asked = sqlx::query!(
             r#"select d.cancelled_by, (d.cancelled_by is not null or j.cancel_requested_at is not null) as "stops!",
-                   j.token_id is null as "of_plugin!"
+                   d.plugin as "plugin: PluginName"
                from deployments d join jobs j on j.id = d.id where d.id = $1"#,
             claim.job_id as _
         );
@@ -100,14 +103,14 @@ impl DataSvc {
         if asked.stops {
             return Ok(Standing::Cancelled(asked.cancelled_by));
         }
-        if asked.of_plugin {
-            return Ok(Standing::Goes);
+        if let Some(plugin) = asked.plugin {
+            return Ok(Standing::OfPlugin(plugin));
         }
         let Some(caller) = self.requester(claim.job_id).await? else {
             let reason = "the token with which it was asked for has ended, or its user was removed";
             return Ok(Standing::Refused(reason.into()));
         };
-        match may_deploy(&caller, claim.application()?, servers) {
+        match caller.require_deploy(claim.application()?, servers) {
             Ok(()) => Ok(Standing::Goes),
             Err(refused) => Ok(Standing::Refused(refused.to_string())),
         }
@@ -257,7 +260,7 @@ impl DataSvc {
         if !found.goes_on || !found.works {
             return Err(Error::conflict(format!("deployment `{id}` has ended already")));
         }
-        let by = caller.username().map_or_else(|| "a plugin".to_owned(), |name| format!("user `{name}`"));
+        let by = described(caller);
         sqlx::query!(
             "update deployments set cancelled_by = coalesce(cancelled_by, $2), updated_at = now() where id = $1",
             id as _,
@@ -269,13 +272,6 @@ impl DataSvc {
         transaction.updated(Some(application), &id, &serde_json::json!({}), &change).await?;
         Ok(found.runs)
     }
-}
-
-/// # Errors
-/// [`Error::Denied`].
-fn may_deploy(caller: &Caller, application: &AppName, servers: &[ServerName]) -> Result<()> {
-    caller.require(Permission::Write, application)?;
-    servers.iter().try_for_each(|server| caller.require_use(server))
 }
 
 async fn close(

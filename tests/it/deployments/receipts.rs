@@ -1,0 +1,124 @@
+//! Receipts: what each server has got, from the upload on, signed.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{deployed, prepull, to_groups, with_two_batches};
+use crate::commits::upload;
+use crate::harness::{Elita, TestHost, project_root};
+use crate::working_copies::sh;
+
+const RECEIPTS: &str = "/app/shop/receipts";
+
+#[tokio::test]
+async fn each_server_has_a_receipt_from_the_upload_to_its_disk() {
+    let host = with_two_batches().await;
+    upload(&host, "1", &[("a", "1")]).await;
+    let job = deployed(&host, &to_groups("1", &["front"])).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    let receipts = receipts(&host, "").await;
+    let of: Vec<_> = receipts.iter().map(|item| item["receipt"]["server"].as_str().unwrap()).collect();
+    assert_eq!(of, ["web2", "web1"]);
+    let build = host.client.get("/app/shop/builds/1").await.body;
+    let token = host.client.get("/global/tokens/current").await.body["token_id"].clone();
+    let receipt = &receipts[0]["receipt"];
+    assert!(token.is_string() && receipt["at"].is_string() && receipt["id"].is_string(), "{receipt:#}");
+    let sha256 = &build["packages"]["master"]["sha256"];
+    assert_eq!(receipt["package"], json!({ "name": "master", "sha256": sha256 }), "{receipt:#}");
+    let uploaded = &receipt["upload"];
+    assert_eq!((&uploaded["username"], &uploaded["token_id"]), (&json!("admin"), &token), "{receipt:#}");
+    assert_eq!(&uploaded["sha256"], sha256, "{receipt:#}");
+    let deployed_by = &receipt["deployed"];
+    assert_eq!((&deployed_by["username"], &deployed_by["token_id"]), (&json!("admin"), &token), "{receipt:#}");
+    assert_eq!(deployed_by["deployment"], job["job_id"], "{receipt:#}");
+    let commit = sh(&host, "web2", "git -C shop rev-parse HEAD").await;
+    assert_eq!(receipt["commit"], json!({ "asked": commit, "reported_by_server": commit }), "{receipt:#}");
+    assert_eq!([&receipt["build"], &receipt["gitdeploy"], &receipt["application"]], ["1", "web", "shop"]);
+}
+
+#[tokio::test]
+async fn receipts_are_verified_by_the_program_in_the_documentation() {
+    let host = with_two_batches().await;
+    upload(&host, "1", &[("a", "1")]).await;
+    deployed(&host, &to_groups("1", &["front"])).await;
+    let (about, receipts) = (host.client.get("/about").await.body, host.client.get(RECEIPTS).await.body);
+    let said = verified(&about, &receipts);
+    assert_eq!(said, Ok("2 verified\n".to_owned()));
+    // Whatever is changed in one.
+    for pointer in ["/receipt/server", "/receipt/upload/token_id", "/receipt/commit/reported_by_server", "/key_id"] {
+        let mut forged = receipts.clone();
+        *forged["items"][0].pointer_mut(pointer).unwrap() = json!("another");
+        let said = verified(&about, &forged).unwrap_err();
+        assert!(said.contains("not signed by this installation"), "{pointer}: {said}");
+    }
+    // Another installation has another key.
+    let other = TestHost::start().await;
+    assert!(verified(&other.client.get("/about").await.body, &receipts).is_err());
+}
+
+#[tokio::test]
+async fn receipts_outlive_a_restart_and_their_build_and_are_found_by_server_and_build() {
+    let host = with_two_batches().await;
+    for build in ["1", "2"] {
+        upload(&host, build, &[("a", build)]).await;
+        deployed(&host, &to_groups(build, &["front"])).await;
+    }
+    // Nothing was pulled on web1.
+    prepull(&host, "test ! -e ../broken").await;
+    sh(&host, "web1", "touch broken").await;
+    upload(&host, "3", &[("a", "3")]).await;
+    assert_eq!(deployed(&host, &to_groups("3", &["front"])).await["status"], "failed");
+    for (query, count) in [
+        ("", 4),
+        ("?server=web1", 2),
+        ("?build=2", 2),
+        ("?build=2&server=web2", 1),
+        ("?gitdeploy=web", 4),
+        ("?build=3", 0),
+        ("?server=none", 0),
+    ] {
+        assert_eq!(receipts(&host, query).await.len(), count, "{query}");
+    }
+    let first = host.client.get(&format!("{RECEIPTS}?limit=3")).await.body;
+    let rest = host.client.get(&format!("{RECEIPTS}?limit=3&after={}", first["next"].as_str().unwrap())).await.body;
+    assert_eq!((first["items"].as_array().unwrap().len(), rest["items"].as_array().unwrap().len()), (3, 1));
+    assert_eq!(rest["next"], Value::Null);
+    let elita = Elita::of(&host);
+    let said = elita.run(&["deployment", "receipts", "shop", "--server", "web1", "--build", "1"]).await;
+    assert!(said.code == 0 && said.stdout.contains("web1") && !said.stdout.contains("web2"), "{said}");
+
+    let before = (host.client.get("/about").await.body, host.client.get(RECEIPTS).await.body);
+    let host = host.stop().await.start().await;
+    let after = (host.client.get("/about").await.body, host.client.get(RECEIPTS).await.body);
+    assert_eq!(before, after);
+    // Who may not read the application does not read them.
+    let guest = host.guest(&json!({ "apps": { "other": "read" } })).await;
+    assert_eq!(guest.get(RECEIPTS).await.status, 403);
+}
+
+async fn receipts(host: &TestHost, query: &str) -> Vec<Value> {
+    let listed = host.client.get(&format!("{RECEIPTS}{query}")).await;
+    assert_eq!(listed.status, 200, "{listed}");
+    listed.body["items"].as_array().unwrap().clone()
+}
+
+/// What the program in the documentation says, on its standard output or its standard error.
+fn verified(about: &Value, receipts: &Value) -> Result<String, String> {
+    let docs = std::fs::read_to_string(project_root().join("docs/deployments.md")).unwrap();
+    let program = docs.split_once("```python\n").unwrap().1.split_once("```").unwrap().0;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let program = file("verify-receipts", program);
+    let (about, receipts) = (file("about", &about.to_string()), file("receipts", &receipts.to_string()));
+    let ran = Command::new("python3").args([&*program, Path::new(&about), Path::new(&receipts)]).output().unwrap();
+    match ran.status.success() {
+        true => Ok(String::from_utf8(ran.stdout).unwrap()),
+        false => Err(String::from_utf8(ran.stderr).unwrap()),
+    }
+}
