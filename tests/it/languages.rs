@@ -234,7 +234,12 @@ async fn what_a_goroutine_does_late_is_told_as_what_it_is() {
         ));
         assert_eq!(names_both_functions(&error["trace"]), action == "LatePanic", "{job:#}");
     }
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    Late: "succeeded" "late" null null 0
+    LateFail: "failed" null "the widget press is jammed" {"press":42,"widgets":["left","right"]} 0
+    LatePanic: "failed" null "the plugin panicked: the widget press is jammed: 42" null 0
+    NotAwaited: "succeeded" "early" null null 0
+    "#);
 }
 
 #[tokio::test]
@@ -254,7 +259,16 @@ async fn what_a_hook_does_late_is_told_as_what_it_is() {
             assert_eq!(job["status"], "succeeded", "{job:#}");
         }
     }
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    Python late: "late" null null
+    Python late-fail: null "the widget press is jammed" {"press":42,"widgets":["left","right"]}
+    Python late-never: null "it waits for something that can never happen, so it would never end" null
+    JavaScript late: "late" null null
+    JavaScript late-fail: null "the widget press is jammed" {"press":42,"widgets":["left","right"]}
+    JavaScript late-never: null "it waits for something that can never happen, so it would never end" null
+    Go late: "late" null null
+    Go late-fail: null "the widget press is jammed" {"press":42,"widgets":["left","right"]}
+    "#);
 }
 
 #[tokio::test]

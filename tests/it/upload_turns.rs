@@ -1,4 +1,4 @@
-//! Uploads take turns: what one application uploads keeps neither its own other jobs nor other applications waiting.
+//! Uploads take turns: what one application uploads keeps no other application waiting.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -7,35 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Outside, SOON, Setup, TestHost, eventually};
-use crate::uploads::{fetching_from, id, put, with_build, zip};
-
-#[tokio::test]
-async fn a_job_that_waits_for_its_turn_holds_no_slot() {
-    let mut slow = Outside::new(Answer::Waits).await;
-    // Two of the server's own jobs run at a time for each application, and one of these fetches.
-    let host = with_build(fetching_from(&slow).flag("--uploads", 2).flag("--plugin-runs", 8)).await;
-    let mut fetches = Vec::new();
-    for number in 0..4 {
-        let fetch = json!({ "create": true, "indirect_url": format!("http://127.0.0.1:{}/a.zip", slow.port()) });
-        let accepted = host.client.post(&format!("/app/shop/builds/slow-{number}"), &fetch).await;
-        fetches.push(id(&accepted).to_owned());
-    }
-    slow.is_asked().await;
-    eventually("the others to wait for their turn", async || {
-        let running = host.client.get("/job?status=running").await;
-        (running.items("job_id").len() >= 2).then_some(())
-    })
-    .await;
-    let quick = put(&host.client, "/app/shop/builds/1/file?file_type=zip", zip("a", b"b")).await;
-    let job = host.ended_job(id(&quick)).await;
-    assert_eq!(job["status"], "succeeded", "{job:#}");
-    assert_eq!(slow.asked().len(), 0, "more than one is fetched");
-    for fetch in fetches {
-        assert_eq!(host.client.get(&format!("/job/{fetch}")).await.body["completed_at"], Value::Null);
-        host.client.post_empty(&format!("/job/{fetch}?cancel=true")).await;
-    }
-}
+use crate::harness::{SOON, Setup, TestHost, eventually};
+use crate::uploads::{id, put, with_build, zip};
 
 #[tokio::test]
 async fn archives_of_one_application_leave_a_place_to_others_and_are_given_up_when_they_are_cancelled() {

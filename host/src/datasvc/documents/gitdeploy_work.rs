@@ -17,9 +17,9 @@ use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::access::sight::visible;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, GitdeployName, HostId, JobId, ServerName};
+use crate::datasvc::jobs::claim::Claim;
 use crate::datasvc::jobs::job::{Enqueued, JobStatus};
 use crate::datasvc::jobs::own::NewOwnJob;
-use crate::datasvc::jobs::claim::Claim;
 
 /// The kind of work of jobs that work on a gitdeploy.
 pub const GITDEPLOY: &str = "gitdeploy";
