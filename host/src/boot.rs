@@ -17,12 +17,12 @@ use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::{Outbound, provide_cryptography};
 use crate::plugin::{Loader, Plugins, Sandbox};
 use crate::postgres::Embedded;
-use crate::remote::{LocalServers, Remote, Salt, SaltSettings, Ssh};
+use crate::remote::{Handovers, LocalServers, Remote, Salt, SaltSettings, Ssh};
 use crate::rest::{self, Rest, ServerSettings, Tls, TrustedProxies};
 use crate::shutdown;
 use crate::storage::archive::ArchiveLimits;
 use crate::storage::{MAX_FILE_BYTES, Storage};
-use crate::work::{self, Addresses, Parts, StoredKeys, UploadLimits, Work};
+use crate::work::{self, Addresses, Parts, StoredHandovers, StoredKeys, UploadLimits, Work};
 
 /// How long the rest may take after running jobs have had their time: handing back, and replies under way.
 const BEYOND_DRAIN: Duration = Duration::from_secs(7);
@@ -378,9 +378,13 @@ fn remote(settings: &Settings, data_dir: &DataDir, svc: &DataSvc) -> anyhow::Res
         false => None,
     };
     let ssh = Ssh::new(Arc::new(StoredKeys(svc.clone()))).context("there is no place for the sockets of SSH")?;
+    let public_url = &settings.public_url;
     let salt = match salt_settings(&settings.remote)? {
         Some(settings) => {
-            let made = Salt::new(settings).map_err(|why| anyhow::anyhow!("salt-api cannot be used: {why}"));
+            let handovers = public_url
+                .clone()
+                .map(|public_url| -> Arc<dyn Handovers> { Arc::new(StoredHandovers { svc: svc.clone(), public_url }) });
+            let made = Salt::new(settings, handovers).map_err(|why| anyhow::anyhow!("salt-api cannot be used: {why}"));
             Some(made?)
         }
         None => None,

@@ -374,7 +374,8 @@ async fn a_working_copy_is_cloned_changed_and_brought_forward() {
     let nothing = ok(&host, with("git-commit", json!({ "text": "nothing" }))).await;
     assert_eq!(nothing["stdout"], "there is nothing to commit\n");
 
-    std::fs::write(copy.join("own"), "own").unwrap();
+    // `core.autocrlf` is `input` now: what is committed has other ends of lines than the file.
+    std::fs::write(copy.join("own"), "own\r\n").unwrap();
     ok(&host, git("git-add-all")).await;
     ok(&host, with("git-commit", json!({ "text": "It's \"mine\"; $HOME\n\nfor é" }))).await;
     std::fs::write(copy.join("file"), "changed").unwrap();
@@ -386,6 +387,10 @@ async fn a_working_copy_is_cloned_changed_and_brought_forward() {
     assert_eq!(std::fs::read(copy.join("file")).unwrap(), b"two\n");
     let log = ok(&host, json!({ "function": "run", "directory": "/srv/copy", "command": ["git", "log", "--format=%an <%ae> %B", "-1", "HEAD^1"] })).await;
     assert_eq!(log["stdout"], "Ada Lovelace <ada@example.com> It's \"mine\"; $HOME\n\nfor é\n\n", "{log:#}");
+    let own =
+        json!({ "function": "run", "directory": "/srv/copy", "command": ["git", "cat-file", "blob", "HEAD:own"] });
+    assert_eq!(ok(&host, own).await["stdout"], "own\n");
+    assert_eq!(std::fs::read(copy.join("own")).unwrap(), b"own\r\n");
     let settings = ok(&host, json!({ "function": "run-script", "directory": "/srv/copy", "script": "git config core.autocrlf; git remote get-url --push origin" })).await;
     assert_eq!(settings["stdout"], "input\nssh://git@example.com/a.git\n");
     ok(&host, with("git-checkout", json!({ "text": "side" }))).await;

@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
 use crate::commits::{committed, upload, with_gitdeploy};
+use crate::fidelity::Vectors;
 use crate::harness::{Reply, Salt, Setup, SharedSalt, TestHost, create_minion, eventually};
 
 /// A host with the servers `m1` and `m2`, which are the minions of the Salt of all tests.
@@ -244,30 +243,22 @@ async fn servers_of_the_driver_salt_need_a_salt_api() {
     assert!(refused.body["detail"].as_str().unwrap().contains("--salt-url"), "{refused}");
 }
 
-/// How many random vectors of arguments are tried; `ELITA_VECTORS=1000` tries more.
-const VECTORS: usize = 40;
-/// How many are on their way at a time.
+/// How many commands are on their way at a time.
 const AT_A_TIME: usize = 8;
 
 #[tokio::test]
 async fn arguments_arrive_as_they_are_by_salt() {
-    let seed: u64 = std::env::var("ELITA_SEED").ok().map_or_else(rand::random, |seed| seed.parse().unwrap());
-    println!("ELITA_SEED={seed}");
-    let count = std::env::var("ELITA_VECTORS").ok().map_or(VECTORS, |count| count.parse().unwrap());
-    let mut rng = StdRng::seed_from_u64(seed);
+    let mut vectors = Vectors::new();
     let (host, _salt) = with_salt().await;
-    let vectors: Vec<Vec<String>> =
-        (0..count).map(|_| (0..rng.random_range(1..6)).map(|_| crate::ssh::nasty(&mut rng)).collect()).collect();
-    for some in vectors.chunks(AT_A_TIME) {
-        let tried = some.iter().map(async |arguments| {
-            let command: Vec<&str> =
-                ["printf", "<%s>"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
-            let report = run(&host, &json!({ "command": command })).await;
-            let expected: String = arguments.iter().map(|argument| format!("<{argument}>")).collect();
-            assert_eq!(report["stdout"], expected, "seed {seed}, {arguments:?}: {report:#}");
+    let all = vectors.some();
+    for some in all.chunks(AT_A_TIME) {
+        let tried = some.iter().map(async |printed| {
+            let report = run(&host, &json!({ "command": printed.command })).await;
+            printed.assert_arrived(&report, &vectors.to_string());
         });
         futures_util::future::join_all(tried).await;
     }
+    println!("salt: {vectors}");
 }
 
 /// A host with a plugin that may call some functions of Salt, on `m1` and `m2` and on a server of another driver.

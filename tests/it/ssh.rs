@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::fidelity::Vectors;
 use crate::harness::{Sshd, TestHost, eventually};
 
 /// A host with a server `web1` that is this sshd.
@@ -166,15 +165,9 @@ async fn the_private_key_is_on_no_disk_and_a_keypair_in_use_stays() {
     assert_eq!(unknown.fault(), (422, "/connection/keypair"), "{unknown}");
 }
 
-/// How many random vectors of arguments are tried with each login shell; `ELITA_VECTORS=1000` tries more.
-const VECTORS: usize = 12;
-
 #[tokio::test]
 async fn arguments_arrive_as_they_are_whatever_the_login_shell_is() {
-    let seed: u64 = std::env::var("ELITA_SEED").ok().map_or_else(rand::random, |seed| seed.parse().unwrap());
-    println!("ELITA_SEED={seed}");
-    let count = std::env::var("ELITA_VECTORS").ok().map_or(VECTORS, |count| count.parse().unwrap());
-    let mut rng = StdRng::seed_from_u64(seed);
+    let mut vectors = Vectors::new();
     let (host, mut sshd) = with_sshd("").await;
     let paths = ["/usr/bin", "/bin", "/usr/local/bin"];
     let shells = ["dash", "bash", "zsh", "fish", "tcsh", "busybox sh"];
@@ -183,56 +176,12 @@ async fn arguments_arrive_as_they_are_whatever_the_login_shell_is() {
     for shell in shells.iter().filter(there) {
         // As sshd starts the login shell of an account.
         sshd.restart_with(&format!("ForceCommand exec {shell} -c \"$SSH_ORIGINAL_COMMAND\"")).await;
-        for _ in 0..count {
-            let arguments: Vec<String> = (0..rng.random_range(1..6)).map(|_| nasty(&mut rng)).collect();
-            let command: Vec<&str> =
-                ["printf", "<%s>"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
-            let report = run(&host, &json!({ "command": command })).await;
-            let expected: String = arguments.iter().map(|argument| format!("<{argument}>")).collect();
-            assert_eq!(report["stdout"], expected, "seed {seed}, {shell}, {arguments:?}: {report:#}");
+        for printed in vectors.some() {
+            let report = run(&host, &json!({ "command": printed.command })).await;
+            printed.assert_arrived(&report, &format!("{shell}, {vectors}"));
         }
+        println!("{shell}: {vectors}");
     }
-}
-
-/// A word with what shells, `printf` and protocols read as something else.
-pub(crate) fn nasty(rng: &mut StdRng) -> String {
-    const PIECES: [&str; 34] = [
-        "'",
-        "\"",
-        "\\",
-        "`x`",
-        "$(x)",
-        "$HOME",
-        "!",
-        "!!",
-        "*",
-        "?",
-        "[a]",
-        "{a,b}",
-        "~",
-        "#",
-        "&",
-        "&&",
-        "|",
-        ";",
-        ">x",
-        "<x",
-        "\n",
-        "\t",
-        "\r",
-        " ",
-        "%s",
-        "%%",
-        "\\n",
-        "\\0101",
-        "-n",
-        "--",
-        "=",
-        "é",
-        "\u{1f600}",
-        "a",
-    ];
-    (0..rng.random_range(0..8)).map(|_| PIECES[rng.random_range(0..PIECES.len())]).collect()
 }
 
 #[tokio::test]

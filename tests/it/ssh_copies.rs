@@ -152,13 +152,13 @@ async fn a_repositorys_key_is_in_no_command_line_log_event_or_audit_entry() {
 }
 
 /// Looks again and again which command lines there are on this machine.
-struct CommandLines {
+pub(crate) struct CommandLines {
     stop: Arc<AtomicBool>,
     watching: std::thread::JoinHandle<Vec<String>>,
 }
 
 impl CommandLines {
-    fn watch() -> Self {
+    pub(crate) fn watch() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let watching = std::thread::spawn(move || {
@@ -177,7 +177,7 @@ impl CommandLines {
         Self { stop, watching }
     }
 
-    fn end(self) -> Vec<String> {
+    pub(crate) fn end(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         self.watching.join().unwrap()
     }

@@ -15,6 +15,7 @@ mod pool;
 
 pub use access::audit::{AuditEntry, AuditFilter, AuditedDocument};
 pub use access::caller::{Caller, Grants, Interface, Permission};
+pub use access::handovers::Taken;
 pub use access::permissions::Permissions;
 pub use access::receipt_keys::ReceiptKey;
 pub use access::secrets::{SecretKeyError, SecretKeys};

@@ -1,7 +1,9 @@
 //! Brings a claimed job to its end, whatever happens meanwhile.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use futures_util::future::{BoxFuture, join_all};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::watch;
@@ -17,6 +19,8 @@ use crate::datasvc::{
 
 /// How often a job is begun of which no step gets done.
 const MAX_FRUITLESS_ATTEMPTS: i32 = 20;
+/// How long what is left to do at the end of a job may take.
+const LAST_WITHIN: Duration = Duration::from_secs(30);
 /// How much of a failure's message goes to the server's log.
 const MAX_LOGGED_CHARS: usize = 300;
 
@@ -32,9 +36,23 @@ pub struct Run {
     pub cancel: Cancel,
     pub(super) svc: DataSvc,
     pub(super) slots: Slots,
+    last: Mutex<Vec<BoxFuture<'static, ()>>>,
 }
 
 impl Run {
+    /// Has something done at the end of the job, before that is recorded: where this server dies before it was done,
+    /// another one continues the job. It is given up where it takes more than half a minute.
+    pub fn at_the_end(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(work));
+    }
+
+    async fn do_the_last(&self) {
+        let last = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        if tokio::time::timeout(LAST_WITHIN, join_all(last)).await.is_err() {
+            warn!("what was left to do at the end of a job took too long, and was given up");
+        }
+    }
+
     /// Says in the job's log how far it is.
     pub fn note(&self, data: &impl Serialize) {
         if let Err(problem) = self.log.note(data) {
@@ -114,7 +132,7 @@ impl Inner {
             Err(problem) => return warn!("a job was not begun: {problem}"),
         };
         let (lease, svc, slots) = (self.lease.clone(), self.svc.clone(), self.slots.clone());
-        let run = Run { claim, log, lease, cancel, svc, slots };
+        let run = Run { claim, log, lease, cancel, svc, slots, last: Mutex::default() };
         let claim = &run.claim;
         let ended = match begun {
             Ok(()) if run.cancel.is_requested() && kind.winds_up_within().is_none() => Outcome::Cancelled(
@@ -122,7 +140,9 @@ impl Inner {
             ),
             Ok(()) => {
                 self.held.began(claim.job_id, claim.fence);
-                self.work(&*kind, &run).await
+                let ended = self.work(&*kind, &run).await;
+                run.do_the_last().await;
+                ended
             }
             Err(failure) => Outcome::Failed(failure),
         };

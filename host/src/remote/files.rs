@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::command::{Command, InvalidCommand, Program, Shell, check_path, drive_of, invalid};
 use super::system::Os;
-use super::{Remote, Target};
+use super::{Reach, Remote, Target};
 
 /// Sets `p` to the path; `~` is for the server to know.
 const UNIX_PATH: &str =
@@ -50,10 +50,11 @@ impl Remote {
 impl Files<'_> {
     /// How long a piece of a file is at most, in bytes.
     pub fn piece_bytes(&self) -> u64 {
+        let through_salt = matches!(self.target.reach, Reach::Salt { .. }) && !self.remote.hands_over();
         match self.os {
-            Os::Unix => Piece::MAX_BYTES as u64,
+            Os::Unix if !through_salt => Piece::MAX_BYTES as u64,
             // It goes through a Salt master, as text.
-            Os::Windows => 256 * 1024,
+            Os::Unix | Os::Windows => 256 * 1024,
         }
     }
 
@@ -81,7 +82,13 @@ rm -rf -- "$p""#;
         [Console]::Error.WriteLine("$p is not a directory")
         exit 1
     }
-    Remove-Item -LiteralPath $p -Recurse -Force
+    # `Remove-Item` follows junctions that are in it, and .NET does not remove what is read-only, such as objects of git.
+    $env:ELITA_PATH = $p
+    & "$env:SystemRoot\System32\cmd.exe" /d /v:off /c 'rd /s /q "%ELITA_PATH%"'
+    if (Test-Path -LiteralPath $p) {
+        [Console]::Error.WriteLine("$p cannot be removed")
+        exit 1
+    }
 }"#;
         self.on(path, unix, windows)
     }

@@ -1,4 +1,4 @@
-# Removes what was kept of a command.
-rm -rf "$d" "$d.lock"
+# Removes what was kept of the commands `ids`.
+for id in $ids; do rm -rf "$base/$id" "$base/$id.lock"; done
 say forgotten
 exit 0

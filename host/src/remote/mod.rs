@@ -38,13 +38,16 @@ pub use self::inspect::Equipment;
 pub use self::local::{LocalServers, LocalServersError};
 pub use self::mask::masked;
 pub use self::report::{Outcome, Report, Seen};
-pub use self::salt::{Salt, SaltFunction, SaltSettings, Seat, together};
+pub use self::salt::{Handovers, Salt, SaltFunction, SaltSettings, Seat, together};
 pub use self::ssh::{Keyring, LentSsh, Ssh, SshHost, SshKeys, SshReach};
 pub use self::system::{Os, System};
 pub use self::verb::Verb;
 
 /// How long a server may take to say what became of a command, or to end it, beside the command's own time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How many servers are told at a time what to forget.
+const FORGETTING_AT_A_TIME: usize = 32;
 
 /// A server, and what it is reached by.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -130,6 +133,8 @@ struct Inner {
     systems: system::KnownSystems,
     /// A permit is a command, but for those by Salt, which has places of its own.
     room: Semaphore,
+    /// A permit is a server that is told what to forget, but for those by Salt.
+    forgetting: Semaphore,
 }
 
 impl Remote {
@@ -141,6 +146,7 @@ impl Remote {
             salt,
             systems: system::KnownSystems::default(),
             room: Semaphore::new(at_a_time),
+            forgetting: Semaphore::new(FORGETTING_AT_A_TIME),
         }))
     }
 
@@ -159,7 +165,7 @@ impl Remote {
     pub fn check_command(&self, target: &Target, command: &Command) -> Result<(), InvalidCommand> {
         command.check()?;
         match target.reach {
-            Reach::Salt { .. } => Salt::check(command),
+            Reach::Salt { .. } => self.0.salt.as_ref().map_or(Ok(()), |salt| salt.check(command)),
             Reach::Local | Reach::Ssh(_) => Ok(()),
         }
     }
@@ -237,6 +243,10 @@ impl Remote {
 
     /// Has the server forget a command, once its report is on record. What is not forgotten goes after two days.
     pub async fn forget(&self, target: &Target, id: CommandId) {
+        let _place = match target.reach {
+            Reach::Salt { .. } => None,
+            Reach::Local | Reach::Ssh(_) => self.0.forgetting.acquire().await.ok(),
+        };
         if let Ok(driver) = self.driver(target) {
             driver.forget(target, id).await;
         }
@@ -261,6 +271,11 @@ impl Remote {
             (Reach::Ssh(_), _) => Ok(&self.0.ssh),
             (Reach::Salt { .. }, _) => Ok(self.salt_driver()?),
         }
+    }
+
+    /// Whether servers of the driver `salt` can be handed over what is long.
+    fn hands_over(&self) -> bool {
+        self.0.salt.as_ref().is_some_and(Salt::hands_over)
     }
 
     fn salt_driver(&self) -> Result<&Salt, &'static str> {

@@ -51,6 +51,9 @@ pub struct Report {
     pub message: Option<String>,
     /// How long it took, as seen from here.
     pub duration_in_seconds: Option<f64>,
+    /// Whether somebody else has fetched its input, which the server was to fetch: what is in it is in other hands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub input_exposed: bool,
 }
 
 /// What a look at the server says of a command that may have begun.
@@ -66,6 +69,13 @@ impl Report {
     /// One that did not begin, for this reason.
     pub fn no_response(why: impl Into<String>) -> Self {
         Self::without_end(Outcome::NoResponse, why.into())
+    }
+
+    /// One that did not begin, since somebody else has fetched its input.
+    pub(super) fn exposed() -> Self {
+        let why = "somebody else has fetched its input from the one-time URL before the server did; replace what is \
+                   secret in it";
+        Self { input_exposed: true, ..Self::no_response(why) }
     }
 
     /// One that was done by looking, and said this.
@@ -101,6 +111,7 @@ impl Report {
             truncated: false,
             message: Some(why),
             duration_in_seconds: None,
+            input_exposed: false,
         }
     }
 
@@ -120,6 +131,7 @@ impl Report {
             truncated: false,
             message,
             duration_in_seconds: None,
+            input_exposed: false,
         }
     }
 

@@ -12,14 +12,15 @@ mod functions;
 mod jid;
 mod shell;
 mod together;
+mod windows;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::{Semaphore, oneshot};
 
 pub use self::api::SaltSettings;
@@ -31,7 +32,8 @@ use self::api::Api;
 use self::call::{Call, End};
 use self::events::Waiting;
 use self::jid::{jid_of, new_jid};
-use self::shell::{Answer, LEAST_OUTPUT_BYTES, MAX_OUTPUT_BYTES};
+use self::shell::{Answer, Input, LEAST_OUTPUT_BYTES, MAX_OUTPUT_BYTES};
+use self::together::Member;
 use super::command::Command;
 use super::report::{Report, Seen};
 use super::sh::{GRACE_SECONDS, forgetting, looking, stopping, wrapper};
@@ -42,8 +44,16 @@ use super::{ANSWER_WITHIN, CommandId, Driver, InvalidCommand, Reach, Target};
 const MINIONS_AT_A_TIME: usize = 500;
 /// How long requests about one command are gathered, so that those for many minions become one.
 const GATHER: Duration = Duration::from_millis(100);
-/// The same for what is in no hurry.
-const GATHER_SLOWLY: Duration = Duration::from_secs(2);
+/// How many commands are forgotten by one job of Salt.
+const FORGOTTEN_AT_ONCE: usize = 500;
+/// How often minions are told something whose answer is not waited for: the master may be away for a moment.
+const TELLS: usize = 3;
+
+/// What servers are given by a way of their own, which nobody sees who sees commands.
+pub trait Handovers: Send + Sync + 'static {
+    /// A URL at which the server of this name finds this, once and within a minute.
+    fn hand_over<'a>(&'a self, server: &'a str, content: &'a [u8]) -> BoxFuture<'a, Result<String, String>>;
+}
 
 /// Minions of a Salt master. Cheap to clone.
 #[derive(Clone)]
@@ -51,12 +61,17 @@ pub struct Salt(Arc<Inner>);
 
 struct Inner {
     api: Arc<Api>,
+    handovers: Option<Arc<dyn Handovers>>,
     waiting: Arc<Waiting>,
     /// A permit is a look into the master's job cache.
     lookups: Semaphore,
     /// A permit is a minion.
     minions: Arc<Semaphore>,
     gathered: Mutex<HashMap<(Request, CommandId), Vec<Asked>>>,
+    /// What minions are to forget, by the next job that has them do so.
+    forgotten: Mutex<Vec<Forgotten>>,
+    /// Minions that have said that they run Windows.
+    windows: Mutex<HashSet<String>>,
     /// What runs states on a minion holds its lock.
     states: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -71,7 +86,6 @@ enum Request {
         is_cut: bool,
     },
     Stop,
-    Forget,
 }
 
 struct Asked {
@@ -80,20 +94,31 @@ struct Asked {
     tell: oneshot::Sender<End>,
 }
 
+struct Forgotten {
+    minion: String,
+    id: CommandId,
+    /// Dropped once the minion was told.
+    _told: oneshot::Sender<()>,
+}
+
 impl Salt {
-    /// Over this salt-api, which is reached when it is needed first.
+    /// Over this salt-api, which is reached when it is needed first. Without `handovers` no command has a secret in its
+    /// input.
     ///
     /// # Errors
     /// What is wrong with the settings.
-    pub fn new(settings: SaltSettings) -> Result<Self, String> {
+    pub fn new(settings: SaltSettings, handovers: Option<Arc<dyn Handovers>>) -> Result<Self, String> {
         let (api, waiting) = (Arc::new(Api::new(settings)?), Arc::new(Waiting::default()));
         tokio::spawn(events::follow(api.clone(), Arc::downgrade(&waiting)));
         Ok(Self(Arc::new(Inner {
             api,
+            handovers,
             waiting,
             lookups: Semaphore::new(1),
             minions: Arc::new(Semaphore::new(MINIONS_AT_A_TIME)),
             gathered: Mutex::default(),
+            forgotten: Mutex::default(),
+            windows: Mutex::default(),
             states: Mutex::default(),
         })))
     }
@@ -102,43 +127,90 @@ impl Salt {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn check(command: &Command) -> Result<(), InvalidCommand> {
-        shell::check(command)
+    pub(super) fn check(&self, command: &Command) -> Result<(), InvalidCommand> {
+        shell::check(command, self.hands_over())
+    }
+
+    /// Whether minions can be handed over what is long.
+    pub(super) fn hands_over(&self) -> bool {
+        self.0.handovers.is_some()
     }
 
     /// Runs one command on several minions, by one job, and tells each what it came to.
-    async fn run_on(&self, id: CommandId, command: &Command, mut members: Vec<(String, oneshot::Sender<Report>)>) {
+    async fn run_on(&self, id: CommandId, command: &Command, members: Vec<Member>) {
         let command = limited(command);
+        let (windows, mut members): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| self.runs_windows(&member.minion));
+        for member in windows {
+            let (salt, command) = (self.clone(), command.clone());
+            tokio::spawn(async move {
+                let Ok(_place) = salt.0.minions.acquire().await else { return };
+                let report = salt.run_on_windows(id, jid_of(id.0), &member.server, member.minion, &command).await;
+                let _ = member.tell.send(report);
+            });
+        }
+        if members.is_empty() {
+            return;
+        }
         let many = u32::try_from(members.len().min(MINIONS_AT_A_TIME)).unwrap_or(u32::MAX);
         // It is never closed.
         let Ok(mut places) = self.0.minions.clone().acquire_many_owned(many).await else { return };
         let began = Instant::now();
-        members.retain(|(_, tell)| !tell.is_closed());
-        let minions = members.iter().map(|(minion, _)| minion.clone()).collect();
-        let mut members: HashMap<_, _> = members.into_iter().collect();
+        members.retain(|member| !member.tell.is_closed());
+        let url = match &members[..] {
+            [one] => self.hand_over(&command, &one.server).await,
+            _ if shell::is_confidential(&command) => {
+                Err("its input is for one server, and it was asked for several".into())
+            }
+            _ => Ok(None),
+        };
+        let url = match url {
+            Ok(url) => url,
+            Err(why) => {
+                for member in members {
+                    let _ = member.tell.send(Report::no_response(&*why));
+                }
+                return;
+            }
+        };
+        let input = Input::of(&command, url.as_deref());
+        let minions = members.iter().map(|member| member.minion.clone()).collect();
+        let mut members: HashMap<_, _> = members.into_iter().map(|member| (member.minion.clone(), member)).collect();
         let call = Call {
             jid: jid_of(id.0),
             function: "cmd.run_all".into(),
             arguments: Vec::new(),
-            keyword_arguments: shell::arguments(
-                id,
-                &wrapper(id, &command, command.directory.as_deref()),
-                &command.input,
-            ),
+            keyword_arguments: shell::arguments(id, &wrapper(id, &command, command.directory.as_deref()), input),
             within: command.timeout + Duration::from_secs(GRACE_SECONDS) + ANSWER_WITHIN,
         };
-        let command = Arc::new(bare(&command));
+        let command = Arc::new(command);
         self.0
             .call(&call, minions, false, |minion, end| {
-                let (Some(tell), place) = (members.remove(&minion), places.split(1)) else { return };
+                let (Some(member), place) = (members.remove(&minion), places.split(1)) else { return };
                 let (salt, command) = (self.clone(), command.clone());
                 tokio::spawn(async move {
-                    let report = salt.report(id, minion, &command, end).await;
-                    let _ = tell.send(Report { duration_in_seconds: Some(began.elapsed().as_secs_f64()), ..report });
+                    let report = if shell::has_no_shell(&end) {
+                        salt.note_windows(&minion);
+                        salt.run_on_windows(id, new_jid(), &member.server, minion, &command).await
+                    } else {
+                        salt.report(id, minion, &bare(&command), end).await
+                    };
+                    let _ =
+                        member.tell.send(Report { duration_in_seconds: Some(began.elapsed().as_secs_f64()), ..report });
                     drop(place);
                 });
             })
             .await;
+    }
+
+    /// Hands a command's input over to its server, where it is not to be sent with the job: the URL.
+    async fn hand_over(&self, command: &Command, server: &str) -> Result<Option<String>, String> {
+        match &self.0.handovers {
+            Some(handovers) if shell::is_to_be_handed_over(command) => {
+                handovers.hand_over(server, &command.input).await.map(Some)
+            }
+            Some(_) | None => Ok(None),
+        }
     }
 
     /// What the end of a job says of its command, which was sent by us.
@@ -149,9 +221,10 @@ impl Salt {
                 Answer::Refused(why) => {
                     return Report::no_response(format!("the server did not begin the command: {why}"));
                 }
+                Answer::Exposed => return Report::exposed(),
                 Answer::Impossible(said) => {
                     return Report::no_response(format!(
-                        "the minion cannot run the command; it needs /bin/sh, which Windows does not have: {said}"
+                        "the minion cannot run the command; it needs /bin/sh, or PowerShell where it runs Windows: {said}"
                     ));
                 }
                 Answer::Nothing(said) => format!("the minion did not run the command: {said}"),
@@ -168,7 +241,7 @@ impl Salt {
             Seen::Done(report) => report,
             Seen::NotDone => {
                 // Should it still come: it is not to begin then.
-                self.ask(Request::Stop, id, minion, command, GATHER).await;
+                self.ask(Request::Stop, id, minion, command).await;
                 Report::no_response(why)
             }
         }
@@ -176,10 +249,12 @@ impl Salt {
 
     /// What became of a command whose job was perhaps sent, by whoever that was.
     async fn look_for(&self, id: CommandId, minion: String, command: &Command) -> Seen {
-        match self.ask(Request::Follow, id, minion.clone(), command, GATHER).await {
+        match self.ask(Request::Follow, id, minion.clone(), command).await {
             End::Returned(returned) => match shell::answer(id, &returned, command) {
                 Answer::Ended(report) | Answer::Lost(report) => return Seen::Done(report),
-                Answer::Impossible(said) => return Seen::Done(Report::no_response(said)),
+                // It was to be run by PowerShell then.
+                Answer::Impossible(_) => self.note_windows(&minion),
+                Answer::Exposed => return Seen::Done(Report::exposed()),
                 Answer::Refused(_) | Answer::Nothing(_) | Answer::Known | Answer::Absent => {}
             },
             End::NotRunning | End::Unheard => {}
@@ -196,12 +271,12 @@ impl Salt {
     async fn look_there(&self, id: CommandId, minion: String, command: &Command) -> Seen {
         let mut why = String::from("the minion's answer makes no sense");
         for is_cut in [false, true] {
-            match self.ask(Request::Look { is_cut }, id, minion.clone(), command, GATHER).await {
+            match self.ask(Request::Look { is_cut }, id, minion.clone(), command).await {
                 End::Returned(returned) => match shell::answer(id, &returned, &shown(command, is_cut)) {
                     Answer::Ended(report) | Answer::Lost(report) => return Seen::Done(report),
                     Answer::Absent => return Seen::NotDone,
                     Answer::Nothing(said) | Answer::Refused(said) | Answer::Impossible(said) => why = said,
-                    Answer::Known => {}
+                    Answer::Known | Answer::Exposed => {}
                 },
                 End::NotSent(said) | End::Unclear(said) => why = said,
                 End::Unheard | End::NotRunning | End::Late | End::Silent { .. } => {
@@ -213,7 +288,19 @@ impl Salt {
     }
 
     /// Asks about a command; requests about the same one that come at about the same time are one job.
-    async fn ask(&self, request: Request, id: CommandId, minion: String, command: &Command, gather: Duration) -> End {
+    async fn ask(&self, request: Request, id: CommandId, minion: String, command: &Command) -> End {
+        if self.runs_windows(&minion) && request != Request::Follow {
+            return self.ask_windows(request, id, minion, command).await;
+        }
+        let end = self.ask_with_others(request, id, minion.clone(), command).await;
+        if request != Request::Follow && shell::has_no_shell(&end) {
+            self.note_windows(&minion);
+            return self.ask_windows(request, id, minion, command).await;
+        }
+        end
+    }
+
+    async fn ask_with_others(&self, request: Request, id: CommandId, minion: String, command: &Command) -> End {
         let (tell, told) = oneshot::channel();
         let asked = Asked { minion, command: bare(command), tell };
         let is_first = {
@@ -225,7 +312,7 @@ impl Salt {
         if is_first {
             let salt = self.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(gather).await;
+                tokio::time::sleep(GATHER).await;
                 let asked = salt.0.gathered.lock().unwrap_or_else(PoisonError::into_inner).remove(&(request, id));
                 salt.ask_all(request, id, asked.unwrap_or_default()).await;
             });
@@ -236,36 +323,25 @@ impl Salt {
     async fn ask_all(&self, request: Request, id: CommandId, asked: Vec<Asked>) {
         let Some(first) = asked.first() else { return };
         let command = first.command.clone();
-        let (script, mut within) = match request {
-            Request::Follow => (String::new(), command.timeout + ANSWER_WITHIN),
-            Request::Look { is_cut } => {
-                (looking(id, shown(&command, is_cut).output_bytes), command.timeout + ANSWER_WITHIN)
-            }
-            Request::Stop => (stopping(id), ANSWER_WITHIN),
-            Request::Forget => (forgetting(id), ANSWER_WITHIN),
-        };
-        within += Duration::from_secs(GRACE_SECONDS);
-        let is_sent = request == Request::Follow;
-        let call = Call {
-            jid: if is_sent { jid_of(id.0) } else { new_jid() },
-            function: "cmd.run_all".into(),
-            arguments: Vec::new(),
-            keyword_arguments: if is_sent { Map::new() } else { shell::arguments(id, &script, &[]) },
-            within,
-        };
         let minions: Vec<_> = asked.iter().map(|asked| asked.minion.clone()).collect();
         let mut asked: HashMap<_, _> = asked.into_iter().map(|asked| (asked.minion, asked.tell)).collect();
-        if let Request::Stop | Request::Forget = request {
-            // What it comes to is not waited for: the command that is stopped says so itself.
-            let sent = self.0.publish(&call, &minions).await;
-            for (_, tell) in asked {
-                let _ = tell.send(match &sent {
-                    Ok(_) => End::Unheard,
-                    Err(error) => End::NotSent(error.why().to_owned()),
-                });
+        let within = command.timeout + ANSWER_WITHIN + Duration::from_secs(GRACE_SECONDS);
+        let (jid, keyword_arguments) = match request {
+            Request::Follow => (jid_of(id.0), Map::new()),
+            Request::Look { is_cut } => {
+                let script = looking(id, shown(&command, is_cut).output_bytes);
+                (new_jid(), shell::arguments(id, &script, Input::None))
             }
-            return;
-        }
+            Request::Stop => {
+                let end = self.0.tell(shell::arguments(id, &stopping(id), Input::None), &minions).await;
+                for (_, tell) in asked {
+                    let _ = tell.send(end.clone());
+                }
+                return;
+            }
+        };
+        let is_sent = request == Request::Follow;
+        let call = Call { jid, function: "cmd.run_all".into(), arguments: Vec::new(), keyword_arguments, within };
         self.0
             .call(&call, minions, is_sent, |minion, end| {
                 if let Some(tell) = asked.remove(&minion) {
@@ -273,6 +349,49 @@ impl Salt {
                 }
             })
             .await;
+    }
+
+    /// Has minions forget all that is to be forgotten by now.
+    async fn forget_all(&self) {
+        let mut forgotten = std::mem::take(&mut *self.0.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
+        forgotten.sort_by(|one, other| one.minion.cmp(&other.minion));
+        let (windows, others): (Vec<_>, Vec<_>) =
+            forgotten.into_iter().partition(|forgotten| self.runs_windows(&forgotten.minion));
+        let some = windows.chunks(FORGOTTEN_AT_ONCE).map(|some| (some, true));
+        for (some, runs_windows) in some.chain(others.chunks(FORGOTTEN_AT_ONCE).map(|some| (some, false))) {
+            let ids: HashSet<_> = some.iter().map(|forgotten| forgotten.id).collect();
+            let minions: HashSet<_> = some.iter().map(|forgotten| forgotten.minion.clone()).collect();
+            let (ids, minions): (Vec<_>, Vec<_>) = (ids.into_iter().collect(), minions.into_iter().collect());
+            let arguments = match runs_windows {
+                true => windows::forgetting(&ids),
+                false => shell::arguments(CommandId::new(), &forgetting(&ids), Input::None),
+            };
+            if let End::NotSent(why) = self.0.tell(arguments, &minions).await {
+                tracing::warn!("what minions keep of {} commands stays for two days: {why}", ids.len());
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Has minions run a script whose answer is not waited for.
+    async fn tell(&self, keyword_arguments: Map<String, Value>, minions: &[String]) -> End {
+        let call = Call {
+            jid: new_jid(),
+            function: "cmd.run_all".into(),
+            arguments: Vec::new(),
+            keyword_arguments,
+            within: ANSWER_WITHIN,
+        };
+        let mut last = String::new();
+        for _ in 0..TELLS {
+            match self.publish(&call, minions).await {
+                Ok(_) => return End::Unheard,
+                Err(error) => error.why().clone_into(&mut last),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        End::NotSent(last)
     }
 }
 
@@ -298,13 +417,7 @@ impl Driver for Salt {
     fn stop<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()> {
         async move {
             let Some(minion) = minion(target) else { return };
-            // The master may be away for a moment.
-            for _ in 0..3 {
-                match self.ask(Request::Stop, id, minion.clone(), &Command::new(["true"]), GATHER).await {
-                    End::NotSent(_) => tokio::time::sleep(Duration::from_secs(1)).await,
-                    _ => return,
-                }
-            }
+            self.ask(Request::Stop, id, minion, &Command::new(["true"])).await;
         }
         .boxed()
     }
@@ -312,7 +425,21 @@ impl Driver for Salt {
     fn forget<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()> {
         async move {
             let Some(minion) = minion(target) else { return };
-            self.ask(Request::Forget, id, minion, &Command::new(["true"]), GATHER_SLOWLY).await;
+            let (told, is_told) = oneshot::channel();
+            let is_first = {
+                let mut forgotten = self.0.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+                forgotten.push(Forgotten { minion, id, _told: told });
+                forgotten.len() == 1
+            };
+            if is_first {
+                let salt = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(GATHER).await;
+                    salt.forget_all().await;
+                });
+            }
+            // It is dropped then.
+            let _ = is_told.await;
         }
         .boxed()
     }

@@ -159,7 +159,7 @@ impl<S: Sessions> Driver for Posix<S> {
 
     fn forget<'a>(&'a self, target: &'a Target, id: CommandId) -> BoxFuture<'a, ()> {
         async move {
-            let asked = Asked { is_command: false, script: &forgetting(id), input: &[], within: ANSWER_WITHIN };
+            let asked = Asked { is_command: false, script: &forgetting(&[id]), input: &[], within: ANSWER_WITHIN };
             self.ask(target, &asked, &Command::new(["true"])).await;
         }
         .boxed()
@@ -281,9 +281,11 @@ pub(super) fn stopping(id: CommandId) -> String {
     head(id, STOP)
 }
 
-/// The script that removes what is kept of a command.
-pub(super) fn forgetting(id: CommandId) -> String {
-    head(id, FORGET)
+/// The script that removes what is kept of commands.
+pub(super) fn forgetting(ids: &[CommandId]) -> String {
+    let all: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    let first = ids.first().copied().unwrap_or_else(CommandId::new);
+    head(first, &format!("ids='{}'\n{FORGET}", all.join(" ")))
 }
 
 /// A script about a command.

@@ -20,6 +20,7 @@ mod git_providers;
 mod git_repos;
 mod gitdeploys;
 mod groups;
+mod handovers;
 mod http;
 mod jobs;
 mod keypairs;
@@ -119,6 +120,7 @@ pub fn router(rest: Rest, origins: &[String]) -> Router {
         .merge(git_repos::router())
         .merge(gitdeploys::router())
         .merge(groups::router())
+        .merge(handovers::router())
         .merge(jobs::router())
         .merge(keypairs::router())
         .merge(package_maps::router())

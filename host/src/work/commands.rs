@@ -21,7 +21,8 @@ use crate::datasvc::{
 };
 use crate::engine::{Journal, Kind, Run, Seen as Found, StepResult};
 use crate::remote::{
-    Command, CommandId, Keyring, Program, Reach, Report, Seat, Seen, SshHost, SshKeys, SshReach, Target, together,
+    Command, CommandId, Handovers, Keyring, Program, Reach, Report, Seat, Seen, SshHost, SshKeys, SshReach, Target,
+    together,
 };
 
 /// How long a command may take unless its request says otherwise, in seconds.
@@ -207,7 +208,7 @@ impl Work {
             }
         };
         let (id, report) = journal.inspected(name, || new_id, work, look).await?;
-        self.forget(target, id);
+        self.forget(run, target, id, &report);
         Ok(report)
     }
 }
@@ -296,6 +297,25 @@ impl Keyring for StoredKeys {
         async move {
             let server = ServerName::parse(server).map_err(|error| error.to_string())?;
             self.0.pin_host_key(&server, &key).await.map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
+}
+
+/// What servers fetch once from this installation.
+pub struct StoredHandovers {
+    /// Where it is kept.
+    pub svc: DataSvc,
+    /// Where servers reach this one.
+    pub public_url: String,
+}
+
+impl Handovers for StoredHandovers {
+    fn hand_over<'a>(&'a self, server: &'a str, content: &'a [u8]) -> BoxFuture<'a, Result<String, String>> {
+        async move {
+            let secret = self.svc.hand_over(server, content).await;
+            let secret = secret.map_err(|error| format!("its input could not be kept for the server: {error}"))?;
+            Ok(format!("{}/once/{secret}", self.public_url.trim_end_matches('/')))
         }
         .boxed()
     }

@@ -39,7 +39,7 @@ use crate::remote::Remote;
 use crate::storage::Storage;
 
 pub use self::checks::check_servers;
-pub use self::commands::{CommandRequest, StoredKeys};
+pub use self::commands::{CommandRequest, StoredHandovers, StoredKeys};
 pub use self::deployments::DeploymentTask;
 pub use self::git::{
     Addresses, CommitsAsked, Compared, GitReader, ServeError, ServedPart, ServedRepository, adopt_repositories,

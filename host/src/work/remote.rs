@@ -337,7 +337,7 @@ impl Work {
                 };
                 let look = async |_: &CommandId| Ok(Found::NotDone);
                 let (id, report) = journal.inspected(&step, CommandId::new, work, look).await?;
-                self.forget(target, id);
+                self.forget(run, target, id, &report);
                 Ok(report)
             }
         }
@@ -399,15 +399,27 @@ impl Work {
             _ => journal.inspected(&step, CommandId::new, work, look).await?,
         };
         if !is_salt {
-            self.forget(target, id);
+            self.forget(run, target, id, &report);
         }
         Ok(report)
     }
 
-    /// Has a server forget a command whose report is on record.
-    pub(super) fn forget(&self, target: &Target, id: CommandId) {
+    /// Has a server forget a command whose report is on record, before the job ends. One that is not known to have ended
+    /// is not forgotten: it may still run, and must not begin.
+    pub(super) fn forget(&self, run: &Run, target: &Target, id: CommandId, report: &Report) {
+        if report.exit_code.is_none() {
+            return;
+        }
         let (remote, target) = (self.0.remote.clone(), target.clone());
-        tokio::spawn(async move { remote.forget(&target, id).await });
+        let is_salt = matches!(target.reach, Reach::Salt { .. });
+        let forgetting = async move { remote.forget(&target, id).await };
+        if is_salt {
+            // All at the same time, which is one job of Salt.
+            run.at_the_end(forgetting);
+        } else {
+            let forgetting = tokio::spawn(forgetting);
+            run.at_the_end(async move { drop(forgetting.await) });
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use elita::outbound::provide_cryptography;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -222,6 +224,13 @@ impl State {
             "test.ping" => json!(true),
             "saltutil.find_job" => json!({}),
             "grains.get" => json!("Linux"),
+            // As one says that runs Windows.
+            "cmd.run_all" if minion.starts_with("windows") && job["kwarg"]["cmd"][0] == "/bin/sh" => {
+                json!(
+                    "ERROR: Unable to run command '['/bin/sh', '-c', '…']' with the context '{…}', reason: [WinError 2] \
+                       The system cannot find the file specified"
+                )
+            }
             "cmd.run_all" => {
                 let Some(stdout) = said(job, minion) else { return };
                 json!({ "pid": 1, "retcode": 0, "stdout": stdout, "stderr": "" })
@@ -279,9 +288,12 @@ impl State {
 
 /// What Elita's script says on a minion. `None`: nothing.
 fn said(job: &Value, minion: &str) -> Option<String> {
+    if job["kwarg"]["cmd"][0] == "powershell.exe" {
+        return by_powershell(stdin(job), minion);
+    }
     let script = stdin(job);
     let mark = script.strip_prefix("n=")?.split(r"\n").next()?;
-    let ended = |out: &str| format!("{mark} end 0 0 {} 0\n{out}{mark} err\n{mark} done\n", out.len());
+    let ended = |out: &str| ended(mark, out);
     Some(if script.contains("command_() {") {
         format!("{mark} start\n{}", ended(&format!("I am {minion}\n")))
     } else if script.contains("say forgotten") {
@@ -290,6 +302,23 @@ fn said(job: &Value, minion: &str) -> Option<String> {
         ended("looked at\n")
     } else {
         format!("{mark} stopped\n")
+    })
+}
+
+fn ended(mark: &str, out: &str) -> String {
+    format!("{mark} end 0 0 {} 0\n{out}{mark} err\n{mark} done\n", out.len())
+}
+
+/// What Elita's script for PowerShell says.
+fn by_powershell(stdin: &str, minion: &str) -> Option<String> {
+    let asked = STANDARD.decode(stdin.lines().nth(1)?).ok()?;
+    let asked: Value = serde_json::from_slice(&asked).ok()?;
+    let mark = asked["mark"].as_str()?;
+    Some(match asked["request"].as_str()? {
+        "run" => format!("{mark} start\n{}", ended(mark, &format!("I am {minion}\n"))),
+        "look" => ended(mark, "looked at\n"),
+        "forget" => format!("{mark} forgotten\n"),
+        _ => format!("{mark} stopped\n"),
     })
 }
 

@@ -5,12 +5,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use elita::outbound::provide_cryptography;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::task::JoinHandle;
 
 use super::{Setup, TestHost, project_root};
 
@@ -145,6 +147,50 @@ impl Salt {
         let _ = std::fs::remove_file(self.directory.join(part).join("minion.pid"));
     }
 
+    /// Sends a signal to a part and all that it has started itself.
+    pub(crate) fn signal_program(&self, part: &str, signal: Signal) {
+        let programs = self.programs.lock().unwrap();
+        let (_, program) = programs.iter().find(|(name, _)| *name == part).unwrap();
+        kill_process_group(Pid::from_child(program), signal).unwrap();
+    }
+
+    /// Listens to all events of the master from now on.
+    pub(crate) async fn listen(&self) -> SaltEvents {
+        let token = self.log_in().await.unwrap();
+        let asked = reqwest::Client::new().get(format!("http://127.0.0.1:{}/events", self.api_port));
+        let mut stream = asked.header("X-Auth-Token", token).send().await.unwrap();
+        let heard = Arc::<Mutex<Vec<u8>>>::default();
+        let hears = heard.clone();
+        let listening = tokio::spawn(async move {
+            while let Ok(Some(piece)) = stream.chunk().await {
+                hears.lock().unwrap().extend_from_slice(&piece);
+            }
+        });
+        let events = SaltEvents { heard, listening };
+        // It says something at once.
+        super::eventually("the events of Salt", async || (!events.text().is_empty()).then_some(())).await;
+        events
+    }
+
+    /// The files of the master and the minions with this in them: keys, caches, logs, but not what is in the homes.
+    pub(crate) fn files_with(&self, text: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.directory.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().flatten() {
+                let (path, is) = (entry.path(), entry.file_type().unwrap());
+                if is.is_dir() && !entry.file_name().to_string_lossy().starts_with("home-") {
+                    folders.push(path);
+                } else if is.is_file()
+                    && std::fs::read(&path).is_ok_and(|all| String::from_utf8_lossy(&all).contains(text))
+                {
+                    found.push(path);
+                }
+            }
+        }
+        found
+    }
+
     /// Waits until all of it answers again.
     pub(crate) async fn is_back(&self) {
         let began = Instant::now();
@@ -197,6 +243,24 @@ impl Salt {
         let logs = ["salt-master.out", "salt-api.out", "m1.out", "m2.out"];
         let read = |name: &&str| std::fs::read_to_string(self.directory.join(name)).unwrap_or_default();
         logs.iter().map(read).collect()
+    }
+}
+
+/// What the master has told of since somebody began to listen.
+pub(crate) struct SaltEvents {
+    heard: Arc<Mutex<Vec<u8>>>,
+    listening: JoinHandle<()>,
+}
+
+impl SaltEvents {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
+    }
+}
+
+impl Drop for SaltEvents {
+    fn drop(&mut self) {
+        self.listening.abort();
     }
 }
 

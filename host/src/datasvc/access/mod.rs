@@ -6,6 +6,7 @@ pub(super) mod aside;
 pub(super) mod audit;
 pub(super) mod caller;
 pub(super) mod git_tokens;
+pub(super) mod handovers;
 pub(super) mod logins;
 pub(super) mod lost_passwords;
 pub(super) mod narrower_tokens;

@@ -265,6 +265,34 @@ impl DataSvc {
         self.revoke_git_token(application, gitdeploy, server).await
     }
 
+    /// Records in the audit that what a server reads a repository with may be in other hands.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn audit_exposed_key(
+        &self,
+        claim: &Claim,
+        gitdeploy: &GitdeployName,
+        server: &ServerName,
+        advice: &str,
+    ) -> Result<()> {
+        let application = claim.application()?;
+        let after =
+            serde_json::json!({ "gitdeploy": gitdeploy, "server": server, "code": "key-exposed", "advice": advice });
+        sqlx::query!(
+            "insert into audit (operation, application, name, username, job_id, after)
+             values ('gitdeploys.key-exposed', $1, $2, $3, $4, $5::text::json)",
+            application.as_str(),
+            gitdeploy.as_str(),
+            claim.username,
+            claim.job_id as _,
+            after.to_string()
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// Records what a server has pulled, with a receipt for a build. To do it again changes nothing.
     ///
     /// # Errors

@@ -228,6 +228,8 @@ impl From<(String, Report)> for remote::Report {
             truncated,
             message,
             duration_in_seconds: duration,
+            // It is in the message.
+            input_exposed: _,
         } = report;
         let outcome = match outcome {
             Outcome::Ok => remote::Outcome::Ok,

@@ -6,8 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::call::End;
 use super::events::Return;
 use crate::remote::command::{Command, Program};
+use crate::remote::quote::quoted;
 use crate::remote::report::Report;
 use crate::remote::sh::{SESSION, next_line};
 use crate::remote::{CommandId, InvalidCommand};
@@ -21,14 +23,46 @@ pub(super) const LEAST_OUTPUT_BYTES: usize = 4 * 1024;
 const MAX_COMMAND_BYTES: usize = 512 * 1024;
 /// What a master puts in the place of a return that is too long.
 const TRIMMED: &str = "VALUE_TRIMMED";
+/// How a minion begins to say that it cannot start a program.
+const CANNOT_RUN: &str = "ERROR: Unable to run command";
 
-/// What comes before each script. A minion that runs as a service may have no home. The input comes behind the script, as
-/// text.
+/// Input that is longer is handed over, where that can be, in bytes.
+const LONG_INPUT_BYTES: usize = 64 * 1024;
+/// What a minion says of input that was fetched before it came for it.
+const USED_UP: &str = "used-up";
+
+/// What comes before each script. A minion that runs as a service may have no home.
 const BEFORE: &str = r#"[ -n "$HOME" ] || eval "HOME=~$(id -un)"
 export HOME
 apart=1
-input_() { if command -v base64 >/dev/null 2>&1; then base64 -d; else openssl base64 -d -A; fi; }
 "#;
+/// Input that comes behind the script, as text.
+const DECODE: &str =
+    "input_() { if command -v base64 >/dev/null 2>&1; then base64 -d; else openssl base64 -d -A; fi; }\n";
+/// Input that is handed over.
+const FETCH: &str = include_str!("fetch.sh");
+
+/// How a minion gets a command's input.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Input<'a> {
+    /// There is none.
+    None,
+    /// With the job, in which all see it who see that.
+    Sent(&'a [u8]),
+    /// By a URL, at which it is once.
+    HandedOver(&'a str),
+}
+
+impl<'a> Input<'a> {
+    /// That of a command, which was perhaps handed over.
+    pub(super) fn of(command: &'a Command, url: Option<&'a str>) -> Self {
+        match url {
+            Some(url) => Self::HandedOver(url),
+            None if command.input.is_empty() => Self::None,
+            None => Self::Sent(&command.input),
+        }
+    }
+}
 
 /// What a script answered.
 #[derive(Debug)]
@@ -41,6 +75,8 @@ pub(super) enum Answer {
     Absent,
     /// It cannot begin, and why.
     Refused(String),
+    /// It has not begun, since somebody else has fetched its input.
+    Exposed,
     /// It had begun before, or its answer is too long for the master: a look tells.
     Known,
     /// The minion has no `/bin/sh` to run it, or cannot start it, and what it says.
@@ -49,21 +85,24 @@ pub(super) enum Answer {
     Nothing(String),
 }
 
-/// Makes sure that Salt can carry a command.
-pub(super) fn check(command: &Command) -> Result<(), InvalidCommand> {
+/// Makes sure that Salt can carry a command. `hands_over`: whether minions can be handed over what others must not see,
+/// or what is long.
+pub(super) fn check(command: &Command, hands_over: bool) -> Result<(), InvalidCommand> {
     let Command { program, directory: _, environment, input, .. } = command;
     let (what, program) = match program {
         Program::Arguments { command } => ("command", command.iter().map(String::len).sum::<usize>()),
         Program::Script { script, .. } => ("script", script.len()),
     };
     let environment: usize = environment.iter().map(|(name, value)| name.len() + value.len()).sum();
-    // A master keeps what it sends, and shows it to all who read its events.
-    let carries = |secret: &String| !secret.is_empty() && contains(input, secret.as_bytes());
-    if command.secrets.iter().any(carries) {
-        let reason = "it has a secret in its input, and a Salt master keeps what it sends".into();
+    if is_confidential(command) && !hands_over {
+        let reason =
+            "it has a secret in its input, which a Salt master would keep; with --public-url servers fetch such \
+                      input, once"
+                .into();
         return Err(InvalidCommand { what: "input", reason });
     }
-    let length = program + environment + input.len() * 4 / 3;
+    let input = if hands_over && is_to_be_handed_over(command) { 0 } else { input.len() * 4 / 3 };
+    let length = program + environment + input;
     if length > MAX_COMMAND_BYTES {
         let reason = format!(
             "with its input it has {length} bytes, and for a server of the driver `salt` at most {MAX_COMMAND_BYTES} are taken"
@@ -73,16 +112,31 @@ pub(super) fn check(command: &Command) -> Result<(), InvalidCommand> {
     Ok(())
 }
 
+/// Whether the input is not to be sent with the job.
+pub(super) fn is_to_be_handed_over(command: &Command) -> bool {
+    command.input.len() > LONG_INPUT_BYTES || is_confidential(command)
+}
+
+/// Whether there is a secret in the input. A master keeps what it sends, and shows it to all who read its events.
+pub(super) fn is_confidential(command: &Command) -> bool {
+    let carries = |secret: &String| !secret.is_empty() && contains(&command.input, secret.as_bytes());
+    command.secrets.iter().any(carries)
+}
+
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// The keyword arguments of `cmd.run_all` that run a script about a command.
-pub(super) fn arguments(id: CommandId, script: &str, input: &[u8]) -> Map<String, Value> {
-    let script = format!("n={}\n{BEFORE}{script}", mark(id));
-    let mut stdin = on_one_line(&script);
+pub(super) fn arguments(id: CommandId, script: &str, input: Input<'_>) -> Map<String, Value> {
+    let input_ = match input {
+        Input::None => String::new(),
+        Input::Sent(_) => DECODE.to_owned(),
+        Input::HandedOver(url) => format!("url={}\n{FETCH}", quoted(url)),
+    };
+    let mut stdin = on_one_line(&format!("n={}\n{BEFORE}{input_}{script}", mark(id)));
     stdin.push('\n');
-    if !input.is_empty() {
+    if let Input::Sent(input) = input {
         stdin += &STANDARD.encode(input);
         stdin.push('\n');
     }
@@ -104,15 +158,21 @@ pub(super) fn arguments(id: CommandId, script: &str, input: &[u8]) -> Map<String
     }
 }
 
+/// Whether a minion has no `/bin/sh`, and so runs Windows.
+pub(super) fn has_no_shell(end: &End) -> bool {
+    match end {
+        End::Returned(Return { r#return: Value::String(said), .. }) => said.starts_with(CANNOT_RUN),
+        _ => false,
+    }
+}
+
 /// Reads what a minion returned of a script.
 pub(super) fn answer(id: CommandId, returned: &Return, command: &Command) -> Answer {
     let text = |name: &str| returned.r#return.get(name).and_then(Value::as_str);
     let Some(stdout) = text("stdout") else {
         return match &returned.r#return {
             Value::String(said) if said == TRIMMED => Answer::Known,
-            Value::String(said) if said.starts_with("ERROR: Unable to run command") => {
-                Answer::Impossible(said.chars().take(500).collect())
-            }
+            Value::String(said) if said.starts_with(CANNOT_RUN) => Answer::Impossible(said.chars().take(500).collect()),
             Value::String(said) => Answer::Nothing(said.chars().take(500).collect()),
             other => Answer::Nothing(other.to_string().chars().take(500).collect()),
         };
@@ -126,7 +186,10 @@ pub(super) fn answer(id: CommandId, returned: &Return, command: &Command) -> Ans
         last = match words.split(' ').next().unwrap_or_default() {
             "absent" => Some(Answer::Absent),
             "known" | "start" => Some(Answer::Known),
-            "refused" => Some(Answer::Refused(words.trim_start_matches("refused ").to_owned())),
+            "refused" => Some(match words.trim_start_matches("refused ") {
+                USED_UP => Answer::Exposed,
+                why => Answer::Refused(why.to_owned()),
+            }),
             kind @ ("end" | "lost") => {
                 let ([code, late, out, err], Some((stdout, stderr))) = (&numbers[..], outputs(&mark, behind)) else {
                     return Answer::Known;
@@ -174,7 +237,7 @@ fn shortened(text: &str, is_cut: bool) -> String {
 }
 
 /// The mark of a command's answers, which the command itself does not know.
-fn mark(id: CommandId) -> String {
+pub(super) fn mark(id: CommandId) -> String {
     let digest = Sha256::digest(format!("answers of {}", id.0).as_bytes());
     digest[..16].iter().fold(String::from("elita-"), |mark, byte| mark + &format!("{byte:02x}"))
 }

@@ -17,12 +17,19 @@ pub struct Seat {
     is_taken: bool,
 }
 
+/// A server that gets the command.
+pub(super) struct Member {
+    pub(super) server: String,
+    pub(super) minion: String,
+    pub(super) tell: oneshot::Sender<Report>,
+}
+
 struct Table(Mutex<State>);
 
 struct State {
     /// Places that were neither taken nor given up.
     free: usize,
-    taken: Vec<(String, oneshot::Sender<Report>)>,
+    taken: Vec<Member>,
     /// What to send, and by what, once there is anybody to send it to.
     sends: Option<(Salt, Command)>,
 }
@@ -47,7 +54,7 @@ impl Seat {
         let (tell, told) = oneshot::channel();
         {
             let mut state = self.table.lock();
-            state.taken.push((minion, tell));
+            state.taken.push(Member { server: target.name.clone(), minion, tell });
             state.free -= 1;
             state.sends.get_or_insert_with(|| (salt.clone(), command.clone()));
         }

@@ -37,6 +37,8 @@ const HAVE_DEADLINES: [&str; 3] = ["jobs.entries", "builds.upload", "builds.uplo
 const MAY_WAIT: [&str; 2] = ["events.follow", "jobs.get"];
 /// Where repositories are served to git clients.
 const GIT: &str = "/git/";
+/// What is fetched once: the rest of such a path is a secret.
+const ONCE: &str = "/once/";
 /// How many header fields a request may have.
 const MAX_HEADERS: usize = 100;
 /// The longest a request's header fields may be together, in bytes.
@@ -71,7 +73,8 @@ pub(in crate::rest) async fn front(State(front): State<Arc<Front>>, request: Req
     let op = route.and_then(|route| front.api.operation_id(request.method(), route)).unwrap_or("none");
     let spells_token = spells_token(request.uri());
     let admitted = if spells_token { Err(token_in_url()) } else { admit(&request) };
-    let path = if spells_token { "[withheld]" } else { request.uri().path() };
+    let path = request.uri().path();
+    let path = if spells_token || path.starts_with(ONCE) { "[withheld]" } else { path };
     let client = request.extensions().get::<ClientAddress>().copied().map(display);
     let span = info_span!(
         "request",

@@ -36,6 +36,12 @@ impl Inner {
         place: &GitRepoPlace,
     ) -> Result<String, String> {
         if place.host.is_none() {
+            let has_secret = place.uri.is_ssh() || place.gitprovider.is_some();
+            if has_secret && self.addresses.public.is_none() && matches!(target.reach, Reach::Salt { .. }) {
+                let why = "servers of the driver `salt` fetch what they read the repository with from this one; start \
+                           it with --public-url";
+                return Err(why.into());
+            }
             return Ok(place.uri.to_string());
         }
         let base = match (&self.addresses.public, &target.reach, &self.addresses.here) {

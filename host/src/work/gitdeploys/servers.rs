@@ -199,6 +199,9 @@ impl OnEach<'_> {
         let script = self.script(INITIALIZE, &target, &words);
         let step = format!("initialize {}", server.name);
         let report = self.step(&step, &target, &script, Some((&server.name, access))).await?;
+        if report.input_exposed {
+            return self.exposed(server, access).await;
+        }
         let on_server = OnServer::of(&report);
         if on_server.is_ok() {
             let claim = &self.run.claim;
@@ -207,6 +210,26 @@ impl OnEach<'_> {
             recorded.map_err(|error| not_recorded(&error))?;
         }
         Ok(on_server)
+    }
+
+    /// Somebody else has what a server was to read the repository with.
+    async fn exposed(&self, server: &CommandTarget, access: &Access) -> StepResult<OnServer> {
+        let (svc, Gitdeploy { application, name, location, .. }) = (&self.work.0.svc, self.gitdeploy);
+        let repo = &location.gitrepo;
+        let advice = match access {
+            Access::Open => return Ok(OnServer::refused(FAILED, "there is nothing that could be in other hands")),
+            Access::Token => {
+                let revoked = patiently(|| svc.revoke_git_token(application, name, &server.name)).await;
+                revoked.map_err(|error| not_recorded(&error))?;
+                "the token was revoked; initialize the gitdeploy on this server again".to_owned()
+            }
+            Access::Login(_) => format!("replace the credentials of the git provider of git repository `{repo}`"),
+            Access::Key { .. } => format!("replace the keypair of git repository `{repo}`, here and at its host"),
+        };
+        let audited = patiently(|| svc.audit_exposed_key(&self.run.claim, name, &server.name, &advice)).await;
+        audited.map_err(|error| not_recorded(&error))?;
+        let what = "somebody else has fetched what the server was to read the repository with, before it did";
+        Ok(OnServer::refused("key-exposed", format!("{what}: {advice}")))
     }
 
     async fn deinitialize(&self, server: &CommandTarget) -> StepResult<OnServer> {
@@ -365,8 +388,7 @@ impl OnEach<'_> {
             Seen::NotDone => Ok(Found::NotDone),
         };
         let (id, report) = self.journal.inspected(step, CommandId::new, work, look).await?;
-        let (remote, target) = (remote.clone(), target.clone());
-        tokio::spawn(async move { remote.forget(&target, id).await });
+        self.work.forget(run, target, id, &report);
         Ok(report)
     }
 }

@@ -47,6 +47,9 @@ async fn sweep_on(work: &Inner) {
             Err(problem) => warn!("orphaned files could not be looked for: {problem}"),
         }
         crate::work::git::sweep::sweep(work, before).await;
+        if let Err(problem) = work.svc.remove_old_handovers().await {
+            warn!("what servers do not fetch any more could not be removed: {problem}");
+        }
         pause = INTERVAL;
     }
 }
