@@ -158,6 +158,16 @@ async fn a_host_that_is_killed_in_mid_command_finds_the_job_of_salt_and_runs_not
     }
     for minion in ["m1", "m2"] {
         assert_eq!(std::fs::read_to_string(runs(minion)).unwrap(), "x\n".repeat(ids.len()), "each ran once");
+        // Each is forgotten, whichever of the hosts came so far: it was told so before its job ended.
+        eventually("the minion to forget", async || {
+            let kept = std::fs::read_dir(shared.salt.home(minion).join(".elita/commands")).unwrap();
+            let kept = kept.filter(|entry| {
+                let script = entry.as_ref().unwrap().path().join("script");
+                std::fs::read_to_string(script).is_ok_and(|script| script.contains(&mark))
+            });
+            (kept.count() == 0).then_some(())
+        })
+        .await;
     }
 }
 
