@@ -4,8 +4,7 @@
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::elita::plugin::{
     actions, applications, builds, deployments, git_providers, git_repos, gitdeploys, groups, jobs, package_maps,
-    remote, salt,
-    servers,
+    remote, salt, servers,
 };
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::testing::host::{

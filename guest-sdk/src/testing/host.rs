@@ -18,9 +18,7 @@ use super::Package;
 use crate::bindings::elita::plugin::types::{Error, Names, Page};
 use crate::log::Level;
 
-pub(crate) use self::absent::{
-    deployments, git_providers, git_repos, gitdeploys, groups, package_maps, salt, servers,
-};
+pub(crate) use self::absent::{deployments, git_providers, git_repos, gitdeploys, groups, package_maps, salt, servers};
 pub use self::actions::Started;
 pub use self::http::Sent;
 pub use self::remote::{Answer, Called};

@@ -19,8 +19,8 @@ use crate::datasvc::ground::ids::{
     AppName, BuildName, GitdeployName, JobId, PackageName, PluginName, ServerName, TokenId,
 };
 use crate::datasvc::ground::page::{Listed, Page};
-use crate::datasvc::jobs::job::Json;
 use crate::datasvc::jobs::claim::Claim;
+use crate::datasvc::jobs::job::Json;
 
 /// The line before what is signed.
 const HEADER: &str = "elita-receipt-v1\n";
