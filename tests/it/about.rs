@@ -16,8 +16,7 @@ async fn anyone_may_ask_what_the_server_is() {
     let (name, version) = (&about.body["name"], &about.body["version"]);
     assert_eq!((name, version), (&json!("elita"), &json!(env!("CARGO_PKG_VERSION"))), "{about}");
     // What receipts are signed with is for all to see.
-    let members: Vec<_> = about.body.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["name", "receipt_keys", "version"]);
+    assert_eq!(about.body.as_object().unwrap().len(), 3, "{about}");
     let key = &about.body["receipt_keys"][0]["public_key"];
     assert!(key.as_str().unwrap().starts_with("-----BEGIN PUBLIC KEY-----"), "{about}");
     let root = host.client.anonymous().get("/").await;

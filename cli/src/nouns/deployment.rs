@@ -69,7 +69,7 @@ pub(crate) fn command() -> Command {
             Command::new("receipts")
                 .about("List the signed records of what servers have got, newest first")
                 .arg(app())
-                .arg(filter("server", "SERVER", "Of this server only"))
+                .arg(filter("on", "SERVER", "Of this server only"))
                 .arg(filter("build", "BUILD", "Of this build only"))
                 .arg(filter("gitdeploy", "GITDEPLOY", "Of this gitdeploy only"))
                 .arg(limit()),
@@ -140,8 +140,9 @@ const RECEIPTS: Noun = Noun {
 
 async fn receipts(session: &Session, matches: &ArgMatches) -> Result<Code> {
     let app = session.app(matches.get_one::<String>("app").map(String::as_str))?;
-    let filters = ["server", "build", "gitdeploy"].into_iter();
-    let filters = filters.filter_map(|name| Some((name, matches.get_one::<String>(name)?.clone())));
+    // `--server` is that of Elita.
+    let filters = [("on", "server"), ("build", "build"), ("gitdeploy", "gitdeploy")].into_iter();
+    let filters = filters.filter_map(|(option, name)| Some((name, matches.get_one::<String>(option)?.clone())));
     let path = format!("/app/{}/receipts", segment(&app));
     let found = session.client.list(&path, &filters.collect::<Vec<_>>(), wanted(session, matches)).await?;
     RECEIPTS.print(session, &found.items, found.has_more);

@@ -86,7 +86,7 @@ async fn receipts_outlive_a_restart_and_their_build_and_are_found_by_server_and_
     assert_eq!((first["items"].as_array().unwrap().len(), rest["items"].as_array().unwrap().len()), (3, 1));
     assert_eq!(rest["next"], Value::Null);
     let elita = Elita::of(&host);
-    let said = elita.run(&["deployment", "receipts", "shop", "--server", "web1", "--build", "1"]).await;
+    let said = elita.run(&["deployment", "receipts", "shop", "--on", "web1", "--build", "1"]).await;
     assert!(said.code == 0 && said.stdout.contains("web1") && !said.stdout.contains("web2"), "{said}");
 
     let before = (host.client.get("/about").await.body, host.client.get(RECEIPTS).await.body);

@@ -82,6 +82,19 @@ pub(super) async fn must_go_on(deploying: &Deploying<'_>, step: &str, servers: &
     journal.repeatable(step, looking).await
 }
 
+/// The same failure; of a deployment that was asked to stop, with who has asked for that, if it is known.
+pub(super) async fn with_who(deploying: &Deploying<'_>, failure: JobError) -> JobError {
+    if failure.code != JobErrorCode::Cancelled.as_str() {
+        return failure;
+    }
+    match patiently(|| deploying.kind.work.0.svc.standing(&deploying.run.claim, &[])).await {
+        Ok(Standing::Cancelled(Some(by))) => JobError::cancelled(&by),
+        Ok(Standing::Cancelled(None) | Standing::Goes | Standing::Refused(_) | Standing::OfPlugin(_)) | Err(_) => {
+            failure
+        }
+    }
+}
+
 fn not_allowed(why: &str) -> JobError {
     let message = format!("who asked for the deployment may not do this any more: {why}");
     JobError::new(JobErrorCode::NotAllowed, message)

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::Deploying;
-use super::ending::must_go_on;
+use super::ending::{must_go_on, with_who};
 use crate::datasvc::{
     Batch, CommandTarget, DeployedCommit, DeploymentPlan, Gitdeploy, GitdeployName, JobError, JobErrorCode, ServerName,
     Target, TargetOutcome, TargetState, patiently,
@@ -84,7 +84,11 @@ pub(super) async fn work(
         if number + 1 < count && pause > 0 {
             deploying.is_on(&format!("pause of {pause} seconds after {told}")).await?;
             let _lent = run.lend_slot();
-            journal.pause(&format!("pause after batch {}", number + 1), Duration::from_secs(pause.into())).await?;
+            let step = format!("pause after batch {}", number + 1);
+            let pausing = journal.pause(&step, Duration::from_secs(pause.into()));
+            if let Err(failure) = pausing.await {
+                return Err(with_who(deploying, failure).await);
+            }
         }
     }
     let failure = match servers {
