@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::harness::{SOON, Setup, TestHost, eventually};
 use crate::uploads::{id, put, with_build, zip};

@@ -431,7 +431,7 @@ extern bool elita_plugin_applications_update(widgets_string_t *application, elit
 // 
 // Errors: `conflict` while jobs of it are queued or running, such as the one that asks; and those of `get`.
 extern bool elita_plugin_applications_delete(widgets_string_t *application, elita_plugin_applications_error_t *err);
-// What runs where: `{environment: {group: {server: {gitdeploy: {"committed": build, "deployed": build}}}}}`.
+// What runs where, by environment, group, server and gitdeploy. Each is an object with `committed` and `deployed` (builds) and more.
 // 
 // Errors: those of `get`.
 extern bool elita_plugin_applications_census(widgets_string_t *application, elita_plugin_applications_json_t *ret, elita_plugin_applications_error_t *err);

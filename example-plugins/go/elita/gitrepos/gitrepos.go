@@ -24,7 +24,7 @@ type GitRepo struct {
 	Name        string
 	// Where git clones it from.
 	Uri string
-	// The git provider that it is at. None: it is at no git provider that Elita knows.
+	// The git provider that it is at. None: it is not at a registered git provider.
 	Gitprovider witTypes.Option[string]
 	// The keypair that it is reached with, by its name. Plugins cannot give it one.
 	Keypair witTypes.Option[string]
@@ -53,7 +53,7 @@ type NewGitRepo struct {
 type Commit struct {
 	// 40 hexadecimal digits.
 	Id string
-	// The commits that it comes after: none of the first one, several of a merge.
+	// The commits that it comes after: empty for the first commit, several for a merge.
 	Parents []string
 	Author  string
 	At      string
@@ -89,9 +89,9 @@ type FileChange struct {
 	// Where it is in the repository.
 	Path   string
 	Status FileStatus
-	// How many lines came. None: it is binary, or longer than 1 MiB.
+	// How many lines were added. None: it is binary, or longer than 1 MiB.
 	Insertions witTypes.Option[uint64]
-	// How many lines went. None: as above.
+	// How many lines were removed. None: as above.
 	Deletions witTypes.Option[uint64]
 }
 

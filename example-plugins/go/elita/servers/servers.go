@@ -51,8 +51,8 @@ type NewServer struct {
 	Environment string
 	Driver      Driver
 	// As in a `server`. Every member may be left out: `host` and `minion` are the server's name then, `port` 22,
-	// `user` root, `sudo` false, and the others null. A plugin leaves them out: only people say what a server is
-	// reached by.
+	// `user` root, `sudo` false, and the others null. A plugin must leave them out: only users may set
+	// them.
 	Connection string
 }
 
