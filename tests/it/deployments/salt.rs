@@ -55,7 +55,7 @@ async fn a_state_of_salt_is_applied_after_each_pull() {
     on(&host, "web", "initialize", &["web1"]).await;
     let asked = json!({ "build_name": "2", "servers": ["web1"], "gitdeploys": ["web"] });
     let job = deployed(&host, &asked).await;
-    assert_eq!(states(&deployment(&host, &job).await), "web1 failed: not-salt", "{job:#}");
+    assert_eq!(states(&deployment(&host, &job).await), "web1 failed: postpull", "{job:#}");
 }
 
 #[tokio::test]
