@@ -47,7 +47,7 @@ fn to_upload_is_a_part_of_to_write() {
         (r#"{"apps": {"blog": "write"}}"#, false),
         (r#"{"apps": {"wiki": "upload"}}"#, false),
     ] {
-        assert_eq!(given.cover(&permissions(other)).unwrap(), covers, "{other}");
+        assert_eq!(given.cover(&permissions(other), &Aside::IN_A_TEST).unwrap(), covers, "{other}");
     }
     let narrowed = given.narrowed_by(Some(permissions(r#"{"apps": {"shop": "upload"}}"#)));
     assert!(narrowed.on_application("upload", "shop") && !narrowed.on_application("write", "shop"));

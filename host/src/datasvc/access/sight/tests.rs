@@ -11,7 +11,7 @@ use crate::datasvc::ground::ids::{TokenId, UserName};
 #[tokio::test]
 async fn names_are_compared_with_very_many_patterns_while_others_go_on() {
     let patterns: Vec<String> = (0..250).map(|number| format!("*{}b{number}*", "a".repeat(60))).collect();
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::channel::<()>();
     let told = Arc::new(Mutex::new(told));
     let may = move |caller: &Caller, name: &String| {
         let _ = told.lock().unwrap().recv_timeout(Duration::from_secs(10));

@@ -30,7 +30,7 @@ impl Places {
     pub(super) fn check(mut self, file: &File, directory: u64, meter: &Meter<'_>) -> Result<(), ArchiveError> {
         self.0.sort_unstable_by_key(|place| (place.start, place.end));
         let mut free = 0;
-        for place in self.0.into_iter().chain([directory..directory]) {
+        for place in self.0.into_iter().chain(std::iter::once(directory..directory)) {
             if place.start < free {
                 return Err(ArchiveError::Refused("two of its members are in the same place; make it anew".into()));
             }
