@@ -184,7 +184,7 @@ async fn clients_wait_for_a_place_and_all_are_served() {
     let cloned = futures_util::future::join_all(clones).await;
     assert_eq!(cloned.iter().filter(|success| **success).count(), 64);
     // As many as there are places, who do not read on; the next one is served when one of them goes.
-    let body = add_noise(&host).await;
+    let body = add_noise(&host, 24_000_000).await;
     let mut places = Vec::new();
     for _ in 0..32 {
         places.push(ask(&host, &body).await);
@@ -316,13 +316,20 @@ async fn with_commits(count: u32) -> TestHost {
 /// The same with a commit of 6 MB that cannot be compressed much, and the request for all of it.
 async fn with_noise(setup: Setup) -> (TestHost, String) {
     let host = with_gitdeploy(setup, &json!({})).await;
-    let body = add_noise(&host).await;
+    let body = add_noise(&host, 6_000_000).await;
     (host, body)
 }
 
-async fn add_noise(host: &TestHost) -> String {
-    let noise: String =
-        (0..6_000_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8)).collect();
+async fn add_noise(host: &TestHost, bytes: usize) -> String {
+    let mut state = 1_u64;
+    let noise: String = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b' ' + (state >> 58) as u8)
+    })
+    .take(bytes)
+    .collect();
     upload(host, "large", &[("noise", &noise)]).await;
     committed(host, "large").await;
     let tip = git(&repository(host).await, &["rev-parse", "master"]);

@@ -98,7 +98,7 @@ async fn applications_have_git_repositories_of_their_own() {
 async fn a_repository_that_does_not_exist_is_to_be_created_at_its_provider_first() {
     let host = with_shop().await;
     for (new, fault, why) in [
-        (json!({ "name": "site", "gitprovider": "hub" }), "/gitprovider", "has no credentials"),
+        (json!({ "name": "site", "gitprovider": "hub" }), "/gitprovider", "needs credentials"),
         (json!({ "name": "site", "existing": false, "uri": URI }), "/gitprovider", "needs the git provider"),
     ] {
         let refused = host.client.post(REPOS, &new).await;

@@ -26,8 +26,11 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
 /// What every room may name.
 const COMMON: &str = "errors";
 
+/// Groups of a room, and what each may name.
+type Groups = &'static [(&'static str, &'static [&'static str])];
+
 /// What each group within a room may name beside itself. `DataSvc` is what all groups of the data services give functions.
-const GROUPS: [(&str, &[(&str, &[&str])]); 2] = [
+const GROUPS: [(&str, Groups); 2] = [
     (
         "datasvc",
         &[
