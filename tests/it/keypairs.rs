@@ -169,6 +169,7 @@ async fn a_server_with_a_key_that_was_replaced_keeps_no_secrets_and_says_why() {
     let host = TestHost::start().await;
     let mut connection = host.database.connect().await;
     // As another server does that has started with a newer key.
+    sqlx::query("delete from receipt_keys").execute(&mut connection).await.unwrap();
     sqlx::query("delete from secret_keys").execute(&mut connection).await.unwrap();
     let auth = json!({ "token": "a-token" });
     let keypair = host.client.put("/global/keypairs?name=deploy&generate=true").await;
