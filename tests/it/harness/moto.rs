@@ -21,6 +21,10 @@ def forgetful(environ, start_response):
 run_simple('127.0.0.1', int(sys.argv[1]), forgetful, threaded=True)
 ";
 
+/// Reading and removing are for those only who have signed their request; how does not matter.
+const SIGNED: &str =
+    "AWS4-HMAC-SHA256 Credential=key/20260101/eu-central-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+
 /// A store with a bucket `elita`. Killed when it is dropped.
 pub(crate) struct Moto {
     program: Child,
@@ -84,11 +88,8 @@ impl Moto {
 
     /// What an object holds.
     pub(crate) async fn object(&self, key: &str) -> Vec<u8> {
-        // It is for those only who have signed their request; how does not matter.
         let request = self.http.get(format!("{}/elita/{key}", self.url()));
-        let signed =
-            "AWS4-HMAC-SHA256 Credential=key/20260101/eu-central-1/s3/aws4_request, SignedHeaders=host, Signature=0";
-        let reply = request.header("authorization", signed).send().await.unwrap();
+        let reply = request.header("authorization", SIGNED).send().await.unwrap();
         reply.error_for_status().unwrap().bytes().await.unwrap().to_vec()
     }
 
@@ -100,9 +101,11 @@ impl Moto {
 
     /// Gives an object another key.
     pub(crate) async fn rename(&self, key: &str, to: &str) {
-        self.put(to, self.object(key).await).await;
-        let reply = self.http.delete(format!("{}/elita/{key}", self.url())).send().await.unwrap();
-        reply.error_for_status().unwrap();
+        let copied = self.http.put(format!("{}/elita/{to}", self.url()));
+        let copied = copied.header("x-amz-copy-source", format!("/elita/{key}")).send().await.unwrap();
+        copied.error_for_status().unwrap();
+        let request = self.http.delete(format!("{}/elita/{key}", self.url()));
+        request.header("authorization", SIGNED).send().await.unwrap().error_for_status().unwrap();
     }
 
     /// How many uploads in parts have begun and are not ended.
