@@ -537,8 +537,9 @@ async fn what_cannot_be_fetched_fails_the_job_and_leaves_the_build_free() {
         (Answer::Drips, "timed-out", "not done within 2s"),
     ] {
         let outside = Outside::new(answer.clone()).await;
-        let host =
-            with_build(fetching_from(&outside).flag("--upload-bytes", 1_000_000).flag("--upload-seconds", 2)).await;
+        let seconds = if code == "timed-out" { 2 } else { 60 };
+        let setup = fetching_from(&outside).flag("--upload-bytes", 1_000_000).flag("--upload-seconds", seconds);
+        let host = with_build(setup).await;
         let url = format!("http://127.0.0.1:{}/", outside.port());
         let query = format!("{BUILD}?file_type=zip&indirect_url={url}");
         let accepted = host.client.post_empty(&query).await;
