@@ -93,7 +93,7 @@ async fn what_windows_is_sent_is_what_was_read() {
     insta::assert_snapshot!(all);
 }
 
-/// What a minion gets that runs Windows: it is asked with `/bin/sh` first, says that it has none, and from then on is
+/// What a minion gets that runs Windows: it is asked with `/bin/sh` first, says that it does not have it, and is then
 /// asked with PowerShell.
 #[tokio::test]
 async fn a_minion_with_windows_gets_commands_by_powershell() {

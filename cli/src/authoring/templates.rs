@@ -108,7 +108,7 @@ pub(super) fn files(language: Language, named: &Named<'_>) -> Vec<(String, Vec<u
     files
 }
 
-/// The files of a folder, but for unit tests, as they are in another place.
+/// The files of a folder without its unit tests, with their paths below `place`.
 fn within(folder: &Dir<'_>, place: &str) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for file in folder.files().filter(|file| !file.path().ends_with("tests.rs")) {

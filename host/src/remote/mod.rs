@@ -133,7 +133,7 @@ struct Inner {
     systems: system::KnownSystems,
     /// A permit is a command, but for those by Salt, which has places of its own.
     room: Semaphore,
-    /// A permit is a server that is told what to forget, but for those by Salt.
+    /// A permit is a server that is told what to forget. Servers of the driver `salt` need no permit.
     forgetting: Semaphore,
 }
 

@@ -1,7 +1,7 @@
 # Runs one command, once, under a deadline, and keeps what became of it. Set before this: `n` (the mark of lines that are
 # meant for Elita), `apart` (whether a mark is between the two outputs), `base` and `id` (where the command's files are), `boot`, `len` (bytes of input that follow), `cap`
 # (how much of each output is kept, in bytes), `limit` and `grace` (seconds); and the functions `say`, `report`,
-# `end_group`, `short_pause`, `input_` (writes the input, or the reason why there is none into `$d/why`), `write_script_` and `command_`.
+# `end_group`, `short_pause`, `input_` (writes the input, or, if there is no input, the reason into `$d/why`), `write_script_` and `command_`.
 umask 077
 mkdir -p "$base" 2>/dev/null
 # The lock is what makes it run once: a link is made in one step, and says who made it.

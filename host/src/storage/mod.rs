@@ -181,7 +181,7 @@ impl Storage {
         self.kept_id().await?.ok_or(StorageError::Id)
     }
 
-    /// The id that is kept in the store. `None`: there is none yet.
+    /// The id that is kept in the store. `None`: the store has no id yet.
     async fn kept_id(&self) -> Result<Option<Uuid>, StorageError> {
         let kept = match self.store.get(&Key::from(ID)).await {
             Ok(kept) => kept.bytes().await?,

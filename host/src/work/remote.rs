@@ -26,7 +26,8 @@ use crate::datasvc::{
 use crate::engine::{Engine, Journal, Run, Seen as Found, StepResult};
 use crate::plugin::{Asking, OnServers, What};
 use crate::remote::{
-    Command, CommandId, InvalidCommand, Os, Outcome, Reach, Report, SaltFunction, Seen, System, Target, Verb, masked,
+    Command, CommandId, InvalidCommand, Os, Outcome, Reach, Remote, Report, SaltFunction, Seen, System, Target, Verb,
+    masked,
 };
 
 /// How long something may take on a server unless its call says otherwise, in seconds.
@@ -354,14 +355,7 @@ impl Work {
     ) -> StepResult<Report> {
         let (step, remote) = (format!("{} {}", asked.verb(), target.name), &self.0.remote);
         let work = async |id: &CommandId| {
-            let report = tokio::select! {
-                report = remote.salt(target, *id, function, asked.output_bytes) => report,
-                () = run.cancel.requested() => {
-                    // Nothing would be returned of it.
-                    remote.end_salt(target, *id).await;
-                    Report::ended_early("it was ended, because the job was asked to stop")
-                }
-            };
+            let report = salt_until(run.cancel.requested(), remote, target, *id, function, asked.output_bytes).await;
             tell(run, target, &function.function, &report);
             Ok((*id, report))
         };
@@ -500,4 +494,23 @@ fn summary(asked: &ByPlugin, job: JobId, reports: &BTreeMap<String, Report>) -> 
 
 pub(super) fn invalid(InvalidCommand { what, reason }: InvalidCommand) -> Error {
     Error::invalid(what, reason)
+}
+
+/// Calls a function of Salt, and ends it where the job is asked to stop.
+pub(in crate::work) async fn salt_until(
+    stop: impl Future<Output = ()>,
+    remote: &Remote,
+    target: &Target,
+    id: CommandId,
+    function: &SaltFunction,
+    most_bytes: usize,
+) -> Report {
+    tokio::select! {
+        report = remote.salt(target, id, function, most_bytes) => report,
+        () = stop => {
+            // Nothing would be returned of it.
+            remote.end_salt(target, id).await;
+            Report::ended_early("it was ended, because the job was asked to stop")
+        }
+    }
 }

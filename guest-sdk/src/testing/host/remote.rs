@@ -66,7 +66,7 @@ impl Answer {
         Self { outcome: Came::Unknown, ..Self::no_response(why) }
     }
 
-    /// With this output. Of `ping` and `operating_systems` it is the name of the system, `Linux` if there is none.
+    /// With this output. For `ping` and `operating_systems` it is the name of the system; `Linux` if it is not given.
     #[must_use]
     pub fn stdout(mut self, text: impl Into<String>) -> Self {
         self.stdout = text.into();

@@ -45,9 +45,9 @@ const FETCH: &str = include_str!("fetch.sh");
 /// How a minion gets a command's input.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Input<'a> {
-    /// There is none.
+    /// The command has no input.
     None,
-    /// With the job, in which all see it who see that.
+    /// As part of the job of Salt; all who may see the job see it.
     Sent(&'a [u8]),
     /// By a URL, at which it is once.
     HandedOver(&'a str),

@@ -19,6 +19,7 @@ use crate::remote::{Command, CommandId, Outcome, Program, Reach, Report, SaltFun
 use crate::work::Work;
 use crate::work::commands::{stop_asked, target_of, tell};
 use crate::work::git::upstream::Home;
+use crate::work::remote::salt_until;
 
 const INITIALIZE: &str = concat!(include_str!("common.sh"), include_str!("initialize.sh"));
 const PULL: &str = concat!(include_str!("common.sh"), include_str!("pull.sh"));
@@ -327,14 +328,8 @@ impl OnEach<'_> {
         let (run, remote) = (self.run, &self.work.0.remote);
         let what = format!("state.sls {sls}");
         let work = async |id: &CommandId| {
-            let report = tokio::select! {
-                report = remote.salt(target, *id, &function, STATES_BYTES) => report,
-                () = stop_asked(run, self.stops) => {
-                    // Nothing would be returned of it.
-                    remote.end_salt(target, *id).await;
-                    Report::ended_early("it was ended, because the job was asked to stop")
-                }
-            };
+            let stop = stop_asked(run, self.stops);
+            let report = salt_until(stop, remote, target, *id, &function, STATES_BYTES).await;
             tell(run, target, &what, &report);
             Ok(report)
         };
