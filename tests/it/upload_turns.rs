@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{SOON, Setup, TestHost, eventually};
-use crate::uploads::{id, put, with_build, zip};
+use crate::fetched_uploads::fetching_from;
+use crate::harness::{Answer, Outside, SOON, Setup, TestHost, eventually};
+use crate::uploads::{as_text, id, put, with_build, zip};
 
 #[tokio::test]
 async fn archives_of_one_application_leave_a_place_to_others_and_are_given_up_when_they_are_cancelled() {
@@ -47,6 +48,94 @@ async fn archives_of_one_application_leave_a_place_to_others_and_are_given_up_wh
         assert_eq!(job["status"], "cancelled", "{job:#}");
     }
     assert!(asked.elapsed() < SOON, "they went on for {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn uploads_that_wait_for_other_servers_leave_room_for_actions() {
+    let outside = Outside::new(Answer::Drips).await;
+    let host = with_build(fetching_from(&outside).flag("--plugin-runs", 4).plugins(&["misbehave"])).await;
+    host.create_application("hostile").await;
+    host.create_application("blog").await;
+    let url = format!("http://127.0.0.1:{}/", outside.port());
+    let mut jobs = Vec::new();
+    for build in 2..10 {
+        // No application has more than half of the server's own.
+        let application = if build % 2 == 0 { "shop" } else { "blog" };
+        host.client.post(&format!("/app/{application}/builds"), &json!({ "build_name": build.to_string() })).await;
+        let query = format!("/app/{application}/builds/{build}?file_type=zip&indirect_url={url}");
+        jobs.push(id(&host.client.post_empty(&query).await).to_owned());
+    }
+    eventually("two to run", async || {
+        let running = host.client.get("/job?status=running").await;
+        (running.items("job_id").len() == 2).then_some(())
+    })
+    .await;
+    let job = host.run_action("hostile", "Noop", "").await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    for job in jobs {
+        host.client.post_empty(&format!("/job/{job}?cancel=true")).await;
+    }
+}
+
+#[tokio::test]
+async fn uploads_of_one_application_leave_places_to_others() {
+    let mut slow = Outside::new(Answer::Waits).await;
+    let quick =
+        Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{}", String::from_utf8(as_text("a")).unwrap())))
+            .await;
+    let from = format!("127.0.0.1:{},127.0.0.1:{}", slow.port(), quick.port());
+    let setup = Setup::default().flag("--upload-from", from).flag("--uploads", 2).flag("--plugin-runs", 4);
+    let host = with_build(setup).await;
+    for number in 2..8 {
+        let build = format!("slow-{number}");
+        host.client.post("/app/shop/builds", &json!({ "build_name": build })).await;
+        let url = format!("http://127.0.0.1:{}/", slow.port());
+        let fetch = json!({ "file_type": "zip", "indirect_url": url });
+        assert_eq!(host.client.post(&format!("/app/shop/builds/{build}"), &fetch).await.status, 202);
+    }
+    slow.is_asked().await;
+    host.create_application("blog").await;
+    host.client.post("/app/blog/builds", &json!({ "build_name": "1" })).await;
+    let url = format!("http://127.0.0.1:{}/", quick.port());
+    let fetch = json!({ "file_type": "zip", "indirect_url": url });
+    let accepted = host.client.post("/app/blog/builds/1", &fetch).await;
+    let job = host.ended_job(id(&accepted)).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(slow.asked().len(), 0, "the application has more than half of the places");
+}
+
+#[tokio::test]
+async fn an_upload_that_waits_for_its_turn_leaves_its_slot_to_others() {
+    let mut silent = Outside::new(Answer::Waits).await;
+    // Four of the eight slots are for uploads and their like, and two applications may have two of them each; each may
+    // fetch one file at a time.
+    let setup = fetching_from(&silent).flag("--uploads", 2).flag("--plugin-runs", 8);
+    let host = with_build(setup).await;
+    host.create_application("blog").await;
+    let url = format!("http://127.0.0.1:{}/", silent.port());
+    for application in ["shop", "blog"] {
+        for number in 0..2 {
+            let fetch =
+                format!("/app/{application}/builds/silent-{number}?file_type=zip&create=true&indirect_url={url}");
+            let accepted = host.client.post_empty(&fetch).await;
+            assert_eq!(accepted.status, 202, "{accepted}");
+        }
+    }
+    eventually("all four to run", async || {
+        let running = host.client.get("/job?status=running").await;
+        (running.items("job_id").len() == 4).then_some(())
+    })
+    .await;
+    for _ in 0..2 {
+        silent.is_asked().await;
+    }
+    host.create_application("wiki").await;
+    let direct = put(&host.client, "/app/wiki/builds/1/file?file_type=zip&create=true", zip("a", b"b")).await;
+    let job = host.ended_job(id(&direct)).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert_eq!(silent.asked().len(), 0, "more files are fetched at a time than may be");
+    let running = host.client.get("/job?status=running").await;
+    assert_eq!(running.items("job_id").len(), 4, "it did not have to wait for one of them: {running}");
 }
 
 /// A `tar.gz` of some megabytes with a file of 7.5 GiB: nothing but zeros, in many members of gzip.

@@ -7,22 +7,19 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use elita::datasvc::{
-    BuildFiles, Claim, DataSvc, Digest, Error, FileType, HostId, KeptPackage, KeptPackages, PackageFile, PackageName,
-    Room, StoredBuild, WorkerId,
-};
+use elita::datasvc::Digest;
 use futures_util::stream;
 use insta::{assert_json_snapshot, assert_snapshot};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::fetched_uploads::fetching_from;
 use crate::harness::{Answer, Client, Outside, Reply, Setup, TestHost, eventually};
 
-const BUILD: &str = "/app/shop/builds/1";
+pub(crate) const BUILD: &str = "/app/shop/builds/1";
 /// Where the file of that build is uploaded to.
 pub(crate) const FILE: &str = "/app/shop/builds/1/file?file_type=zip";
 
@@ -502,150 +499,6 @@ async fn a_request_that_is_repeated_with_its_key_gets_the_same_job() {
 }
 
 #[tokio::test]
-async fn a_file_is_fetched_from_a_url() {
-    let file = as_text("a");
-    let text = String::from_utf8(file.clone()).unwrap();
-    let mut outside = Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{text}"))).await;
-    let host = with_build(fetching_from(&outside)).await;
-    let url = format!("http://127.0.0.1:{}/builds/1.zip?a=b", outside.port());
-    let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
-    assert_eq!(accepted.status, 202, "{accepted}");
-    let job = host.ended_job(id(&accepted)).await;
-    assert_stored(&host, &job, &file).await;
-    assert_eq!((&job["data"]["indirect_url"], &job["data"]["sha256"]), (&json!(url), &Value::Null), "{job:#}");
-    assert!(outside.asked()[0].starts_with("GET /builds/1.zip?a=b HTTP/1.1\r\n"));
-}
-
-#[tokio::test]
-async fn what_cannot_be_fetched_fails_the_job_and_leaves_the_build_free() {
-    for (answer, code, message) in [
-        (
-            Answer::redirect("http://169.254.169.254/latest"),
-            "fetch-failed",
-            "sends us to `http://169.254.169.254/latest`",
-        ),
-        (Answer::Says("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".into()), "fetch-failed", "answered 404"),
-        (Answer::Says("HTTP/1.1 206 Partial Content\r\n\r\na".into()), "fetch-failed", "answered 206"),
-        (Answer::Says("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\na".into()), "fetch-failed", "`gzip`"),
-        (Answer::Says("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na".into()), "fetch-failed", "ended before"),
-        (
-            Answer::Says("HTTP/1.1 200 OK\r\ncontent-length: 90000000\r\n\r\n".into()),
-            "fetch-failed",
-            "more than 1000000",
-        ),
-        (Answer::Floods, "fetch-failed", "more than 1000000 bytes"),
-        (Answer::Drips, "timed-out", "not done within 2s"),
-    ] {
-        let outside = Outside::new(answer.clone()).await;
-        let seconds = if code == "timed-out" { 2 } else { 60 };
-        let setup = fetching_from(&outside).flag("--upload-bytes", 1_000_000).flag("--upload-seconds", seconds);
-        let host = with_build(setup).await;
-        let url = format!("http://127.0.0.1:{}/", outside.port());
-        let query = format!("{BUILD}?file_type=zip&indirect_url={url}");
-        let accepted = host.client.post_empty(&query).await;
-        assert_eq!(accepted.status, 202, "{accepted}");
-        let job = host.ended_job(id(&accepted)).await;
-        let found = job["error"]["message"].as_str().unwrap_or_default();
-        // Which of the two limits of time is noticed first is a matter of luck.
-        let timed_out = code == "timed-out" && found.contains("did not end within 2s");
-        assert!(timed_out || (job["error"]["code"] == code && found.contains(message)), "{answer:?}: {job:#}");
-        assert_nothing_is_left(&host).await;
-    }
-}
-
-#[tokio::test]
-async fn uploads_that_wait_for_other_servers_leave_room_for_actions() {
-    let outside = Outside::new(Answer::Drips).await;
-    let host = with_build(fetching_from(&outside).flag("--plugin-runs", 4).plugins(&["misbehave"])).await;
-    host.create_application("hostile").await;
-    host.create_application("blog").await;
-    let url = format!("http://127.0.0.1:{}/", outside.port());
-    let mut jobs = Vec::new();
-    for build in 2..10 {
-        // No application has more than half of the server's own.
-        let application = if build % 2 == 0 { "shop" } else { "blog" };
-        host.client.post(&format!("/app/{application}/builds"), &json!({ "build_name": build.to_string() })).await;
-        let query = format!("/app/{application}/builds/{build}?file_type=zip&indirect_url={url}");
-        jobs.push(id(&host.client.post_empty(&query).await).to_owned());
-    }
-    eventually("two to run", async || {
-        let running = host.client.get("/job?status=running").await;
-        (running.items("job_id").len() == 2).then_some(())
-    })
-    .await;
-    let job = host.run_action("hostile", "Noop", "").await;
-    assert_eq!(job["status"], "succeeded", "{job:#}");
-    for job in jobs {
-        host.client.post_empty(&format!("/job/{job}?cancel=true")).await;
-    }
-}
-
-#[tokio::test]
-async fn nothing_is_fetched_from_addresses_that_are_not_public() {
-    let mut outside = Outside::new(Answer::hello()).await;
-    let host = with_build(Setup::default()).await;
-    for name in ["127.0.0.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"] {
-        let url = format!("http://{name}:{}/", outside.port());
-        let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
-        let job = host.ended_job(id(&accepted)).await;
-        let message = job["error"]["message"].as_str().unwrap_or_default();
-        assert!(message.contains("leads to an address that is not granted"), "{name}: {job:#}");
-    }
-    assert_eq!(outside.asked(), Vec::<String>::new());
-    for url in [
-        "ftp://example.org/1.zip",
-        "https://me:secret@example.org/1.zip",
-        "file:///etc/passwd",
-        "1.zip",
-        "http:127.0.0.1",
-        "http:///127.0.0.1/1.zip",
-    ] {
-        let reply = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
-        assert_eq!(reply.fault(), (422, "/indirect_url"), "{reply}");
-        assert!(!reply.to_string().contains("secret"), "{reply}");
-    }
-    assert_nothing_is_left(&host).await;
-}
-
-#[tokio::test]
-async fn a_file_that_is_fetched_too_slowly_is_given_up() {
-    let outside = Outside::new(Answer::Drips).await;
-    let host = with_build(fetching_from(&outside).flag("--http-body-seconds", 1)).await;
-    let url = format!("http://127.0.0.1:{}/", outside.port());
-    let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
-    let job = host.ended_job(id(&accepted)).await;
-    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("fetch-failed")), "{job:#}");
-    assert!(job["error"]["message"].as_str().unwrap().contains("less than 8192 bytes a second"), "{job:#}");
-}
-
-#[tokio::test]
-async fn uploads_of_one_application_leave_places_to_others() {
-    let mut slow = Outside::new(Answer::Waits).await;
-    let quick =
-        Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{}", String::from_utf8(as_text("a")).unwrap())))
-            .await;
-    let from = format!("127.0.0.1:{},127.0.0.1:{}", slow.port(), quick.port());
-    let setup = Setup::default().flag("--upload-from", from).flag("--uploads", 2).flag("--plugin-runs", 4);
-    let host = with_build(setup).await;
-    for number in 2..8 {
-        let build = format!("slow-{number}");
-        host.client.post("/app/shop/builds", &json!({ "build_name": build })).await;
-        let url = format!("http://127.0.0.1:{}/", slow.port());
-        let fetch = json!({ "file_type": "zip", "indirect_url": url });
-        assert_eq!(host.client.post(&format!("/app/shop/builds/{build}"), &fetch).await.status, 202);
-    }
-    slow.is_asked().await;
-    host.create_application("blog").await;
-    host.client.post("/app/blog/builds", &json!({ "build_name": "1" })).await;
-    let url = format!("http://127.0.0.1:{}/", quick.port());
-    let fetch = json!({ "file_type": "zip", "indirect_url": url });
-    let accepted = host.client.post("/app/blog/builds/1", &fetch).await;
-    let job = host.ended_job(id(&accepted)).await;
-    assert_eq!(job["status"], "succeeded", "{job:#}");
-    assert_eq!(slow.asked().len(), 0, "the application has more than half of the places");
-}
-
-#[tokio::test]
 async fn an_upload_that_is_cancelled_leaves_the_build_free() {
     let mut outside = Outside::new(Answer::Waits).await;
     let host = with_build(fetching_from(&outside)).await;
@@ -677,159 +530,6 @@ async fn an_upload_that_is_cancelled_in_the_queue_leaves_no_file() {
     assert_eq!(cancelled.body["status"], "cancelled", "{cancelled}");
     assert_nothing_is_left(&host).await;
     assert_eq!(put(&host.client, FILE, zip("a", b"b")).await.status, 202);
-}
-
-#[tokio::test]
-async fn an_upload_goes_on_after_its_server_was_killed() {
-    // The first attempt is killed while it waits for the file.
-    let file = as_text("a");
-    let text = format!("HTTP/1.1 200 OK\r\n\r\n{}", String::from_utf8(file.clone()).unwrap());
-    let mut outside = Outside::new(Answer::SaysAfter(Duration::from_secs(2), text)).await;
-    let url = format!("http://127.0.0.1:{}/", outside.port());
-    let stopped = with_build(fetching_from(&outside)).await.stop().await;
-    let mut program = stopped.start_program();
-    let (_, client) = program.ready(&stopped.database.token).await;
-    let accepted = client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
-    outside.is_asked().await;
-    program.signal(Signal::KILL);
-    program.ended().await;
-    let host = stopped.start().await;
-    let job = host.ended_job(id(&accepted)).await;
-    assert_eq!(job["attempt"], 2, "{job:#}");
-    assert_stored(&host, &job, &file).await;
-}
-
-#[tokio::test]
-async fn an_upload_goes_on_though_its_server_was_killed_often() {
-    let host = with_build(Setup::default().flag("--role", "api")).await;
-    let file = zip("a", b"b");
-    let accepted = put(&host.client, FILE, file.clone()).await;
-    run_and_stop(&host, 6).await;
-
-    let host = host.stop().await.with_flag("--role", "all").start().await;
-    let job = host.ended_job(id(&accepted)).await;
-    assert_eq!((&job["status"], &job["attempt"]), (&json!("succeeded"), &json!(7)), "{job:#}");
-    assert_stored(&host, &job, &file).await;
-}
-
-#[tokio::test]
-async fn an_upload_that_stops_every_server_is_given_up() {
-    let host = with_build(Setup::default().flag("--role", "api")).await;
-    let accepted = put(&host.client, FILE, zip("a", b"b")).await;
-    run_and_stop(&host, 20).await;
-
-    let host = host.stop().await.with_flag("--role", "all").start().await;
-    let job = host.ended_job(id(&accepted)).await;
-    assert_eq!((&job["status"], &job["attempt"]), (&json!("failed"), &json!(21)), "{job:#}");
-    let reason = "20 servers stopped while they worked on this job; it is not tried again, because it may be what stops \
-                  them";
-    assert_eq!(job["error"], json!({ "code": "too-many-attempts", "message": reason }));
-    assert_nothing_is_left(&host).await;
-    assert_eq!(put(&host.client, FILE, zip("a", b"b")).await.status, 202);
-}
-
-/// The only job is begun and handed back so many times, one after the other.
-async fn run_and_stop(host: &TestHost, times: i32) {
-    let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
-    let worker = WorkerId::new();
-    let room = Room { jobs: 1, own: 1, own_per_application: 1, per_plugin: 1, per_action: 1, ..Room::default() };
-    for attempt in 1..=times {
-        svc.beat(worker, HostId::new(), true).await.unwrap();
-        let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
-        assert_eq!((claim.attempt, claim.started), (attempt, true));
-        svc.hand_back(worker, "this is a test").await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_run_that_lost_its_job_neither_stores_the_build_nor_gives_it_up() {
-    let host = with_build(Setup::default().flag("--role", "api")).await;
-    put(&host.client, FILE, zip("a", b"b")).await;
-    let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
-    let worker = WorkerId::new();
-    svc.beat(worker, HostId::new(), true).await.unwrap();
-    let room = Room { jobs: 1, own: 1, own_per_application: 1, per_plugin: 1, per_action: 1, ..Room::default() };
-    let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
-    let former = Claim { fence: claim.fence - 1, ..claim.clone() };
-    let nothing =
-        StoredBuild { master_file: "1.zip".into(), packages: KeptPackages::default(), files: BuildFiles::default() };
-
-    assert!(matches!(svc.store_build(&former, &nothing).await, Err(Error::Conflict { .. })));
-    assert!(matches!(svc.give_up_upload(&former).await, Err(Error::Conflict { .. })));
-    assert_eq!(host.client.get(BUILD).await.body["stored"], false);
-
-    // Its successor does, as often as it takes, and then nothing is left to be given up.
-    for _ in 0..2 {
-        svc.store_build(&claim, &nothing).await.unwrap();
-    }
-    assert!(!svc.give_up_upload(&claim).await.unwrap());
-    assert_eq!(host.client.get(BUILD).await.body["stored"], true);
-}
-
-#[tokio::test]
-async fn a_build_that_a_killed_server_has_stored_is_not_fetched_again() {
-    let mut outside = Outside::new(Answer::Says("HTTP/1.1 200 OK\r\n\r\nother bytes".into())).await;
-    let host = with_build(fetching_from(&outside).flag("--role", "api")).await;
-    let url = format!("http://127.0.0.1:{}/", outside.port());
-    let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
-    // A server that is killed between storing the build and the end of its job.
-    let svc = DataSvc::connect(&host.database.url, 2).await.unwrap();
-    let worker = WorkerId::new();
-    svc.beat(worker, HostId::new(), true).await.unwrap();
-    let room = Room { jobs: 1, own: 1, own_per_application: 1, per_plugin: 1, per_action: 1, ..Room::default() };
-    let claim = svc.claim_jobs(worker, &room).await.unwrap().remove(0);
-    let file = zip("a", b"b");
-    let folder = host.storage_dir().join("builds").join(id(&accepted)).join(claim.fence.to_string());
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("1.zip"), &file).unwrap();
-    let (size_bytes, sha256) = (file.len() as u64, Digest::of(&file).hex());
-    let master = PackageFile { filename: "1.zip".into(), file_type: FileType::Zip, size_bytes, sha256 };
-    let master = KeptPackage::new(master, Some(claim.fence));
-    let packages = KeptPackages([(PackageName::parse("master").unwrap(), master)].into());
-    let stored = StoredBuild { master_file: "1.zip".into(), packages, files: BuildFiles(vec!["a".into()]) };
-    svc.store_build(&claim, &stored).await.unwrap();
-
-    let host = host.stop().await.with_flag("--role", "all").start().await;
-    let job = host.ended_job(id(&accepted)).await;
-    assert_eq!(job["attempt"], 2, "{job:#}");
-    assert_stored(&host, &job, &file).await;
-    assert_eq!(outside.asked(), Vec::<String>::new());
-    let sent = host.client.request(Method::GET, &format!("{BUILD}/packages/master")).send().await.unwrap();
-    assert!(sent.bytes().await.unwrap() == file, "another file is sent");
-}
-
-#[tokio::test]
-async fn what_a_killed_server_has_fetched_is_not_written_again() {
-    let text = String::from_utf8(as_text("a")).unwrap();
-    let outside = Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{text}"))).await;
-    let host = with_build(fetching_from(&outside).flag("--role", "api")).await;
-    let url = format!("http://127.0.0.1:{}/", outside.port());
-    let accepted = host.client.post(BUILD, &json!({ "file_type": "zip", "indirect_url": url })).await;
-    // What an earlier run has brought, held open: whoever writes over it is seen.
-    let earlier = host.storage_dir().join("builds").join(id(&accepted));
-    std::fs::create_dir_all(earlier.join("0")).unwrap();
-    for name in ["1.zip", "0/1.zip"] {
-        std::fs::write(earlier.join(name), "brought before").unwrap();
-    }
-    let host = host.stop().await.with_flag("--role", "all").start().await;
-    let job = host.ended_job(id(&accepted)).await;
-    assert_eq!(job["status"], "succeeded", "{job:#}");
-    assert_eq!(std::fs::read(earlier.join("1.zip")).unwrap(), b"brought before");
-    assert!(!earlier.join("0").exists(), "the files of a run that the build does not have are still there");
-}
-
-#[tokio::test]
-async fn an_upload_that_was_accepted_is_not_lost_with_its_server() {
-    let stopped = with_build(Setup::default().flag("--role", "api")).await.stop().await;
-    let mut program = stopped.start_program();
-    let (_, client) = program.ready(&stopped.database.token).await;
-    let file = zip("a", b"b");
-    let accepted = put(&client, FILE, file.clone()).await;
-    assert_eq!(accepted.status, 202, "{accepted}");
-    program.signal(Signal::KILL);
-    program.ended().await;
-    let host = stopped.with_flag("--role", "all").start().await;
-    assert_stored(&host, &host.ended_job(id(&accepted)).await, &file).await;
 }
 
 #[tokio::test]
@@ -948,10 +648,6 @@ pub(crate) async fn with_build(setup: Setup) -> TestHost {
     host
 }
 
-pub(crate) fn fetching_from(outside: &Outside) -> Setup {
-    Setup::default().flag("--upload-from", format!("127.0.0.1:{}", outside.port()))
-}
-
 pub(crate) async fn put(client: &Client, path: &str, body: impl Into<Body>) -> Reply {
     client.send(client.request(Method::PUT, path).body(body)).await
 }
@@ -985,7 +681,7 @@ async fn reply_on(stream: &mut TcpStream) -> String {
 }
 
 /// Fails unless the job has succeeded and its build has this file, and no other.
-async fn assert_stored(host: &TestHost, job: &Value, file: &[u8]) {
+pub(crate) async fn assert_stored(host: &TestHost, job: &Value, file: &[u8]) {
     assert_eq!((&job["status"], &job["job_type"], &job["name"]), (&json!("succeeded"), &json!("upload"), &json!("1")));
     let build = host.client.get(BUILD).await.body;
     let sha256 = Digest::of(file).hex();
@@ -1003,7 +699,7 @@ async fn assert_stored(host: &TestHost, job: &Value, file: &[u8]) {
 }
 
 /// Waits until nothing of any upload is in the store, and makes sure that the build is as it was, if it is there.
-async fn assert_nothing_is_left(host: &TestHost) {
+pub(crate) async fn assert_nothing_is_left(host: &TestHost) {
     eventually("all files to go", async || folders_in(host).is_empty().then_some(())).await;
     let build = host.client.get(BUILD).await;
     assert!(build.status == 404 || build.body["stored"] == false, "{build}");

@@ -111,7 +111,7 @@ async fn a_file_is_fetched_by_the_server_from_a_url() {
     let file = crate::uploads::as_text("a");
     let text = String::from_utf8(file.clone()).unwrap();
     let mut outside = Outside::new(Answer::Says(format!("HTTP/1.1 200 OK\r\n\r\n{text}"))).await;
-    let host = crate::uploads::fetching_from(&outside).start().await;
+    let host = crate::fetched_uploads::fetching_from(&outside).start().await;
     host.create_application("shop").await;
     let elita = Elita::of(&host);
     let url = format!("http://127.0.0.1:{}/1.zip?a=b", outside.port());
