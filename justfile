@@ -18,7 +18,7 @@ up: _setup plugins _host
 
 # Run the tests, or some of those that go through HTTP: `just test jobs::`
 [group('test')]
-test *filter: _setup _test-tools plugins polyglot _shells _sshd _salt _host
+test *filter: _setup _test-needs
     @{{ if filter == "" { just_executable() + " _test-parts" } else { "true" } }}
     cargo test --locked --workspace --test it -- {{ filter }}
 
@@ -132,6 +132,12 @@ _salt:
 
 _test-tools:
     @scripts/test-tools
+
+# Most of what is fetched waits for the network: the host is compiled meanwhile.
+[parallel]
+_test-needs: _host _test-fetched
+
+_test-fetched: _test-tools plugins polyglot _shells _sshd _salt
 
 _host:
     cargo build --locked --workspace --bin elita
