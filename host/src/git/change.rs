@@ -1,6 +1,6 @@
 //! What has to be written so that one tree becomes another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::names;
 use super::{BlobId, Entry, GitError, Mode, Tree};
@@ -51,6 +51,12 @@ impl TreeChange {
     /// How many paths it touches.
     pub fn paths(&self) -> usize {
         self.removed.len() + self.written.len()
+    }
+
+    /// The paths that have a content which has to be brought.
+    pub fn new_contents(&self) -> BTreeMap<Vec<u8>, BlobId> {
+        let new = self.written.iter().filter(|(_, entry)| self.new_blobs.contains(&entry.blob));
+        new.map(|(path, entry)| (path.clone(), entry.blob)).collect()
     }
 
     /// The contents that have to be brought.

@@ -35,6 +35,13 @@ pub(super) struct PlannedHook {
     plugins: Vec<PlannedPlugin>,
 }
 
+impl PlannedHook {
+    /// Whether a plugin has this hook.
+    pub(super) fn fires(&self) -> bool {
+        !self.plugins.is_empty()
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct PlannedPlugin {
     plugin: PluginName,
@@ -110,7 +117,7 @@ impl Hooks {
     ) -> Vec<Fired> {
         let hook = &planned.hook;
         let mut fired = Vec::new();
-        if !planned.plugins.is_empty() {
+        if planned.fires() {
             run.room_for_guest().await;
         }
         for PlannedPlugin { plugin, digest } in &planned.plugins {

@@ -208,7 +208,7 @@ fn look_through(
     Ok(contents)
 }
 
-/// Shows each member of an archive that was inspected. One that is in it twice is shown twice.
+/// Shows the wanted members of an archive that was inspected. One that is in it twice is shown twice.
 ///
 /// # Errors
 /// Those of `visit`; [`ArchiveError::Stopped`].
@@ -217,12 +217,16 @@ pub fn read(
     file_type: FileType,
     limits: &ArchiveLimits,
     stop: &AtomicBool,
+    is_wanted: &dyn Fn(&str) -> bool,
     visit: Visit<'_>,
 ) -> Result<(), ArchiveError> {
     let meter = Meter::new(limits, 0, stop);
     let shown = match file_type {
-        FileType::Zip => zip::read(file, limits, &meter, visit),
-        _ => tar::walk(&file, file_type, &meter, |found, content| visit(found.shown(), content)),
+        FileType::Zip => zip::read(file, limits, &meter, is_wanted, visit),
+        _ => tar::walk(&file, file_type, &meter, |found, content| {
+            let shown = found.shown();
+            if is_wanted(shown.path) { visit(shown, content) } else { Ok(()) }
+        }),
     };
     match shown {
         Err(_) if stop.load(Ordering::Relaxed) => Err(ArchiveError::Stopped),

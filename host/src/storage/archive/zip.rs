@@ -88,17 +88,21 @@ fn first_header(file: &File, limits: &ArchiveLimits, meter: &Meter<'_>) -> Resul
     Ok(first.unwrap_or_default())
 }
 
-/// Shows each member of an archive that was inspected. What nobody reads is not unpacked.
+/// Shows the wanted members of an archive that was inspected. Of the others only the directory is read.
 pub(super) fn read(
     file: File,
     limits: &ArchiveLimits,
     meter: &Meter<'_>,
+    is_wanted: &dyn Fn(&str) -> bool,
     visit: Visit<'_>,
 ) -> Result<(), ArchiveError> {
     let mut members = Members::open(file, limits, meter)?;
     while let Some(mut part) = members.next_part()? {
         for index in 0..part.records.len() {
             meter.check()?;
+            if !part.records[index].path.as_deref().is_some_and(is_wanted) {
+                continue;
+            }
             let Some(ZipMember { member, mode }) = part.found(index)? else { continue };
             let entry = part.archive.by_index(index)?;
             let size_bytes = entry.size();

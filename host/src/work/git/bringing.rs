@@ -14,21 +14,23 @@ pub(super) struct Bringing {
     pub(super) file: File,
     pub(super) file_type: FileType,
     pub(super) limits: ArchiveLimits,
-    pub(super) tree: BTreeMap<Vec<u8>, BlobId>,
+    /// The paths whose contents the branch does not have.
+    pub(super) wanted: BTreeMap<Vec<u8>, BlobId>,
     pub(super) ignored: Option<Ignored>,
 }
 
 impl Bringing {
     pub(super) fn bring(self, contents: &mut Contents, stop: &AtomicBool) -> Result<(), ArchiveError> {
-        let Self { file, file_type, limits, tree, ignored } = self;
+        let Self { file, file_type, limits, wanted, ignored } = self;
         if let Some(Ignored { content }) = ignored {
             contents.bring(&BlobId::of(&content), content.len() as u64, &mut &*content)?;
         }
         if !contents.wants_more() {
             return Ok(());
         }
-        let ended = archive::read(file, kind(file_type), &limits, stop, &mut |shown, content| {
-            let blob = tree.get(shown.path.as_bytes()).filter(|blob| contents.wants(blob));
+        let is_wanted = |path: &str| wanted.contains_key(path.as_bytes());
+        let ended = archive::read(file, kind(file_type), &limits, stop, &is_wanted, &mut |shown, content| {
+            let blob = wanted.get(shown.path.as_bytes()).filter(|blob| contents.wants(blob));
             match (blob, shown.kind) {
                 (Some(blob), ShownKind::File { .. }) => contents.bring(blob, shown.size_bytes, content)?,
                 (Some(blob), ShownKind::Symlink(target)) => {

@@ -255,10 +255,10 @@ impl Commits<'_> {
             return Ok(Seen::NotDone);
         }
         let found = repository.find_by_line(&asked.branch, &identity.line()).await.map_err(failed)?;
-        Ok(found.map_or(Seen::NotDone, |commit| {
-            let (commit, identity) = (commit.to_string(), Some(identity.clone()));
-            Seen::Done(Committed { commit, is_new: true, changed: 0, identity })
-        }))
+        let Some(commit) = found else { return Ok(Seen::NotDone) };
+        let changed = repository.diff(None, &commit, None, MAX_FILES, DIFF_WITHIN).await.map_err(failed)?.items.len();
+        let (commit, identity) = (commit.to_string(), Some(identity.clone()));
+        Ok(Seen::Done(Committed { commit, is_new: true, changed, identity }))
     }
 
     async fn write(
@@ -309,7 +309,7 @@ impl Commits<'_> {
             file,
             file_type: opened.file.file_type,
             limits: self.work.archives.limits,
-            tree: opened.tree.tree.0.iter().map(|(path, entry)| (path.clone(), entry.blob)).collect(),
+            wanted: change.new_contents(),
             ignored,
         };
         let stop = StopOnDrop::default();
@@ -340,8 +340,8 @@ impl Commits<'_> {
         let turn = self.work.archives.turns.take(&self.run.claim.application).await;
         let work = move |limits: &ArchiveLimits, stop: &_| {
             let mut found = None;
-            archive::read(file, kind, limits, stop, &mut |shown, content| {
-                if shown.path == NAME && matches!(shown.kind, ShownKind::File { .. }) {
+            archive::read(file, kind, limits, stop, &|path| path == NAME, &mut |shown, content| {
+                if matches!(shown.kind, ShownKind::File { .. }) {
                     let mut bytes = Vec::new();
                     content.take(MAX_GITIGNORE_BYTES + 1).read_to_end(&mut bytes)?;
                     found = Some(bytes);

@@ -322,15 +322,18 @@ pub(in crate::work) async fn tell_commit(
     hook: &PlannedHook,
     committed: &Committed,
 ) -> StepResult<Vec<Fired>> {
-    let Committed { commit, is_new, .. } = committed;
+    let Committed { commit, is_new, changed, .. } = committed;
     if !is_new {
         let message = "the branch has this content already, so that nothing is committed";
         run.note(&json!({ "status": "unchanged", "commit": commit, "message": message }));
         return Ok(Vec::new());
     }
-    let (changes, has_more) = commits.changes(&asked.repo, committed).await?;
-    run.note(&json!({ "status": "committed", "commit": commit, "changed_files": changes.len(), "more": has_more }));
+    run.note(&json!({ "status": "committed", "commit": commit, "changed_files": changed }));
     let mut fired = Vec::new();
+    if !hook.fires() {
+        return Ok(fired);
+    }
+    let (changes, has_more) = commits.changes(&asked.repo, committed).await?;
     for gitdeploy in gitdeploys {
         let parameters = json!({
             "files": changes.iter().map(|change| &change.path).collect::<Vec<_>>(),
