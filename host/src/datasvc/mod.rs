@@ -60,7 +60,7 @@ pub use documents::plugins::{
     Registration,
 };
 pub use documents::receipts::{
-    PulledOnServer, Receipt, ReceiptCommit, ReceiptDeployed, ReceiptFilter, ReceiptPackage, ReceiptUpload,
+    Provenance, PulledOnServer, Receipt, ReceiptCommit, ReceiptDeployed, ReceiptFilter, ReceiptPackage, ReceiptUpload,
     SignedReceipt,
 };
 pub use documents::retention::{BuildRetention, JudgedBuild, Judging, PRUNE, Prune, PrunedBuild};
@@ -132,6 +132,7 @@ pub struct DataSvc {
     git_home: Option<std::sync::Arc<documents::git_repo_work::GitHome>>,
     intake: jobs::intake::Intake,
     recorder: jobs::recorder::Recorder,
+    pulls: documents::pulls::PullRecorder,
     heads: jobs::heads::Heads,
     clock: ground::clock::Clock,
     /// The storage that this server works with, and the host that has it for itself, once that is settled.

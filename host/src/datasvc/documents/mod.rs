@@ -26,6 +26,7 @@ pub(super) mod package_maps;
 pub(super) mod packages;
 pub(super) mod plugin_access;
 pub(super) mod plugins;
+pub(super) mod pulls;
 pub(super) mod receipts;
 pub(super) mod referrers;
 pub(super) mod retention;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::{
-    DeployedCommit, DeployedCommits, DeploymentPlan, DeploymentStatus, PlannedDeployment, Target, TargetState,
+    DeployedCommit, DeployedCommits, DeploymentPlan, DeploymentStatus, PlannedDeployment, TargetState,
 };
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
@@ -163,30 +163,6 @@ impl DataSvc {
             claim.job_id as _,
             i32::try_from(batch).map_err(Error::internal)?,
             what
-        )
-        .execute(&mut *transaction)
-        .await?;
-        Ok(transaction.commit().await?)
-    }
-
-    /// Records what a target came to. To do it again changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] if the claim is no longer held.
-    pub async fn end_target(&self, claim: &Claim, target: &Target, outcome: &TargetOutcome) -> Result<()> {
-        let TargetOutcome { state, code, message, head } = outcome;
-        let mut transaction = self.pool.begin().await?;
-        hold(&mut transaction, claim).await?;
-        sqlx::query!(
-            "update deployment_targets set state = $4, code = $5, message = $6, head = $7, ended_at = now()
-             where deployment = $1 and server = $2 and gitdeploy = $3 and state in ('pending', 'running')",
-            claim.job_id as _,
-            target.server.as_str(),
-            target.gitdeploy.as_str(),
-            *state as _,
-            code.as_deref(),
-            message.as_deref(),
-            head.as_deref()
         )
         .execute(&mut *transaction)
         .await?;
