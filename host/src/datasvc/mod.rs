@@ -52,6 +52,7 @@ pub use documents::gitdeploys::{
 };
 pub use documents::groups::{Change as GroupChange, Group, GroupGitdeploys, NewGroup};
 pub use documents::keypairs::{Change as KeypairChange, Keypair, NewKeys};
+pub use documents::lost_secrets::LostSecrets;
 pub use documents::package_maps::{Change as PackageMapChange, MASTER, PackageMap, PackageRule, PackageRules};
 pub use documents::packages::NewPackage;
 pub use documents::plugin_access::{InterfaceAccess, PluginAccess};
@@ -121,8 +122,7 @@ pub struct DataSvc {
     engine: ground::connections::Connections,
     passwords: std::sync::Arc<access::passwords::PasswordHasher>,
     secrets: Option<std::sync::Arc<access::secrets::SecretKeys>>,
-    /// What receipts are signed with.
-    signer: Option<std::sync::Arc<access::receipt_keys::Signer>>,
+    known_receipt_keys: access::receipt_keys::KnownReceiptKeys,
     quotas: std::sync::Arc<access::quotas::Quotas>,
     /// The host that this server runs on.
     host: Option<HostId>,

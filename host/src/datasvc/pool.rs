@@ -127,7 +127,7 @@ impl DataSvc {
             pulls: PullRecorder::start(reads.clone()),
             passwords: Arc::new(PasswordHasher::new()),
             secrets: None,
-            signer: None,
+            known_receipt_keys: Arc::default(),
             heads: Heads::default(),
             quotas: Arc::default(),
             host: None,

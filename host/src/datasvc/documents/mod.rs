@@ -22,6 +22,7 @@ pub(super) mod gitdeploy_work;
 pub(super) mod gitdeploys;
 pub(super) mod groups;
 pub(super) mod keypairs;
+pub(super) mod lost_secrets;
 pub(super) mod package_maps;
 pub(super) mod packages;
 pub(super) mod plugin_access;

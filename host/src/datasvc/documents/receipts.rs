@@ -12,6 +12,7 @@ use super::builds::KeptPackages;
 use super::deployments::DEPLOYMENT;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
+use crate::datasvc::access::receipt_keys::Signer;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{
     AppName, BuildName, GitdeployName, JobId, PackageName, PluginName, ServerName, TokenId,
@@ -143,12 +144,14 @@ pub struct PulledOnServer<'a> {
 }
 
 /// What is known of a build, and of the job that brings it to servers.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Provenance {
     /// The SHA-256 of the file of each of its packages.
     digests: BTreeMap<PackageName, String>,
     upload: Option<ReceiptUpload>,
     deployed: ReceiptDeployed,
+    /// What the receipts of it are signed with.
+    signer: Signer,
 }
 
 /// A receipt that is not kept yet.
@@ -230,7 +233,7 @@ impl DataSvc {
             token_id: found.token_id,
             plugin: found.plugin,
         };
-        Ok(Provenance { digests, upload, deployed })
+        Ok(Provenance { digests, upload, deployed, signer: self.signer().await? })
     }
 
     /// Signs that a server has pulled a build. `None`: no build of Elita.
@@ -243,10 +246,9 @@ impl DataSvc {
         let PulledOnServer { gitdeploy, server, build: Some(build), package, commit, head } = pulled else {
             return Ok(None);
         };
-        let Provenance { digests, upload, deployed } = known;
-        let package = package.and_then(|name| {
-            Some(ReceiptPackage { name: name.clone(), sha256: digests.get(name)?.clone() })
-        });
+        let Provenance { digests, upload, deployed, signer } = known;
+        let package =
+            package.and_then(|name| Some(ReceiptPackage { name: name.clone(), sha256: digests.get(name)?.clone() }));
         let receipt = Receipt {
             id: JobId::new(),
             at: self.now(),
@@ -260,7 +262,6 @@ impl DataSvc {
             deployed: deployed.clone(),
         };
         let content = canonical(serde_json::to_value(&receipt).map_err(Error::internal)?).to_string();
-        let signer = self.signer()?;
         let signature = signer.sign(format!("{HEADER}{content}").as_bytes());
         Ok(Some(NewReceipt { id: receipt.id, content, key_id: signer.key_id().to_owned(), signature }))
     }
