@@ -179,6 +179,7 @@ impl DataSvc {
         gitdeploy: &Gitdeploy,
         servers: &[ServerName],
     ) -> Result<Enqueued> {
+        self.check_own(caller, job).await?;
         let mut transaction = self.pool.begin().await?;
         if !job.insert(&mut transaction, caller).await? {
             transaction.rollback().await?;
