@@ -1,5 +1,7 @@
 //! The only place where the parts are started and connected, and stopped again in reverse order.
 
+mod admin;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{HttpSettings, RemoteSettings, Role, Settings};
 use crate::data_dir::{self, Announcement, DataDir};
-use crate::datasvc::{DataSvc, GitHome, HostId, SecretKeys, StoreIdentity, UserName};
+use crate::datasvc::{DataSvc, GitHome, HostId, SecretKeys, StoreIdentity};
 use crate::engine::{Engine, EngineSettings, Retention};
 use crate::outbound::{Outbound, provide_cryptography};
 use crate::plugin::{Loader, Plugins, Sandbox};
@@ -23,6 +25,8 @@ use crate::shutdown;
 use crate::storage::archive::ArchiveLimits;
 use crate::storage::{MAX_FILE_BYTES, Storage};
 use crate::work::{self, Addresses, Parts, StoredHandovers, StoredKeys, UploadLimits, Work};
+
+pub use self::admin::{lost_secrets, replace_receipt_key, reset_password};
 
 /// How long the rest may take after running jobs have had their time: handing back, and replies under way.
 const BEYOND_DRAIN: Duration = Duration::from_secs(7);
@@ -282,44 +286,6 @@ async fn tell_when_ready(started: watch::Sender<bool>, mut settled: watch::Recei
         Err(_) => warn!("plugins are still being compiled; the server is said to be ready without them"),
     }
     started.send_replace(true);
-}
-
-/// Gives a user of the server with these settings another password: that of the settings, or a random one, which is
-/// returned.
-///
-/// # Errors
-/// If the database cannot be reached, which is so if it belongs to a server that runs; if there is no such user.
-pub async fn reset_password(username: &UserName, settings: &Settings) -> anyhow::Result<Option<String>> {
-    let made = match settings.admin_password {
-        Some(_) => None,
-        None => Some(format!("{:032x}", rand::random::<u128>())),
-    };
-    let password = settings.admin_password.as_ref().or(made.as_ref()).context("there is no password")?;
-    match &settings.database_url {
-        Some(url) => set_password(url, username, password).await?,
-        None => {
-            // Where nothing is, nothing is made.
-            anyhow::ensure!(
-                settings.data_dir.join("postgres").exists() || settings.data_dir.join("host-id").exists(),
-                "{} is not the data directory of a server; name it with --data-dir",
-                settings.data_dir.display()
-            );
-            let data_dir = DataDir::open(&settings.data_dir)?;
-            let postgres = Embedded::start(&data_dir).await.context("the embedded Postgres did not start")?;
-            let set = set_password(postgres.url(), username, password).await;
-            postgres.stop().await;
-            set?;
-        }
-    }
-    Ok(made)
-}
-
-async fn set_password(url: &str, username: &UserName, password: &str) -> anyhow::Result<()> {
-    // As few as it takes.
-    let svc = DataSvc::connect(url, 2).await?;
-    let set = svc.reset_password(username, password).await;
-    svc.close().await;
-    Ok(set?)
 }
 
 /// What is taken of clients.

@@ -28,11 +28,11 @@ fn main() -> ExitCode {
 /// Does what whoever has the host may do.
 fn admin(mut arguments: Vec<OsString>) -> ExitCode {
     arguments.remove(1);
+    let read = |settings: Result<Settings, clap::Error>| settings.unwrap_or_else(|error| error.exit());
     let done = match Admin::parse_from(arguments).command {
-        AdminCommand::ResetPassword { username, place } => match place.settings() {
-            Ok(settings) => reset_password(&username, settings),
-            Err(error) => error.exit(),
-        },
+        AdminCommand::ResetPassword { username, place } => reset_password(&username, read(place.settings())),
+        AdminCommand::ReplaceReceiptKey { place } => replace_receipt_key(read(place.settings())),
+        AdminCommand::ForgetSecrets { yes, place } => forget_secrets(yes, read(place.settings())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,6 +50,39 @@ fn reset_password(username: &UserName, settings: Settings) -> anyhow::Result<()>
         None => eprintln!("the password of `{username}` is the one in ELITA_ADMIN_PASSWORD"),
     }
     eprintln!("the tokens of `{username}` have ended");
+    Ok(())
+}
+
+fn replace_receipt_key(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    println!("{}", runtime.block_on(boot::replace_receipt_key(&settings))?);
+    eprintln!("receipts are signed with it from now on; the public halves of all keys are at /about");
+    Ok(())
+}
+
+fn forget_secrets(forgets: bool, settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let lost = runtime.block_on(boot::lost_secrets(&settings, forgets))?;
+    if lost.is_empty() {
+        eprintln!("nothing is lost: the secret key in {} is that of all secrets", settings.secret_key_file().display());
+        return Ok(());
+    }
+    for keypair in &lost.keypairs {
+        println!("keypair {keypair}");
+    }
+    for provider in &lost.git_providers {
+        println!("git provider {provider}");
+    }
+    if lost.receipt_key {
+        println!("key of receipts");
+    }
+    if !forgets {
+        anyhow::bail!("the secrets of these are lost without the secret key; with --yes they are forgotten");
+    }
+    eprintln!(
+        "the secrets of these are forgotten; start the servers, give git providers their credentials again, and have what \
+         uses one of the keypairs use another one"
+    );
     Ok(())
 }
 

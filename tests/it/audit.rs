@@ -59,8 +59,8 @@ async fn what_a_plugin_changes_is_on_record_with_its_job() {
             call.starts_with("remote.") && *call != "remote.operating-systems" || call.starts_with("salt.");
         is_on_servers || [".create", ".update", ".delete"].iter().any(|verb| call.ends_with(verb))
     });
-    // A deployment is a document, and its cancelling one of its job.
-    let of_deployments = ["deployments.create", "deployments.cancel", "jobs.cancel"];
+    // A deployment is a document.
+    let of_deployments = ["deployments.create", "deployments.cancel"];
     assert_eq!(recorded, changing.chain(of_deployments).collect());
     // Packages are added by a hook, in the job of the upload.
     assert!(

@@ -447,18 +447,28 @@ impl Dice {
 /// The application `shop`, and the git provider `own` of this server.
 pub(crate) async fn with_provider(setup: Setup) -> TestHost {
     let host = setup.start().await;
+    make_provider(&host).await;
+    host
+}
+
+async fn make_provider(host: &TestHost) {
     host.create_application("shop").await;
     let own = host.client.post("/global/gitproviders", &json!({ "name": "own", "type": "local" })).await;
     assert_eq!(own.status, 201, "{own}");
-    host
 }
 
 /// The same with the repository `site` and the gitdeploy `web` of the package `master`, with these options.
 pub(crate) async fn with_gitdeploy(setup: Setup, options: &Value) -> TestHost {
-    let host = with_provider(setup).await;
-    make_repository(&host).await;
-    make_gitdeploy(&host, "master", options).await;
+    let host = setup.start().await;
+    make_shop(&host, options).await;
     host
+}
+
+/// Makes all of this on a server.
+pub(crate) async fn make_shop(host: &TestHost, options: &Value) {
+    make_provider(host).await;
+    make_repository(host).await;
+    make_gitdeploy(host, "master", options).await;
 }
 
 async fn make_repository(host: &TestHost) {

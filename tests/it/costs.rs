@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
+use crate::commits::{make_shop, upload};
 use crate::harness::{Database, FakeSalt, PASSWORD, Setup, TestHost, eventually, salt_settings};
 use crate::salt_lies::many_minions;
 
@@ -32,6 +33,13 @@ const WAL_BYTES_ALONE: u64 = 1_500;
 const WAL_BYTES_AT_ONCE: u64 = 2_100;
 /// What a list of jobs takes: which there are, and their documents.
 const LIST_STATEMENTS: u64 = 2;
+
+/// Servers of a deployment, in so many batches.
+const DEPLOYED: i64 = 500;
+const BATCHES: u64 = 5;
+/// How many statements each server may take, and each batch beside those of its servers.
+const STATEMENTS: u64 = 4;
+const OF_A_BATCH: u64 = 30;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_takes_two_commits_and_many_share_theirs() {
@@ -161,7 +169,6 @@ fn by_itself(since: Instant) -> u64 {
     2 + since.elapsed().as_secs()
 }
 
-/// A server on a Postgres of its own, with what it sends there in sight.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_for_many_minions_takes_at_most_two_statements_for_each() {
     let fake = FakeSalt::start().await;
@@ -190,6 +197,38 @@ async fn a_command_for_many_minions_takes_at_most_two_statements_for_each() {
     metered.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_of_a_deployment_share_statements() {
+    let fake = FakeSalt::start().await;
+    let setup = Setup::default().flag("--server-check-seconds", 0).flag("--public-url", "http://127.0.0.1:9");
+    let mut metered = Metered::start(salt_settings(setup, &fake.url())).await;
+    make_shop(&metered.host, &json!({})).await;
+    many_minions(&metered.host.database).await;
+    let initialized = "insert into gitdeploy_servers (application, gitdeploy, server)
+        select 'shop', 'web', name from servers order by name limit $1";
+    sqlx::query(initialized).bind(DEPLOYED).execute(&mut metered.connection).await.unwrap();
+    let group = json!({ "name": "front", "gitdeploys": ["web"], "rolling_deploy": true });
+    assert_eq!(metered.host.client.post("/app/shop/groups", &group).await.status, 201);
+    upload(&metered.host, "1", &[("a", "1")]).await;
+    let (before, began) = (metered.statements(), Instant::now());
+    let asked = json!({ "build_name": "1", "environments": ["test"], "groups": ["front"], "rolling_divisor": BATCHES });
+    let reply = metered.host.client.post("/app/shop/deployments", &asked).await;
+    assert_eq!(reply.status, 202, "{reply}");
+    eventually("the deployment to end", async || {
+        let status = "select status from deployments";
+        let status: String = sqlx::query_scalar(status).fetch_one(&mut metered.connection).await.unwrap();
+        assert_ne!(status, "error");
+        (status == "complete").then_some(())
+    })
+    .await;
+    let used = metered.statements() - before;
+    println!("{DEPLOYED} servers took {used} statements");
+    let most = STATEMENTS * DEPLOYED.unsigned_abs() + OF_A_BATCH * BATCHES + 4 * by_itself(began);
+    assert!(used <= most, "{DEPLOYED} servers took {used} statements");
+    metered.stop().await;
+}
+
+/// A server on a Postgres of its own, with what it sends there in sight.
 struct Metered {
     host: TestHost,
     /// To look at the meters, past the wire.

@@ -1,22 +1,25 @@
 //! Deployments, by real git on servers of the driver `local`: in order, in batches, with plugins at every named point.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
 
 use insta::assert_snapshot;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::commits::{upload, with_gitdeploy};
-use crate::harness::{Answer, Client, Elita, Outside, Setup, TestHost, eventually, plugin_file};
+use crate::harness::{Answer, Client, Elita, Outside, Program, Setup, TestHost, eventually, plugin_file};
 use crate::working_copies::sh;
 
 mod again;
+mod census;
 mod drift;
 mod killed;
 mod languages;
 mod plans;
 mod receipts;
 mod salt;
+mod taken_over;
 mod unreached;
 
 const DEPLOYMENTS: &str = "/app/shop/deployments";
@@ -165,6 +168,9 @@ async fn a_cancel_ends_a_pause_at_once_and_lets_a_running_batch_end() {
     assert_eq!(states(&shown), "web1 succeeded\nweb2 pending");
     assert_eq!(shown["status"], "cancelled");
     assert!(order(&job).ends_with("AUTO_DEPLOYMENT_FAILED {\"error\":\"cancelled\",\"status\":\"cancelled\"}"));
+    // One request is one entry of the audit.
+    let audited = host.client.get(&format!("/global/audit?name={id}")).await;
+    assert_eq!(audited.items("operation"), ["deployments.cancel", "deployments.create"], "{audited}");
     // It has ended.
     assert_eq!(host.client.post(&format!("{DEPLOYMENTS}/{id}"), &json!({ "cancel": true })).await.status, 409);
 
@@ -181,6 +187,62 @@ async fn a_cancel_ends_a_pause_at_once_and_lets_a_running_batch_end() {
     let job = host.ended_job(&id).await;
     assert_eq!(job["status"], "cancelled", "{job:#}");
     assert_eq!(states(&deployment(&host, &job).await), "web1 succeeded\nweb2 pending");
+}
+
+#[tokio::test]
+async fn a_cancel_while_a_build_is_committed_keeps_all_servers_from_being_touched() {
+    let mut reviews =
+        Outside::new(Answer::SaysAfter(Duration::from_secs(2), "HTTP/1.1 204 No Content\r\n\r\n".into())).await;
+    let url = format!("http://127.0.0.1:{}/commits", reviews.port());
+    let host = with_example("commit-diff", reviews.port(), &json!({ "commit_diff": { "url": url } })).await;
+    upload(&host, "1", &[("a", "1\n")]).await;
+    let id = start(&host, &to_groups("1", &["front"])).await;
+    // A hook is told of the commit.
+    eventually("the hook to ask", async || (!reviews.asked().is_empty()).then_some(())).await;
+    cancel(&host, &id).await;
+    let job = host.ended_job(&id).await;
+    assert_eq!(job["status"], "cancelled", "{job:#}");
+    assert_eq!(states(&deployment(&host, &job).await), "web1 pending\nweb2 pending");
+    for server in ["web1", "web2"] {
+        assert_eq!(sh(&host, server, "ls shop").await, "", "{server}");
+    }
+}
+
+#[tokio::test]
+async fn a_pause_ends_when_the_database_says_so() {
+    // Working copies pull from the address that they were made with.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let host = two_batches_on(Setup::default().flag("--listen", format!("127.0.0.1:{port}"))).await;
+    upload(&host, "1", &[("a", "1")]).await;
+    let stopped = host.stop().await;
+    let mut program = stopped.start_program();
+    let (_, client) = program.ready(&stopped.database.token).await;
+    let asked = with(&to_groups("1", &["front"]), &json!({ "rolling_pause": 5 }));
+    let id = client.post(DEPLOYMENTS, &asked).await.body["job_id"].as_str().unwrap().to_owned();
+    currently_on(&client, &id, "pause of").await;
+    program.signal(Signal::KILL);
+    program.ended().await;
+    // The clock of the host that goes on was put back.
+    let flags = stopped.all_flags();
+    let mut program = Program::serve_off_by("-1h", &flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let (_, client) = program.ready(&stopped.database.token).await;
+    eventually("the pause to end", async || {
+        let job = client.get(&format!("/job/{id}?steps=true")).await.body;
+        let steps = job["steps"].as_array().unwrap();
+        steps.iter().any(|step| step["kind"] == "pause" && step["state"] == "succeeded").then_some(())
+    })
+    .await;
+    let mut database = stopped.database.connect().await;
+    let late: f64 = sqlx::query_scalar(
+        "select extract(epoch from ended_at - until)::float8 from job_steps where job_id = $1::uuid and kind = 'pause'",
+    )
+    .bind(&id)
+    .fetch_one(&mut database)
+    .await
+    .unwrap();
+    assert!(late >= 0.0, "it has ended {late} seconds too late");
+    program.signal(Signal::TERM);
+    program.ended().await;
 }
 
 #[tokio::test]

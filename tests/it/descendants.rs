@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, Setup, TestHost, eventually};
+use crate::doors::to_exercise;
+use crate::harness::{Reply, Setup, TestHost, eventually, plugin_file};
+use crate::hooks;
+use crate::uploads::zip;
 
 #[tokio::test]
 async fn jobs_that_come_of_one_job_are_bounded_together() {
@@ -25,6 +28,19 @@ async fn jobs_that_come_of_one_job_are_bounded_together() {
     assert_ne!(other["job_id"], root.as_str());
     let started = host.run_action("hostile", "Breed", "children=1").await;
     assert_eq!(started["result"], json!({ "started": 1 }), "{started:#}");
+}
+
+#[tokio::test]
+async fn jobs_of_gitdeploys_and_deployments_count_among_those_that_come_of_one_job() {
+    let setup = Setup::default().flag("--plugin-descendants", 0);
+    let host = to_exercise(setup, plugin_file("exercise-all")).await;
+    hooks::ended(&host, "exercise", "uploaded", zip("a", b"b")).await;
+    let job = host.run_action("exercise", "Everything", "").await;
+    for call in ["gitdeploys.initialize", "gitdeploys.deinitialize", "deployments.start"] {
+        let error = &job["result"][call]["error"];
+        assert_eq!(error["code"], "limit-exceeded", "{call}: {job:#}");
+        assert_eq!(error["message"], "at most 0 jobs that come of one job are allowed", "{call}: {job:#}");
+    }
 }
 
 #[tokio::test]

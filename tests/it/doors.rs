@@ -16,16 +16,7 @@ pub(crate) async fn exercised() -> (TestHost, Value) {
 
 /// The same with this file.
 pub(crate) async fn exercised_by(file: PathBuf) -> (TestHost, Value) {
-    let grants = "applications = ['exercise-*']\nservers = ['exercise-*']\nsalt-functions = ['test.ping', 'state.*']\n\
-        interfaces = ['git-providers', 'remote', 'salt', 'servers']";
-    let fake = FakeSalt::start().await;
-    let host = salt_settings(Setup::default(), &fake.url())
-        .switch("--local-servers")
-        .plugin("exercise-all", file)
-        .granting("exercise-all", grants);
-    let host = host.start().await;
-    host.create_application("exercise").await;
-    prepare(&host).await;
+    let host = to_exercise(Setup::default(), file).await;
     let uploaded = hooks::ended(&host, "exercise", "uploaded", zip("a", b"b")).await;
     let mut job = host.run_action("exercise", "Everything", "").await;
     assert_eq!(job["status"], "succeeded", "{job:#}");
@@ -36,6 +27,21 @@ pub(crate) async fn exercised_by(file: PathBuf) -> (TestHost, Value) {
     }
     job["uploaded_by"] = uploaded["job_id"].clone();
     (host, job)
+}
+
+/// A server with the plugin, and with all that it needs.
+pub(crate) async fn to_exercise(setup: Setup, file: PathBuf) -> TestHost {
+    let grants = "applications = ['exercise-*']\nservers = ['exercise-*']\nsalt-functions = ['test.ping', 'state.*']\n\
+        interfaces = ['git-providers', 'remote', 'salt', 'servers']";
+    let fake = FakeSalt::start().await;
+    let host = salt_settings(setup, &fake.url())
+        .switch("--local-servers")
+        .plugin("exercise-all", file)
+        .granting("exercise-all", grants);
+    let host = host.start().await;
+    host.create_application("exercise").await;
+    prepare(&host).await;
+    host
 }
 
 /// What the plugin may only look at.

@@ -52,6 +52,7 @@ pub use documents::gitdeploys::{
 };
 pub use documents::groups::{Change as GroupChange, Group, GroupGitdeploys, NewGroup};
 pub use documents::keypairs::{Change as KeypairChange, Keypair, NewKeys};
+pub use documents::lost_secrets::LostSecrets;
 pub use documents::package_maps::{Change as PackageMapChange, MASTER, PackageMap, PackageRule, PackageRules};
 pub use documents::packages::NewPackage;
 pub use documents::plugin_access::{InterfaceAccess, PluginAccess};
@@ -60,7 +61,7 @@ pub use documents::plugins::{
     Registration,
 };
 pub use documents::receipts::{
-    PulledOnServer, Receipt, ReceiptCommit, ReceiptDeployed, ReceiptFilter, ReceiptPackage, ReceiptUpload,
+    Provenance, PulledOnServer, Receipt, ReceiptCommit, ReceiptDeployed, ReceiptFilter, ReceiptPackage, ReceiptUpload,
     SignedReceipt,
 };
 pub use documents::retention::{BuildRetention, JudgedBuild, Judging, PRUNE, Prune, PrunedBuild};
@@ -121,8 +122,7 @@ pub struct DataSvc {
     engine: ground::connections::Connections,
     passwords: std::sync::Arc<access::passwords::PasswordHasher>,
     secrets: Option<std::sync::Arc<access::secrets::SecretKeys>>,
-    /// What receipts are signed with.
-    signer: Option<std::sync::Arc<access::receipt_keys::Signer>>,
+    known_receipt_keys: access::receipt_keys::KnownReceiptKeys,
     quotas: std::sync::Arc<access::quotas::Quotas>,
     /// The host that this server runs on.
     host: Option<HostId>,
@@ -132,6 +132,7 @@ pub struct DataSvc {
     git_home: Option<std::sync::Arc<documents::git_repo_work::GitHome>>,
     intake: jobs::intake::Intake,
     recorder: jobs::recorder::Recorder,
+    pulls: documents::pulls::PullRecorder,
     heads: jobs::heads::Heads,
     clock: ground::clock::Clock,
     /// The storage that this server works with, and the host that has it for itself, once that is settled.

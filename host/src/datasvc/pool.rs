@@ -8,6 +8,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _};
 
+use super::documents::pulls::PullRecorder;
 use super::ground::clock::Clock;
 use super::ground::connections::{Connections, TRUSTED_IDLE};
 use super::jobs::heads::Heads;
@@ -119,18 +120,20 @@ impl DataSvc {
             Err(MigrateError::VersionMissing(version)) => return Err(newer(version)),
             Err(error) => return Err(SchemaError::Migrate(error)),
         }
+        let reads = Connections::of(pool.clone(), max_connections / 4);
         let svc = Self {
             recorder: Recorder::start(engine.clone()),
             intake: Intake::open(engine.clone()),
+            pulls: PullRecorder::start(reads.clone()),
             passwords: Arc::new(PasswordHasher::new()),
             secrets: None,
-            signer: None,
+            known_receipt_keys: Arc::default(),
             heads: Heads::default(),
             quotas: Arc::default(),
             host: None,
             git_hosts: Arc::from([]),
             git_home: None,
-            reads: Connections::of(pool.clone(), max_connections / 4),
+            reads,
             lists: Connections::of(lists, share),
             pool,
             engine,

@@ -205,6 +205,11 @@ impl Engine {
         self.0.signals.tell_queued();
     }
 
+    /// Jobs were asked to stop, which may run anywhere.
+    pub fn tell_cancelled(&self) {
+        self.0.signals.tell_cancelled();
+    }
+
     /// Asks for a job to stop, wherever it runs.
     ///
     /// # Errors

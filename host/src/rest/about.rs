@@ -84,8 +84,8 @@ struct Health {
 /// Says what this server is
 #[utoipa::path(get, path = "/about", operation_id = "about.get", tag = "about", security(()),
     responses((status = 200, body = AboutAll)))]
-async fn get(State(rest): State<Rest>, Query(NoQuery {}): Query<NoQuery>) -> Json<AboutAll> {
-    Json(AboutAll { about: ABOUT, receipt_keys: rest.svc.receipt_keys().to_vec() })
+async fn get(State(rest): State<Rest>, Query(NoQuery {}): Query<NoQuery>) -> Result<Json<AboutAll>, Problem> {
+    Ok(Json(AboutAll { about: ABOUT, receipt_keys: rest.svc.receipt_keys().await? }))
 }
 
 /// Says what this server is, and where to go on

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{
-    DEPLOYMENTS, cancel, deployed, deployment, make_group, on, prepull, start, states, to_groups, with, with_shop,
+    DEPLOYMENTS, WEB, cancel, deployed, deployment, make_group, on, prepull, start, states, to_groups, with, with_shop,
     with_two_batches,
 };
-use crate::commits::upload;
+use crate::commits::{repository, upload};
 use crate::harness::TestHost;
 use crate::working_copies::sh;
 
@@ -94,6 +94,59 @@ async fn servers_that_had_different_builds_are_named_and_not_put_back() {
         plan.body["left_out"],
         json!([{ "server": "web2", "gitdeploy": "web" }, { "server": "web3", "gitdeploy": "web" }])
     );
+}
+
+#[tokio::test]
+async fn a_rollback_puts_back_what_moved_and_leaves_the_rest_as_it_is() {
+    let servers = ["web1", "web2", "web3", "web4"];
+    let host = with_shop(&servers, &[]).await;
+    on(&host, "web", "initialize", &servers).await;
+    make_group(&host, "front", &json!(["web"]), true).await;
+    for build in ["1", "2"] {
+        upload(&host, build, &[("a", build)]).await;
+    }
+    assert_eq!(deployed(&host, &to_groups("1", &["front"])).await["status"], "succeeded");
+    let postpull = json!({ "actions": { "postpull": [["sh", "-c", "test ! -e ../broken"]] } });
+    assert_eq!(host.client.patch(WEB, &postpull).await.status, 200);
+    sh(&host, "web2", "touch broken").await;
+    let failed = deployed(&host, &to_groups("2", &["front"])).await;
+    let touched = "web1 succeeded\nweb2 failed: postpull\nweb3 pending\nweb4 pending";
+    assert_eq!(states(&deployment(&host, &failed).await), touched);
+    let before = sh(&host, "web3", "git -C shop rev-parse HEAD").await;
+    sh(&host, "web2", "rm broken").await;
+    let rolled_back = again(&host, &failed, "rollback").await;
+    assert_eq!(rolled_back["status"], "succeeded", "{rolled_back:#}");
+    assert_eq!(states(&deployment(&host, &rolled_back).await), "web1 succeeded\nweb2 succeeded");
+    for server in servers {
+        assert_eq!(sh(&host, server, "cat shop/a").await, "1", "{server}");
+    }
+    assert_eq!(sh(&host, "web3", "git -C shop rev-parse HEAD").await, before);
+}
+
+#[tokio::test]
+async fn what_has_failed_before_any_server_is_not_taken_back() {
+    let host = with_two_batches().await;
+    for build in ["1", "2"] {
+        upload(&host, build, &[("a", build)]).await;
+    }
+    let complete = deployed(&host, &to_groups("1", &["front"])).await;
+    let path = format!("{DEPLOYMENTS}/{}", complete["job_id"].as_str().unwrap());
+    assert_eq!(host.client.post(&path, &json!({ "cancel": true })).await.status, 409);
+    // In phase 1.
+    let repo = repository(&host).await;
+    let aside = repo.with_extension("aside");
+    std::fs::rename(&repo, &aside).unwrap();
+    let failed = deployed(&host, &to_groups("2", &["front"])).await;
+    assert_eq!(failed["status"], "failed", "{failed:#}");
+    std::fs::rename(&aside, &repo).unwrap();
+    assert_eq!(states(&deployment(&host, &failed).await), "web1 pending\nweb2 pending");
+    assert_eq!(refused(&host, &failed, "rollback").await, 409);
+    for server in ["web1", "web2"] {
+        assert_eq!(sh(&host, server, "cat shop/a").await, "1", "{server}");
+    }
+    // It can be gone on with.
+    assert_eq!(again(&host, &failed, "resume").await["status"], "succeeded");
+    assert_eq!(sh(&host, "web2", "cat shop/a").await, "2");
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! Receipts: what each server has got, from the upload on, signed.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{deployed, prepull, to_groups, with_two_batches};
+use super::{deployed, prepull, to_groups, two_batches_on, with_two_batches};
 use crate::commits::upload;
-use crate::harness::{Elita, TestHost, project_root};
+use crate::harness::{Elita, Setup, TestHost, project_root, secret_key_file};
 use crate::working_copies::sh;
 
 const RECEIPTS: &str = "/app/shop/receipts";
@@ -96,6 +97,88 @@ async fn receipts_outlive_a_restart_and_their_build_and_are_found_by_server_and_
     // Who may not read the application does not read them.
     let guest = host.guest(&json!({ "apps": { "other": "read" } })).await;
     assert_eq!(guest.get(RECEIPTS).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_new_key_signs_receipts_from_then_on_and_older_ones_stay_good() {
+    let host = with_two_batches().await;
+    upload(&host, "1", &[("a", "1")]).await;
+    deployed(&host, &to_groups("1", &["front"])).await;
+    let first = host.client.get("/about").await.body["receipt_keys"].clone();
+    // The server works on.
+    let key = secret_key_file().display().to_string();
+    let replace = ["admin", "replace-receipt-key", "--database-url", &host.database.url, "--secret-key-file", &key];
+    let said = Elita::new().run(&replace).await;
+    assert_eq!(said.code, 0, "{said}");
+    deployed(&host, &to_groups("1", &["front"])).await;
+    let about = host.client.get("/about").await.body;
+    let keys = about["receipt_keys"].as_array().unwrap();
+    assert_eq!((keys.len(), &keys[0]["key_id"], &keys[1]), (2, &json!(said.stdout.trim()), &first[0]), "{about:#}");
+    let receipts = host.client.get(RECEIPTS).await.body;
+    let signed_with: Vec<_> = receipts["items"].as_array().unwrap().iter().map(|item| &item["key_id"]).collect();
+    let (old, new) = (&keys[1]["key_id"], &keys[0]["key_id"]);
+    assert_eq!(signed_with, [new, new, old, old]);
+    assert_eq!(verified(&about, &receipts), Ok("4 verified\n".to_owned()));
+    let audited = host.client.get("/global/audit?operation=receipt-keys.replace").await;
+    assert_eq!(audited.items("name"), [said.stdout.trim()]);
+    // Only who has the secret key can do that.
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("secret.key").display().to_string();
+    let replace = ["admin", "replace-receipt-key", "--database-url", &host.database.url, "--secret-key-file", &other];
+    let said = Elita::new().run(&replace).await;
+    assert!(said.code != 0 && said.stderr.contains("under another secret key"), "{said}");
+}
+
+#[tokio::test]
+async fn receipts_stay_good_where_the_secret_key_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("secret.key");
+    // Working copies pull from the address that they were made with.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let setup = Setup::default().flag("--listen", format!("127.0.0.1:{port}"));
+    let host = two_batches_on(setup.flag("--secret-key-file", key.display())).await;
+    upload(&host, "1", &[("a", "1")]).await;
+    deployed(&host, &to_groups("1", &["front"])).await;
+    assert_eq!(host.client.post("/global/keypairs", &json!({ "name": "deploy", "generate": true })).await.status, 201);
+    let hub = json!({ "name": "hub", "type": "github", "auth": { "token": "t" } });
+    assert_eq!(host.client.post("/global/gitproviders", &hub).await.status, 201);
+    let (url, file) = (host.database.url.clone(), key.display().to_string());
+    let forget = ["admin", "forget-secrets", "--database-url", &url, "--secret-key-file", &file];
+    let said = Elita::new().run(&forget).await;
+    assert!(said.code == 0 && said.stderr.contains("nothing is lost"), "{said}");
+
+    std::fs::remove_file(&key).unwrap();
+    let yes = [&forget[..], &["--yes"]].concat();
+    let said = Elita::new().run(&yes).await;
+    assert!(said.code != 0 && said.stderr.contains("a server works with this database"), "{said}");
+    let stopped = host.stop().await;
+    let mut program = stopped.start_program();
+    let (code, stderr) = program.ended().await;
+    assert!(code != Some(0) && stderr.contains("elita admin forget-secrets"), "{stderr}");
+    // First it says what is lost.
+    let said = Elita::new().run(&forget).await;
+    assert!(said.code != 0 && said.stderr.contains("--yes"), "{said}");
+    assert_eq!(said.stdout, "keypair deploy\ngit provider hub\nkey of receipts\n", "{said}");
+    let said = Elita::new().run(&yes).await;
+    assert_eq!(said.code, 0, "{said}");
+
+    let host = stopped.start().await;
+    deployed(&host, &to_groups("1", &["front"])).await;
+    let (about, receipts) = (host.client.get("/about").await.body, host.client.get(RECEIPTS).await.body);
+    assert_eq!(about["receipt_keys"].as_array().unwrap().len(), 2, "{about:#}");
+    assert_eq!(verified(&about, &receipts), Ok("4 verified\n".to_owned()));
+    let hub = host.client.get("/global/gitproviders/hub").await.body;
+    assert_eq!(hub["has_auth"], false, "{hub:#}");
+    assert_eq!(host.client.patch("/global/gitproviders/hub", &json!({ "auth": { "token": "t" } })).await.status, 200);
+    // What uses the keypair says why it cannot.
+    let connection = json!({ "host": "127.0.0.1", "port": 9, "user": "a", "keypair": "deploy" });
+    let new = json!({ "name": "web9", "environment": "test", "driver": "ssh", "connection": connection });
+    assert_eq!(host.client.post("/server", &new).await.status, 201);
+    let sent = host.client.post("/server/web9/command", &json!({ "command": ["true"] })).await;
+    let job = host.ended_job(sent.body["job_id"].as_str().unwrap()).await;
+    assert!(job.to_string().contains("was lost with the secret key; use another keypair"), "{job:#}");
+    assert_eq!(host.client.delete("/server/web9").await.status, 204);
+    assert_eq!(host.client.delete("/global/keypairs/deploy").await.status, 204);
 }
 
 async fn receipts(host: &TestHost, query: &str) -> Vec<Value> {

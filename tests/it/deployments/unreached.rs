@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use serde_json::{Value, json};
 
 use super::{
-    DEPLOYMENTS, WEB, currently_on, deployed, deployment, make_group, on, prepull, start, states, to_groups, with,
+    DEPLOYMENTS, WEB, currently_on, deployed, deployment, make_gitdeploy, make_group, on, prepull, shop_on, start,
+    states, to_groups, with,
 };
 use crate::commits::{upload, with_gitdeploy};
 use crate::harness::{Setup, Sshd, TestHost, eventually};
@@ -61,6 +62,76 @@ async fn a_server_that_dies_between_batches_ends_the_deployment_which_goes_on_wh
     assert_eq!(job["status"], "succeeded", "{job:#}");
     assert_eq!(states(&deployment(&host, &job).await), "web1 succeeded\nweb2 succeeded");
     assert_eq!(std::fs::read_to_string(sshd.home.join("shop/a")).unwrap(), "2");
+}
+
+#[tokio::test]
+async fn two_of_six_that_do_not_answer_are_left_out_in_one_batch_and_in_two() {
+    let host = shop_on(Setup::default().switch("--local-servers"), &["a", "c", "d", "f"], &[]).await;
+    on(&host, "web", "initialize", &["a", "c", "d", "f"]).await;
+    make_group(&host, "front", &json!(["web"]), true).await;
+    // As they were when they still answered.
+    let mut database = host.database.connect().await;
+    for (server, port) in [("b", 9), ("e", 10)] {
+        let connection = json!({ "host": "127.0.0.1", "port": port, "user": "nobody" });
+        let new = json!({ "name": server, "environment": "production", "driver": "ssh", "connection": connection });
+        assert_eq!(host.client.post("/server", &new).await.status, 201);
+        let had = "insert into gitdeploy_servers (application, gitdeploy, server, deployed_build, deployed_at)
+            values ('shop', 'web', $1, 'old', now())";
+        sqlx::query(had).bind(server).execute(&mut database).await.unwrap();
+    }
+    upload(&host, "1", &[("a", "1")]).await;
+    for (divisor, batches) in [(1, 1), (3, 3)] {
+        let asked = with(&to_groups("1", &["front"]), &json!({ "rolling_divisor": divisor, "skip_unreachable": true }));
+        let job = deployed(&host, &asked).await;
+        assert_eq!(job["status"], "succeeded", "{job:#}");
+        let shown = deployment(&host, &job).await;
+        assert_eq!(shown["progress"]["phase2"]["batches"].as_array().unwrap().len(), batches, "{shown:#}");
+        let expected = "a succeeded\nb skipped: failed\nc succeeded\nd succeeded\ne skipped: failed\nf succeeded";
+        assert_eq!(states(&shown), expected);
+        let census = host.client.get("/app/shop/census").await.body;
+        for (server, build) in [("a", "1"), ("b", "old"), ("e", "old"), ("f", "1")] {
+            assert_eq!(
+                census["production"]["front"][server]["web"]["deployed"]["build"], build,
+                "{server}: {census:#}"
+            );
+        }
+    }
+    // Otherwise they are failures, and the first one ends it.
+    let job = deployed(&host, &with(&to_groups("1", &["front"]), &json!({ "rolling_divisor": 6 }))).await;
+    let expected = "a succeeded\nb failed: failed\nc pending\nd pending\ne pending\nf pending";
+    assert_eq!(states(&deployment(&host, &job).await), expected);
+}
+
+#[tokio::test]
+async fn a_server_that_is_back_meanwhile_is_not_half_done() {
+    let (host, mut sshd) = with_three().await;
+    let worker = sshd.home.join("worker");
+    make_gitdeploy(&host, "worker", "tools", "master", worker.to_str().unwrap()).await;
+    on(&host, "worker", "initialize", &["db1", "web1", "web2"]).await;
+    make_group(&host, "stages", &json!([["web"], ["worker"]]), true).await;
+    upload(&host, "1", &[("a", "1")]).await;
+    sshd.stop();
+    let options = json!({ "rolling_divisor": 1, "ordered_pause": 5, "skip_unreachable": true });
+    let id = start(&host, &with(&to_groups("1", &["stages"]), &options)).await;
+    currently_on(&host.client, &id, "pause of").await;
+    sshd.restart_with("").await;
+    eventually("the server to answer", async || {
+        let checked = host.client.post_empty("/server/web1?check=true").await;
+        let job = host.ended_job(checked.body["job_id"].as_str().unwrap()).await;
+        (job["result"]["web1"]["reachable"] == true).then_some(())
+    })
+    .await;
+    let job = host.ended_job(&id).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    let shown = deployment(&host, &job).await;
+    for stage in shown["progress"]["phase2"]["batches"].as_array().unwrap() {
+        let states = ["db1", "web1", "web2"].map(|server| {
+            let of = stage[server].as_object().unwrap().values().next().unwrap();
+            of["state"].as_str().unwrap()
+        });
+        assert_eq!(states, ["succeeded", "skipped", "succeeded"], "{shown:#}");
+    }
+    assert!(!worker.join("a").exists() && !sshd.home.join("shop/a").exists());
 }
 
 #[tokio::test]

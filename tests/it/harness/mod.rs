@@ -32,7 +32,7 @@ pub(crate) use self::outside::{Answer, Authority, Outside};
 pub(crate) use self::own_postgres::{OwnPostgres, faked};
 pub(crate) use self::pgbouncer::PgBouncer;
 pub(crate) use self::postgres::{Database, PASSWORD};
-pub(crate) use self::program::{Program, elita, project_root};
+pub(crate) use self::program::{Program, elita, project_root, secret_key_file};
 pub(crate) use self::salt::{Salt, SharedSalt, create_minion, salt_settings};
 pub(crate) use self::sshd::Sshd;
 

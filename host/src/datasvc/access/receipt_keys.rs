@@ -1,19 +1,21 @@
 //! The key with which this installation signs receipts. It is made at the first start, and sealed like other secrets.
+//! Another one can take its place: then its public half stays, for the receipts that it has signed.
 
-use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde::Serialize;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::secrets::{RECEIPT_KEY, SealedSecret, SecretKeys};
+use super::secrets::{RECEIPT_KEY, SealedSecret, SecretKeys, outdated_key};
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::Digest;
+use crate::datasvc::ground::sql::OnConstraint as _;
 
 /// What a public key of ed25519 begins with in DER.
 const DER: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -34,18 +36,10 @@ pub struct ReceiptKey {
 }
 
 /// What receipts are signed with.
+#[derive(Debug)]
 pub(in crate::datasvc) struct Signer {
     key: Ed25519KeyPair,
     key_id: String,
-    /// All public halves, the newest first.
-    keys: Vec<ReceiptKey>,
-}
-
-/// Without the private half.
-impl fmt::Debug for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("key_id", &self.key_id).finish_non_exhaustive()
-    }
 }
 
 impl Signer {
@@ -58,59 +52,101 @@ impl Signer {
     }
 }
 
+/// The public halves that were read last.
+pub(in crate::datasvc) type KnownReceiptKeys = Arc<Mutex<Vec<ReceiptKey>>>;
+
 impl DataSvc {
-    /// The public halves of the keys that receipts are or were signed with, the newest first.
-    pub fn receipt_keys(&self) -> &[ReceiptKey] {
-        self.signer.as_deref().map_or(&[], |signer| &signer.keys)
-    }
-
+    /// The public halves of the keys that receipts are or were signed with, the newest first. While the database is away,
+    /// those that were there.
+    ///
     /// # Errors
-    /// [`Error::Internal`] if no keys were taken into use.
-    pub(in crate::datasvc) fn signer(&self) -> Result<&Signer> {
-        self.signer.as_deref().ok_or_else(|| Error::internal("no key for receipts was taken into use"))
+    /// [`Error::Internal`].
+    pub async fn receipt_keys(&self) -> Result<Vec<ReceiptKey>> {
+        let reading = sqlx::query!("select id, public_key, created_at from receipt_keys order by created_at desc, id");
+        let known = || self.known_receipt_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = match self.reads.run(async |connection| Ok(reading.fetch_all(connection).await?)).await {
+            Err(Error::Unavailable(_)) => return Ok(known().clone()),
+            rows => rows?.into_iter(),
+        };
+        let keys = rows.map(|row| {
+            let (key_id, public_key, created_at) = (row.id, pem(&row.public_key), row.created_at);
+            ReceiptKey { key_id, public_key, created_at }
+        });
+        let keys: Vec<_> = keys.collect();
+        known().clone_from(&keys);
+        Ok(keys)
     }
 
-    /// Takes the newest key into use, or makes the first one.
-    pub(in crate::datasvc) async fn use_receipt_keys(&mut self) -> Result<()> {
-        let keys = self.secrets()?;
+    /// What receipts are signed with from now on: the newest key, also where another server has made it.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is none, or it cannot be unsealed.
+    pub(in crate::datasvc) async fn signer(&self) -> Result<Signer> {
+        let newest = sqlx::query!(
+            r#"select id, private_key as "private_key!", secret_version as "secret_version!"
+               from receipt_keys where private_key is not null order by created_at desc, id limit 1"#
+        );
+        let newest = newest.fetch_optional(&self.pool).await?;
+        let newest = newest.ok_or_else(|| Error::internal("there is no key for receipts"))?;
+        let sealed = SealedSecret { version: newest.secret_version, bytes: newest.private_key };
+        let private = self.secrets()?.open(RECEIPT_KEY, &newest.id, &sealed)?;
+        let key =
+            Ed25519KeyPair::from_pkcs8(&private).map_err(|_| Error::internal("the key for receipts is damaged"))?;
+        Ok(Signer { key, key_id: newest.id })
+    }
+
+    /// Makes the first key, unless there is one that can be signed with.
+    pub(in crate::datasvc) async fn ensure_receipt_key(&self) -> Result<()> {
         let mut transaction = self.pool.begin().await?;
         // Servers that start at the same time make one between them.
         sqlx::query!("select pg_advisory_xact_lock(hashtextextended('receipt keys', 0))")
             .execute(&mut *transaction)
             .await?;
-        let known = sqlx::query_scalar!(r#"select exists (select from receipt_keys) as "known!""#);
-        if !known.fetch_one(&mut *transaction).await? {
-            let (made, public) = Made::new(keys)?;
-            sqlx::query!(
-                "insert into receipt_keys (id, public_key, private_key, secret_version) values ($1, $2, $3, $4)",
-                made.id,
-                public,
-                made.sealed.bytes,
-                made.sealed.version
-            )
-            .execute(&mut *transaction)
-            .await?;
-        }
-        let rows = sqlx::query!(
-            "select id, public_key, private_key, secret_version, created_at from receipt_keys
-             order by created_at desc, id"
+        let known = sqlx::query_scalar!(
+            r#"select exists (select from receipt_keys where private_key is not null) as "known!""#
         );
-        let rows = rows.fetch_all(&mut *transaction).await?;
+        if !known.fetch_one(&mut *transaction).await? {
+            self.make_receipt_key(&mut transaction).await?;
+        }
         transaction.commit().await?;
-        let Some(newest) = rows.first() else { return Err(Error::internal("the key for receipts was not kept")) };
-        let sealed = SealedSecret { version: newest.secret_version, bytes: newest.private_key.clone() };
-        let private = keys.open(RECEIPT_KEY, &newest.id, &sealed)?;
-        let key =
-            Ed25519KeyPair::from_pkcs8(&private).map_err(|_| Error::internal("the key for receipts is damaged"))?;
-        let key_id = newest.id.clone();
-        let keys = rows.into_iter().map(|row| ReceiptKey {
-            key_id: row.id,
-            public_key: pem(&row.public_key),
-            created_at: row.created_at,
-        });
-        let keys = keys.collect();
-        self.signer = Some(Arc::new(Signer { key, key_id, keys }));
-        Ok(())
+        self.signer().await?;
+        self.receipt_keys().await.map(drop)
+    }
+
+    /// Makes another key, with which receipts are signed from now on; those before stay signed with theirs, whose public
+    /// half stays. The private half of those is removed. Returns the new key's id.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the secret key of this host was replaced; [`Error::Unavailable`].
+    pub async fn replace_receipt_key(&self) -> Result<String> {
+        let mut transaction = self.pool.begin().await?;
+        let id = self.make_receipt_key(&mut transaction).await?;
+        sqlx::query!(
+            "with old as (
+                 update receipt_keys set private_key = null, secret_version = null where id <> $1
+             )
+             insert into audit (operation, name, after)
+             values ('receipt-keys.replace', $1, json_build_object('key_id', $1::text, 'by', 'whoever has the host'))",
+            id
+        )
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    async fn make_receipt_key(&self, connection: &mut PgConnection) -> Result<String> {
+        let (made, public) = Made::new(self.secrets()?)?;
+        let inserted = sqlx::query!(
+            "insert into receipt_keys (id, public_key, private_key, secret_version, created_at)
+             values ($1, $2, $3, $4, clock_timestamp())",
+            made.id,
+            public,
+            made.sealed.bytes,
+            made.sealed.version
+        );
+        inserted.execute(connection).await.on_constraint("receipt_keys_secret_version_fkey", outdated_key)?;
+        Ok(made.id)
     }
 }
 

@@ -55,14 +55,17 @@ pub enum SecretKeyError {
     /// Another server has sealed secrets in this database with another key.
     #[error(
         "the database's secrets are under another secret key of version {version}; copy the file of --secret-key-file \
-         from the server that uses this database"
+         from the server that uses this database; if it is lost, see `elita admin forget-secrets --help`"
     )]
     Other {
         /// The version that differs.
         version: i32,
     },
     /// A key is missing under which there are secrets.
-    #[error("the database has secrets under version {version} of the secret key, which the file does not hold")]
+    #[error(
+        "the database has secrets under version {version} of the secret key, which the file does not hold; if it is lost, \
+         see `elita admin forget-secrets --help`"
+    )]
     Missing {
         /// The version that is missing.
         version: i32,
@@ -97,6 +100,11 @@ impl SecretKeys {
         }
         let newest = *keys.keys().next_back().ok_or(SecretKeyError::Empty)?;
         Ok(Self { keys, newest })
+    }
+
+    /// Whether this is one of them.
+    pub(in crate::datasvc) fn has(&self, version: i32, fingerprint: &[u8]) -> bool {
+        self.keys.get(&version).is_some_and(|key| key.fingerprint.as_bytes() == fingerprint)
     }
 
     /// Seals a secret of a record, such as the [`KEYPAIR`] of this name; it opens for that record only.
@@ -145,9 +153,8 @@ impl DataSvc {
             .fetch_all(&self.pool)
             .await
             .map_err(Error::from)?;
-        for row in &used {
+        for row in used.iter().filter(|row| !keys.has(row.version, &row.fingerprint)) {
             match keys.keys.get(&row.version) {
-                Some(key) if key.fingerprint.as_bytes() == row.fingerprint => {}
                 Some(_) => return Err(SecretKeyError::Other { version: row.version }),
                 None => return Err(SecretKeyError::Missing { version: row.version }),
             }
@@ -170,7 +177,7 @@ impl DataSvc {
         self.secrets = Some(Arc::new(keys));
         self.seal_anew().await?;
         self.forget_unused_keys().await?;
-        self.use_receipt_keys().await?;
+        self.ensure_receipt_key().await?;
         Ok(self)
     }
 

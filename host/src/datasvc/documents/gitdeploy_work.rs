@@ -8,7 +8,6 @@ use sqlx::PgConnection;
 
 use super::commands::CommandTarget;
 use super::gitdeploys::Gitdeploy;
-use super::receipts::{self, PulledOnServer};
 use super::servers::Driver;
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
@@ -180,6 +179,7 @@ impl DataSvc {
         gitdeploy: &Gitdeploy,
         servers: &[ServerName],
     ) -> Result<Enqueued> {
+        self.check_own(caller, job).await?;
         let mut transaction = self.pool.begin().await?;
         if !job.insert(&mut transaction, caller).await? {
             transaction.rollback().await?;
@@ -291,56 +291,6 @@ impl DataSvc {
         .execute(&self.pool)
         .await?;
         Ok(())
-    }
-
-    /// Records what a server has pulled, with a receipt for a build. To do it again changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] if the claim is no longer held.
-    pub async fn record_pulled(&self, claim: &Claim, pulled: PulledOnServer<'_>) -> Result<()> {
-        let PulledOnServer { gitdeploy, server, build, commit, .. } = pulled;
-        let mut transaction = self.pool.begin().await?;
-        hold(&mut transaction, claim).await?;
-        sqlx::query!(
-            "update gitdeploy_servers set deployed_build = $4, pulled_commit = $5, drift = null,
-                 deployed_at = case when is_same then deployed_at else now() end,
-                 deployed_by = case when is_same then deployed_by else $6 end,
-                 deployed_by_user = case when is_same then deployed_by_user else $7 end
-             from (select deployed_at is not null and deployed_build is not distinct from $4 as is_same
-                   from gitdeploy_servers where application = $1 and gitdeploy = $2 and server = $3) now
-             where application = $1 and gitdeploy = $2 and server = $3",
-            claim.application()?.as_str(),
-            gitdeploy.as_str(),
-            server.as_str(),
-            build.map(BuildName::as_str),
-            commit,
-            claim.job_id as _,
-            claim.username.as_deref()
-        )
-        .execute(&mut *transaction)
-        .await?;
-        receipts::record(&mut transaction, self.signer()?, claim, pulled).await?;
-        Ok(transaction.commit().await?)
-    }
-
-    /// The commit that a server has pulled last. `None`: the gitdeploy is not initialized there. The inner one: nothing
-    /// was pulled yet.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn pulled_commit(
-        &self,
-        application: &AppName,
-        gitdeploy: &GitdeployName,
-        server: &ServerName,
-    ) -> Result<Option<Option<String>>> {
-        let found = sqlx::query_scalar!(
-            "select pulled_commit from gitdeploy_servers where application = $1 and gitdeploy = $2 and server = $3",
-            application.as_str(),
-            gitdeploy.as_str(),
-            server.as_str()
-        );
-        Ok(found.fetch_optional(&self.pool).await?)
     }
 }
 

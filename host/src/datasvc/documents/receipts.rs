@@ -6,7 +6,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::builds::KeptPackages;
@@ -144,6 +143,26 @@ pub struct PulledOnServer<'a> {
     pub head: Option<&'a str>,
 }
 
+/// What is known of a build, and of the job that brings it to servers.
+#[derive(Debug)]
+pub struct Provenance {
+    /// The SHA-256 of the file of each of its packages.
+    digests: BTreeMap<PackageName, String>,
+    upload: Option<ReceiptUpload>,
+    deployed: ReceiptDeployed,
+    /// What the receipts of it are signed with.
+    signer: Signer,
+}
+
+/// A receipt that is not kept yet.
+pub(super) struct NewReceipt {
+    pub(super) id: JobId,
+    /// What is signed.
+    pub(super) content: String,
+    pub(super) key_id: String,
+    pub(super) signature: Vec<u8>,
+}
+
 impl DataSvc {
     /// The receipts of an application, newest first.
     ///
@@ -180,77 +199,72 @@ impl DataSvc {
         self.exists_if_empty(application, &listed).await?;
         Ok(listed)
     }
-}
 
-/// Signs that a server has pulled a build. To do it again changes nothing.
-pub(super) async fn record(
-    connection: &mut PgConnection,
-    signer: &Signer,
-    claim: &Claim,
-    pulled: PulledOnServer<'_>,
-) -> Result<()> {
-    let PulledOnServer { gitdeploy, server, build: Some(build), package, commit, head } = pulled else {
-        return Ok(());
-    };
-    let application = claim.application()?;
-    let found = sqlx::query!(
-        r#"select now() as "now!", j.token_id as "token_id: TokenId", d.plugin as "plugin: PluginName", b.name as "found?",
-               b.packages as "packages?: KeptPackages", b.upload as "upload: JobId", b.uploaded_at,
-               b.uploaded_by, b.uploaded_with as "uploaded_with: TokenId"
-           from jobs j left join deployments d on d.id = j.id left join builds b on b.application = $2 and b.name = $3
-           where j.id = $1"#,
-        claim.job_id as _,
-        application.as_str(),
-        build.as_str()
-    );
-    let found = found.fetch_one(&mut *connection).await?;
-    let sha256_of = |package: &PackageName| {
-        let kept = found.packages.as_ref().and_then(|packages| packages.0.get(package));
-        kept.map(|kept| kept.file.sha256.clone())
-    };
-    let master = PackageName::parse("master")?;
-    let receipt = Receipt {
-        id: JobId::new(),
-        at: found.now,
-        application: application.clone(),
-        build: build.clone(),
-        gitdeploy: gitdeploy.clone(),
-        server: server.clone(),
-        package: package.and_then(|name| Some(ReceiptPackage { name: name.clone(), sha256: sha256_of(name)? })),
-        commit: ReceiptCommit { asked: commit.to_owned(), reported_by_server: head.map(str::to_owned) },
-        upload: found.found.as_ref().map(|_| ReceiptUpload {
+    /// What is known of a build, and of the job that brings it to servers: looked up once for all of them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn provenance(&self, claim: &Claim, build: &BuildName) -> Result<Provenance> {
+        let found = sqlx::query!(
+            r#"select j.token_id as "token_id: TokenId", d.plugin as "plugin: PluginName", b.name as "found?",
+                   b.packages as "packages?: KeptPackages", b.upload as "upload: JobId", b.uploaded_at,
+                   b.uploaded_by, b.uploaded_with as "uploaded_with: TokenId"
+               from jobs j left join deployments d on d.id = j.id left join builds b on b.application = $2 and b.name = $3
+               where j.id = $1"#,
+            claim.job_id as _,
+            claim.application()?.as_str(),
+            build.as_str()
+        );
+        let found = found.fetch_one(&self.pool).await?;
+        let packages = found.packages.unwrap_or_default().0.into_iter();
+        let digests: BTreeMap<_, _> = packages.map(|(name, kept)| (name, kept.file.sha256)).collect();
+        let master = PackageName::parse("master")?;
+        let upload = found.found.map(|_| ReceiptUpload {
             at: found.uploaded_at,
             job_id: found.upload,
-            username: found.uploaded_by.clone(),
+            username: found.uploaded_by,
             token_id: found.uploaded_with,
-            sha256: sha256_of(&master),
-        }),
-        deployed: ReceiptDeployed {
+            sha256: digests.get(&master).cloned(),
+        });
+        let deployed = ReceiptDeployed {
             job_id: claim.job_id,
             deployment: (claim.job_type.as_str() == DEPLOYMENT).then_some(claim.job_id),
             username: claim.username.clone(),
             token_id: found.token_id,
             plugin: found.plugin,
-        },
-    };
-    let content = canonical(serde_json::to_value(&receipt).map_err(Error::internal)?).to_string();
-    let signature = signer.sign(format!("{HEADER}{content}").as_bytes());
-    sqlx::query!(
-        "insert into receipts (id, application, server, gitdeploy, build, job_id, content, key_id, signature)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (job_id, gitdeploy, server) do nothing",
-        receipt.id as _,
-        application.as_str(),
-        server.as_str(),
-        gitdeploy.as_str(),
-        build.as_str(),
-        claim.job_id as _,
-        content,
-        signer.key_id(),
-        signature
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+        };
+        Ok(Provenance { digests, upload, deployed, signer: self.signer().await? })
+    }
+
+    /// Signs that a server has pulled a build. `None`: no build of Elita.
+    pub(super) fn receipt(
+        &self,
+        claim: &Claim,
+        known: &Provenance,
+        pulled: PulledOnServer<'_>,
+    ) -> Result<Option<NewReceipt>> {
+        let PulledOnServer { gitdeploy, server, build: Some(build), package, commit, head } = pulled else {
+            return Ok(None);
+        };
+        let Provenance { digests, upload, deployed, signer } = known;
+        let package =
+            package.and_then(|name| Some(ReceiptPackage { name: name.clone(), sha256: digests.get(name)?.clone() }));
+        let receipt = Receipt {
+            id: JobId::new(),
+            at: self.now(),
+            application: claim.application()?.clone(),
+            build: build.clone(),
+            gitdeploy: gitdeploy.clone(),
+            server: server.clone(),
+            package,
+            commit: ReceiptCommit { asked: commit.to_owned(), reported_by_server: head.map(str::to_owned) },
+            upload: upload.clone(),
+            deployed: deployed.clone(),
+        };
+        let content = canonical(serde_json::to_value(&receipt).map_err(Error::internal)?).to_string();
+        let signature = signer.sign(format!("{HEADER}{content}").as_bytes());
+        Ok(Some(NewReceipt { id: receipt.id, content, key_id: signer.key_id().to_owned(), signature }))
+    }
 }
 
 /// The same with all members in the order of their names, as RFC 8785 has it: these names are ASCII, and there are no

@@ -73,13 +73,25 @@ impl DataSvc {
     ///
     /// # Errors
     /// [`Error::NotFound`] without its application; [`Error::KeyReused`] if the idempotency key came with another
-    /// request; [`Error::Throttled`] if too much was asked for.
+    /// request; [`Error::Throttled`] if too much was asked for; [`Error::TooMany`] if too many jobs have come of one.
     pub async fn enqueue_own(&self, caller: &Caller, job: &NewOwnJob) -> Result<Enqueued> {
-        self.count_asked(caller, &job.application, job.data.get().len())?;
+        self.check_own(caller, job).await?;
         if self.reads.run(async |connection| job.insert(connection, caller).await).await? {
             return Ok(Enqueued { job_id: job.job_id, status: JobStatus::Queued, claim: None });
         }
         self.own_before(caller, job).await
+    }
+
+    /// Counts what is asked for, and the jobs that have come of the one that asks for it.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`]; [`Error::TooMany`].
+    pub(in crate::datasvc) async fn check_own(&self, caller: &Caller, job: &NewOwnJob) -> Result<()> {
+        self.count_asked(caller, &job.application, job.data.get().len())?;
+        match &job.parent {
+            Some(parent) => self.check_descendants(parent).await,
+            None => Ok(()),
+        }
     }
 
     /// The job that the request of a new one has made before, which is why that was not inserted.

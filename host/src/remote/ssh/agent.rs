@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
 use tokio::process::Child;
 
 use super::SshKeys;
@@ -36,7 +37,8 @@ impl Agent {
         agent.arg("-D").arg("-a").arg(&socket).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = agent.spawn().map_err(|error| failed("ssh-agent cannot be started", &error))?;
         let began = tokio::time::timeout(BEGIN_WITHIN, async {
-            while !socket.exists() {
+            // The file of the socket is there before anybody listens.
+            while UnixStream::connect(&socket).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });

@@ -105,9 +105,8 @@ impl Work {
     /// # Errors
     /// Those of [`crate::datasvc::DataSvc::cancel_deployment`].
     pub async fn cancel_deployment(&self, caller: &Caller, application: &AppName, id: JobId) -> Result<Deployment> {
-        if self.0.svc.cancel_deployment(caller, application, id).await? {
-            self.0.engine.cancel(caller, id).await?;
-        }
+        self.0.svc.cancel_deployment(caller, application, id).await?;
+        self.0.engine.tell_cancelled();
         self.0.svc.deployment_for_work(application, id).await
     }
 }

@@ -13,7 +13,7 @@ use crate::datasvc::{
     Target, TargetOutcome, TargetState, patiently,
 };
 use crate::engine::StepResult;
-use crate::work::gitdeploys::servers::{OnEach, OnServer, Pulled, Task, not_recorded};
+use crate::work::gitdeploys::servers::{Known, OnEach, OnServer, Pulled, Task, not_recorded};
 use crate::work::hooks::Fired;
 
 /// How many gitdeploys on servers are worked on at a time.
@@ -70,7 +70,8 @@ pub(super) async fn work(
         run.note(&json!({ "status": "batch", "batch": number + 1, "batches": count, "servers": batch.servers.len() }));
         {
             let _lent = run.lend_slot();
-            let pulling = Pulling { deploying, gitdeploys, commits, plan };
+            let known = Known::of(&deploying.kind.work, run, Some(&plan.build_name), &batch.targets).await?;
+            let pulling = Pulling { deploying, gitdeploys, commits, plan, known };
             pulling.batch(number, batch, &mut servers).await?;
         }
         let allowed = usize::try_from(asked.options.max_failures).unwrap_or(usize::MAX);
@@ -142,6 +143,7 @@ struct Pulling<'a> {
     plan: &'a DeploymentPlan,
     gitdeploys: &'a BTreeMap<GitdeployName, Gitdeploy>,
     commits: &'a [DeployedCommit],
+    known: Known,
 }
 
 impl Pulling<'_> {
@@ -226,7 +228,7 @@ impl Pulling<'_> {
         let steps_of = format!("{} on ", target.gitdeploy);
         let task = Task::Pull(pulled.clone());
         let each = OnEach { work: &kind.work, run, journal, gitdeploy, task, steps_of: &steps_of, stops: false };
-        each.pull(server, &pulled).await
+        each.pull(server, &pulled, &self.known).await
     }
 
     /// Records what a target came to, and says so in the log.

@@ -333,7 +333,7 @@ pub(in crate::work) async fn tell_commit(
     if !hook.fires() {
         return Ok(fired);
     }
-    let (changes, has_more) = commits.changes(&asked.repo, committed).await?;
+    let (changes, has_more) = commits.changes(asked, committed).await?;
     for gitdeploy in gitdeploys {
         let parameters = json!({
             "files": changes.iter().map(|change| &change.path).collect::<Vec<_>>(),

@@ -11,8 +11,9 @@ use serde_json::value::to_raw_value;
 
 use super::access::Access;
 use crate::datasvc::{
-    BuildName, CommandTarget, Error, Gitdeploy, GitdeployName, JobError, JobErrorCode, PackageName, PullCommand,
-    PullScript, PullShell, PullStates, PulledOnServer, ServerName, owner, patiently,
+    BuildName, CommandTarget, Error, Gitdeploy, GitdeployName, JobError, JobErrorCode, PackageName, Provenance,
+    PullCommand, PullScript, PullShell, PullStates, PulledOnServer, ServerName, Target as DeploymentTarget, owner,
+    patiently,
 };
 use crate::engine::{Journal, Run, Seen as Found, StepResult};
 use crate::remote::{Command, CommandId, Outcome, Program, Reach, Report, SaltFunction, Seen, Shell, Target};
@@ -69,12 +70,50 @@ pub(in crate::work) struct Pulled {
     pub(in crate::work) package: Option<PackageName>,
 }
 
+/// What was looked up for all servers that are to pull, at the same time.
+pub(in crate::work) struct Known {
+    /// The commit that each target has pulled last. One that is not in it is not initialized.
+    before: BTreeMap<DeploymentTarget, Option<String>>,
+    /// Of the build, if the commit is one of Elita.
+    provenance: Option<Provenance>,
+}
+
+impl Known {
+    /// Looks it up for these targets.
+    ///
+    /// # Errors
+    /// A fault of the service.
+    pub(in crate::work) async fn of(
+        work: &Work,
+        run: &Run,
+        build: Option<&BuildName>,
+        targets: &[DeploymentTarget],
+    ) -> StepResult<Self> {
+        let svc = &work.0.svc;
+        let looking = async || {
+            let provenance = match build {
+                Some(build) => Some(svc.provenance(&run.claim, build).await?),
+                None => None,
+            };
+            Ok(Self { before: svc.pulled_commits(run.claim.application()?, targets).await?, provenance })
+        };
+        patiently(looking).await.map_err(|error| not_recorded(&error))
+    }
+}
+
 /// What is done with a gitdeploy on each server.
 #[derive(Clone, Debug)]
 pub(in crate::work) enum Task {
     Initialize,
     Deinitialize,
     Pull(Pulled),
+}
+
+/// The same, with what was looked up for all servers.
+enum Prepared<'a> {
+    Initialize(Access),
+    Deinitialize,
+    Pull(&'a Pulled, Known),
 }
 
 impl OnServer {
@@ -136,18 +175,15 @@ impl OnEach<'_> {
         let gone = servers.iter().filter(|server| !found.iter().any(|target| target.name == **server));
         let refused = |server: &ServerName| (server.to_string(), OnServer::refused("gone", "the server was removed"));
         let mut worked: OnServers = gone.map(refused).collect();
-        let access = match self.task {
-            Task::Initialize => Some(self.access().await?),
-            Task::Deinitialize | Task::Pull(_) => None,
-        };
-        let access = access.as_ref();
+        let prepared = self.prepare(&found).await?;
+        let prepared = &prepared;
         // Servers are waited for without the place of others.
         let _lent = self.run.lend_slot();
         let working = stream::iter(found).map(|target| async move {
             if self.run.cancel.is_requested() {
                 return Err(JobError::cancelled("someone"));
             }
-            let on_server = self.on(&target, access).await?;
+            let on_server = self.on(&target, prepared).await?;
             let OnServer { outcome, code, message, head, is_unreached: _ } = &on_server;
             self.run.note(&json!({
                 "status": outcome, "server": target.name, "code": code, "message": message, "head": head,
@@ -162,11 +198,24 @@ impl OnEach<'_> {
         Ok(worked)
     }
 
-    async fn on(&self, server: &CommandTarget, access: Option<&Access>) -> StepResult<OnServer> {
+    async fn prepare(&self, servers: &[CommandTarget]) -> StepResult<Prepared<'_>> {
         match &self.task {
-            Task::Initialize => self.initialize(server, access.unwrap_or(&Access::Open)).await,
-            Task::Deinitialize => self.deinitialize(server).await,
-            Task::Pull(pulled) => self.pull(server, pulled).await,
+            Task::Initialize => Ok(Prepared::Initialize(self.access().await?)),
+            Task::Deinitialize => Ok(Prepared::Deinitialize),
+            Task::Pull(pulled) => {
+                let gitdeploy = &self.gitdeploy.name;
+                let targets = servers.iter().map(|server| target(&server.name, gitdeploy)).collect::<Vec<_>>();
+                let known = Known::of(self.work, self.run, pulled.build.as_ref(), &targets).await?;
+                Ok(Prepared::Pull(pulled, known))
+            }
+        }
+    }
+
+    async fn on(&self, server: &CommandTarget, prepared: &Prepared<'_>) -> StepResult<OnServer> {
+        match prepared {
+            Prepared::Initialize(access) => self.initialize(server, access).await,
+            Prepared::Deinitialize => self.deinitialize(server).await,
+            Prepared::Pull(pulled, known) => self.pull(server, pulled, known).await,
         }
     }
 
@@ -251,15 +300,15 @@ impl OnEach<'_> {
         &self,
         server: &CommandTarget,
         Pulled { commit, build, package }: &Pulled,
+        known: &Known,
     ) -> StepResult<OnServer> {
-        let (svc, target) = (&self.work.0.svc, target_of(server));
-        let Gitdeploy { application, name, location, options, actions, .. } = self.gitdeploy;
-        let before = patiently(|| svc.pulled_commit(application, name, &server.name)).await;
-        let Some(before) = before.map_err(|error| not_recorded(&error))? else {
+        let (svc, reached) = (&self.work.0.svc, target_of(server));
+        let Gitdeploy { name, location, options, actions, .. } = self.gitdeploy;
+        let Some(before) = known.before.get(&target(&server.name, name)) else {
             let why = format!("gitdeploy `{name}` is not initialized on this server");
             return Ok(OnServer::refused("not-initialized", why));
         };
-        if let Some(failure) = self.commands(&target, "prepull", &actions.prepull).await? {
+        if let Some(failure) = self.commands(&reached, "prepull", &actions.prepull).await? {
             return Ok(failure);
         }
         let ignore_space = if options.ignore_whitespace { "yes" } else { "no" };
@@ -271,9 +320,9 @@ impl OnEach<'_> {
             before.as_deref().unwrap_or_default(),
             &self.run.claim.asked_at.elapsed().as_secs().to_string(),
         ];
-        let script = self.script(PULL, &target, &words);
+        let script = self.script(PULL, &reached, &words);
         let step = format!("pull {}{}", self.steps_of, server.name);
-        let report = self.step(&step, &target, &script, None).await?;
+        let report = self.step(&step, &reached, &script, None).await?;
         let mut on_server = OnServer::of(&report);
         if !on_server.is_ok() {
             on_server.is_unreached = report.outcome == Outcome::NoResponse && actions.prepull.is_empty();
@@ -287,9 +336,9 @@ impl OnEach<'_> {
             commit,
             head: on_server.head.as_deref(),
         };
-        let recorded = patiently(|| svc.record_pulled(&self.run.claim, pulled)).await;
+        let recorded = patiently(|| svc.record_pulled(&self.run.claim, pulled, known.provenance.as_ref())).await;
         recorded.map_err(|error| not_recorded(&error))?;
-        Ok(self.commands(&target, "postpull", &actions.postpull).await?.unwrap_or(on_server))
+        Ok(self.commands(&reached, "postpull", &actions.postpull).await?.unwrap_or(on_server))
     }
 
     /// Runs the commands around a pull, one after the other. The first one that fails is what it comes to.
@@ -402,6 +451,10 @@ impl OnEach<'_> {
         let token = token.map_err(|error| not_recorded(&error))?;
         Ok(script.clone().reading(format!("elita:{token}\n")).hiding(token))
     }
+}
+
+fn target(server: &ServerName, gitdeploy: &GitdeployName) -> DeploymentTarget {
+    DeploymentTarget { server: server.clone(), gitdeploy: gitdeploy.clone() }
 }
 
 /// What runs for a command around a pull, unless that is states of Salt.

@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use super::{
-    DeployedCommit, DeployedCommits, DeploymentPlan, DeploymentStatus, PlannedDeployment, Target, TargetState,
-};
+use super::{DeployedCommit, DeployedCommits, DeploymentPlan, DeploymentStatus, PlannedDeployment, TargetState};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::documents::uploads::hold;
@@ -169,30 +167,6 @@ impl DataSvc {
         Ok(transaction.commit().await?)
     }
 
-    /// Records what a target came to. To do it again changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] if the claim is no longer held.
-    pub async fn end_target(&self, claim: &Claim, target: &Target, outcome: &TargetOutcome) -> Result<()> {
-        let TargetOutcome { state, code, message, head } = outcome;
-        let mut transaction = self.pool.begin().await?;
-        hold(&mut transaction, claim).await?;
-        sqlx::query!(
-            "update deployment_targets set state = $4, code = $5, message = $6, head = $7, ended_at = now()
-             where deployment = $1 and server = $2 and gitdeploy = $3 and state in ('pending', 'running')",
-            claim.job_id as _,
-            target.server.as_str(),
-            target.gitdeploy.as_str(),
-            *state as _,
-            code.as_deref(),
-            message.as_deref(),
-            head.as_deref()
-        )
-        .execute(&mut *transaction)
-        .await?;
-        Ok(transaction.commit().await?)
-    }
-
     /// Records how a deployment ended. Its build, and what a rollback of earlier ones would need, may go then, unless
     /// something else needs them.
     ///
@@ -237,17 +211,17 @@ impl DataSvc {
         Ok(transaction.commit().await?)
     }
 
-    /// Asks for a deployment to stop. Says whether its job runs: then it has to be told. One that has not begun stops when
-    /// it begins, so that its hooks hear of it.
+    /// Asks for a deployment to stop, and its job, if that runs. One that has not begun stops when it begins, so that its
+    /// hooks hear of it.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] if it has ended; [`Error::Denied`] without write permission on the
     /// application.
-    pub async fn cancel_deployment(&self, caller: &Caller, application: &AppName, id: JobId) -> Result<bool> {
+    pub async fn cancel_deployment(&self, caller: &Caller, application: &AppName, id: JobId) -> Result<()> {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "deployments.cancel").await?;
         let found = sqlx::query!(
-            r#"select j.status = 'running' as "runs!", d.status in ('created', 'running') as "goes_on!",
+            r#"select d.status in ('created', 'running') as "goes_on!",
                    j.status in ('queued', 'running') as "works!"
                from jobs j join deployments d on d.id = j.id
                where d.id = $1 and d.application = $2 for update of j, d"#,
@@ -262,15 +236,21 @@ impl DataSvc {
         }
         let by = described(caller);
         sqlx::query!(
-            "update deployments set cancelled_by = coalesce(cancelled_by, $2), updated_at = now() where id = $1",
+            "with told as (
+                 update jobs set cancel_requested_at = coalesce(cancel_requested_at, now()),
+                     cancel_requested_by = coalesce(cancel_requested_by, $3), updated_at = now()
+                 where id = $1 and status = 'running')
+             update deployments set cancelled_by = coalesce(cancelled_by, $2), updated_at = now() where id = $1",
             id as _,
-            by
+            by,
+            caller.username().map(|name| name.as_str())
         )
         .execute(&mut *transaction)
         .await?;
         let change = serde_json::json!({ "cancelled_by": by });
         transaction.updated(Some(application), &id, &serde_json::json!({}), &change).await?;
-        Ok(found.runs)
+        self.recorder.changed([id].into());
+        Ok(())
     }
 }
 

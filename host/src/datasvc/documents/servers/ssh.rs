@@ -20,14 +20,20 @@ impl DataSvc {
     /// A keypair with its private half, for a connection that is opened now.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Internal`] if it cannot be unsealed.
+    /// [`Error::NotFound`]; [`Error::Conflict`] if its private half was lost; [`Error::Internal`] if it cannot be unsealed.
     pub async fn unsealed_keypair(&self, name: &KeypairName) -> Result<UnsealedKeypair> {
         let found =
             sqlx::query!("select public_key, private_key, secret_version from keypairs where name = $1", name.as_str())
                 .fetch_optional(&self.pool)
                 .await?
                 .ok_or_else(|| Error::not_found(Kind::Keypair, name))?;
-        let sealed = SealedSecret { bytes: found.private_key, version: found.secret_version };
+        let lost = || {
+            Error::conflict(format!(
+                "the private key of keypair `{name}` was lost with the secret key; use another keypair"
+            ))
+        };
+        let (bytes, version) = found.private_key.zip(found.secret_version).ok_or_else(lost)?;
+        let sealed = SealedSecret { bytes, version };
         let private = self.secrets()?.open(KEYPAIR, name, &sealed)?;
         Ok(UnsealedKeypair { private: String::from_utf8(private).map_err(Error::internal)?, public: found.public_key })
     }
