@@ -134,23 +134,26 @@ impl Commits<'_> {
     async fn push(&self, home: &Home, mirror: &Mirror, asked: &PackageCommit, committed: &Committed) -> StepResult<()> {
         let commit = id_of(committed)?;
         let _turn = self.work.turn(home).await;
-        let is_here = home.repository().exists().await && home.repository().has(&commit).await.map_err(failed)?;
-        if !is_here {
-            // Another host has made it. The same parent, tree and message are the same commit.
-            let opened = self.open(asked).await?;
-            self.work.fetch(home, &asked.branch).await?;
-            let is_there = home.repository().has(&commit).await.map_err(failed)?;
-            let identity = committed.identity.as_ref().ok_or_else(|| moved(&asked.branch))?;
-            let again = match is_there {
-                true => committed.commit.clone(),
-                false => self.write(home.repository(), asked, &opened, identity).await?.commit,
-            };
-            if again != committed.commit {
-                return Err(moved(&asked.branch));
-            }
-        }
+        self.bring_here(home, asked, committed).await?;
         self.run.lease.confirmed().await;
         self.work.push(mirror, &asked.branch, &commit).await
+    }
+
+    /// Has this host's copy have a commit that perhaps another host has made, and not pushed. The same parent, tree and
+    /// message are the same commit.
+    async fn bring_here(&self, home: &Home, asked: &PackageCommit, committed: &Committed) -> StepResult<()> {
+        let (repository, commit) = (home.repository(), id_of(committed)?);
+        if repository.exists().await && repository.has(&commit).await.map_err(failed)? {
+            return Ok(());
+        }
+        let opened = self.open(asked).await?;
+        self.work.fetch(home, &asked.branch).await?;
+        if repository.has(&commit).await.map_err(failed)? {
+            return Ok(());
+        }
+        let identity = committed.identity.as_ref().ok_or_else(|| moved(&asked.branch))?;
+        let again = self.write(repository, asked, &opened, identity).await?.commit;
+        if again == committed.commit { Ok(()) } else { Err(moved(&asked.branch)) }
     }
 
     async fn record(&self, asked: &PackageCommit, committed: &Committed) -> StepResult<()> {
@@ -164,10 +167,14 @@ impl Commits<'_> {
     /// The files that a commit has changed: some of them, and whether there are more.
     pub(in crate::work) async fn changes(
         &self,
-        repo: &GitRepoName,
+        asked: &PackageCommit,
         committed: &Committed,
     ) -> StepResult<(Vec<FileChange>, bool)> {
-        let home = self.home(repo).await?;
+        let home = self.home(&asked.repo).await?;
+        if let Home::Mirror(_) = home {
+            let _turn = self.work.turn(&home).await;
+            self.bring_here(&home, asked, committed).await?;
+        }
         let found =
             home.repository().diff(None, &id_of(committed)?, None, MAX_FILES, DIFF_WITHIN).await.map_err(failed)?;
         Ok((found.items.into_iter().map(super::history::file_change).collect(), found.has_more))

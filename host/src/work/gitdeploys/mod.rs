@@ -328,7 +328,7 @@ pub(in crate::work) async fn tell_commit(
         run.note(&json!({ "status": "unchanged", "commit": commit, "message": message }));
         return Ok(Vec::new());
     }
-    let (changes, has_more) = commits.changes(&asked.repo, committed).await?;
+    let (changes, has_more) = commits.changes(asked, committed).await?;
     run.note(&json!({ "status": "committed", "commit": commit, "changed_files": changes.len(), "more": has_more }));
     let mut fired = Vec::new();
     for gitdeploy in gitdeploys {
