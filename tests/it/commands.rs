@@ -119,6 +119,20 @@ async fn a_command_runs_where_it_is_asked_to_and_sees_no_environment_of_the_host
 }
 
 #[tokio::test]
+async fn what_a_command_makes_can_be_read_by_whom_its_users_umask_lets_read_it() {
+    let host = with_servers(&["web1"]).await;
+    let here = std::process::Command::new("/bin/sh").args(["-c", "umask"]).output().unwrap().stdout;
+    let here = String::from_utf8(here).unwrap();
+    for body in [json!({ "command": ["sh", "-c", "umask"] }), json!({ "script": "umask" })] {
+        assert_eq!(run(&host, &body).await["stdout"], here, "{body}");
+    }
+    // What Elita keeps there is for nobody else.
+    let kept = run(&host, &json!({ "script": "find ~/.elita/commands ! -type l -exec stat -c '%A %n' {} +" })).await;
+    let kept = kept["stdout"].as_str().unwrap();
+    assert!(kept.lines().all(|file| file[4..].starts_with("------")) && kept.contains("script"), "{kept}");
+}
+
+#[tokio::test]
 async fn a_deadline_ends_all_that_a_command_has_started_and_keeps_its_output() {
     let host = with_servers(&["web1"]).await;
     let mark = format!("{}", 1_000_000 + std::process::id());

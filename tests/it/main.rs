@@ -32,6 +32,7 @@ mod fetched_uploads;
 mod fidelity;
 mod finding;
 mod follow;
+mod full_disks;
 mod git_apis;
 mod git_http;
 mod git_leftovers;

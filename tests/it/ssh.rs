@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::fidelity::Vectors;
-use crate::harness::{Sshd, TestHost, eventually};
+use crate::harness::{Program, Sshd, TestHost, eventually};
 
 /// A host with a server `web1` that is this sshd.
 async fn with_sshd(more: &str) -> (TestHost, Sshd) {
@@ -246,6 +246,38 @@ async fn commands_run_as_root_by_sudo_or_say_why_not() {
         assert_eq!(report["outcome"], "no-response", "{report:#}");
         assert!(report["message"].as_str().unwrap().contains("sudo"), "{report:#}");
     }
+}
+
+#[tokio::test]
+async fn a_host_that_is_killed_while_it_logs_in_leaves_no_agent_with_its_key() {
+    let (host, _sshd) = with_sshd("").await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let moved = host.client.patch("/server/web1", &json!({ "connection": { "port": port } })).await;
+    assert_eq!(moved.status, 200, "{moved}");
+    let stopped = host.stop().await;
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    let place = directory.path().to_str().unwrap();
+    let flags = stopped.all_flags();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let mut program = Program::serve_with(&[("TMPDIR", place)], &flags);
+    let (_, client) = program.ready(&stopped.database.token).await;
+    let accepted = client.post("/server/web1/command", &json!({ "command": ["true"] })).await;
+    assert_eq!(accepted.status, 202, "{accepted}");
+    let agents = || command_lines().filter(|line| line.contains("ssh-agent") && line.contains(place)).count();
+    eventually("the log-in", async || (agents() > 0).then_some(())).await;
+    program.signal(Signal::KILL);
+    program.ended().await;
+    eventually("the agent to end", async || (agents() == 0).then_some(())).await;
+}
+
+/// The command lines of all processes.
+fn command_lines() -> impl Iterator<Item = String> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&line).replace('\0', " "))
+    })
 }
 
 async fn authorized(host: &TestHost) -> String {

@@ -29,6 +29,14 @@ async fn a_build_reaches_servers() {
             "0000000   o   n   e  \\r  \\n"
         );
         assert_eq!(job["result"]["servers"][server]["head"], commit, "{job:#}");
+        // The user's `umask` decides who may read it, and nobody else reads what the repository is read with.
+        let modes =
+            "touch new && mkdir newdir && stat -c %a new shop/a.txt newdir shop/bin shop/.git/elita; rm -r new*";
+        let modes = sh(&host, server, modes).await;
+        let [new, file, new_directory, directory, secrets] = modes.lines().collect::<Vec<_>>()[..] else {
+            panic!("{modes}")
+        };
+        assert_eq!((file, directory, secrets), (new, new_directory, "700"), "{modes}");
     }
     let shown = host.client.get(WEB).await.body;
     let builds: Vec<_> = shown["servers"].as_array().unwrap().iter().map(|server| &server["deployed_build"]).collect();

@@ -2,6 +2,7 @@
 # meant for Elita), `apart` (whether a mark is between the two outputs), `base` and `id` (where the command's files are), `boot`, `len` (bytes of input that follow), `cap`
 # (how much of each output is kept, in bytes), `limit` and `grace` (seconds); and the functions `say`, `report`,
 # `end_group`, `short_pause`, `input_` (writes the input, or, if there is no input, the reason into `$d/why`), `write_script_` and `command_`.
+mask=$(umask)
 umask 077
 mkdir -p "$base" 2>/dev/null
 # The lock is what makes it run once: a link is made in one step, and says who made it.
@@ -47,7 +48,7 @@ else
     in_group_() { exec "$@"; }
     set -m
 fi
-( trap - HUP PIPE; command_ ) <&3 > "$d/o" 2> "$d/e" 3<&- & p=$!
+( trap - HUP PIPE; umask "$mask"; command_ ) <&3 > "$d/o" 2> "$d/e" 3<&- & p=$!
 set +m
 exec 3<&-
 echo "$p" > "$d/pid"

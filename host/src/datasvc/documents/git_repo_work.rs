@@ -216,7 +216,8 @@ impl DataSvc {
         Ok(())
     }
 
-    /// Takes a repository for a job, for as long as its claim is held, unless another job has it.
+    /// Takes a repository for a job, unless another job has it, which gives it back or ends. Where the host of that one
+    /// has died, it has the repository until it has gone on elsewhere.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] if the claim is no longer held.
@@ -224,7 +225,7 @@ impl DataSvc {
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, claim).await?;
         let found = sqlx::query!(
-            r#"select lock_job as "job: JobId", lock_fence as fence from git_repos
+            r#"select lock_job as "job: JobId" from git_repos
                where application = $1 and name = $2 for no key update"#,
             claim.application()?.as_str(),
             name.as_str()
@@ -234,9 +235,10 @@ impl DataSvc {
         .ok_or_else(|| Error::not_found(Kind::GitRepo, name))?;
         if let Some(job) = found.job.filter(|job| *job != claim.job_id) {
             let holder = sqlx::query_scalar!(
-                "select name from jobs where id = $1 and fence = $2 and status = 'running'",
-                job as _,
-                found.fence
+                // What its host has left when it died is for the job itself, which goes on elsewhere, before it is for others.
+                "select name from jobs where id = $1 and (status = 'running' or status = 'queued' and
+                     (bound_to is null or exists (select from workers where workers.host_id = jobs.bound_to)))",
+                job as _
             );
             if let Some(name) = holder.fetch_optional(&mut *transaction).await? {
                 transaction.rollback().await?;

@@ -1,4 +1,4 @@
-//! A key that a client can use, and cannot read: in an agent of its own, which ends with this.
+//! A key that a client can use, and cannot read: in an agent of its own, which ends with this, and with this process.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::process::Child;
+use tokio::process::ChildStdin;
 
 use super::SshKeys;
 use super::connection::program;
@@ -16,13 +16,17 @@ use crate::remote::sh::OpenError;
 const BEGIN_WITHIN: Duration = Duration::from_secs(5);
 /// How long it keeps the key if nobody ends it, in seconds.
 const KEPT_SECONDS: &str = "60";
+/// What the agent runs: it reads until there is nobody to write any more, and ends the agent. Should it be killed itself,
+/// the agent sees that within ten seconds.
+const ENDS_IT: &str = "read -r end; kill \"$SSH_AGENT_PID\"";
 
 /// An agent with one key.
 pub(super) struct Agent {
     pub(super) socket: PathBuf,
     /// The public half, by which the client chooses the key.
     pub(super) public: PathBuf,
-    _process: Child,
+    /// Held open: the agent ends where this does, whatever becomes of us.
+    _stdin: Option<ChildStdin>,
 }
 
 impl Agent {
@@ -34,8 +38,10 @@ impl Agent {
         std::fs::write(&public, format!("{}\n", keys.public))
             .map_err(|error| failed("a public key cannot be written", &error))?;
         let mut agent = program("ssh-agent");
-        agent.arg("-D").arg("-a").arg(&socket).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = agent.spawn().map_err(|error| failed("ssh-agent cannot be started", &error))?;
+        agent.arg("-a").arg(&socket).args(["/bin/sh", "-c", ENDS_IT]).kill_on_drop(false);
+        agent.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process = agent.spawn().map_err(|error| failed("ssh-agent cannot be started", &error))?;
+        let stdin = process.stdin.take();
         let began = tokio::time::timeout(BEGIN_WITHIN, async {
             // The file of the socket is there before anybody listens.
             while UnixStream::connect(&socket).await.is_err() {
@@ -56,7 +62,7 @@ impl Agent {
             let said = String::from_utf8_lossy(&added.stderr);
             return Err(OpenError::lasting(format!("the key of the keypair cannot be used: {}", said.trim())));
         }
-        Ok(Self { socket, public, _process: process })
+        Ok(Self { socket, public, _stdin: stdin })
     }
 }
 

@@ -1,4 +1,5 @@
-//! A repository's lock: one job at a time works on a repository, on whatever host. It goes with the job's claim.
+//! A repository's lock: one job at a time works on a repository, on whatever host. It goes with the job: where the
+//! host dies, the job takes it along to another one, and nobody else's commit comes between.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::work::Inner;
 /// How often a repository is asked for that another job has.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 
-/// A repository that a job has for itself, until it gives it back or its claim ends.
+/// A repository that a job has for itself, until it gives it back or ends.
 pub(in crate::work) struct RepoTurn<'a> {
     work: &'a Inner,
     run: &'a Run,

@@ -405,9 +405,9 @@ impl DataSvc {
                    d.plan as "plan: DeploymentPlan",
                    coalesce(d.error, j.error) as "error: SqlJson<JobError>",
                    (select json_build_object('reason', 'gitrepo', 'gitrepo', r.name, 'job_id', o.id, 'name', o.name)
-                    from git_repos r join jobs o on o.id = r.lock_job and o.fence = r.lock_fence
+                    from git_repos r join jobs o on o.id = r.lock_job
                     where r.application = d.application and r.name = any(d.git_repos) and o.id <> d.id
-                        and o.status = 'running' and d.status = 'created' order by r.name limit 1)
+                        and o.status in ('queued', 'running') and d.status = 'created' order by r.name limit 1)
                        as "waits_for: DeploymentWait",
                    (select json_build_object(
                         'pending', count(*) filter (where state = 'pending'),
