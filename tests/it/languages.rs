@@ -303,6 +303,18 @@ async fn no_message_is_lost_whatever_is_thrown() {
 }
 
 #[tokio::test]
+async fn progress_may_be_a_number_that_is_not_whole() {
+    for (language, _, file) in &LANGUAGES[1..3] {
+        let host = hostile_host(plugin_file(file)).await;
+        let job = host.run_action("hostile", "HalfProgress", "").await;
+        assert_eq!(job["status"], "succeeded", "{language}: {job:#}");
+        let entries = job["job_data"].as_array().unwrap().iter().map(|entry| &entry["data"]);
+        let expected = [json!({ "status": "halfway", "progress": 45 }), json!({ "status": "done", "progress": 100 })];
+        assert!(entries.eq(&expected), "{language}: {job:#}");
+    }
+}
+
+#[tokio::test]
 async fn a_plugin_in_go_tells_how_it_failed_and_keeps_what_it_was_given() {
     let host = hostile_host(plugin_file("misbehave-go")).await;
     let mut told = Vec::new();
@@ -380,6 +392,8 @@ async fn a_plugin_in_javascript_fetches_waits_and_digests() {
     let run = async |action: &str, parameters: &str| host.run_action("my_application", action, parameters).await;
     let fetched = run("Fetch", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
     assert_eq!(fetched["result"], json!({ "status": 200, "text": "hello" }), "{fetched:#}");
+    let fetched = run("Axios", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
+    assert_eq!(fetched["result"], json!({ "status": 200, "text": "hello" }), "{fetched:#}");
     let denied = run("Fetch", &format!("url=http://127.0.0.1:{}/", other.port())).await;
     let expected = format!(
         "TypeError: NetworkError when attempting to fetch resource (127.0.0.1:{} is not granted)",
@@ -410,7 +424,14 @@ async fn in_python_works_what_the_guide_says() {
     let denied = run("Niquests", &format!("url=http://127.0.0.1:{}/", other.port())).await["error"].clone();
     assert!(denied["message"].as_str().unwrap().contains("HttpRequestDenied"), "{denied:#}");
     let by_others = run("Clients", &format!("url=http://127.0.0.1:{}/", granted.port())).await["result"].clone();
-    assert!(by_others["urllib"].as_str().unwrap().starts_with("URLError: "), "{by_others:#}");
+    for (client, refused) in [("urllib", "URLError: "), ("httpx", "ConnectError: ")] {
+        assert!(by_others[client].as_str().unwrap().starts_with(refused), "{client}: {by_others:#}");
+    }
+    let native = run("Native", "").await["result"].clone();
+    for extension in ["numpy", "lxml.etree", "cryptography.hazmat.primitives.ciphers"] {
+        let said = native[extension].as_str().unwrap();
+        assert!(said.starts_with("ImportError: ") || said.starts_with("ModuleNotFoundError: "), "{native:#}");
+    }
     let by_requests = run("Requests", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
     assert!(by_requests["result"].as_str().unwrap().starts_with("ConnectionError: "), "{by_requests:#}");
 
@@ -483,9 +504,42 @@ fn unit_tests_in_javascript(work: &TempDir) -> Command {
 #[test]
 fn servers_in_memory_answer_as_real_ones_in_python_and_javascript() {
     let (helpers, plugins) = (project_root().join("example-plugins"), project_root().join("tests/plugins/polyglot"));
-    assert_says(&mut unit_tests_in_python(&plugins.join("python"), &helpers), "Ran 2 tests");
+    assert_says(&mut unit_tests_in_python(&plugins.join("python"), &helpers), "Ran 3 tests");
     let work = tests_in_javascript(&plugins.join("javascript"), &helpers);
     assert_says(&mut unit_tests_in_javascript(&work), "# pass 2");
+}
+
+#[test]
+fn plugins_in_javascript_are_checked_against_the_types_of_the_helper_module() {
+    let root = project_root();
+    let (work, sources) = (tempfile::tempdir().unwrap(), root.join("tests/plugins/polyglot"));
+    for file in ["types-javascript/tsconfig.json", "types-javascript/fits.ts", "watch-javascript/plugin.js"] {
+        std::fs::copy(sources.join(file), work.path().join(file.rsplit('/').next().unwrap())).unwrap();
+    }
+    std::fs::write(work.path().join("package.json"), r#"{ "type": "module" }"#).unwrap();
+    std::fs::create_dir(work.path().join("node_modules")).unwrap();
+    let helpers = root.join("example-plugins/javascript/elita-plugin");
+    std::os::unix::fs::symlink(&helpers, work.path().join("node_modules/elita-plugin")).unwrap();
+    let checked = || {
+        let mut compiler = with_node(Command::new(root.join("target/polyglot/npm/node_modules/.bin/tsc")));
+        let output =
+            compiler.args(["--preserveSymlinks", "--pretty", "false"]).current_dir(work.path()).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    assert_eq!(checked(), "");
+    // Where the types let everything through, that is found, too.
+    let types = std::fs::read_to_string(helpers.join("index.d.ts")).unwrap();
+    std::fs::remove_file(work.path().join("node_modules/elita-plugin")).unwrap();
+    let loose = work.path().join("node_modules/elita-plugin");
+    std::fs::create_dir_all(loose.join("testing")).unwrap();
+    for file in ["package.json", "testing/index.d.ts"] {
+        std::fs::copy(helpers.join(file), loose.join(file)).unwrap();
+    }
+    let typed = "BUILD_UPLOAD_SUCCESS?: (call: HookCall<BuildUploadSuccess>) => Result;";
+    assert!(types.contains(typed));
+    std::fs::write(loose.join("index.d.ts"), types.replace(typed, "")).unwrap();
+    let said = checked();
+    assert!(said.contains("fits.ts") && said.contains("Unused '@ts-expect-error' directive"), "{said}");
 }
 
 /// Runs a program, and expects it to succeed and to say this.
