@@ -209,6 +209,35 @@ async fn a_cancel_while_a_build_is_committed_keeps_all_servers_from_being_touche
 }
 
 #[tokio::test]
+async fn a_deployment_that_is_to_stop_ends_itself_also_where_its_server_dies_meanwhile() {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let host = two_batches_on(Setup::default().flag("--listen", format!("127.0.0.1:{port}"))).await;
+    upload(&host, "1", &[("a", "1")]).await;
+    prepull(&host, "touch ../here; while test ! -e ../go; do sleep 0.05; done").await;
+    let web1 = std::path::PathBuf::from(home(&host, "web1").await);
+    let stopped = host.stop().await;
+    let mut program = stopped.start_program();
+    let (_, client) = program.ready(&stopped.database.token).await;
+    let id = client.post(DEPLOYMENTS, &to_groups("1", &["front"])).await.body["job_id"].as_str().unwrap().to_owned();
+    eventually("the batch to begin", async || web1.join("here").exists().then_some(())).await;
+    let cancelled = client.post(&format!("{DEPLOYMENTS}/{id}"), &json!({ "cancel": true })).await;
+    assert_eq!(cancelled.status, 202, "{cancelled}");
+    program.signal(Signal::KILL);
+    program.ended().await;
+    std::fs::write(web1.join("go"), "").unwrap();
+    let host = stopped.start().await;
+    let job = host.ended_job(&id).await;
+    assert_eq!(job["status"], "cancelled", "{job:#}");
+    let shown = deployment(&host, &job).await;
+    assert_eq!(
+        (&shown["status"], &*states(&shown)),
+        (&json!("cancelled"), "web1 succeeded\nweb2 pending"),
+        "{shown:#}"
+    );
+    assert!(hooks(&job).ends_with("AUTO_DEPLOYMENT_FAILED"), "{job:#}");
+}
+
+#[tokio::test]
 async fn a_pause_ends_when_the_database_says_so() {
     // Working copies pull from the address that they were made with.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();

@@ -240,7 +240,9 @@ impl DataSvc {
         let moving = sqlx::query!(
             r#"with held as (
                    select id, started_at is null or $10 or (idempotent and (plugin = '' or attempt < $2)) as again,
-                       cancel_requested_at is not null as cancelled,
+                       -- A deployment ends itself, so that its document and its hooks hear of it.
+                       cancel_requested_at is not null
+                           and not exists (select from deployments where deployments.id = jobs.id) as cancelled,
                        ($10 and started_at is not null)::int as not_begun
                    from jobs
                    where status = 'running' and worker = any($1)

@@ -211,7 +211,7 @@ impl DataSvc {
         Ok(transaction.commit().await?)
     }
 
-    /// Asks for a deployment to stop, and its job, if that runs. One that has not begun stops when it begins, so that its
+    /// Asks for a deployment to stop, and its job. One that does not run at the moment stops when it is run, so that its
     /// hooks hear of it.
     ///
     /// # Errors
@@ -239,7 +239,7 @@ impl DataSvc {
             "with told as (
                  update jobs set cancel_requested_at = coalesce(cancel_requested_at, now()),
                      cancel_requested_by = coalesce(cancel_requested_by, $3), updated_at = now()
-                 where id = $1 and status = 'running')
+                 where id = $1 and status in ('queued', 'running'))
              update deployments set cancelled_by = coalesce(cancelled_by, $2), updated_at = now() where id = $1",
             id as _,
             by,
