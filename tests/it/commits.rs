@@ -597,3 +597,16 @@ pub(crate) fn all_files(folder: &Path) -> Vec<String> {
     }
     found
 }
+
+/// A text of so many bytes that cannot be compressed much.
+pub(crate) fn noise(bytes: usize) -> String {
+    let mut state = 1_u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b' ' + (state >> 58) as u8)
+    })
+    .take(bytes)
+    .collect()
+}

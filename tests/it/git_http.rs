@@ -11,7 +11,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::commits::{committed, git, repository, upload, with_gitdeploy};
+use crate::commits::{committed, git, noise, repository, upload, with_gitdeploy};
 use crate::harness::{Client, Program, Setup, TestHost, eventually};
 use crate::ssh_copies::ended;
 use crate::uploads::put;
@@ -321,15 +321,7 @@ async fn with_noise(setup: Setup) -> (TestHost, String) {
 }
 
 async fn add_noise(host: &TestHost, bytes: usize) -> String {
-    let mut state = 1_u64;
-    let noise: String = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b' ' + (state >> 58) as u8)
-    })
-    .take(bytes)
-    .collect();
+    let noise = noise(bytes);
     upload(host, "large", &[("noise", &noise)]).await;
     committed(host, "large").await;
     let tip = git(&repository(host).await, &["rev-parse", "master"]);

@@ -31,6 +31,7 @@ mod events;
 mod fidelity;
 mod finding;
 mod follow;
+mod full_disks;
 mod git_apis;
 mod git_http;
 mod git_leftovers;

@@ -352,6 +352,14 @@ async fn a_clone_that_broke_off_is_begun_anew_and_one_of_somebody_else_stays() {
     let job = on(&host, "initialize", &["web1"]).await;
     assert_eq!(job["status"], "succeeded", "{job:#}");
     assert_eq!(sh(&host, "web1", "cat shop/a; ls -A | grep shop").await, "2shop");
+    // What one leaves that was interrupted before it had said whose that is, or when it removed that again.
+    for task in ["deinitialize", "initialize"] {
+        sh(&host, "web1", "rm -rf shop; mkdir -p shop/.git/elita shop.elita-new/.git/elita").await;
+        sh(&host, "web1", "touch shop.elita-new/.git/elita/owner.new").await;
+        let job = on(&host, task, &["web1"]).await;
+        assert_eq!(job["status"], "succeeded", "{job:#}");
+    }
+    assert_eq!(sh(&host, "web1", "cat shop/a; ls -A | grep shop").await, "2shop");
     sh(&host, "web1", "rm -r shop && mkdir shop.elita-new && echo precious >shop.elita-new/file").await;
     let job = on(&host, "initialize", &["web1"]).await;
     assert_eq!(job["error"]["details"]["servers"]["web1"]["code"], "not-ours", "{job:#}");

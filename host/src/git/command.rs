@@ -192,7 +192,7 @@ impl Running {
             return Ok(());
         }
         let message = if complaint.is_empty() { status.to_string() } else { complaint };
-        Err(GitError::Failed { what: self.what, message })
+        Err(GitError::of_end(self.what, message))
     }
 
     /// Waits for its end.

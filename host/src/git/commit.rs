@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 
 use super::command::tail;
+use super::error::is_full;
 use super::{BlobId, CommitId, GitError, Repository, TreeChange};
 
 /// What git prints of a commit: its id.
@@ -156,6 +157,9 @@ impl Repository {
             let written = written.map_err(io::Error::other)?;
             if complaint.contains("Not updating refs/") {
                 return Err(GitError::Moved { branch: branch.to_owned() });
+            }
+            if is_full(&complaint) {
+                return Err(GitError::Full { what: "fast-import", message: complaint });
             }
             match written {
                 // What stopped the stream is why git has failed, unless git ended first.

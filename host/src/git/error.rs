@@ -20,6 +20,14 @@ pub enum GitError {
         /// What it has said, at most some kilobytes.
         message: String,
     },
+    /// The disk is full, or what this user may have of it.
+    #[error("git {what} has no room for its files: {message}")]
+    Full {
+        /// The subcommand.
+        what: &'static str,
+        /// What it has said.
+        message: String,
+    },
     /// It did not end in time, and was killed.
     #[error("git {what} was stopped, because it was not done within {within:?}")]
     TimedOut {
@@ -76,8 +84,20 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// That of a program which has ended with this complaint.
+    pub(super) fn of_end(what: &'static str, message: String) -> Self {
+        if is_full(&message) { Self::Full { what, message } } else { Self::Failed { what, message } }
+    }
+
     pub(super) fn unexpected(what: &'static str, answer: &[u8]) -> Self {
         let beginning = &answer[..answer.len().min(200)];
         Self::Unexpected { what, answer: String::from_utf8_lossy(beginning).into_owned() }
     }
+}
+
+/// Whether git complains of a disk of this machine that is full. What another side says is its own business.
+pub(super) fn is_full(complaint: &str) -> bool {
+    const FULL: [&str; 3] = ["No space left on device", "Disk quota exceeded", "File too large"];
+    let mut ours = complaint.split("; ").filter(|line| !line.starts_with("remote:"));
+    ours.any(|line| FULL.iter().any(|full| line.contains(full)))
 }

@@ -78,6 +78,11 @@ pub(in crate::work) fn failed(error: GitError) -> JobError {
         GitError::Refused(why) => JobError::new(JobErrorCode::GitRefused, why),
         GitError::Upstream(why) => JobError::new(JobErrorCode::GitUnreachable, why),
         GitError::PushRefused { .. } => JobError::new(JobErrorCode::PushRefused, error.to_string()),
+        full @ GitError::Full { .. } => {
+            tracing::error!("{full}");
+            let shown = "the server has no room for the files of git repositories; make room, and ask for it again";
+            JobError::new(JobErrorCode::StorageFull, shown)
+        }
         GitError::Moved { .. } => JobError::new(JobErrorCode::BranchMoved, error.to_string()),
         GitError::Gone | GitError::NoCommit(_) | GitError::TimedOut { .. } | GitError::TooOld(_) => {
             JobError::new(JobErrorCode::GitFailed, error.to_string())

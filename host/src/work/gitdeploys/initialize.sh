@@ -17,23 +17,22 @@ case $credentials$path in
 esac
 parent=${path%/*}
 [ -d "${parent:-/}" ] || fail no-parent "the directory ${parent:-/} does not exist on this server; create it first"
+alone
 
 if [ -e "$path" ] || [ -h "$path" ]; then
     if [ "$(owner_of "$path")" != "$owner" ]; then
-        rmdir "$path" 2>/dev/null ||
+        remove_empty "$path" ||
             fail not-ours "$path exists, and was not made for this gitdeploy; move it away, or choose another path"
     fi
 fi
 if [ ! -e "$path" ]; then
     path=$final.elita-new
     # Only what an earlier try has left has this name and this owner.
-    if [ -e "$path" ]; then
-        [ "$(owner_of "$path")" = "$owner" ] || fail not-ours "$path exists, and was not made for this gitdeploy"
-        rm -rf "$path" || fail left-over "$path is left over, and cannot be removed"
-    fi
-    said=$(git -c init.templateDir= init -q "$path" 2>&1) || fail init "$path cannot be made: $said"
-    mkdir -p "$path/.git/elita" "$path/.git/info" || fail init "$path cannot be written"
-    printf '%s' "$owner" >"$path/.git/elita/owner" || fail init "$path cannot be written"
+    if [ "$(owner_of "$path")" = "$owner" ]; then remove "$path"; fi
+    remove_empty "$path" || fail not-ours "$path exists, and was not made for this gitdeploy"
+    { mkdir "$path" "$path/.git" "$path/.git/elita" && printf '%s' "$owner" >"$path/.git/elita/owner.new" &&
+        mv "$path/.git/elita/owner.new" "$path/.git/elita/owner"; } 2>/dev/null || fail init "$path cannot be written"
+    said=$(git -c init.templateDir= init -q "$path" 2>&1) && mkdir -p "$path/.git/info" || fail init "$path cannot be made: $said"
 fi
 
 ELITA_GIT_FILES=$path/.git/elita

@@ -5,6 +5,7 @@ path=$1 owner=$2 branch=$3 commit=$4 favor=$5 ignore_space=$6 before=$7 began=$8
 remote=refs/remotes/origin/$branch
 
 has_git
+alone
 [ -d "$path/.git" ] || fail missing "there is no working copy at $path; initialize the gitdeploy on this server again"
 [ "$(owner_of "$path")" = "$owner" ] || fail not-ours "the directory $path was not initialized for this gitdeploy"
 ELITA_GIT_FILES=$path/.git/elita
@@ -46,8 +47,17 @@ head=$(copy symbolic-ref -q HEAD) || fail other-branch "no branch is checked out
 [ "$head" = "refs/heads/$branch" ] ||
     fail other-branch "$path has ${head#refs/heads/} checked out, and not $branch; check $branch out there"
 
-# 2  Uncommitted changes of tracked files go; untracked files stay.
-said=$(copy reset --hard -q 2>&1) || fail reset "the changes in $path cannot be dropped: $said"
+# 2  Uncommitted changes of tracked files go; untracked files stay. What a pull that broke off has written was not there before.
+drop_changes() {
+    if [ -s "$begun" ] && copy cat-file -e "$(cat "$begun")^{commit}"; then
+        copy read-tree "$(cat "$begun")" || return 1
+        # Files that are as they should be are not written again: there may be no room.
+        copy update-index -q --refresh
+    fi
+    copy reset --hard -q && rm -f "$begun"
+}
+begun=$path/.git/elita/begun
+said=$(drop_changes 2>&1) || fail reset "the changes in $path cannot be dropped: $said"
 
 # 3
 said=$(copy fetch -q --no-tags --no-recurse-submodules origin "+refs/heads/$branch:$remote" 2>&1) ||
@@ -85,17 +95,22 @@ if [ -n "$in_the_way" ]; then
 fi
 
 # 5  6
+copy rev-parse "$remote" >"$begun" || fail checkout "$begun cannot be written"
 if copy rev-parse -q --verify HEAD >/dev/null; then
     set -- -X "$favor" -X patience
     [ "$ignore_space" != yes ] || set -- "$@" -X ignore-all-space
     if ! said=$(copy merge -q --no-edit --no-stat "$@" "$remote" 2>&1); then
         files=$(copy diff --name-only --diff-filter=U 2>/dev/null | head -n 5 | tr '\n' ' ')
-        copy merge --abort >/dev/null 2>&1
+        # Where that fails, too, the next pull does it.
+        drop_changes >/dev/null 2>&1
+        [ -n "$files" ] || ! copy merge-base HEAD "$remote" >/dev/null || fail checkout "$branch cannot be checked out: $said"
         fail conflict "$branch cannot be merged into the commits of this server (${files:-no file}): $said"
     fi
-else
-    said=$(copy reset --hard -q "$remote" 2>&1) || fail checkout "$branch cannot be checked out: $said"
+elif ! said=$(copy reset --hard -q "$remote" 2>&1); then
+    drop_changes >/dev/null 2>&1
+    fail checkout "$branch cannot be checked out: $said"
 fi
+rm -f "$begun"
 
 # 7
 copy merge-base --is-ancestor "$commit" HEAD || fail not-there "the commit $commit did not arrive"
