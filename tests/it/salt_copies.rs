@@ -12,7 +12,7 @@ use sqlx::Connection as _;
 
 use crate::commits::{committed, upload, with_gitdeploy};
 use crate::harness::{Client, Program, Salt, Setup, TestHost, create_minion, eventually};
-use crate::ssh_copies::{CommandLines, ended};
+use crate::ssh_copies::{CommandLines, ended, files_with, with_server};
 use crate::upstreams::over_ssh;
 
 const WEB: &str = "/app/shop/gitdeploys/web";
@@ -135,6 +135,69 @@ async fn a_repositorys_key_reaches_a_minion_and_is_in_no_command_line_job_cache_
         }
     }
     drop(repos);
+}
+
+#[tokio::test]
+async fn a_plugins_secret_in_the_environment_reaches_a_minion_and_is_seen_nowhere() {
+    let shared = Salt::shared().await;
+    let grants = "servers = ['m1', 'web1']\ninterfaces = ['remote']";
+    let plugged = || Setup::default().plugins(&["on-servers"]).granting("on-servers", grants);
+    let host = reachable(shared.salt.settings(plugged().switch("--local-servers"))).start().await;
+    host.create_application("commands").await;
+    create_minion(&host, "m1").await;
+    let sshd = with_server(&host).await;
+    let call = async |host: &TestHost, call: Value| {
+        let accepted = host.client.post("/app/commands/actions/Do", &json!({ "call": call.to_string() })).await;
+        ended(&host.client, &accepted.body).await
+    };
+    let secret = "canary-in-the-environment's $(value)";
+    // It is not printed: what a command prints, a master sees.
+    let script = "[ \"$KEY\" = \"$(cat)\" ] && [ \"$OTHER\" = 'a b' ] && printf %s \"$KEY\" | wc -c";
+    let asked = json!({ "function": "run-script", "servers": ["m1", "web1"], "script": script, "text": secret,
+        "environment": [["KEY", secret], ["OTHER", "a b"]], "secret": secret });
+    let (watch, events) = (CommandLines::watch(), shared.salt.listen().await);
+    let job = call(&host, asked).await;
+    for report in job["result"].as_array().unwrap_or_else(|| panic!("{job:#}")) {
+        let said = report["stdout"].as_str().unwrap().trim();
+        assert_eq!((&report["outcome"], said), (&json!("ok"), &*secret.len().to_string()), "{job:#}");
+    }
+    let mut told = watch.end();
+    assert!(told.iter().any(|line| line.contains("/bin/sh")), "no command was seen: {told:?}");
+    let within = host.client.get(&format!("/job?parent={}", job["job_id"].as_str().unwrap())).await;
+    for id in within.items("job_id") {
+        for query in ["results=true", "steps=true", "trace=true"] {
+            told.push(host.client.get(&format!("/job/{id}?{query}")).await.body.to_string());
+        }
+    }
+    told.push(host.client.get("/global/audit").await.body.to_string());
+    let heard = events.text();
+    assert!(heard.contains("/once/"), "{heard}");
+    told.push(heard);
+    for part in ["canary-in-the-environment", "$(value)"] {
+        for spelling in spellings(part) {
+            assert!(!told.iter().any(|text| text.contains(&spelling)), "{told:?}");
+            let mut files = shared.salt.files_with(&spelling);
+            files.extend(files_with(&sshd.home, &spelling));
+            assert!(files.is_empty(), "{files:?}");
+        }
+    }
+
+    // Where the master would see it, nothing is sent.
+    let in_words = json!({ "function": "run", "servers": ["m1"], "command": ["echo", secret], "secret": secret });
+    let in_environment = json!({ "function": "run", "servers": ["m1"], "command": ["true"],
+        "environment": [["KEY", secret]], "secret": secret });
+    let elsewhere = shared.salt.settings(plugged()).start().await;
+    elsewhere.create_application("commands").await;
+    create_minion(&elsewhere, "m1").await;
+    for (host, asked, why) in
+        [(&host, in_words, "in the environment or the input"), (&elsewhere, in_environment, "--public-url")]
+    {
+        let job = call(host, asked).await;
+        let report = &job["result"][0];
+        assert_eq!(report["outcome"], "no-response", "{job:#}");
+        assert!(report["message"].as_str().unwrap().contains(why), "{job:#}");
+    }
+    assert!(!events.text().contains("canary-in"), "{}", events.text());
 }
 
 #[tokio::test]

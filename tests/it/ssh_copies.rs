@@ -215,7 +215,8 @@ pub(crate) async fn ended(client: &Client, accepted: &Value) -> Value {
     .await
 }
 
-fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
+/// The files below a folder that have this text in them.
+pub(crate) fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();

@@ -36,7 +36,7 @@ use self::shell::{Answer, Input, LEAST_OUTPUT_BYTES, MAX_OUTPUT_BYTES};
 use self::together::Member;
 use super::command::Command;
 use super::report::{Report, Seen};
-use super::sh::{GRACE_SECONDS, forgetting, looking, stopping, wrapper};
+use super::sh::{GRACE_SECONDS, environment, forgetting, looking, stopping, wrapper};
 use super::system::{Os, System};
 use super::{ANSWER_WITHIN, CommandId, Driver, InvalidCommand, Reach, Target};
 
@@ -158,9 +158,9 @@ impl Salt {
         let began = Instant::now();
         members.retain(|member| !member.tell.is_closed());
         let url = match &members[..] {
-            [one] => self.hand_over(&command, &one.server).await,
+            [one] => self.hand_over(&command, &one.server, environment(&command).into_bytes()).await,
             _ if shell::is_confidential(&command) => {
-                Err("its input is for one server, and it was asked for several".into())
+                Err("it has secrets for one server, and it was asked for several".into())
             }
             _ => Ok(None),
         };
@@ -180,7 +180,11 @@ impl Salt {
             jid: jid_of(id.0),
             function: "cmd.run_all".into(),
             arguments: Vec::new(),
-            keyword_arguments: shell::arguments(id, &wrapper(id, &command, command.directory.as_deref()), input),
+            keyword_arguments: shell::arguments(
+                id,
+                &wrapper(id, &command, command.directory.as_deref(), input.environment()),
+                input,
+            ),
             within: command.timeout + Duration::from_secs(GRACE_SECONDS) + ANSWER_WITHIN,
         };
         let command = Arc::new(command);
@@ -203,11 +207,13 @@ impl Salt {
             .await;
     }
 
-    /// Hands a command's input over to its server, where it is not to be sent with the job: the URL.
-    async fn hand_over(&self, command: &Command, server: &str) -> Result<Option<String>, String> {
+    /// Hands a command's environment, as the server's script reads it, and its input over to its server, where they are not
+    /// to be sent with the job: the URL.
+    async fn hand_over(&self, command: &Command, server: &str, environment: Vec<u8>) -> Result<Option<String>, String> {
         match &self.0.handovers {
             Some(handovers) if shell::is_to_be_handed_over(command) => {
-                handovers.hand_over(server, &command.input).await.map(Some)
+                let content = [&environment[..], &command.input].concat();
+                handovers.hand_over(server, &content).await.map(Some)
             }
             Some(_) | None => Ok(None),
         }

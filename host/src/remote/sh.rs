@@ -59,6 +59,15 @@ pub(super) struct Session {
     pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
+/// Where the script that runs a command has its environment from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Environment {
+    /// From itself.
+    Script,
+    /// From the beginning of the input, where [`environment`] is.
+    Input,
+}
+
 /// Why there is no session.
 #[derive(Clone, Debug)]
 pub(super) struct OpenError {
@@ -121,7 +130,7 @@ impl<S: Sessions> Driver for Posix<S> {
             let began = Instant::now();
             let within = command.timeout + Duration::from_secs(GRACE_SECONDS) + ANSWER_WITHIN;
             let directory = command.directory.as_deref().map(|directory| self.0.path_of(target, directory));
-            let script = wrapper(id, command, directory.as_deref());
+            let script = wrapper(id, command, directory.as_deref(), Environment::Script);
             let asked = Asked { is_command: true, script: &script, input: &command.input, within };
             // It runs once, however often it is sent.
             let mut answer = self.ask(target, &asked, command).await;
@@ -240,8 +249,8 @@ impl<S: Sessions> Posix<S> {
 ///
 /// It needs `n`, the mark of its answers; `apart`, which is not empty if a mark is to be between the two outputs; and
 /// `input_`, which writes the command's input. `directory` is where the server has that of the command.
-pub(super) fn wrapper(id: CommandId, command: &Command, directory: Option<&str>) -> String {
-    let Command { program, directory: _, environment, input, timeout, output_bytes, secrets: _ } = command;
+pub(super) fn wrapper(id: CommandId, command: &Command, directory: Option<&str>, from: Environment) -> String {
+    let Command { program, directory: _, environment: _, input, timeout, output_bytes, secrets: _ } = command;
     let mut within = String::new();
     if let Some(directory) = directory {
         let directory = shell_path(directory);
@@ -249,8 +258,14 @@ pub(super) fn wrapper(id: CommandId, command: &Command, directory: Option<&str>)
     } else {
         within += "cd -- \"$HOME\" || exit 1\n";
     }
-    for (name, value) in environment {
-        within += &format!("export {name}={}\n", quoted(value));
+    let (statements, mut len) = (environment(command), input.len());
+    match from {
+        Environment::Input if !statements.is_empty() => {
+            len += statements.len();
+            // One read of a file gives all of it, and nothing of what comes behind.
+            within += &format!("eval \"$(dd bs={} count=1 2>/dev/null)\"\n", statements.len());
+        }
+        Environment::Script | Environment::Input => within += &statements,
     }
     let (written, runs) = match program {
         Program::Arguments { command } => {
@@ -266,9 +281,15 @@ pub(super) fn wrapper(id: CommandId, command: &Command, directory: Option<&str>)
         ),
     };
     let (limit, cap) = (timeout.as_secs().max(1), output_bytes + 1);
-    let settings = format!("len={} cap={cap} limit={limit}", input.len());
+    let settings = format!("len={len} cap={cap} limit={limit}");
     let functions = format!("write_script_() {{ {written}; }}\ncommand_() {{\n{within}in_group_ {runs}\n}}\n");
     head(id, &format!("{settings}\n{functions}{WRAPPER}"))
+}
+
+/// What sets a command's environment, in `sh`.
+pub(super) fn environment(command: &Command) -> String {
+    let statements = command.environment.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value)));
+    statements.collect()
 }
 
 /// The script that looks what became of a command.

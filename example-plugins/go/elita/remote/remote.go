@@ -92,7 +92,9 @@ type Options struct {
 	// How many bytes are kept of its standard output, and as many of its standard error, at most 1 MiB; 65536
 	// unless it is given, and less where there are many servers: 4 MiB for all of them, and 1 KiB for each at least.
 	OutputBytes witTypes.Option[uint32]
-	// Texts that are shown as `***` wherever they are in the output.
+	// Texts that are shown as `***` wherever they are in the output. A Salt master, which keeps and shows what it sends,
+	// does not see the environment and the standard input where one of them is in it; a command that has one in its
+	// own words is not sent by it.
 	Secrets []string
 }
 

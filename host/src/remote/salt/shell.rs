@@ -11,7 +11,7 @@ use super::events::Return;
 use crate::remote::command::{Command, Program};
 use crate::remote::quote::quoted;
 use crate::remote::report::Report;
-use crate::remote::sh::{SESSION, next_line};
+use crate::remote::sh::{Environment, SESSION, next_line};
 use crate::remote::{CommandId, InvalidCommand};
 
 /// How much of each output is kept at most, in bytes. Whatever is in it, both are less than the megabyte that a master
@@ -49,7 +49,7 @@ pub(super) enum Input<'a> {
     None,
     /// As part of the job of Salt; all who may see the job see it.
     Sent(&'a [u8]),
-    /// By a URL, at which it is once.
+    /// By a URL, at which it is once, behind the environment.
     HandedOver(&'a str),
 }
 
@@ -60,6 +60,14 @@ impl<'a> Input<'a> {
             Some(url) => Self::HandedOver(url),
             None if command.input.is_empty() => Self::None,
             None => Self::Sent(&command.input),
+        }
+    }
+
+    /// Where the environment of the command is then.
+    pub(super) fn environment(self) -> Environment {
+        match self {
+            Self::HandedOver(_) => Environment::Input,
+            Self::None | Self::Sent(_) => Environment::Script,
         }
     }
 }
@@ -93,16 +101,23 @@ pub(super) fn check(command: &Command, hands_over: bool) -> Result<(), InvalidCo
         Program::Arguments { command } => ("command", command.iter().map(String::len).sum::<usize>()),
         Program::Script { script, .. } => ("script", script.len()),
     };
-    let environment: usize = environment.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if is_confidential(command) && !hands_over {
+    if is_in_the_open(command) {
         let reason =
-            "it has a secret in its input, which a Salt master would keep; with --public-url servers fetch such \
-                      input, once"
-                .into();
-        return Err(InvalidCommand { what: "input", reason });
+            "it has a secret in it, which a Salt master would keep; give it in the environment or the input".into();
+        return Err(InvalidCommand { what, reason });
     }
-    let input = if hands_over && is_to_be_handed_over(command) { 0 } else { input.len() * 4 / 3 };
-    let length = program + environment + input;
+    if is_confidential(command) && !hands_over {
+        let what = if carries(command, &command.input) { "input" } else { "environment" };
+        let reason = "it has a secret in it, which a Salt master would keep; with --public-url servers fetch what has \
+                      secrets, once"
+            .into();
+        return Err(InvalidCommand { what, reason });
+    }
+    let apart = match hands_over && is_to_be_handed_over(command) {
+        true => 0,
+        false => environment.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() + input.len() * 4 / 3,
+    };
+    let length = program + apart;
     if length > MAX_COMMAND_BYTES {
         let reason = format!(
             "with its input it has {length} bytes, and for a server of the driver `salt` at most {MAX_COMMAND_BYTES} are taken"
@@ -112,15 +127,29 @@ pub(super) fn check(command: &Command, hands_over: bool) -> Result<(), InvalidCo
     Ok(())
 }
 
-/// Whether the input is not to be sent with the job.
+/// Whether the environment and the input are not to be sent with the job.
 pub(super) fn is_to_be_handed_over(command: &Command) -> bool {
     command.input.len() > LONG_INPUT_BYTES || is_confidential(command)
 }
 
-/// Whether there is a secret in the input. A master keeps what it sends, and shows it to all who read its events.
+/// Whether there is a secret in the environment or the input. A master keeps what it sends, and shows it to all who read
+/// its events.
 pub(super) fn is_confidential(command: &Command) -> bool {
-    let carries = |secret: &String| !secret.is_empty() && contains(&command.input, secret.as_bytes());
-    command.secrets.iter().any(carries)
+    carries(command, &command.input) || command.environment.iter().any(|(_, value)| carries(command, value.as_bytes()))
+}
+
+/// Whether there is a secret in what every master sees.
+fn is_in_the_open(command: &Command) -> bool {
+    let of_program = match &command.program {
+        Program::Arguments { command } => &command[..],
+        Program::Script { script, .. } => std::slice::from_ref(script),
+    };
+    of_program.iter().chain(&command.directory).any(|text| carries(command, text.as_bytes()))
+}
+
+/// Whether there is a secret of a command in some part of it.
+fn carries(command: &Command, part: &[u8]) -> bool {
+    command.secrets.iter().any(|secret| !secret.is_empty() && contains(part, secret.as_bytes()))
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

@@ -79,7 +79,15 @@ function run {
             return
         }
     } elseif ($given) { $bytes = [Convert]::FromBase64String($given) }
-    if ($bytes.Length -ne $asked.input_bytes) { refuse 'its input did not arrive whole'; return }
+    $ahead = $asked.environment_bytes
+    if ($bytes.Length -ne $ahead + $asked.input_bytes) { refuse 'its input did not arrive whole'; return }
+    $environment = $asked.environment
+    if ($ahead -gt 0) {
+        $environment = ConvertFrom-Json $utf8.GetString($bytes, 0, $ahead)
+        $rest = New-Object byte[] $asked.input_bytes
+        [Array]::Copy($bytes, $ahead, $rest, 0, $rest.Length)
+        $bytes = $rest
+    }
 
     $start = New-Object Diagnostics.ProcessStartInfo
     if ($asked.script -ne $null) {
@@ -92,7 +100,7 @@ function run {
         $start.Arguments = $asked.arguments
     }
     $start.WorkingDirectory = on_this_drive $asked.directory
-    foreach ($variable in $asked.environment) { $start.EnvironmentVariables[$variable.name] = $variable.value }
+    foreach ($variable in $environment) { $start.EnvironmentVariables[$variable.name] = $variable.value }
     $start.UseShellExecute = $false
     $start.CreateNoWindow = $true
     $start.RedirectStandardInput = $true

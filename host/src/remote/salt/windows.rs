@@ -31,11 +31,13 @@ const START: &str = "$read = { [Text.Encoding]::UTF8.GetString([Convert]::FromBa
 /// # Errors
 /// Why Windows cannot run it.
 pub(super) fn running(id: CommandId, command: &Command, input: Input<'_>) -> Result<Map<String, Value>, String> {
-    let Command { program, directory, environment, input: bytes, timeout, output_bytes, secrets: _ } = command;
+    let Command { program, directory, environment: _, input: bytes, timeout, output_bytes, secrets: _ } = command;
+    let is_apart = matches!(input, Input::HandedOver(_));
     let mut asked = json!({
         "request": "run",
         "directory": directory.as_deref().unwrap_or("~"),
-        "environment": environment.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect::<Vec<_>>(),
+        "environment": if is_apart { Vec::new() } else { variables(command) },
+        "environment_bytes": if is_apart { environment(command).len() } else { 0 },
         "input_bytes": bytes.len(),
         "limit": timeout.as_secs().max(1),
         "cap": output_bytes + 1,
@@ -47,6 +49,9 @@ pub(super) fn running(id: CommandId, command: &Command, input: Input<'_>) -> Res
             if end.ends_with(".bat") || end.ends_with(".cmd") {
                 // `cmd` reads their arguments anew, and there is no quoting that holds for all of them.
                 return Err("batch files cannot be given arguments safely; call it in a script for PowerShell".into());
+            }
+            if program.starts_with("/bin/") {
+                return Err(format!("it runs Windows, which has no `{program}`"));
             }
             asked["program"] = json!(program);
             asked["arguments"] = json!(joined(arguments));
@@ -61,6 +66,15 @@ pub(super) fn running(id: CommandId, command: &Command, input: Input<'_>) -> Res
     }
     let given = if let Input::Sent(bytes) = input { STANDARD.encode(bytes) } else { String::new() };
     Ok(arguments(id, asked, &given))
+}
+
+/// A command's environment, where it comes before its input.
+fn environment(command: &Command) -> Vec<u8> {
+    if command.environment.is_empty() { Vec::new() } else { json!(variables(command)).to_string().into_bytes() }
+}
+
+fn variables(command: &Command) -> Vec<Value> {
+    command.environment.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
 }
 
 /// Looks what became of one.
@@ -98,7 +112,7 @@ impl Salt {
         minion: String,
         command: &Command,
     ) -> Report {
-        let url = match self.hand_over(command, server).await {
+        let url = match self.hand_over(command, server, environment(command)).await {
             Ok(url) => url,
             Err(why) => return Report::no_response(why),
         };

@@ -20,7 +20,7 @@ fn run(arguments: &Map<String, Value>, home: &std::path::Path) -> Return {
 
 fn report(command: &Command) -> Report {
     let (home, id) = (tempfile::tempdir().unwrap(), CommandId::new());
-    let arguments = arguments(id, &wrapper(id, command, None), Input::Sent(&command.input));
+    let arguments = arguments(id, &wrapper(id, command, None, Environment::Script), Input::Sent(&command.input));
     let Answer::Ended(report) = answer(id, &run(&arguments, home.path()), command) else { panic!("it has ended") };
     // Whoever looks later sees the same.
     let looked = super::arguments(id, &looking(id, command.output_bytes), Input::None);
