@@ -243,7 +243,8 @@ async fn a_script_that_is_killed_at_any_call_of_git_on_its_server_is_begun_anew(
     };
     for task in ["initialize", "pull"] {
         let (mut killed, mut build) = (0, 0);
-        for point in points() {
+        // After a call is before the next one.
+        for point in points().filter(|(_, after)| !after) {
             if task == "pull" {
                 build += 1;
                 upload(&host, &build.to_string(), &[("a", &build.to_string())]).await;
@@ -267,7 +268,7 @@ async fn a_script_that_is_killed_at_any_call_of_git_on_its_server_is_begun_anew(
             }
             killed += 1;
         }
-        assert!(killed >= 16, "{task}: {killed}");
+        assert!(killed >= 8, "{task}: {killed}");
     }
 }
 

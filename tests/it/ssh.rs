@@ -45,7 +45,8 @@ async fn run(host: &TestHost, body: &Value) -> Value {
 
 #[tokio::test]
 async fn a_command_runs_by_ssh_and_its_outcomes_are_told_apart() {
-    let (host, sshd) = with_sshd("").await;
+    // One key is shown, and no other before it.
+    let (host, sshd) = with_sshd("MaxAuthTries 2").await;
     let arguments = ["printf", "%s|", "it's", "$HOME `x` \"y\"", "a\nb", "", "*", "é", "--", "!"];
     let report = run(&host, &json!({ "command": arguments })).await;
     assert_eq!(
@@ -53,6 +54,11 @@ async fn a_command_runs_by_ssh_and_its_outcomes_are_told_apart() {
         (&json!("ok"), &json!("it's|$HOME `x` \"y\"|a\nb||*|é|--|!|")),
         "{report:#}"
     );
+    // More than fits into one argument of a program.
+    let long = "x".repeat(100_000);
+    let report =
+        run(&host, &json!({ "command": ["sh", "-c", "printf %s \"$@\" | wc -c", "sh", long, long, long] })).await;
+    assert_eq!(report["stdout"].as_str().unwrap().trim(), "300000", "{report:#}");
     for (script, exit_code, signal) in [
         ("exit 3", 3, Value::Null),
         ("exit 255", 255, Value::Null),
@@ -142,6 +148,28 @@ async fn a_connection_that_is_cut_in_mid_command_loses_nothing() {
     let report = &job["result"]["web1"];
     assert_eq!((&report["outcome"], &report["stdout"]), (&json!("ok"), &json!("done\n")), "{job:#}");
     assert_eq!(std::fs::read_to_string(runs).unwrap(), "x\n", "it ran once");
+}
+
+#[tokio::test]
+async fn a_connection_that_freezes_in_mid_command_is_given_up_and_loses_nothing() {
+    let (host, sshd) = with_sshd("").await;
+    let id = send(&host, "web1", &json!({ "script": "echo x >> ~/runs; sleep 3; echo done" })).await;
+    let runs = sshd.home.join("runs");
+    eventually("the command to begin", async || runs.exists().then_some(())).await;
+    let frozen = sshd.sessions();
+    let signal = |signal| {
+        for session in &frozen {
+            let _ = kill_process(Pid::from_raw(session.cast_signed()).unwrap(), signal);
+        }
+    };
+    let began = Instant::now();
+    signal(Signal::STOP);
+    let job = host.ended_job(&id).await;
+    signal(Signal::CONT);
+    let report = &job["result"]["web1"];
+    assert_eq!((&report["outcome"], &report["stdout"]), (&json!("ok"), &json!("done\n")), "{job:#}");
+    assert_eq!(std::fs::read_to_string(runs).unwrap(), "x\n", "it ran once");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

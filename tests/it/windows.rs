@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
+use crate::commits::with_gitdeploy;
 use crate::harness::{FakeSalt, Setup, create_minion, salt_settings};
 
 struct NoKeys;
@@ -113,9 +114,20 @@ async fn a_minion_with_windows_gets_commands_by_powershell() {
         let report = run(body).await;
         assert_eq!((&report["outcome"], &report["stdout"]), (&json!("ok"), &json!("I am windows1\n")), "{report:#}");
     }
-    let report = run(json!({ "script": "exit 0" })).await;
-    assert_eq!(report["outcome"], "no-response", "{report:#}");
-    assert!(report["message"].as_str().unwrap().contains("has no `sh`"), "{report:#}");
+    for (body, why) in [
+        (json!({ "script": "exit 0" }), "has no `sh`"),
+        (json!({ "command": ["/bin/sh", "-c", "exit 0"] }), "has no `/bin/sh`"),
+    ] {
+        let report = run(body).await;
+        assert_eq!(report["outcome"], "no-response", "{report:#}");
+        assert!(report["message"].as_str().unwrap().contains(why), "{report:#}");
+    }
+    // What is a signal elsewhere is an exit code here, and one may have all its 32 bits.
+    for (code, shown) in [("130", 130), ("3221225477", -1_073_741_819), ("4294967295", -1)] {
+        let report = run(json!({ "command": ["exit", code] })).await;
+        let expected = (&json!("failed"), &json!(shown), &Value::Null);
+        assert_eq!((&report["outcome"], &report["exit_code"], &report["signal"]), expected, "{report:#}");
+    }
 
     let jobs = fake.jobs("cmd.run_all");
     assert!(fake.commands().len() <= 1, "it is asked once whether it has a shell");
@@ -123,6 +135,11 @@ async fn a_minion_with_windows_gets_commands_by_powershell() {
         jobs.iter().find(|job| job["kwarg"]["stdin"].as_str().is_some_and(|stdin| asked(stdin)["program"] == "git"));
     let kwarg = &job.unwrap()["kwarg"];
     assert_eq!((&kwarg["python_shell"], &kwarg["cmd"][0]), (&json!(false), &json!("powershell.exe")));
+    let words: Vec<_> = kwarg["cmd"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let (start, words) = words.split_last().unwrap();
+    let start: Vec<u16> =
+        STANDARD.decode(start).unwrap().chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    insta::assert_snapshot!(format!("{}\n\n{}", words.join(" "), String::from_utf16(&start).unwrap()));
     let asks = asked(kwarg["stdin"].as_str().unwrap());
     // As programs of Windows take it apart.
     assert_eq!(asks["arguments"], r#"commit -m "It's \"done\" 100%\\" """#);
@@ -133,6 +150,21 @@ async fn a_minion_with_windows_gets_commands_by_powershell() {
 fn asked(stdin: &str) -> Value {
     let line = stdin.lines().nth(1).unwrap_or_default();
     STANDARD.decode(line).ok().and_then(|asked| serde_json::from_slice(&asked).ok()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn no_gitdeploy_is_initialized_on_a_server_that_runs_windows() {
+    let fake = FakeSalt::start().await;
+    let setup = salt_settings(Setup::default().flag("--server-check-seconds", 0), &fake.url());
+    let host = with_gitdeploy(setup.flag("--public-url", "https://elita.example.com"), &json!({})).await;
+    let new = json!({ "name": "windows1", "environment": "test", "driver": "salt" });
+    let created = host.client.post("/server", &new).await;
+    assert_eq!(created.status, 201, "{created}");
+    host.ended_job(created.body["check_job"].as_str().unwrap()).await;
+    let asked = json!({ "initialize": true, "servers": ["windows1"] });
+    let refused = host.client.post("/app/shop/gitdeploys/web", &asked).await;
+    assert_eq!(refused.fault(), (422, "/servers"), "{refused}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("it runs Windows"), "{refused}");
 }
 
 #[tokio::test]
@@ -168,6 +200,22 @@ fn people_see_neither_input_nor_environment_nor_passwords() {
         shown,
         r#"[{"verb":"run","command":"mysql --password=***","cwd":null},{"verb":"git-clone","url":"https://ada:***@git.example.com/a.git","branch":null,"path":"/srv/a"}]"#
     );
+}
+
+#[tokio::test]
+async fn windows_is_asked_for_no_path_that_it_reads_otherwise() {
+    let (remote, target) = (remote(), target());
+    let on = |path: &str, os| Verb::DeleteDirectory { path: path.into() }.command(&remote, &target, os);
+    // Without the dots and spaces that Windows leaves away, the first ones are the drive.
+    for path in ["/ ", "C:\\...", "C:\\. ", "~/ ", "/a/.. /b", "/a.", "/a /b", "C:\\a:b", "/a*", "/a\"b", "/a\tb"] {
+        assert!(on(path, Os::Windows).is_err(), "{path}");
+        if !path.starts_with('C') {
+            assert!(on(path, Os::Unix).is_ok(), "{path}");
+        }
+    }
+    for path in ["/a", "~/a b", "C:\\a\\.b", "D:/a/./b.c"] {
+        assert!(on(path, Os::Windows).is_ok(), "{path}");
+    }
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Files<'_> {
     /// # Errors
     /// If the path is not one.
     pub fn create_directory(&self, path: &str) -> Result<Command, InvalidCommand> {
-        self.on(path, r#"mkdir -p -- "$p""#, "New-Item -ItemType Directory -Force -Path $p | Out-Null")
+        self.on(path, r#"mkdir -p -- "$p""#, "[void] [IO.Directory]::CreateDirectory($p)")
     }
 
     /// Removes a directory with all that is in it. Nothing happens if there is none.
@@ -98,7 +98,8 @@ rm -rf -- "$p""#;
     /// # Errors
     /// If the path is not one.
     pub fn delete_file(&self, path: &str) -> Result<Command, InvalidCommand> {
-        let windows = "if (Test-Path -LiteralPath $p) { [IO.File]::Delete($p) }";
+        let windows = "if ([IO.File]::Exists($p)) { [IO.File]::SetAttributes($p, 'Normal') }\n\
+                       if (Test-Path -LiteralPath $p) { [IO.File]::Delete($p) }";
         self.on(path, r#"rm -f -- "$p""#, windows)
     }
 
@@ -184,7 +185,7 @@ try {
         [Console]::Error.WriteLine("what arrived for $p is not what was sent")
         exit 1
     }
-    if (Test-Path -LiteralPath $p) { [IO.File]::Replace($new, $p, $null) } else { [IO.File]::Move($new, $p) }
+    if (Test-Path -LiteralPath $p) { [IO.File]::Replace($new, $p, [NullString]::Value) } else { [IO.File]::Move($new, $p) }
 } finally { [IO.File]::Delete($new) }"#;
         let command = self.on(path, unix, windows)?.with("ELITA_TRANSFER", transfer);
         Ok(command.with("ELITA_SHA256", sha256).with("ELITA_MODE", format!("{mode:o}")))
@@ -207,7 +208,10 @@ try {
                 return invalid("path", "the server does not run Windows, and its paths begin with `/` or `~/`");
             }
             Os::Unix => Program::Script { script: format!("{UNIX_PATH}{unix}\n"), shell: Shell::Sh },
-            Os::Windows => Program::Script { script: format!("{WINDOWS_PATH}{windows}\n"), shell: Shell::Powershell },
+            Os::Windows => {
+                check_windows_path(path)?;
+                Program::Script { script: format!("{WINDOWS_PATH}{windows}\n"), shell: Shell::Powershell }
+            }
         };
         Ok(Command::of(program).with("ELITA_PATH", self.remote.path(self.target, path)))
     }
@@ -230,6 +234,20 @@ pub fn check_file(path: &str) -> Result<(), InvalidCommand> {
     let below = drive_of(path).map_or(path, |drive| &path[drive.len()..]).trim_start_matches('~');
     if below.split(['/', '\\']).all(|name| name.is_empty() || name == ".") {
         return invalid("path", "a path is not the root, nor a home directory");
+    }
+    Ok(())
+}
+
+/// Makes sure that Windows takes a path for what it says: it leaves dots and spaces away at the end of a name, which may leave
+/// nothing, and others stand for patterns or for something else than a file.
+fn check_windows_path(path: &str) -> Result<(), InvalidCommand> {
+    let below = drive_of(path).map_or(path, |drive| &path[drive.len()..]);
+    let is_bad = |name: &str| name != "." && name.ends_with(['.', ' ']);
+    let is_other = |c: char| c.is_control() || "<>:\"|?*".contains(c);
+    if below.split(['/', '\\']).any(is_bad) || below.contains(is_other) {
+        let rule =
+            "the server runs Windows, where no name ends with a dot or a space, or has one of `< > : \" | ? *` in it";
+        return invalid("path", rule);
     }
     Ok(())
 }

@@ -151,7 +151,7 @@ impl GitVerb {
                 // Into a directory that is there, since git knows no `~`.
                 let unix = format!("mkdir -p -- \"$p\" && cd -- \"$p\" && exec {unix}");
                 let windows = format!(
-                    "New-Item -ItemType Directory -Force -Path $p | Out-Null\n{}",
+                    "[void] [IO.Directory]::CreateDirectory($p)\n{}",
                     windows_git(&format!("{windows}\nexit $LASTEXITCODE"))
                 );
                 let command = files.on(path, &unix, &windows)?.with("ELITA_URL", url);
@@ -227,9 +227,9 @@ fn in_working_copy(files: &Files<'_>, path: &str, words: &[&str]) -> Result<Comm
     files.on(path, &unix, &windows_git(&format!("& git {}\nexit $LASTEXITCODE", windows.join(" "))))
 }
 
-/// What git writes to standard error is not a failure.
+/// What git writes to standard error is not a failure; that there is no git is one.
 fn windows_git(rest: &str) -> String {
-    format!("Set-Location -LiteralPath $p\n$ErrorActionPreference = 'Continue'\n{rest}")
+    format!("Set-Location -LiteralPath $p\n[void] (Get-Command git)\n$ErrorActionPreference = 'Continue'\n{rest}")
 }
 
 fn check_url(url: &str) -> Result<(), InvalidCommand> {

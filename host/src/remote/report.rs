@@ -35,7 +35,8 @@ impl Outcome {
 pub struct Report {
     /// In a word.
     pub outcome: Outcome,
-    /// The exit code; that of one that was ended by a signal is 128 and its number. Null if it did not end.
+    /// The exit code; that of one that was ended by a signal is 128 and its number. On Windows it is shown as a signed
+    /// number. Null if it did not end.
     pub exit_code: Option<i32>,
     /// The number of the signal that ended it, as far as its exit code tells.
     pub signal: Option<i32>,

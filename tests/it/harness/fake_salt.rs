@@ -223,7 +223,7 @@ impl State {
         let value = match job["fun"].as_str().unwrap() {
             "test.ping" => json!(true),
             "saltutil.find_job" => json!({}),
-            "grains.get" => json!("Linux"),
+            "grains.get" => json!(if minion.starts_with("windows") { "Windows" } else { "Linux" }),
             // As one says that runs Windows.
             "cmd.run_all" if minion.starts_with("windows") && job["kwarg"]["cmd"][0] == "/bin/sh" => {
                 json!(
@@ -306,7 +306,12 @@ fn said(job: &Value, minion: &str) -> Option<String> {
 }
 
 fn ended(mark: &str, out: &str) -> String {
-    format!("{mark} end 0 0 {} 0\n{out}{mark} err\n{mark} done\n", out.len())
+    of(mark, "end 0", out)
+}
+
+/// What a script says of a command that has ended like this.
+fn of(mark: &str, end: &str, out: &str) -> String {
+    format!("{mark} {end} 0 {} 0\n{out}{mark} err\n{mark} done\n", out.len())
 }
 
 /// What Elita's script for PowerShell says.
@@ -314,9 +319,12 @@ fn by_powershell(stdin: &str, minion: &str) -> Option<String> {
     let asked = STANDARD.decode(stdin.lines().nth(1)?).ok()?;
     let asked: Value = serde_json::from_slice(&asked).ok()?;
     let mark = asked["mark"].as_str()?;
+    // The program of this name ends with the code that is its argument.
+    let code = if asked["program"] == "exit" { asked["arguments"].as_str()? } else { "0" };
+    let end = format!("exit {code}");
     Some(match asked["request"].as_str()? {
-        "run" => format!("{mark} start\n{}", ended(mark, &format!("I am {minion}\n"))),
-        "look" => ended(mark, "looked at\n"),
+        "run" => format!("{mark} start\n{}", of(mark, &end, &format!("I am {minion}\n"))),
+        "look" => of(mark, &end, "looked at\n"),
         "forget" => format!("{mark} forgotten\n"),
         _ => format!("{mark} stopped\n"),
     })

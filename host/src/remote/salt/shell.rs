@@ -219,17 +219,21 @@ pub(super) fn answer(id: CommandId, returned: &Return, command: &Command) -> Ans
                 USED_UP => Answer::Exposed,
                 why => Answer::Refused(why.to_owned()),
             }),
-            kind @ ("end" | "lost") => {
+            kind @ ("end" | "exit" | "lost") => {
                 let ([code, late, out, err], Some((stdout, stderr))) = (&numbers[..], outputs(&mark, behind)) else {
                     return Answer::Known;
                 };
                 let most = command.output_bytes;
-                let report = if kind == "end" {
-                    Report::ended(i32::try_from(*code).unwrap_or(i32::MAX), *late == 1, command)
-                } else {
-                    Report::unknown(
+                let report = match kind {
+                    "end" => Report::ended(i32::try_from(*code).unwrap_or(i32::MAX), *late == 1, command),
+                    // As Windows has it: of 32 bits, and often with the highest one set.
+                    "exit" => {
+                        let code = u32::try_from(*code).unwrap_or(u32::MAX).cast_signed();
+                        Report { signal: None, ..Report::ended(code, *late == 1, command) }
+                    }
+                    _ => Report::unknown(
                         "it began, and what ran it on the server has ended without saying what became of it",
-                    )
+                    ),
                 };
                 let report = Report {
                     stdout: shortened(stdout, *out > most),
@@ -237,7 +241,7 @@ pub(super) fn answer(id: CommandId, returned: &Return, command: &Command) -> Ans
                     truncated: *out > most || *err > most,
                     ..report
                 };
-                return if kind == "end" { Answer::Ended(report) } else { Answer::Lost(report) };
+                return if kind == "lost" { Answer::Lost(report) } else { Answer::Ended(report) };
             }
             _ => continue,
         };

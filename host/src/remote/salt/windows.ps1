@@ -24,7 +24,8 @@ function report {
     $err = [IO.File]::ReadAllBytes("$d\err")
     if ($out.Length -gt $asked.cap) { $out = [byte[]] $out[0..($asked.cap - 1)] }
     if ($err.Length -gt $asked.cap) { $err = [byte[]] $err[0..($asked.cap - 1)] }
-    say "end $end $($out.Length) $($err.Length)"
+    # An exit code of Windows, which says nothing of signals.
+    say "exit $end $($out.Length) $($err.Length)"
     outputs $out $err
 }
 function forget([string] $id) {
@@ -164,8 +165,8 @@ function look {
     while ($true) {
         if (-not [IO.File]::Exists($lock)) { say 'absent'; return }
         if ([IO.File]::Exists("$d\end")) { report; return }
-        $who = [IO.File]::ReadAllText($lock)
-        # It is empty while it is being made.
+        # While it is being made it cannot be read, or is empty.
+        try { $who = [IO.File]::ReadAllText($lock) } catch [IO.IOException] { $who = '' }
         if ($who -ne '') {
             $process, $ticks = $who.Split(' ')
             $by = if ($ticks) { Get-Process -Id $process -ErrorAction SilentlyContinue }

@@ -20,6 +20,7 @@ use crate::datasvc::{
     Result, ServerName, ServersAsked, patiently,
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
+use crate::remote::Os;
 
 /// The hook that fires after a commit, before anybody else sees it.
 pub(in crate::work) const GITDEPLOY_COMMIT_DIFF: &str = "GITDEPLOY_COMMIT_DIFF";
@@ -100,6 +101,9 @@ impl Work {
                     let target = super::commands::target_of(&target);
                     let why = |why: String| Error::invalid("servers", format!("server `{}`: {why}", target.name));
                     self.0.remote.check(&target).map_err(|reason| why(reason.to_owned()))?;
+                    if self.0.remote.known_system(&target).is_some_and(|system| system.os == Os::Windows) {
+                        return Err(why("it runs Windows, and working copies are not made there".into()));
+                    }
                     self.0.url_for(&target, application, repo, &place).map_err(why)?;
                 }
                 GitdeployWork::Initialize { gitdeploy, servers: servers.servers }

@@ -49,7 +49,11 @@ head=$(copy symbolic-ref -q HEAD) || fail other-branch "no branch is checked out
 
 # 2  Uncommitted changes of tracked files go; untracked files stay. What a pull that broke off has written was not there before.
 drop_changes() {
-    if [ -s "$begun" ] && copy cat-file -e "$(cat "$begun")^{commit}"; then copy read-tree "$(cat "$begun")" || return 1; fi
+    if [ -s "$begun" ] && copy cat-file -e "$(cat "$begun")^{commit}"; then
+        copy read-tree "$(cat "$begun")" || return 1
+        # Files that are as they should be are not written again: there may be no room.
+        copy update-index -q --refresh
+    fi
     copy reset --hard -q && rm -f "$begun"
 }
 begun=$path/.git/elita/begun
@@ -99,8 +103,8 @@ if copy rev-parse -q --verify HEAD >/dev/null; then
         files=$(copy diff --name-only --diff-filter=U 2>/dev/null | head -n 5 | tr '\n' ' ')
         # Where that fails, too, the next pull does it.
         drop_changes >/dev/null 2>&1
-        [ -n "$files" ] || fail checkout "$branch cannot be checked out: $said"
-        fail conflict "$branch cannot be merged into the commits of this server ($files): $said"
+        [ -n "$files" ] || ! copy merge-base HEAD "$remote" >/dev/null || fail checkout "$branch cannot be checked out: $said"
+        fail conflict "$branch cannot be merged into the commits of this server (${files:-no file}): $said"
     fi
 elif ! said=$(copy reset --hard -q "$remote" 2>&1); then
     drop_changes >/dev/null 2>&1
