@@ -262,6 +262,64 @@ async fn the_client_makes_repositories_and_commits() {
 }
 
 #[tokio::test]
+async fn a_commit_that_waits_for_a_place_for_archives_leaves_its_slot_to_others() {
+    // Two of the four slots are for commits and their like, and an application may have one of them.
+    let host = with_provider(Setup::default().flag("--upload-archives", 1).flag("--plugin-runs", 4)).await;
+    host.create_application("blog").await;
+    let mut uploads = Vec::new();
+    for application in ["shop", "blog"] {
+        let location = json!({ "path": format!("/srv/{application}"), "gitrepo": "site" });
+        let gitdeploy = json!({ "name": "web", "package": "master", "location": location });
+        for (path, new) in [("gitrepos", json!({ "name": "site", "gitprovider": "own" })), ("gitdeploys", gitdeploy)] {
+            let created = host.client.post(&format!("/app/{application}/{path}"), &new).await;
+            assert_eq!(created.status, 201, "{created}");
+            if let Some(job) = created.body["job_id"].as_str() {
+                host.ended_job(job).await;
+            }
+        }
+        let path = format!("/app/{application}/builds/1/file?file_type=tar.gz&create=true");
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[("a", application)]);
+        let accepted = put(&host.client, &path, packed(folder.path(), "tar.gz")).await;
+        let upload = accepted.body["job_id"].as_str().unwrap().to_owned();
+        assert_eq!(host.ended_job(&upload).await["status"], "succeeded");
+        uploads.push(upload);
+    }
+    // Both packages have to be read once more, and the first one does not end for as long as this test has it.
+    let files = all_files(&host.storage_dir());
+    for tree in files.iter().filter(|file| file.ends_with(".tree")) {
+        std::fs::remove_file(tree).unwrap();
+    }
+    let endless = files.iter().find(|file| file.contains(&uploads[0]) && file.ends_with(".gz")).unwrap();
+    std::fs::remove_file(endless).unwrap();
+    assert!(Command::new("mkfifo").arg(endless).status().unwrap().success());
+    let held = std::fs::OpenOptions::new().read(true).write(true).open(endless).unwrap();
+
+    let mut jobs = Vec::new();
+    for application in ["shop", "blog"] {
+        let asked = json!({ "commit": true, "build_name": "1" });
+        let accepted = host.client.post(&format!("/app/{application}/gitdeploys/web"), &asked).await;
+        let job = accepted.body["job_id"].as_str().unwrap().to_owned();
+        eventually("the package to be read", async || {
+            let running = host.running_job(&job).await;
+            running.body["job_data"].to_string().contains("read 1 master").then_some(())
+        })
+        .await;
+        jobs.push(job);
+    }
+    host.create_application("wiki").await;
+    let created = host.client.post("/app/wiki/gitrepos", &json!({ "name": "site", "gitprovider": "own" })).await;
+    let job = host.ended_job(created.body["job_id"].as_str().unwrap()).await;
+    assert_eq!(job["status"], "succeeded", "{job}");
+    for job in &jobs {
+        assert_eq!(host.client.get(&format!("/job/{job}")).await.body["status"], "running");
+    }
+    drop(held);
+    assert_eq!(host.ended_job(&jobs[0]).await["error"]["code"], "invalid-archive");
+    assert_eq!(host.ended_job(&jobs[1]).await["status"], "succeeded");
+}
+
+#[tokio::test]
 async fn one_job_at_a_time_works_on_a_repository() {
     let host = with_gitdeploy(Setup::default(), &json!({})).await;
     for build in 1..=6 {

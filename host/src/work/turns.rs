@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::datasvc::AppName;
+use crate::engine::Run;
 
 /// Some places. `K` is who takes them. Cheap to clone.
 pub(super) struct Turns<K: Who = Option<AppName>> {
@@ -83,6 +84,14 @@ impl<K: Who> Turns<K> {
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turns {
+    /// Waits for a place for a job, which is its application's. Others may have the job's slot until then.
+    pub(super) async fn take_for(&self, run: &Run) -> Turn {
+        let _lent = run.lend_slot();
+        self.take(&run.claim.application).await
     }
 }
 

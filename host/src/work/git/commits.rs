@@ -227,7 +227,7 @@ impl Commits<'_> {
     /// Reads a package of which it was not found out before what it is as a tree.
     async fn read_tree(&self, package: &PackageFile, location: &FileLocation) -> StepResult<PackageTree> {
         let (file, kind) = (self.file(location).await?, kind(package.file_type));
-        let turn = self.work.archives.turns.take(&self.run.claim.application).await;
+        let turn = self.work.archives.turns.take_for(self.run).await;
         let work = move |limits: &_, stop: &_| {
             let mut reader = TreeReader::default();
             let contents =
@@ -303,8 +303,8 @@ impl Commits<'_> {
         }
         let changed = change.paths();
         let text = self.text(asked, opened, identity);
-        let (file, turn) = (self.file(&opened.location).await?, &self.work.archives.turns);
-        let turn = turn.take(&self.run.claim.application).await;
+        let file = self.file(&opened.location).await?;
+        let turn = self.work.archives.turns.take_for(self.run).await;
         let bringing = Bringing {
             file,
             file_type: opened.file.file_type,
@@ -337,7 +337,7 @@ impl Commits<'_> {
             return Ok(None);
         }
         let (file, kind) = (self.file(&opened.location).await?, kind(opened.file.file_type));
-        let turn = self.work.archives.turns.take(&self.run.claim.application).await;
+        let turn = self.work.archives.turns.take_for(self.run).await;
         let work = move |limits: &ArchiveLimits, stop: &_| {
             let mut found = None;
             archive::read(file, kind, limits, stop, &mut |shown, content| {

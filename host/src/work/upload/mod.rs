@@ -20,7 +20,6 @@ use tracing::warn;
 use super::archives::{file_type, kind};
 use super::git::trees::PackageTree;
 use super::hooks::{Hooks, ShownFiles};
-use super::turns::{Turn, Turns};
 use super::{Inner, Work};
 use crate::datasvc::{
     AppName, BuildAsStored, BuildName, Caller, Claim, Digest, Enqueued, Error, FileLocation, FileType, FileUrl,
@@ -473,12 +472,6 @@ impl Job<'_> {
 
     fn application(&self) -> StepResult<&AppName> {
         self.run.claim.application().map_err(|error| internal(&error))
-    }
-
-    /// Waits for a turn among all applications. Others may have the job's slot until then.
-    async fn turn(&self, turns: &Turns) -> Turn {
-        let _lent = self.run.lend_slot();
-        turns.take(&self.run.claim.application).await
     }
 
     /// Gives the build its files, however long the database is away.
