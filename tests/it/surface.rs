@@ -74,6 +74,18 @@ async fn one_component_calls_every_imported_function() {
 }
 
 #[test]
+fn tests_with_plain_python_have_all_interfaces_of_this_wit() {
+    let file = "example-plugins/python/elita-plugin/src/elita_plugin/_off_host.py";
+    let code = std::fs::read_to_string(project_root().join(file)).unwrap();
+    let (_, named) = code.split_once("INTERFACES = (").unwrap();
+    let (named, _) = named.split_once(").split()").unwrap();
+    let named: BTreeSet<_> = named.replace('"', " ").split_whitespace().map(|name| name.replace('_', "-")).collect();
+    let functions = imported_functions(&project_root().join("wit"));
+    let imported = functions.iter().map(|function| function.split_once('.').unwrap().0.to_owned());
+    assert_eq!(named, imported.chain(["types".to_owned()]).collect::<BTreeSet<_>>());
+}
+
+#[test]
 fn the_bindings_of_the_example_in_c_are_those_of_this_wit() {
     let example = project_root().join("example-plugins/c");
     let bound = std::fs::read(example.join("bindings/widgets_component_type.o")).unwrap();

@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 E = TypeVar("E")
 
 INTERFACES = (
-    "actions applications builds git_providers git_repos gitdeploys groups jobs log package_maps remote salt servers types"
+    "actions applications builds deployments git_providers git_repos gitdeploys groups jobs log package_maps remote salt"
+    " servers types"
 ).split()
 
 
