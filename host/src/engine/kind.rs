@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
 use super::run::Run;
-use crate::datasvc::{Caller, Claim, Digest, JobError, JobId, JobLane, Outcome, Result};
+use crate::datasvc::{Caller, Claim, Digest, JobError, JobId, JobLane, Outcome, Result, plainly};
 
 /// A kind of work: what the jobs of one `job_type` do. `boot` registers each with
 /// [`Engine::register`](super::Engine::register).
@@ -102,7 +102,11 @@ impl<K: Kind> AnyKind for K {
             match asked {
                 Ok(asked) => Kind::run(self, run, asked).await,
                 Err(error) => {
-                    let what = format!("its data is not that of a job of the kind `{}` ({error})", K::NAME);
+                    let what = format!(
+                        "its data is not that of a job of the kind `{}` ({})",
+                        K::NAME,
+                        plainly(&error.to_string())
+                    );
                     Outcome::Failed(JobError::unreadable(&what))
                 }
             }
