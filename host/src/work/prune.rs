@@ -142,20 +142,12 @@ impl Job<'_> {
         let application = self.run.claim.application().map_err(|error| internal(&error))?;
         let (mut judging, mut told) = (Judging::default(), Told::default());
         loop {
-            let svc = &self.work.0.svc;
-            let judged = svc.judge_builds(application, self.rule, &mut judging).await;
-            let judged = match judged {
-                Ok(judged) => judged,
-                // Nothing has been looked at: the same again.
-                Err(Error::Unavailable(_)) => {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    continue;
-                }
-                Err(problem) => return Err(internal(&problem)),
-            };
+            let judged = patiently(|| self.work.0.svc.judge_builds(application, self.rule, &judging)).await;
+            let (judged, further) = judged.map_err(|error| internal(&error))?;
             if judged.is_empty() {
                 return Ok(told);
             }
+            judging = further;
             judged.into_iter().for_each(|build| told.add(build));
         }
     }

@@ -121,7 +121,7 @@ pub struct JudgedBuild {
 }
 
 /// How far the builds of an application have been looked at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Judging {
     after: Option<(OffsetDateTime, String)>,
     /// How many of them have a file.
@@ -220,7 +220,7 @@ impl DataSvc {
         Ok(found.fetch_one(&self.pool).await?)
     }
 
-    /// The next builds, the newest first, and why each is kept. Empty: there are no more.
+    /// The next builds, the newest first, and why each is kept; and how far it is then. Empty: there are no more.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -228,8 +228,9 @@ impl DataSvc {
         &self,
         application: &AppName,
         rule: BuildRetention,
-        judging: &mut Judging,
-    ) -> Result<Vec<JudgedBuild>> {
+        judging: &Judging,
+    ) -> Result<(Vec<JudgedBuild>, Judging)> {
+        let mut judging = judging.clone();
         let (before, name) = judging.after.clone().unzip();
         let rows = sqlx::query!(
             r#"select name as "name: BuildName", stored, created_at, packages as "packages: Packages",
@@ -268,7 +269,7 @@ impl DataSvc {
                 more_holders,
             });
         }
-        Ok(judged)
+        Ok((judged, judging))
     }
 
     /// Removes those of these builds that nothing keeps by now, under the claim of the job. Returns the uploads in whose
