@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::value::to_raw_value;
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::job::{JobStatus, Json};
 use super::log::SOURCE_HOST;
@@ -24,6 +24,7 @@ use crate::datasvc::ground::connections::Connections;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::JobId;
 use crate::datasvc::ground::sql::OnConstraint;
+use crate::errors::Outage;
 
 /// How many records share a statement, at most.
 const MAX_BATCH: usize = 1000;
@@ -206,21 +207,14 @@ impl Batch {
 
     /// Writes it, and again while the database is away. Returns the claims that were held.
     async fn persist(&mut self, connections: &Connections) -> Result<HashSet<(JobId, i64)>> {
-        let mut away = false;
+        let mut outage = Outage::default();
         loop {
             match self.write(connections).await {
-                Err(Error::Unavailable(cause)) => {
-                    if !away {
-                        warn!("job logs and ends wait for the database: {cause}");
-                    }
-                    away = true;
-                }
+                Err(Error::Unavailable(cause)) => outage.goes_on("job logs and ends wait for the database", &*cause),
                 // A statement that was given up has gone on meanwhile.
                 Err(Error::Conflict { reason }) if reason == TAKEN => {}
                 other => {
-                    if away {
-                        info!("the database is back, and what waited for it is written");
-                    }
+                    outage.is_over("the database is back, and what waited for it is written");
                     return other;
                 }
             }

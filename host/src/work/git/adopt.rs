@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::datasvc::{GitUri, HostId, Result};
+use crate::errors::Outage;
 use crate::work::{Inner, Work};
 
 /// For how long a host has to be silent before it counts as gone. One that lives says so every two seconds.
@@ -22,7 +23,7 @@ pub async fn adopt_repositories(work: Work, former: HostId, mut stop: watch::Rec
 }
 
 async fn adopt(work: &Inner, former: HostId) {
-    let mut warned = false;
+    let (mut warned, mut outage) = (false, Outage::default());
     loop {
         match adopt_from(work, former).await {
             Ok(true) => return,
@@ -34,7 +35,10 @@ async fn adopt(work: &Inner, former: HostId) {
                 );
             }
             Ok(false) => {}
-            Err(problem) => warn!("the git repositories of the host {former} were not taken over yet: {problem}"),
+            Err(problem) => {
+                let what = format!("the git repositories of the host {former} were not taken over yet");
+                outage.goes_on(&what, &problem);
+            }
         }
         tokio::time::sleep(SILENCE).await;
     }
