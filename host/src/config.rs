@@ -130,7 +130,7 @@ pub struct Settings {
     /// address. Servers of the driver `local` need none.
     #[arg(long, env = "ELITA_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
     pub public_url: Option<String>,
-    /// What to log, such as `info,elita::jobs=debug`.
+    /// What to log, such as `info,elita::engine=debug`.
     #[arg(long, env = "ELITA_LOG", default_value = "info,sqlx=warn", value_name = "FILTER")]
     pub log: String,
     /// For trying things out: writes the log for people, not for machines, and allows servers of the driver `local` where

@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// Starts logging. `filter` is in the syntax of tracing's `EnvFilter`, such as `info,elita::jobs=debug`.
+/// Starts logging. `filter` is in the syntax of tracing's `EnvFilter`, such as `info,elita::engine=debug`.
 ///
 /// # Errors
 /// If the filter cannot be read.

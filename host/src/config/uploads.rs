@@ -33,7 +33,7 @@ pub struct UploadSettings {
           value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
     pub unpacked_bytes: u64,
     /// Total length of the names in a build's file, in bytes; for a zip also of comments and extensions in its
-    /// directory. They are held in memory, more than once, and a build's document shows them.
+    /// directory. They are held in memory, more than once.
     #[arg(long = "upload-names-bytes", env = "ELITA_UPLOAD_NAMES_BYTES", default_value_t = 32 << 20,
           value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub names_bytes: u64,

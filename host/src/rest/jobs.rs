@@ -60,7 +60,8 @@ struct JobsQuery {
     /// Those with a name that matches, such as an action's: `*` is any run of characters, `?` is one.
     #[param(max_length = 128, example = "DeleteWidgets")]
     name: Option<String>,
-    /// Those that do one of these, with commas between them: `action`, `upload`.
+    /// Jobs of these kinds of work, separated by commas: `action`, `upload`, `gitrepo`, `gitdeploy`, `deployment`,
+    /// `server`, `prune`.
     #[serde(default)]
     #[param(value_type = Option<String>, pattern = "^[a-z-]{1,32}(,[a-z-]{1,32}){0,99}$", example = "action")]
     r#type: Several<String>,

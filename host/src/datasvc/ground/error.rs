@@ -220,8 +220,9 @@ pub enum Kind {
     User,
     /// A build.
     Build,
-    /// A package map.
+    /// A package of a build.
     Package,
+    /// A package map.
     PackageMap,
     /// A git provider.
     GitProvider,

@@ -1,7 +1,7 @@
 //! What the other groups are built on: names and ids, errors, pages, patterns, patches, revisions, and the connections to
 //! Postgres.
 //!
-//! Knows no noun of the system, and none of the other groups.
+//! Has the names of all nouns, no rule of any of them, and knows none of the other groups.
 
 pub(super) mod aside;
 pub(super) mod attributes;

@@ -24,7 +24,7 @@ pub const ACTION: &str = "action";
 /// The kind of work of jobs that process the file that was uploaded for a build.
 pub const UPLOAD: &str = "upload";
 
-/// What kind of work a job is, such as `action` or `upload`. The data services know no kind: the engine does.
+/// What kind of work a job is, such as `action` or `upload`. What a kind does is known to the engine, not here.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, sqlx::Type, utoipa::ToSchema)]
 #[serde(transparent)]
 #[sqlx(transparent)]
@@ -126,7 +126,8 @@ pub struct Job {
     pub job_id: JobId,
     /// What runs, such as the action's name.
     pub name: String,
-    /// What it does: `action`, `upload`, or what a newer server knows of.
+    /// The kind of work: `action`, `upload`, `gitrepo`, `gitdeploy`, `deployment`, `server` (a command, or a check of
+    /// servers), `prune` (builds are removed), or one that a newer server knows.
     #[schema(value_type = String, example = "action")]
     pub job_type: JobType,
     /// Where it stands.

@@ -1,6 +1,7 @@
 //! Jobs: asked for, queued, claimed, logged, ended, looked at and removed.
 //!
-//! Knows no kind of work: what a job does is a name and a JSON document here.
+//! What a job does is a name and a JSON document here, which the engine understands. Two kinds of work are known by their
+//! names: an action has a plugin, and an upload may be seen by who may only upload.
 
 pub(super) mod cancel;
 pub(super) mod claim;
