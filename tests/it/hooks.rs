@@ -97,8 +97,13 @@ async fn a_hook_cannot_change_what_it_reads() {
 async fn a_hook_cannot_leave_its_directory() {
     let host = with_application(Setup::default().plugin("hostile", hostile())).await;
     let job = upload(&host, "leave").await;
-    for (path, outcome) in fired(&job, "hostile")["result"].as_object().unwrap() {
-        assert!(["not-permitted", "no-entry"].contains(&outcome.as_str().unwrap()), "{path}: {outcome}");
+    let result = &fired(&job, "hostile")["result"];
+    for (attempts, count) in [("open", 7), ("others", 5)] {
+        let outcomes = result[attempts].as_object().unwrap_or_else(|| panic!("{job:#}"));
+        assert_eq!(outcomes.len(), count, "{result:#}");
+        for (attempt, outcome) in outcomes {
+            assert!(["not-permitted", "no-entry"].contains(&outcome.as_str().unwrap()), "{attempt}: {outcome}");
+        }
     }
 }
 
@@ -107,12 +112,14 @@ async fn a_link_in_the_directory_leads_nowhere() {
     let host = with_application(Setup::default().plugin("hostile", hostile())).await;
     let job = begin(&host, "follow-link").await;
     let view = waiting_view(&host, &job).await;
+    std::os::unix::fs::symlink("/etc", view.join("folder")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", view.join("link")).unwrap();
     let job = host.ended_job(&job).await;
     let outcomes = &fired(&job, "hostile")["result"];
-    for attempt in ["open", "look", "read"] {
+    for attempt in ["open", "look", "read", "open in the directory", "look in the directory"] {
         assert_eq!(outcomes[attempt], "not-permitted", "{attempt}: {job:#}");
     }
+    assert_ne!(outcomes["link"], "ok", "{job:#}");
     assert_ne!(outcomes["open the link"], "ok", "{job:#}");
 }
 

@@ -46,14 +46,23 @@ pub(crate) fn change(build: &hooks::BuildUploadSuccess) -> Result<Value> {
 }
 
 /// The ways out of the directory.
-pub(crate) fn leave() -> Result<Value> {
-    let directory = directory()?;
+pub(crate) fn leave(build: &hooks::BuildUploadSuccess) -> Result<Value> {
+    let (directory, file) = (directory()?, &*build.filename);
     let paths = ["..", "../..", "../../storage-id", "/etc/passwd", "/", "./../../builds", "nothing/../.."];
     let open = |path: &str| directory.open_at(PathFlags::SYMLINK_FOLLOW, path, OpenFlags::empty(), READ).map(drop);
-    Ok(answers(paths.map(|path| (path, open(path)))))
+    let above = "../../storage-id";
+    let others = [
+        ("look above", directory.stat_at(PathFlags::SYMLINK_FOLLOW, above).map(drop)),
+        ("link what is above", directory.link_at(PathFlags::empty(), above, &directory, "linked")),
+        ("link to above", directory.link_at(PathFlags::empty(), file, &directory, "../linked")),
+        ("rename what is above", directory.rename_at(above, &directory, "renamed")),
+        ("rename to above", directory.rename_at(file, &directory, "../renamed")),
+    ];
+    let opened = paths.map(|path| (path, open(path)));
+    Ok(json!({ "open": answers(opened), "others": answers(others) }))
 }
 
-/// A link that leads out, which somebody else has put there.
+/// A link that leads out, and another one to a directory outside, which somebody else has put there.
 pub(crate) fn follow_link() -> Result<Value> {
     wait_for("link")?;
     let directory = directory()?;
@@ -65,6 +74,12 @@ pub(crate) fn follow_link() -> Result<Value> {
         ("open the link", open(PathFlags::empty())),
         ("look", stat),
         ("read", read),
+        ("link", directory.link_at(PathFlags::SYMLINK_FOLLOW, "link", &directory, "linked")),
+        (
+            "open in the directory",
+            directory.open_at(PathFlags::empty(), "folder/passwd", OpenFlags::empty(), READ).map(drop),
+        ),
+        ("look in the directory", directory.stat_at(PathFlags::empty(), "folder/passwd").map(drop)),
     ];
     Ok(answers(attempts))
 }

@@ -16,7 +16,7 @@ fn misuse(call: &HookCall) -> Result<Value> {
     let build: hooks::BuildUploadSuccess = call.parameters()?;
     match &*build.build_name {
         "change-files" => files::change(&build),
-        "leave" => files::leave(),
+        "leave" => files::leave(&build),
         "follow-link" => files::follow_link(),
         "open-many" => files::open_many(&build),
         "read-huge" => files::read_huge(),
