@@ -21,7 +21,7 @@ use crate::datasvc::ground::sql::OnConstraint;
 pub struct Application {
     /// Its name, unique in this installation.
     pub application: AppName,
-    /// The same, by the name that it had first.
+    /// Same as `application`; the older name.
     pub app_name: AppName,
     /// What users keep with it.
     pub attributes: Attributes,

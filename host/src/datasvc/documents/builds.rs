@@ -23,9 +23,9 @@ use crate::datasvc::ground::sql::{OnConstraint as _, json_column};
 pub struct Build {
     /// Unique within the application.
     pub build_name: BuildName,
-    /// The application it is of.
+    /// Its application.
     pub application: AppName,
-    /// The same, by the name that it had first.
+    /// Same as `application`; the older name.
     pub app_name: AppName,
     /// Whether its file was uploaded.
     pub stored: bool,

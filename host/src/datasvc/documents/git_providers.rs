@@ -61,7 +61,7 @@ pub enum GitProviderType {
     Local,
     /// GitHub, or GitHub Enterprise at a base URL.
     GitHub,
-    /// GitLab, the public one or that at a base URL.
+    /// gitlab.com, or the GitLab at `base_url`.
     GitLab,
     /// Gitea or Forgejo, at a base URL.
     Gitea,

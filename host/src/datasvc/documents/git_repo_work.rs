@@ -88,7 +88,7 @@ impl DataSvc {
     ) -> Result<GitUri> {
         let Some(provider) = provider else {
             let rule = "a repository that is to be made needs the git provider that it is made at; one that exists \
-                        already is taken in with `existing` as true, and its `uri`";
+                        already is registered with `existing` as true, and its `uri`";
             return Err(Error::invalid("gitprovider", rule));
         };
         let found = sqlx::query!(

@@ -24,7 +24,7 @@ use crate::datasvc::ground::words::stored_words;
 pub struct GitRepo {
     /// Unique within the application.
     pub name: GitRepoName,
-    /// The application it is of.
+    /// Its application.
     pub application: AppName,
     /// Where git clones it from.
     pub uri: GitUri,

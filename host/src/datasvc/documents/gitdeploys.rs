@@ -27,9 +27,9 @@ pub use self::settings::{
 pub struct Gitdeploy {
     /// Unique within the application.
     pub name: GitdeployName,
-    /// The application it is of.
+    /// Its application.
     pub application: AppName,
-    /// The same, by the name that it had first.
+    /// Same as `application`; the older name.
     pub app_name: AppName,
     /// The package of a build that is deployed.
     pub package: PackageName,

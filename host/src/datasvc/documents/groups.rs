@@ -29,13 +29,13 @@ const MAX_ENVIRONMENTS: usize = 1000;
 pub struct Group {
     /// Unique within the application.
     pub name: GroupName,
-    /// The application it is of.
+    /// Its application.
     pub application: AppName,
-    /// The same, by the name that it had first.
+    /// Same as `application`; the older name.
     pub app_name: AppName,
     /// Its gitdeploys: a list of names, or a list of stages in their order, which are lists of names.
     pub gitdeploys: GroupGitdeploys,
-    /// Whether a deployment goes through its servers part by part.
+    /// Whether a deployment goes to its servers in several batches.
     pub rolling_deploy: bool,
     /// What it is for.
     pub description: String,
@@ -62,7 +62,7 @@ pub struct NewGroup {
     pub name: GroupName,
     /// Its gitdeploys.
     pub gitdeploys: GroupGitdeploys,
-    /// Whether a deployment goes through its servers part by part.
+    /// Whether a deployment goes to its servers in several batches.
     pub rolling_deploy: bool,
     /// What it is for, at most 4 KiB.
     pub description: String,

@@ -35,9 +35,9 @@ const MAX_BYTES: usize = 64 * 1024;
 pub struct PackageMap {
     /// Unique within the application.
     pub name: PackageMapName,
-    /// The application it is of.
+    /// Its application.
     pub application: AppName,
-    /// The same, by the name that it had first.
+    /// Same as `application`; the older name.
     pub app_name: AppName,
     /// The packages that it makes of an upload.
     pub packages: PackageRules,

@@ -37,11 +37,11 @@ const LOOKED_AT: i64 = 500;
 /// How many holders of a build are named.
 const NAMED: usize = 5;
 
-/// Which builds of an application are kept: those that one of the two keeps.
+/// Which builds of an application are kept. A build is kept if either rule keeps it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "Members")]
 pub struct BuildRetention {
-    /// The last so many that have a file, and all that are newer than these.
+    /// Number of newest builds with a file to keep, and all that are newer than these.
     #[schema(minimum = 1, maximum = 1_000_000)]
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_last: Option<u32>,

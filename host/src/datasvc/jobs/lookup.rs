@@ -97,7 +97,7 @@ impl DataSvc {
         if count < i64::from(parent.descendants) {
             return Ok(());
         }
-        Err(Error::TooMany { what: "jobs that come of one job", limit: parent.descendants })
+        Err(Error::TooMany { what: "jobs started by one job in total", limit: parent.descendants })
     }
 
     /// The job that this caller's key stands for, if it has been used.

@@ -46,7 +46,7 @@ stored_words!(StepKind);
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum StepState {
-    /// It has begun, and has no outcome.
+    /// Started, not finished.
     Running,
     /// It has returned something.
     Succeeded,

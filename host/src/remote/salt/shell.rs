@@ -198,9 +198,7 @@ pub(super) fn answer(id: CommandId, returned: &Return, command: &Command) -> Ans
                 let report = if kind == "end" {
                     Report::ended(i32::try_from(*code).unwrap_or(i32::MAX), *late == 1, command)
                 } else {
-                    Report::unknown(
-                        "it began, and what ran it on the server has ended without saying what became of it",
-                    )
+                    Report::unknown("it started, but its result was lost on the server")
                 };
                 let report = Report {
                     stdout: shortened(stdout, *out > most),

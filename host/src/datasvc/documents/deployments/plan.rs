@@ -28,7 +28,7 @@ const MAX_NAMED: usize = 20;
 /// What a deployment does.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeploymentPlan {
-    /// A hash of all that the plan depends on. It changes when something of that does.
+    /// A hash of all that the plan depends on. It changes when any of these change.
     #[schema(example = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865")]
     pub hash: String,
     /// The build that is deployed.
@@ -41,7 +41,7 @@ pub struct DeploymentPlan {
     pub batches: Vec<Batch>,
     /// What the servers have now.
     pub before: Vec<DeployedBefore>,
-    /// Servers that keep another build than the branch has then.
+    /// Servers that will have a different build than the branch.
     #[serde(default)]
     pub left_out: Vec<Target>,
     /// What somebody should know before it begins.
@@ -474,7 +474,7 @@ impl<'a> HashedGitdeploy<'a> {
     }
 }
 
-/// The deployment that stands in the way of one.
+/// What a deployment is waiting for.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeploymentWait {
     /// Why it waits: `gitrepo`, another job works on a git repository.

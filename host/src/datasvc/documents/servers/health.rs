@@ -24,7 +24,7 @@ const SERVERS_OF_A_JOB: i64 = 100;
 /// How long a job may take.
 const TIME: Duration = Duration::from_secs(3600);
 
-/// What the last check of a server came to.
+/// Result of the last check of a server.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ServerHealth)]
 pub struct Health {
@@ -35,7 +35,7 @@ pub struct Health {
     pub job_id: JobId,
     /// Whether it could be reached, and runs commands.
     pub reachable: bool,
-    /// Why not.
+    /// Why it could not be reached.
     pub message: Option<String>,
     /// The family of its operating system: `unix` or `windows`.
     pub os: Option<String>,
