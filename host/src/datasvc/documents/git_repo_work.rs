@@ -14,7 +14,7 @@ use super::git_uri::GitUri;
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, GitProviderName, GitRepoName, HostId, JobId, KeypairName};
 use crate::datasvc::jobs::claim::Claim;
 use crate::datasvc::jobs::own::NewOwnJob;
@@ -159,7 +159,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::GitRepo, name))
+        .ok_or_else(|| Error::not_found(Noun::GitRepo, name))
     }
 
     /// Records what has become of a repository that the job makes or removes. To do it again changes nothing.
@@ -231,7 +231,7 @@ impl DataSvc {
         )
         .fetch_optional(&mut *transaction)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::GitRepo, name))?;
+        .ok_or_else(|| Error::not_found(Noun::GitRepo, name))?;
         if let Some(job) = found.job.filter(|job| *job != claim.job_id) {
             let holder = sqlx::query_scalar!(
                 "select name from jobs where id = $1 and fence = $2 and status = 'running'",

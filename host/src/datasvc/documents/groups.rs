@@ -10,7 +10,7 @@ use super::referrers::{NAMED, Referrer, named};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, EnvironmentName, GroupName, ServerName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -108,8 +108,8 @@ impl DataSvc {
             attributes as _
         );
         created.execute(&mut *transaction).await.on_constraints(&[
-            ("groups_pkey", &|| Error::already_exists(Kind::Group, name)),
-            ("groups_application_fkey", &|| Error::not_found(Kind::Application, application)),
+            ("groups_pkey", &|| Error::already_exists(Noun::Group, name)),
+            ("groups_application_fkey", &|| Error::not_found(Noun::Application, application)),
         ])?;
         if !insert_gitdeploys(&mut transaction, application, name, gitdeploys).await? {
             transaction.rollback().await?;
@@ -204,7 +204,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "groups.update").await?;
         let group = locked(&mut transaction, application, name).await?;
-        expected.check(group.revision, Kind::Group, name)?;
+        expected.check(group.revision, Noun::Group, name)?;
         let changeable = Change {
             gitdeploys: group.gitdeploys.clone(),
             rolling_deploy: group.rolling_deploy,
@@ -255,7 +255,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "groups.delete").await?;
         let group = locked(&mut transaction, application, name).await?;
-        expected.check(group.revision, Kind::Group, name)?;
+        expected.check(group.revision, Noun::Group, name)?;
         sqlx::query!("delete from groups where application = $1 and name = $2", application.as_str(), name.as_str())
             .execute(&mut *transaction)
             .await?;
@@ -314,7 +314,7 @@ pub(super) async fn read(
     )
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| Error::not_found(Kind::Group, name))
+    .ok_or_else(|| Error::not_found(Noun::Group, name))
 }
 
 /// One group, locked before it is read: what a waiting statement reads of other tables is older than the lock.

@@ -17,7 +17,7 @@ use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, Digest, JobId};
 use crate::datasvc::ground::revision::Revision;
 use crate::datasvc::ground::seconds::Seconds;
@@ -160,7 +160,7 @@ impl DataSvc {
             Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
             None => None,
         };
-        found.ok_or_else(|| Error::not_found(Kind::Application, application))
+        found.ok_or_else(|| Error::not_found(Noun::Application, application))
     }
 
     /// Makes a job for each application whose own rule has builds to remove, unless one goes on. Returns how many.

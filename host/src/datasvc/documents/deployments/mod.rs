@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{
     AppName, BuildName, Digest, EnvironmentName, GitRepoName, GitdeployName, GroupName, JobId, PluginName, ServerName,
 };
@@ -303,7 +303,7 @@ impl DataSvc {
                 Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
                 None => None,
             };
-            return found.ok_or_else(|| Error::not_found(Kind::Application, application));
+            return found.ok_or_else(|| Error::not_found(Noun::Application, application));
         }
         sqlx::query!("update jobs set token_id = $2 where id = $1", job_id as _, caller.token() as _)
             .execute(&mut *transaction)
@@ -361,7 +361,7 @@ impl DataSvc {
     /// [`Error::NotFound`].
     pub async fn deployment_for_work(&self, application: &AppName, id: JobId) -> Result<Deployment> {
         let mut found = self.read_deployments(application, Some(id), None, 1, true).await?;
-        found.pop().ok_or_else(|| Error::not_found(Kind::Deployment, id))
+        found.pop().ok_or_else(|| Error::not_found(Noun::Deployment, id))
     }
 
     /// The deployments of an application, newest first; with their plans and their progress if they are to have details.

@@ -13,7 +13,7 @@ use crate::datasvc::documents::builds::KeptPackages;
 use crate::datasvc::documents::commands::CommandTarget;
 use crate::datasvc::documents::gitdeploys::{Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployOptions};
 use crate::datasvc::documents::servers::Driver;
-use crate::datasvc::ground::error::{Error, Faults, Kind, Result};
+use crate::datasvc::ground::error::{Error, Faults, Noun, Result};
 use crate::datasvc::ground::ids::{
     AppName, BuildName, Digest, EnvironmentName, GitRepoName, GitdeployName, GroupName, HostId, JobId, PackageName,
     ServerName,
@@ -150,7 +150,7 @@ impl DataSvc {
         asked.options.check(&mut faults);
         let exists = sqlx::query!("select from applications where name = $1", application.as_str());
         if exists.fetch_optional(&mut *connection).await?.is_none() {
-            return Err(Error::not_found(Kind::Application, application));
+            return Err(Error::not_found(Noun::Application, application));
         }
         let mut draft = match &asked.scope {
             DeploymentScope::Manual { servers, gitdeploys } => Draft::manual(servers, gitdeploys, &mut faults),
