@@ -140,7 +140,7 @@ pub(crate) fn command(host: &Host) -> Command {
         .subcommand(Manual::augment_args(Command::new("man")))
         .subcommand(
             Command::new("help")
-                .about("Tell about a command, or about exit-codes, environment or output")
+                .about("Show help for a command, or for exit-codes, environment or output")
                 .arg(Arg::new("topic").value_name("COMMAND").num_args(0..)),
         )
         .subcommands(host.of_server.clone())

@@ -95,11 +95,11 @@ pub struct NewDeployment {
     pub build_name: String,
     /// Where it goes.
     pub scope: Scope,
-    /// In how many runs the servers of a rolling group are split, at most: 2 unless it is given.
+    /// Maximum number of parts into which a rolling group's servers are divided: 2 unless it is given.
     pub rolling_divisor: Option<u32>,
     /// Seconds between two batches.
     pub rolling_pause: Option<u32>,
-    /// Seconds after a batch that another stage comes after.
+    /// Seconds to wait before the next stage.
     pub ordered_pause: Option<u32>,
     /// How many servers may fail, over the whole deployment, before it stops.
     pub max_failures: Option<u32>,
@@ -165,7 +165,7 @@ impl NewDeployment {
         self
     }
 
-    /// The same with so many seconds after a batch that another stage comes after. Not for servers by hand.
+    /// The same with so many seconds to wait before the next stage. Not for servers by hand.
     #[must_use]
     pub fn ordered_pause(mut self, seconds: u32) -> Self {
         self.ordered_pause = Some(seconds);

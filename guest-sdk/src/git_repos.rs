@@ -27,7 +27,7 @@ use crate::{Names, Result};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct GitRepo {
-    /// The application it is of.
+    /// Its application.
     pub application: String,
     /// Unique within the application.
     pub name: String,
@@ -133,11 +133,11 @@ pub struct Commit {
     pub id: String,
     /// The commits that it comes after: none of the first one, several of a merge.
     pub parents: Vec<String>,
-    /// Whose it is.
+    /// The author.
     pub author: String,
     /// When it was made: RFC 3339, UTC.
     pub at: String,
-    /// What it says of itself.
+    /// The commit message.
     pub message: String,
     /// The build whose package it is. None: Elita did not make the commit.
     pub build_name: Option<String>,
@@ -156,7 +156,7 @@ pub enum FileStatus {
     Modified,
     /// It is gone.
     Deleted,
-    /// It was a file and is a link, or the reverse.
+    /// Changed between file and link.
     TypeChanged,
 }
 

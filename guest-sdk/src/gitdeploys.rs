@@ -30,7 +30,7 @@ use crate::{Names, Result};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Gitdeploy {
-    /// The application it is of.
+    /// Its application.
     pub application: String,
     /// Unique within the application.
     pub name: String,
@@ -68,7 +68,7 @@ pub struct Location {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Options {
-    /// Whose side is taken where a server's own commits are in conflict with what is pulled.
+    /// Which version wins when a server's own commits conflict with the pull.
     pub favor: Favor,
     /// Whether lines that differ in white space only are taken for the same by a pull.
     #[serde(rename = "ignore-whitespace")]

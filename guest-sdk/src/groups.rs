@@ -29,13 +29,13 @@ use crate::{Names, Result};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Group {
-    /// The application it is of.
+    /// Its application.
     pub application: String,
     /// Unique within the application.
     pub name: String,
     /// Its gitdeploys.
     pub gitdeploys: Gitdeploys,
-    /// Whether a deployment goes through its servers part by part.
+    /// Whether a deployment goes to its servers in several batches.
     pub rolling_deploy: bool,
     /// What it is for.
     pub description: String,
@@ -83,7 +83,7 @@ impl NewGroup {
         Self { gitdeploys, rolling_deploy: false, description: String::new() }
     }
 
-    /// The same, and whether a deployment goes through its servers part by part.
+    /// The same, and whether a deployment goes to its servers in several batches.
     #[must_use]
     pub fn rolling_deploy(self, rolling_deploy: bool) -> Self {
         Self { rolling_deploy, ..self }

@@ -27,7 +27,7 @@ use crate::{Names, Result};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PackageMap {
-    /// The application it is of.
+    /// Its application.
     pub application: String,
     /// Unique within the application.
     pub name: String,

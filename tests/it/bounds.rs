@@ -126,6 +126,19 @@ async fn attributes_are_not_rewritten_without_end() {
 }
 
 #[tokio::test]
+async fn a_plugin_does_not_rewrite_attributes_without_end() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    let job = host.run_action("hostile", "ChangeFlood", "").await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    let told = job["result"]["told"].as_str().unwrap_or_else(|| panic!("it may go on and on: {job:#}"));
+    assert!(told.contains("plugin `misbehave` has changed or asked for too much"), "{told}");
+    // Others may still change the application.
+    let other = host.client.patch("/app/hostile", &json!({ "attributes": { "a": 1 } })).await;
+    assert_eq!(other.status, 200, "{other}");
+}
+
+#[tokio::test]
 async fn jobs_do_not_fill_the_disk_with_what_they_are_asked() {
     let host = TestHost::with_plugins(&["misbehave"]).await;
     host.create_application("hostile").await;

@@ -21,7 +21,7 @@ async fn jobs_that_come_of_one_job_are_bounded_together() {
     let told = jobs.body["items"].as_array().unwrap().iter().filter_map(|job| job["result"]["told"].as_str());
     let told: Vec<_> = told.collect();
     assert!(!told.is_empty(), "{jobs}");
-    assert!(told.iter().all(|told| *told == "at most 25 jobs that come of one job are allowed"), "{told:?}");
+    assert!(told.iter().all(|told| *told == "at most 25 jobs started by one job in total are allowed"), "{told:?}");
 
     // Another one begins anew.
     let other = host.run_action("hostile", "Breed", "children=0").await;
@@ -213,7 +213,7 @@ async fn a_job_that_was_asked_to_stop_starts_no_others() {
     assert_eq!(host.client.post_empty(&format!("/job/{id}?cancel=true")).await.status, 202);
     let job = host.ended_job(&id).await;
     let told: &Value = &job["error"]["message"];
-    assert_eq!(*told, "the job was asked to stop, and starts no others", "{job:#}");
+    assert_eq!(*told, "the job was asked to stop, so it may not start other jobs", "{job:#}");
     assert_eq!(host.client.get("/job?name=Noop").await.items("job_id").len(), 0);
 }
 

@@ -91,9 +91,10 @@ fn the_arrows_between_the_rooms_never_turn_round() {
 fn the_groups_within_a_room_name_each_other_in_one_direction() {
     let mut slips = Vec::new();
     for (room, groups) in GROUPS {
+        let room_itself = format!("crate::{room}::");
         for (group, may_name) in groups {
             for (file, number, line) in lines_of(&format!("{room}/{group}")) {
-                let whole = line.split(&format!("crate::{room}::")).skip(1).map(first_word);
+                let whole = line.split(&room_itself).skip(1).map(first_word);
                 for named in whole.chain(named_above(&line, depth(&file))) {
                     if named != *group && !may_name.contains(&named) {
                         slips.push(format!("{}:{number}: `{room}/{group}` names `{named}`", file.display()));

@@ -82,7 +82,7 @@ fn tests_with_plain_python_have_all_interfaces_of_this_wit() {
     let named: BTreeSet<_> = named.replace('"', " ").split_whitespace().map(|name| name.replace('_', "-")).collect();
     let functions = imported_functions(&project_root().join("wit"));
     let imported = functions.iter().map(|function| function.split_once('.').unwrap().0.to_owned());
-    assert_eq!(named, imported.chain(["types".to_owned()]).collect());
+    assert_eq!(named, imported.chain(["types".to_owned()]).collect::<BTreeSet<_>>());
 }
 
 #[test]

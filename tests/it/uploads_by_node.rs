@@ -49,7 +49,7 @@ async fn a_refused_form_is_understood_by_the_fetch_of_node() {
     for (name, said) in [
         (
             "file first",
-            "422 the part `file_type` comes after the file, which is taken in by then: send the part `build`, the \
+            "422 the part `file_type` comes after the file, which has already been received: send the part `build`, the \
                         file, last, or `file_type` in the query string",
         ),
         ("unknown type", "422 file_type: "),

@@ -101,7 +101,7 @@ impl Target {
         let server = globals.server.as_deref().map(|text| server_url(text, globals.plain_http)).transpose()?;
         if let Some(token) = explicit_token(globals)? {
             let url = server.ok_or_else(|| {
-                Failure::usage("a token without its server: it goes only to the one that it was made for")
+                Failure::usage("set ELITA_SERVER too: a token is sent only to its own server")
                     .hint("name the server with ELITA_SERVER or --server")
             })?;
             return Ok(Self::bare(url, Some(token)));

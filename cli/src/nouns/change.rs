@@ -110,7 +110,7 @@ pub(super) async fn update(noun: &Noun, session: &Session, matches: &ArgMatches)
         set(&mut patch, &format!("/{}", path.replace('.', "/")), Value::Null);
     }
     if patch.is_empty() {
-        return Err(Failure::usage("nothing is to be changed").hint(format!("elita {} update --help", noun.name)));
+        return Err(Failure::usage("no change was given").hint(format!("elita {} update --help", noun.name)));
     }
     let changed = send(session, &path, reply.etag(), patch).await.map_err(|failure| explained(noun, failure))?;
     done(noun, session, &changed, "changed");

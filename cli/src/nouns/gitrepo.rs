@@ -52,7 +52,8 @@ pub(crate) fn command() -> Command {
         .arg(to.help("The newer one, or a branch [default: the commit of the last build]"))
         .arg(limit());
     let with_files = Arg::new("with-files").long("with-files").action(ArgAction::SetTrue);
-    let with_files = with_files.help("Also what is in it, by a job; for repositories that Elita has made");
+    let with_files =
+        with_files.help("Also delete the repository's content, by a job; for repositories that Elita has made");
     NOUN.command()
         .mut_subcommand("create", Patience::augment_args)
         .mut_subcommand("delete", |delete| Patience::augment_args(delete.arg(with_files)))

@@ -15,7 +15,7 @@ pub(crate) const NOUN: Noun = Noun {
     ],
     members: &[
         Member::json("gitdeploys", "/gitdeploys", "A list of names, or a list of stages, which are lists of names"),
-        Member::truth("rolling", "/rolling_deploy", "Whether a deployment goes through its servers part by part"),
+        Member::truth("rolling", "/rolling_deploy", "Whether a deployment goes to its servers in several batches"),
         Member::text("description", "/description", "What it is for"),
     ],
     verbs: ALL,

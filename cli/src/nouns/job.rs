@@ -1,4 +1,4 @@
-//! Jobs: what was asked for, how it goes and what came of it.
+//! Jobs: request, progress and result.
 
 mod cancel;
 mod list;
@@ -27,7 +27,7 @@ pub(crate) fn command() -> Command {
             Arg::new("detach").long("detach").short('d').action(ArgAction::SetTrue).help("Print the new job's id only"),
         );
     Command::new("job")
-        .about("Jobs: what was asked for, how it goes and what came of it")
+        .about("Jobs: request, progress and result")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(list::command())

@@ -1,4 +1,4 @@
-//! Tokens: what one is logged in with.
+//! Tokens for logging in.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::session::{Session, segment, text};
 
 pub(crate) const NOUN: Noun = Noun {
     name: "token",
-    about: "Tokens: what one is logged in with",
+    about: "Tokens for logging in",
     collection: Collection::Installation("/global/tokens"),
     key: "token_id",
     columns: &[

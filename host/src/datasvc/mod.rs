@@ -73,7 +73,7 @@ pub use documents::shared_packages::FilesOfUpload;
 pub use documents::storage::StoreIdentity;
 pub use documents::uploads::{BuildAsStored, FileType, StoredBuild, UPLOAD, Upload, UploadSource};
 pub use ground::attributes::Attributes;
-pub use ground::error::{Error, Fault, Faults, Kind, Result};
+pub use ground::error::{Error, Fault, Faults, Noun, Result};
 pub use ground::ids::{
     ActionName, AppName, BuildName, Digest, EnvironmentName, GitProviderName, GitRepoName, GitdeployName, GroupName,
     HostId, JobId, KeypairName, PackageMapName, PackageName, PluginName, ServerName, TokenId, UserName, WorkerId,

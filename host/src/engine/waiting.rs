@@ -12,9 +12,9 @@ use crate::datasvc::{Job, JobStanding, JobStatus, Result};
 pub enum WaitReason {
     /// For a server that runs jobs of this type: there is none.
     Worker,
-    /// For other jobs of the same action, of which no more run at a time.
+    /// The action already has as many running jobs as allowed.
     Action,
-    /// For other jobs of the same plugin, of which no more run at a time.
+    /// The plugin already has as many running jobs as allowed.
     Plugin,
     /// For other work of the same application, of which no more is done at a time.
     Application,

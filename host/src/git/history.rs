@@ -24,11 +24,11 @@ pub struct LogEntry {
     pub id: CommitId,
     /// Those that it comes after.
     pub parents: Vec<CommitId>,
-    /// Whose it is.
+    /// The author.
     pub author: String,
     /// When it was made, in seconds since 1970.
     pub at: i64,
-    /// What it says of itself.
+    /// The commit message.
     pub message: String,
 }
 
@@ -41,7 +41,7 @@ pub enum FileStatus {
     Modified,
     /// It is gone.
     Deleted,
-    /// It was a file and is a link, or the reverse.
+    /// Changed between file and link.
     TypeChanged,
 }
 

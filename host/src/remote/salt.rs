@@ -404,7 +404,7 @@ impl Inner {
 impl Driver for Salt {
     fn run<'a>(&'a self, target: &'a Target, id: CommandId, command: &'a Command) -> BoxFuture<'a, Report> {
         async move {
-            let Some(seat) = together(id, 1).pop() else { return Report::no_response("there is no place for it") };
+            let Some(seat) = together(id, 1).pop() else { return Report::no_response("too many commands are running") };
             seat.run(self, target, command).await
         }
         .boxed()

@@ -193,7 +193,7 @@ impl<S: Sessions> Posix<S> {
     async fn found(&self, target: &Target, id: CommandId, command: &Command) -> Report {
         match self.look_again(target, id, command, LOOKS).await {
             Seen::Done(report) => report,
-            Seen::NotDone => Report::unknown("the command had begun, and the server does not know of it any more"),
+            Seen::NotDone => Report::unknown("the command started, but the server has no record of it"),
         }
     }
 
@@ -381,7 +381,7 @@ fn answer(mark: &str, output: &Output, command: &Command) -> Answer {
                     let report = Report::ended(i32::try_from(code).unwrap_or(i32::MAX), late == 1, command);
                     Answer::Ended(report.with_output(stdout, stderr, command))
                 } else {
-                    let why = "it began, and what ran it on the server has ended without saying what became of it";
+                    let why = "it started, but its result was lost on the server";
                     Answer::Lost(Report::unknown(why).with_output(stdout, stderr, command))
                 };
             }

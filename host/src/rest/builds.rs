@@ -208,7 +208,7 @@ async fn delete(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct PruneQuery {
-    /// The last so many that have a file, and all that are newer than these.
+    /// Number of newest builds with a file to keep, and all that are newer than these.
     #[param(minimum = 1, maximum = 1_000_000)]
     keep_last: Option<u32>,
     /// Those that were created within so many seconds; `90d` is understood, too.
@@ -246,7 +246,7 @@ async fn prune(
 ) -> Result<Accepted, Problem> {
     let PruneQuery { keep_last, keep_seconds, dry_run } = asked;
     if keep_last.is_none() && keep_seconds.is_none() {
-        let detail = "say which builds are kept: `keep_last`, how many, or `keep_seconds`, how young ones";
+        let detail = "give `keep_last` (a number of builds) or `keep_seconds` (an age)";
         return Err(Problem::malformed(detail));
     }
     let prune = Prune { rule: BuildRetention::new(keep_last, keep_seconds.map(|Seconds(seconds)| seconds))?, dry_run };

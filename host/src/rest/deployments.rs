@@ -50,7 +50,7 @@ struct NewDeployment {
     #[param(maximum = 86400)]
     #[schema(maximum = 86400)]
     rolling_pause: Option<u32>,
-    /// Seconds after a batch that another stage of an ordered group comes after. Not for a manual one.
+    /// Seconds to wait before the next stage of an ordered group. Not for a manual one.
     #[param(maximum = 86400)]
     #[schema(maximum = 86400)]
     ordered_pause: Option<u32>,
@@ -185,10 +185,10 @@ async fn list(
     request_body = NewDeployment,
     responses(
         (status = 200, body = DeploymentPlan, description = "With `dry_run=true`: what would be done"),
-        (status = 202, body = SubmittedJob, description = "The job's id is that of the deployment, too",
+        (status = 202, body = SubmittedJob, description = "The job and the deployment have the same id",
             headers(("Location" = String, description = "The job"))),
         (status = 404, description = "No such application"),
-        (status = 409, description = "What the agreed plan depends on has changed"),
+        (status = 409, description = "The plan is out of date"),
         (status = 422, description = "A value is not valid, or something is missing: `errors` names all of it"),
     ))]
 async fn create(

@@ -114,7 +114,7 @@ async fn stream(
     let follower = rest.engine.follow(job_id);
     let session = rest.sessions.begin(caller);
     if let LogPart::Before(_) = part {
-        return Err(Error::invalid("before", "a stream goes on from an entry, and not back"));
+        return Err(Error::invalid("before", "an event stream cannot be combined with `before`"));
     }
     let mut events = Events { rest, session, job_id, part, follower, unsent: VecDeque::new(), ended: false };
     events.read().await?;

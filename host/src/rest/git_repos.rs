@@ -145,7 +145,7 @@ async fn update(
     Ok(Document::new(repo.revision, repo))
 }
 
-/// Removes a git repository; with `delete` also what is in it, by a job
+/// Removes a git repository; with `delete` also its content, by a job
 #[utoipa::path(delete, path = "/app/{app}/gitrepos/{repo}", operation_id = "git-repos.delete", tag = "git-repos",
     params(
         ("app" = AppName, Path, description = "The application"),
@@ -159,7 +159,7 @@ async fn update(
         (status = 404, description = "No such git repository"),
         (status = 409, description = "Gitdeploys use it, which the detail names, or a job works on it"),
         (status = 412, description = "It has changed since the version that `If-Match` names"),
-        (status = 422, description = "Elita has not made it, so that it is not removed with what is in it"),
+        (status = 422, description = "Elita did not create it, so its content cannot be removed"),
     ))]
 async fn delete(
     State(rest): State<Rest>,

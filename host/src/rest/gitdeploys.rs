@@ -122,7 +122,7 @@ async fn get(
     responses(
         (status = 200, body = Gitdeploy),
         (status = 404, description = "No such gitdeploy"),
-        (status = 403, description = "Commands around a pull change, and a server that it is on is not among yours"),
+        (status = 403, description = "You may not use all servers on which the changed commands would run"),
         (status = 409, description = "It is initialized on servers, so its location and `autocrlf` cannot change"),
         (status = 412, description = "It has changed since the version that `If-Match` names"),
         (status = 422, description = "The patch changes a read-only member, or its result is not valid"),

@@ -29,7 +29,7 @@ struct NewGroup {
     /// Its gitdeploys: a list of names, which are deployed at once, or a list of stages in their order, which are
     /// lists of names.
     gitdeploys: GroupGitdeploys,
-    /// Whether a deployment goes through its servers part by part.
+    /// Whether a deployment goes to its servers in several batches.
     #[serde(default)]
     rolling_deploy: bool,
     /// What it is for, at most 4 KiB.

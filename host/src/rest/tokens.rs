@@ -23,7 +23,7 @@ use crate::datasvc::{Caller, Error, Listed, NewToken, Permissions, Seconds, Time
 /// Stands for the token in use.
 const CURRENT: &str = "current";
 
-/// Who logs in; with a token in a header, what the new token is to be like.
+/// Credentials; or, with a token in the header, the properties of the new token.
 #[derive(Deserialize, ToSchema)]
 struct LogIn {
     /// The user's name. It is left out to make a token with the one in use.

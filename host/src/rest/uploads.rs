@@ -35,7 +35,7 @@ use crate::datasvc::{AppName, BuildName, Caller, Digest, FileType, FileUrl, Pack
 use crate::shares::Place;
 use crate::work::{UploadError, UploadRequest};
 
-/// What there is to say of a file.
+/// How to handle the file.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -51,7 +51,7 @@ struct FileQuery {
     create: bool,
 }
 
-/// What there is to say of a file, and where it is if it is to be fetched.
+/// How to handle the file, and where it is if it is to be fetched.
 #[derive(Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]

@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 
 use super::Work;
 use crate::datasvc::{
-    ACTION, ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobId, JobLane, Kind as Noun,
-    Listed, NewActionJob, Outcome, Page, Parent, Permission, PluginAction, Result,
+    ACTION, ActionName, AppName, Caller, Claim, Digest, Enqueued, Error, JobError, JobId, JobLane, Listed,
+    NewActionJob, Noun, Outcome, Page, Parent, Permission, PluginAction, Result,
 };
 use crate::engine::{Kind, Run};
 use crate::plugin::{ActionRun, FoundAction, RunError, Sandbox};

@@ -19,9 +19,9 @@ use crate::datasvc::{
     Caller, CommandTarget, Connection, DataSvc, Digest, Enqueued, Error, JobError, JobErrorCode, JobLane, KeypairName,
     NewCommand, Outcome, Permission, Result, SERVER, SaltConnection, ServerName, SshConnection, patiently,
 };
-use crate::engine::{Journal, Kind, Run, Seen as Found, StepResult};
+use crate::engine::{Journal, Kind, Run, Seen, StepResult};
 use crate::remote::{
-    Command, CommandId, Handovers, Keyring, Program, Reach, Report, Seat, Seen, SshHost, SshKeys, SshReach, Target,
+    self, Command, CommandId, Handovers, Keyring, Program, Reach, Report, Seat, SshHost, SshKeys, SshReach, Target,
     together,
 };
 
@@ -200,11 +200,11 @@ impl Work {
             // The others do not wait for it.
             drop(take_seat());
             match remote.look(target, *id, command).await {
-                Seen::Done(report) => {
+                remote::Seen::Done(report) => {
                     tell(run, target, what, &report);
-                    Ok(Found::Done((*id, report)))
+                    Ok(Seen::Done((*id, report)))
                 }
-                Seen::NotDone => Ok(Found::NotDone),
+                remote::Seen::NotDone => Ok(Seen::NotDone),
             }
         };
         let (id, report) = journal.inspected(name, || new_id, work, look).await?;
@@ -401,7 +401,7 @@ impl Commands {
         let svc = &self.0.0.svc;
         let requester = patiently(|| svc.requester(run.claim.job_id)).await.map_err(|error| internal(&error))?;
         let ended = || {
-            let message = "the token that this was asked for with has ended before it began; ask for it again";
+            let message = "the token of this request expired before the command started; ask for it again";
             JobError::new(JobErrorCode::NotAllowed, message)
         };
         let requester = requester.ok_or_else(ended)?;
@@ -416,5 +416,5 @@ impl Commands {
 }
 
 pub(super) fn internal(cause: &(dyn std::error::Error + 'static)) -> JobError {
-    JobError::internal("a command for servers failed for a fault of the service", cause)
+    JobError::internal("a command for servers failed because of an internal error", cause)
 }

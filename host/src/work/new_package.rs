@@ -8,7 +8,7 @@ use tracing::{error, warn};
 
 use super::archives::{Archives, kind};
 use super::upload::package_filename;
-use crate::datasvc::{Caller, Claim, DataSvc, Digest, Error, FileType, Kind, NewPackage, PackageFile, Result};
+use crate::datasvc::{Caller, Claim, DataSvc, Digest, Error, FileType, NewPackage, Noun, PackageFile, Result};
 use crate::plugin::PackageWriter;
 use crate::storage::archive::{self, ArchiveError};
 use crate::storage::{Candidate, Incoming, Storage, StorageError};
@@ -107,7 +107,7 @@ impl Destination {
             sha256: Digest::from_bytes(received.sha256).hex(),
         };
         if !candidate.accept(&file.filename).await.map_err(not_stored)? {
-            return Err(Error::already_exists(Kind::Package, name));
+            return Err(Error::already_exists(Noun::Package, name));
         }
         match self.svc.add_package(&self.caller, &self.claim, &self.new, &file, together).await {
             Ok(is_superfluous) => {

@@ -189,5 +189,5 @@ impl Told {
 
 /// A fault of the service, which is logged here and not shown.
 fn internal(cause: &(dyn std::error::Error + 'static)) -> JobError {
-    JobError::internal("builds could not be removed for a fault of the service", cause)
+    JobError::internal("builds could not be removed because of an internal error", cause)
 }

@@ -104,7 +104,8 @@ const ENDINGS: [(&str, &str); 12] = [
 pub(crate) fn type_of(name: &str) -> Result<&'static str> {
     let name = name.to_ascii_lowercase();
     ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, file_type)| *file_type).ok_or_else(|| {
-        Failure::usage(format!("{name} does not say by its name what it is")).hint("--type zip, tar or tar.gz, say")
+        Failure::usage(format!("the file type cannot be seen from the name {name}"))
+            .hint("--type zip, tar or tar.gz, say")
     })
 }
 

@@ -28,7 +28,7 @@ pub(super) fn command() -> Command {
              --keep-seconds 30d --yes\n  elita build update shop 1.42 --attribute pinned=true",
         )
         .arg(verbs::app())
-        .arg(last.help("Keep the last so many that have a file").required_unless_present("keep-seconds"))
+        .arg(last.help("Number of newest builds with a file to keep").required_unless_present("keep-seconds"))
         .arg(young.help("Keep those that are younger: seconds, or a time such as 30d"))
         .arg(dry_run.help("Only say what would be removed"))
         .arg(yes);

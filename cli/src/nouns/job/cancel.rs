@@ -26,7 +26,7 @@ pub(super) fn command() -> Command {
     let app = filter("app", "APP", "Those of this application");
     let parent = filter("parent", "JOB", "Those that this job has started");
     Command::new("cancel")
-        .about("Ask jobs to stop: some, or all that match; for the latter it shows them and asks before")
+        .about("Stop jobs, by id or by filter. With a filter it lists them and asks first")
         .after_help(
             "Examples:
   elita job cancel d5146e54

@@ -2,7 +2,7 @@
 
 use super::users::check_password;
 use crate::datasvc::DataSvc;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::UserName;
 
 impl DataSvc {
@@ -30,7 +30,7 @@ impl DataSvc {
             hash
         );
         match reset.execute(&self.pool).await?.rows_affected() {
-            0 => Err(Error::not_found(Kind::User, name)),
+            0 => Err(Error::not_found(Noun::User, name)),
             _ => Ok(()),
         }
     }

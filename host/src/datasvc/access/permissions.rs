@@ -15,7 +15,7 @@ use crate::datasvc::ground::glob::matches;
 ///
 /// `{"apps": {"<app glob>": "read/write"}, "actions": {"<app glob>": {"<action glob>": "execute"}},
 /// "servers": ["<glob>"]}`. In a pattern `*` is any run of characters and `?` is one. The pattern with the most
-/// literal characters decides; between equals only what all of them grant holds. An empty string grants nothing.
+/// literal characters decides; if several are equally specific, only what all of them grant is allowed. An empty string grants nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Permissions {

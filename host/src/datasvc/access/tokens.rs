@@ -19,7 +19,7 @@ use super::logins::Attempt;
 use super::passwords::Turn;
 use super::permissions::Permissions;
 use crate::datasvc::DataSvc;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{Digest, TokenId, UserName};
 use crate::datasvc::ground::page::{Listed, Page, TimeOrder};
 
@@ -76,7 +76,7 @@ pub struct Token {
     /// When it stops working.
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
-    /// When it was used last, give or take a minute.
+    /// When it was used last, accurate to the minute.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_used_at: Option<OffsetDateTime>,
 }
@@ -351,7 +351,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::Token, id))
+        .ok_or_else(|| Error::not_found(Noun::Token, id))
     }
 
     /// Removes tokens that expired longer than `age` ago, at most some hundred. Returns how many: with 0 no more are
@@ -386,7 +386,7 @@ impl DataSvc {
         )
         .fetch_optional(&mut *transaction)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::Token, id))?;
+        .ok_or_else(|| Error::not_found(Noun::Token, id))?;
         transaction.deleted(None, &id, &token).await
     }
 }

@@ -15,7 +15,7 @@ use crate::datasvc::access::aside::aside;
 use crate::datasvc::access::sight::IN_ONE_TURN;
 use crate::datasvc::ground::aside::Aside;
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::UserName;
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -155,7 +155,7 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await;
-        let user = created.on_constraint("users_pkey", || Error::already_exists(Kind::User, name))?;
+        let user = created.on_constraint("users_pkey", || Error::already_exists(Noun::User, name))?;
         transaction.created(None, name, &user).await?;
         Ok(user)
     }
@@ -233,7 +233,7 @@ impl DataSvc {
             let user = found(&mut *transaction, name).await?;
             let is_same = user.permissions == seen.permissions && user.attributes == seen.attributes;
             if user.revision == seen.revision || patch.is_merge() && is_same {
-                expected.check(user.revision, Kind::User, name)?;
+                expected.check(user.revision, Noun::User, name)?;
                 let hash = hashed.map(|(_, hash)| hash).filter(|_| change.password.is_some());
                 return update(transaction, caller, &user, change, hash).await;
             }
@@ -259,7 +259,7 @@ impl DataSvc {
                 transaction.rollback().await?;
                 continue;
             }
-            expected.check(user.revision, Kind::User, name)?;
+            expected.check(user.revision, Noun::User, name)?;
             if user.permissions.on_global("write") {
                 another_administrator(&mut transaction, name).await?;
             }
@@ -363,7 +363,7 @@ fn words(granted: &dyn Fn(&str) -> bool) -> String {
 
 /// What the patch makes of a user, if the caller may do that.
 fn plan(caller: &Caller, user: &User, patch: &Patch, expected: &Expected, aside: &Aside) -> Result<Change> {
-    expected.check(user.revision, Kind::User, &user.username)?;
+    expected.check(user.revision, Noun::User, &user.username)?;
     let shown = Change { permissions: user.permissions.clone(), attributes: user.attributes.clone(), password: None };
     let change: Change = patch.apply_here(user, &shown)?;
     // A scope says what a token may do, and nothing that its user may do as who they are.
@@ -454,7 +454,7 @@ async fn found(executor: impl PgExecutor<'_>, name: &UserName) -> Result<User> {
     )
     .fetch_optional(executor)
     .await?
-    .ok_or_else(|| Error::not_found(Kind::User, name))
+    .ok_or_else(|| Error::not_found(Noun::User, name))
 }
 
 /// # Errors

@@ -9,7 +9,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::access::sight::{Part, VisiblePage};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::AppName;
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -21,7 +21,7 @@ use crate::datasvc::ground::sql::OnConstraint;
 pub struct Application {
     /// Its name, unique in this installation.
     pub application: AppName,
-    /// The same, by the name that it had first.
+    /// Same as `application`; the older name.
     pub app_name: AppName,
     /// What users keep with it.
     pub attributes: Attributes,
@@ -75,7 +75,7 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await
-        .on_constraint("applications_pkey", || Error::already_exists(Kind::Application, name))?;
+        .on_constraint("applications_pkey", || Error::already_exists(Noun::Application, name))?;
         transaction.created(Some(name), name, &application).await?;
         Ok(application)
     }
@@ -96,7 +96,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::Application, name))
+        .ok_or_else(|| Error::not_found(Noun::Application, name))
     }
 
     /// The applications that the caller may read, by name.
@@ -148,7 +148,7 @@ impl DataSvc {
         caller.require(Permission::Write, name)?;
         let mut transaction = self.change(caller, "applications.update").await?;
         let application = locked(&mut transaction, name).await?;
-        expected.check(application.revision, Kind::Application, name)?;
+        expected.check(application.revision, Noun::Application, name)?;
         let before = Change { attributes: application.attributes.clone(), retention: application.retention };
         let Change { attributes, retention } = patch.apply(&application, &before).await?;
         let updated = sqlx::query_as!(
@@ -179,7 +179,7 @@ impl DataSvc {
         sqlx::query_scalar!("select 1 from applications where name = $1", name.as_str())
             .fetch_optional(&self.pool)
             .await?
-            .ok_or_else(|| Error::not_found(Kind::Application, name))?;
+            .ok_or_else(|| Error::not_found(Noun::Application, name))?;
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl DataSvc {
             .execute(&mut *transaction)
             .await?;
         let application = locked(&mut transaction, name).await?;
-        expected.check(application.revision, Kind::Application, name)?;
+        expected.check(application.revision, Noun::Application, name)?;
         let unfinished = sqlx::query_scalar!(
             r#"select count(*) as "count!" from jobs where application = $1 and status in ('queued', 'running')"#,
             name.as_str()
@@ -239,5 +239,5 @@ async fn locked(connection: &mut PgConnection, name: &AppName) -> Result<Applica
     )
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| Error::not_found(Kind::Application, name))
+    .ok_or_else(|| Error::not_found(Noun::Application, name))
 }

@@ -9,7 +9,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::aside::aside;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::aside::Aside;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName};
 use crate::datasvc::ground::page::{Listed, Page};
 
@@ -54,7 +54,7 @@ impl DataSvc {
         );
         let parts = self.reads.run(async |connection| Ok(reading.fetch_all(connection).await?)).await?;
         if parts.is_empty() {
-            return Err(Error::not_found(Kind::Build, name));
+            return Err(Error::not_found(Noun::Build, name));
         }
         let looked_at: Vec<String> = parts.into_iter().flatten().flatten().collect();
         let Some(glob) = glob else { return listed(looked_at, None, page) };

@@ -11,7 +11,7 @@ use super::uploads::FileType;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, JobId, PackageName};
 use crate::datasvc::ground::page::{AgeCursor, Listed, Order, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -23,9 +23,9 @@ use crate::datasvc::ground::sql::{OnConstraint as _, json_column};
 pub struct Build {
     /// Unique within the application.
     pub build_name: BuildName,
-    /// The application it is of.
+    /// Its application.
     pub application: AppName,
-    /// The same, by the name that it had first.
+    /// Same as `application`; the older name.
     pub app_name: AppName,
     /// Whether its file was uploaded.
     pub stored: bool,
@@ -193,8 +193,8 @@ impl DataSvc {
         .fetch_one(&mut *transaction)
         .await;
         let build = created.on_constraints(&[
-            ("builds_pkey", &|| Error::already_exists(Kind::Build, name)),
-            ("builds_application_fkey", &|| Error::not_found(Kind::Application, application)),
+            ("builds_pkey", &|| Error::already_exists(Noun::Build, name)),
+            ("builds_application_fkey", &|| Error::not_found(Noun::Application, application)),
         ])?;
         transaction.created(Some(application), name, &build).await?;
         Ok(build)
@@ -229,7 +229,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::Build, name))
+        .ok_or_else(|| Error::not_found(Noun::Build, name))
     }
 
     /// A package of a build, and where its file is stored.
@@ -253,9 +253,9 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::Build, name))?;
+        .ok_or_else(|| Error::not_found(Noun::Build, name))?;
         let kept = found.packages.0.into_iter().find_map(|(found, kept)| (found == *package).then_some(kept));
-        let (kept, upload) = kept.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))?;
+        let (kept, upload) = kept.zip(found.upload).ok_or_else(|| Error::not_found(Noun::Package, package))?;
         let location = kept.location(upload);
         Ok((kept.file, location))
     }
@@ -354,7 +354,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "builds.update").await?;
         let build = locked(&mut transaction, application, name).await?;
-        expected.check(build.revision, Kind::Build, name)?;
+        expected.check(build.revision, Noun::Build, name)?;
         let Change { attributes } = patch.apply(&build, &Change { attributes: build.attributes.clone() }).await?;
         let updated = sqlx::query_as!(
             Build,
@@ -388,7 +388,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "builds.delete").await?;
         let build = locked(&mut transaction, application, name).await?;
-        expected.check(build.revision, Kind::Build, name)?;
+        expected.check(build.revision, Noun::Build, name)?;
         let need = sqlx::query!(
             r#"select reason, needed_by, count(*) over () - 1 as "more!" from build_needs
                where application = $1 and build = $2 order by reason, needed_by limit 1"#,
@@ -430,5 +430,5 @@ async fn locked(connection: &mut PgConnection, application: &AppName, name: &Bui
     )
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| Error::not_found(Kind::Build, name))
+    .ok_or_else(|| Error::not_found(Noun::Build, name))
 }

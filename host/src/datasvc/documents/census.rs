@@ -26,7 +26,7 @@ pub struct CensusEntry {
     pub committed: Option<CensusBuild>,
     /// The build that was last deployed to the server; null if there was none yet.
     pub deployed: Option<CensusBuild>,
-    /// Whether the server has something else than what was pulled last; null if that was not looked at since.
+    /// Whether the server differs from the last pull; null: not checked since.
     pub drift: Option<Drift>,
 }
 
@@ -35,7 +35,7 @@ pub struct CensusEntry {
 pub struct CensusBuild {
     /// The build.
     pub build: BuildName,
-    /// Since when; null: since before that was recorded.
+    /// Time of the change; null if it was not recorded.
     #[serde(with = "time::serde::rfc3339::option")]
     pub at: Option<OffsetDateTime>,
     /// The job that has put it there.

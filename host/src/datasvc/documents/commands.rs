@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::servers::{Connection, Driver};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{COMMAND, Caller};
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{Digest, HostId, JobId, ServerName, TokenId, WorkerId};
 use crate::datasvc::jobs::claim::Claim;
 use crate::datasvc::jobs::job::{Enqueued, JobStatus, JobType, Json, Parent};
@@ -82,7 +82,7 @@ impl DataSvc {
         let located = self.locate(servers).await?;
         if located.len() < servers.len() {
             let missing = servers.iter().find(|server| !located.iter().any(|(target, _)| target.name == **server));
-            return Err(missing.map_or_else(Error::too_busy, |server| Error::not_found(Kind::Server, server)));
+            return Err(missing.map_or_else(Error::too_busy, |server| Error::not_found(Noun::Server, server)));
         }
         Ok(located)
     }

@@ -11,12 +11,12 @@ pub struct Commit {
     pub commit: String,
     /// The commits that it comes after: none of the first one, several of a merge.
     pub parents: Vec<String>,
-    /// Whose it is.
+    /// The author.
     pub author: String,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// What it says of itself.
+    /// The commit message.
     pub message: String,
     /// The build whose package it is; null for a commit that Elita did not make.
     pub build_name: Option<String>,
@@ -38,7 +38,7 @@ pub enum ChangeStatus {
     Modified,
     /// It is gone.
     Deleted,
-    /// It was a file and is a link, or the reverse.
+    /// Changed between file and link.
     TypeChanged,
 }
 

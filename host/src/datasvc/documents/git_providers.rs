@@ -15,7 +15,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Interface, Permission};
 use crate::datasvc::access::secrets::{GIT_PROVIDER, SealedSecret, outdated_key};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, GitProviderName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -61,7 +61,7 @@ pub enum GitProviderType {
     Local,
     /// GitHub, or GitHub Enterprise at a base URL.
     GitHub,
-    /// GitLab, the public one or that at a base URL.
+    /// gitlab.com, or the GitLab at `base_url`.
     GitLab,
     /// Gitea or Forgejo, at a base URL.
     Gitea,
@@ -237,7 +237,7 @@ impl DataSvc {
         .fetch_one(&mut *transaction)
         .await
         .on_constraints(&[
-            ("git_providers_pkey", &|| Error::already_exists(Kind::GitProvider, name)),
+            ("git_providers_pkey", &|| Error::already_exists(Noun::GitProvider, name)),
             ("git_providers_secret_version_fkey", &outdated_key),
         ])?;
         transaction.created(None, name, &provider).await?;
@@ -262,7 +262,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::GitProvider, name))
+        .ok_or_else(|| Error::not_found(Noun::GitProvider, name))
     }
 
     /// The git providers, by name.
@@ -313,7 +313,7 @@ impl DataSvc {
         caller.require_interface(Permission::Write, Interface::GitProviders)?;
         let mut transaction = self.change(caller, "git-providers.update").await?;
         let provider = locked(&mut transaction, name).await?;
-        expected.check(provider.revision, Kind::GitProvider, name)?;
+        expected.check(provider.revision, Noun::GitProvider, name)?;
         let shown = provider.has_auth.then_some(Value::Bool(true));
         let changeable = Change {
             base_url: provider.base_url.clone(),
@@ -380,7 +380,7 @@ impl DataSvc {
             .execute(&mut *transaction)
             .await?;
         let provider = locked(&mut transaction, name).await?;
-        expected.check(provider.revision, Kind::GitProvider, name)?;
+        expected.check(provider.revision, Noun::GitProvider, name)?;
         let repos = sqlx::query_as!(
             AppReferrer,
             r#"select application as "application: AppName", name, count(*) over () as "count!"
@@ -416,7 +416,7 @@ async fn locked(connection: &mut PgConnection, name: &GitProviderName) -> Result
     )
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| Error::not_found(Kind::GitProvider, name))
+    .ok_or_else(|| Error::not_found(Noun::GitProvider, name))
 }
 
 fn in_use(name: &GitProviderName, users: &str) -> Error {

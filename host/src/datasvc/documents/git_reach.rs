@@ -11,7 +11,7 @@ use super::gitdeploy_work::GITDEPLOY;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::access::secrets::{GIT_PROVIDER, SealedSecret};
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, GitProviderName, GitRepoName, HostId};
 use crate::outbound::Destination;
 
@@ -69,7 +69,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::GitProvider, name))?;
+        .ok_or_else(|| Error::not_found(Noun::GitProvider, name))?;
         let auth = match found.auth.zip(found.secret_version) {
             Some((bytes, version)) => {
                 let text = self.secrets()?.open(GIT_PROVIDER, name, &SealedSecret { bytes, version })?;
@@ -110,7 +110,7 @@ impl DataSvc {
             name.as_str(),
             uri.as_str()
         );
-        kept.fetch_optional(&self.pool).await?.ok_or_else(|| Error::not_found(Kind::GitRepo, name))
+        kept.fetch_optional(&self.pool).await?.ok_or_else(|| Error::not_found(Noun::GitRepo, name))
     }
 
     /// The repositories that others keep, with the applications that they are of, for whoever tidies up after those that

@@ -14,7 +14,7 @@ use super::git_uri::GitUri;
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, GitProviderName, GitRepoName, HostId, JobId, KeypairName};
 use crate::datasvc::jobs::claim::Claim;
 use crate::datasvc::jobs::own::NewOwnJob;
@@ -88,7 +88,7 @@ impl DataSvc {
     ) -> Result<GitUri> {
         let Some(provider) = provider else {
             let rule = "a repository that is to be made needs the git provider that it is made at; one that exists \
-                        already is taken in with `existing` as true, and its `uri`";
+                        already is registered with `existing` as true, and its `uri`";
             return Err(Error::invalid("gitprovider", rule));
         };
         let found = sqlx::query!(
@@ -159,7 +159,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::GitRepo, name))
+        .ok_or_else(|| Error::not_found(Noun::GitRepo, name))
     }
 
     /// Records what has become of a repository that the job makes or removes. To do it again changes nothing.
@@ -232,7 +232,7 @@ impl DataSvc {
         )
         .fetch_optional(&mut *transaction)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::GitRepo, name))?;
+        .ok_or_else(|| Error::not_found(Noun::GitRepo, name))?;
         if let Some(job) = found.job.filter(|job| *job != claim.job_id) {
             let holder = sqlx::query_scalar!(
                 // What its host has left when it died is for the job itself, which goes on elsewhere, before it is for others.

@@ -11,7 +11,7 @@ use super::servers::check_host_key;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, GitProviderName, GitRepoName, HostId, JobId, KeypairName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -24,7 +24,7 @@ use crate::datasvc::ground::words::stored_words;
 pub struct GitRepo {
     /// Unique within the application.
     pub name: GitRepoName,
-    /// The application it is of.
+    /// Its application.
     pub application: AppName,
     /// Where git clones it from.
     pub uri: GitUri,
@@ -178,8 +178,8 @@ impl DataSvc {
         .fetch_one(&mut *transaction)
         .await;
         let repo = created.on_constraints(&[
-            ("git_repos_pkey", &|| Error::already_exists(Kind::GitRepo, name)),
-            ("git_repos_application_fkey", &|| Error::not_found(Kind::Application, application)),
+            ("git_repos_pkey", &|| Error::already_exists(Noun::GitRepo, name)),
+            ("git_repos_application_fkey", &|| Error::not_found(Noun::Application, application)),
             ("git_repos_git_provider_fkey", &|| no_provider(gitprovider.as_ref())),
             ("git_repos_keypair_fkey", &|| no_keypair(keypair.as_ref())),
         ])?;
@@ -211,7 +211,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::GitRepo, name))
+        .ok_or_else(|| Error::not_found(Noun::GitRepo, name))
     }
 
     /// The git repositories of an application, by name.
@@ -269,7 +269,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "git-repos.update").await?;
         let repo = locked(&mut transaction, application, name).await?;
-        expected.check(repo.revision, Kind::GitRepo, name)?;
+        expected.check(repo.revision, Noun::GitRepo, name)?;
         let changeable = Change {
             uri: repo.uri.clone(),
             gitprovider: repo.gitprovider.clone(),
@@ -346,7 +346,7 @@ impl DataSvc {
         .execute(&mut *transaction)
         .await?;
         let repo = locked(&mut transaction, application, name).await?;
-        expected.check(repo.revision, Kind::GitRepo, name)?;
+        expected.check(repo.revision, Noun::GitRepo, name)?;
         repo.must_be_settled()?;
         let gitdeploys = sqlx::query_as!(
             Referrer,
@@ -403,7 +403,7 @@ async fn locked(connection: &mut PgConnection, application: &AppName, name: &Git
     )
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| Error::not_found(Kind::GitRepo, name))
+    .ok_or_else(|| Error::not_found(Noun::GitRepo, name))
 }
 
 /// What the SSH host of a URI may show: what was given, or what is known of the host.

@@ -14,7 +14,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::aside::aside;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::access::sight::visible;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, GitdeployName, HostId, JobId, ServerName};
 use crate::datasvc::jobs::claim::Claim;
 use crate::datasvc::jobs::job::{Enqueued, JobStatus};
@@ -133,7 +133,7 @@ impl DataSvc {
                 for name in names {
                     caller.require_use(name)?;
                     let row = rows.iter().find(|row| row.name == *name);
-                    found.push(row.ok_or_else(|| Error::not_found(Kind::Server, name))?);
+                    found.push(row.ok_or_else(|| Error::not_found(Noun::Server, name))?);
                 }
             }
             ServersAsked::Matching(glob) => {
@@ -318,7 +318,7 @@ async fn reserve(
         Some(false) => {
             return Err(Error::conflict(format!("gitdeploy `{name}` has changed meanwhile; ask for it again")));
         }
-        None => return Err(Error::not_found(Kind::Gitdeploy, name)),
+        None => return Err(Error::not_found(Noun::Gitdeploy, name)),
     }
     // Who reserves a place on one of them waits.
     sqlx::query!("select from servers where name = any($1) order by name for no key update", &servers)

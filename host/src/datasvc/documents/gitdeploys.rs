@@ -11,7 +11,7 @@ use super::referrers::{NAMED, Referrer, named};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, GitRepoName, GitdeployName, PackageName, ServerName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -27,9 +27,9 @@ pub use self::settings::{
 pub struct Gitdeploy {
     /// Unique within the application.
     pub name: GitdeployName,
-    /// The application it is of.
+    /// Its application.
     pub application: AppName,
-    /// The same, by the name that it had first.
+    /// Same as `application`; the older name.
     pub app_name: AppName,
     /// The package of a build that is deployed.
     pub package: PackageName,
@@ -201,8 +201,8 @@ impl DataSvc {
         .fetch_one(&mut *transaction)
         .await;
         let created = created.on_constraints(&[
-            ("gitdeploys_pkey", &|| Error::already_exists(Kind::Gitdeploy, name)),
-            ("gitdeploys_application_fkey", &|| Error::not_found(Kind::Application, application)),
+            ("gitdeploys_pkey", &|| Error::already_exists(Noun::Gitdeploy, name)),
+            ("gitdeploys_application_fkey", &|| Error::not_found(Noun::Application, application)),
             ("gitdeploys_git_repo_fkey", &|| no_repo(&location.gitrepo)),
         ])?;
         let gitdeploy = Gitdeploy::from(created);
@@ -241,7 +241,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?;
-        found.map(Gitdeploy::from).ok_or_else(|| Error::not_found(Kind::Gitdeploy, name))
+        found.map(Gitdeploy::from).ok_or_else(|| Error::not_found(Noun::Gitdeploy, name))
     }
 
     /// Those of these gitdeploys that exist, by name, for work on them.
@@ -327,7 +327,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "gitdeploys.update").await?;
         let gitdeploy = locked(&mut transaction, application, name).await?;
-        expected.check(gitdeploy.revision, Kind::Gitdeploy, name)?;
+        expected.check(gitdeploy.revision, Noun::Gitdeploy, name)?;
         let changeable = Change {
             package: gitdeploy.package.clone(),
             location: gitdeploy.location.clone(),
@@ -403,7 +403,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "gitdeploys.delete").await?;
         let gitdeploy = locked(&mut transaction, application, name).await?;
-        expected.check(gitdeploy.revision, Kind::Gitdeploy, name)?;
+        expected.check(gitdeploy.revision, Noun::Gitdeploy, name)?;
         let groups = sqlx::query_as!(
             Referrer,
             r#"select "group" as name, count(*) over () as "count!"
@@ -454,7 +454,7 @@ async fn locked(connection: &mut PgConnection, application: &AppName, name: &Git
     )
     .fetch_optional(connection)
     .await?;
-    found.map(Gitdeploy::from).ok_or_else(|| Error::not_found(Kind::Gitdeploy, name))
+    found.map(Gitdeploy::from).ok_or_else(|| Error::not_found(Noun::Gitdeploy, name))
 }
 
 /// Some of the servers on which a gitdeploy is initialized, or a job is about to do that.

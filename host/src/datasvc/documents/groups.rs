@@ -10,7 +10,7 @@ use super::referrers::{NAMED, Referrer, named};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, EnvironmentName, GroupName, ServerName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -29,13 +29,13 @@ const MAX_ENVIRONMENTS: usize = 1000;
 pub struct Group {
     /// Unique within the application.
     pub name: GroupName,
-    /// The application it is of.
+    /// Its application.
     pub application: AppName,
-    /// The same, by the name that it had first.
+    /// Same as `application`; the older name.
     pub app_name: AppName,
     /// Its gitdeploys: a list of names, or a list of stages in their order, which are lists of names.
     pub gitdeploys: GroupGitdeploys,
-    /// Whether a deployment goes through its servers part by part.
+    /// Whether a deployment goes to its servers in several batches.
     pub rolling_deploy: bool,
     /// What it is for.
     pub description: String,
@@ -62,7 +62,7 @@ pub struct NewGroup {
     pub name: GroupName,
     /// Its gitdeploys.
     pub gitdeploys: GroupGitdeploys,
-    /// Whether a deployment goes through its servers part by part.
+    /// Whether a deployment goes to its servers in several batches.
     pub rolling_deploy: bool,
     /// What it is for, at most 4 KiB.
     pub description: String,
@@ -108,8 +108,8 @@ impl DataSvc {
             attributes as _
         );
         created.execute(&mut *transaction).await.on_constraints(&[
-            ("groups_pkey", &|| Error::already_exists(Kind::Group, name)),
-            ("groups_application_fkey", &|| Error::not_found(Kind::Application, application)),
+            ("groups_pkey", &|| Error::already_exists(Noun::Group, name)),
+            ("groups_application_fkey", &|| Error::not_found(Noun::Application, application)),
         ])?;
         if !insert_gitdeploys(&mut transaction, application, name, gitdeploys).await? {
             transaction.rollback().await?;
@@ -206,7 +206,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "groups.update").await?;
         let group = locked(&mut transaction, application, name).await?;
-        expected.check(group.revision, Kind::Group, name)?;
+        expected.check(group.revision, Noun::Group, name)?;
         let changeable = Change {
             gitdeploys: group.gitdeploys.clone(),
             rolling_deploy: group.rolling_deploy,
@@ -257,7 +257,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "groups.delete").await?;
         let group = locked(&mut transaction, application, name).await?;
-        expected.check(group.revision, Kind::Group, name)?;
+        expected.check(group.revision, Noun::Group, name)?;
         sqlx::query!("delete from groups where application = $1 and name = $2", application.as_str(), name.as_str())
             .execute(&mut *transaction)
             .await?;
@@ -316,7 +316,7 @@ pub(super) async fn read(
     )
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| Error::not_found(Kind::Group, name))
+    .ok_or_else(|| Error::not_found(Noun::Group, name))
 }
 
 /// One group, locked before it is read: what a waiting statement reads of other tables is older than the lock.

@@ -11,7 +11,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::access::secrets::{KEYPAIR, outdated_key};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, KeypairName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -149,7 +149,7 @@ impl DataSvc {
         .fetch_one(&mut *transaction)
         .await;
         let keypair = created.on_constraints(&[
-            ("keypairs_pkey", &|| Error::already_exists(Kind::Keypair, name)),
+            ("keypairs_pkey", &|| Error::already_exists(Noun::Keypair, name)),
             ("keypairs_secret_version_fkey", &outdated_key),
         ])?;
         transaction.created(None, name, &keypair).await?;
@@ -171,7 +171,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::Keypair, name))
+        .ok_or_else(|| Error::not_found(Noun::Keypair, name))
     }
 
     /// The keypairs, by name.
@@ -219,7 +219,7 @@ impl DataSvc {
         caller.require_global(Permission::Write)?;
         let mut transaction = self.change(caller, "keypairs.update").await?;
         let keypair = locked(&mut transaction, name).await?;
-        expected.check(keypair.revision, Kind::Keypair, name)?;
+        expected.check(keypair.revision, Noun::Keypair, name)?;
         let Change { attributes } = patch.apply(&keypair, &Change { attributes: keypair.attributes.clone() }).await?;
         let updated = sqlx::query_as!(
             Keypair,
@@ -244,7 +244,7 @@ impl DataSvc {
         caller.require_global(Permission::Write)?;
         let mut transaction = self.change(caller, "keypairs.delete").await?;
         let keypair = locked(&mut transaction, name).await?;
-        expected.check(keypair.revision, Kind::Keypair, name)?;
+        expected.check(keypair.revision, Noun::Keypair, name)?;
         let users = sqlx::query_as!(
             AppReferrer,
             r#"select application as "application: AppName", name, count(*) over () as "count!"
@@ -280,7 +280,7 @@ async fn locked(connection: &mut PgConnection, name: &KeypairName) -> Result<Key
     )
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| Error::not_found(Kind::Keypair, name))
+    .ok_or_else(|| Error::not_found(Noun::Keypair, name))
 }
 
 fn in_use(name: &KeypairName, users: &str) -> Error {

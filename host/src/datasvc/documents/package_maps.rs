@@ -12,7 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, PackageMapName, PackageName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -35,9 +35,9 @@ const MAX_BYTES: usize = 64 * 1024;
 pub struct PackageMap {
     /// Unique within the application.
     pub name: PackageMapName,
-    /// The application it is of.
+    /// Its application.
     pub application: AppName,
-    /// The same, by the name that it had first.
+    /// Same as `application`; the older name.
     pub app_name: AppName,
     /// The packages that it makes of an upload.
     pub packages: PackageRules,
@@ -141,8 +141,8 @@ impl DataSvc {
         .fetch_one(&mut *transaction)
         .await;
         let map = created.on_constraints(&[
-            ("package_maps_pkey", &|| Error::already_exists(Kind::PackageMap, name)),
-            ("package_maps_application_fkey", &|| Error::not_found(Kind::Application, application)),
+            ("package_maps_pkey", &|| Error::already_exists(Noun::PackageMap, name)),
+            ("package_maps_application_fkey", &|| Error::not_found(Noun::Application, application)),
         ])?;
         transaction.created(Some(application), name, &map).await?;
         Ok(map)
@@ -170,7 +170,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::PackageMap, name))
+        .ok_or_else(|| Error::not_found(Noun::PackageMap, name))
     }
 
     /// What a package map says, for the host's own work.
@@ -185,7 +185,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::PackageMap, name))
+        .ok_or_else(|| Error::not_found(Noun::PackageMap, name))
     }
 
     /// The package maps of an application, by name.
@@ -244,7 +244,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "package-maps.update").await?;
         let map = locked(&mut transaction, application, name).await?;
-        expected.check(map.revision, Kind::PackageMap, name)?;
+        expected.check(map.revision, Noun::PackageMap, name)?;
         let changeable = Change { packages: map.packages.clone(), attributes: map.attributes.clone() };
         let Change { packages, attributes } = patch.apply(&map, &changeable).await?;
         packages.check()?;
@@ -282,7 +282,7 @@ impl DataSvc {
         caller.require(Permission::Write, application)?;
         let mut transaction = self.change(caller, "package-maps.delete").await?;
         let map = locked(&mut transaction, application, name).await?;
-        expected.check(map.revision, Kind::PackageMap, name)?;
+        expected.check(map.revision, Noun::PackageMap, name)?;
         sqlx::query!(
             "delete from package_maps where application = $1 and name = $2",
             application.as_str(),
@@ -307,7 +307,7 @@ async fn locked(connection: &mut PgConnection, application: &AppName, name: &Pac
     )
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| Error::not_found(Kind::PackageMap, name))
+    .ok_or_else(|| Error::not_found(Noun::PackageMap, name))
 }
 
 impl PackageRules {

@@ -8,7 +8,7 @@ use super::shared_packages::Sharer;
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, JobId, PackageName};
 use crate::datasvc::jobs::claim::Claim;
 
@@ -123,9 +123,9 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::Build, build))?;
+        .ok_or_else(|| Error::not_found(Noun::Build, build))?;
         let kept = found.packages.0.into_iter().find_map(|(found, kept)| (found == *package).then_some(kept));
-        let (kept, upload) = kept.zip(found.upload).ok_or_else(|| Error::not_found(Kind::Package, package))?;
+        let (kept, upload) = kept.zip(found.upload).ok_or_else(|| Error::not_found(Noun::Package, package))?;
         let location = kept.location(upload);
         Ok((kept.file, location))
     }
@@ -148,7 +148,7 @@ impl NewPackage {
 
     fn check_room(&self, packages: &KeptPackages) -> Result<()> {
         if packages.0.contains_key(&self.name) {
-            return Err(Error::already_exists(Kind::Package, &self.name));
+            return Err(Error::already_exists(Noun::Package, &self.name));
         }
         if packages.0.len() >= MAX_PACKAGES as usize {
             return Err(Error::TooMany { what: "packages of a build", limit: MAX_PACKAGES });

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::access::sight::visible;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{ActionName, AppName, Digest, HostId, PluginName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::sql::OnConstraint;
@@ -214,7 +214,7 @@ impl DataSvc {
     pub async fn plugin(&self, caller: &Caller, name: &PluginName) -> Result<Plugin> {
         let readable = self.readable_registrations(caller).await?;
         let found = self.select_plugins(Some(name), readable.as_deref(), None, None, 1).await?.pop();
-        found.ok_or_else(|| Error::not_found(Kind::Plugin, name))
+        found.ok_or_else(|| Error::not_found(Noun::Plugin, name))
     }
 
     /// The plugins, by name. Without read permission on `_global` only those that have registered something for an

@@ -21,7 +21,7 @@ pub(super) struct Referrer {
 
 /// One of those that refer to it, of any application.
 pub(super) struct AppReferrer {
-    /// The application it is of.
+    /// Its application.
     pub(super) application: AppName,
     /// Its name.
     pub(super) name: String,

@@ -17,7 +17,7 @@ use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, Digest, JobId};
 use crate::datasvc::ground::revision::Revision;
 use crate::datasvc::ground::seconds::Seconds;
@@ -37,11 +37,11 @@ const LOOKED_AT: i64 = 500;
 /// How many holders of a build are named.
 const NAMED: usize = 5;
 
-/// Which builds of an application are kept: those that one of the two keeps.
+/// Which builds of an application are kept. A build is kept if either rule keeps it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "Members")]
 pub struct BuildRetention {
-    /// The last so many that have a file, and all that are newer than these.
+    /// Number of newest builds with a file to keep, and all that are newer than these.
     #[schema(minimum = 1, maximum = 1_000_000)]
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_last: Option<u32>,
@@ -160,7 +160,7 @@ impl DataSvc {
             Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
             None => None,
         };
-        found.ok_or_else(|| Error::not_found(Kind::Application, application))
+        found.ok_or_else(|| Error::not_found(Noun::Application, application))
     }
 
     /// Makes a job for each application whose own rule has builds to remove, unless one goes on. Returns how many.

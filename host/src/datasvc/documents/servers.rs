@@ -16,7 +16,7 @@ use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::access::sight::{Part, VisiblePage, visible};
 use crate::datasvc::ground::attributes::Attributes;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, EnvironmentName, HostId, JobId, ServerName};
 use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::patch::Patch;
@@ -132,7 +132,7 @@ impl DataSvc {
         )
         .fetch_one(&mut *transaction)
         .await
-        .on_constraint("servers_pkey", || Error::already_exists(Kind::Server, name))?;
+        .on_constraint("servers_pkey", || Error::already_exists(Noun::Server, name))?;
         let host = self.host_of(*driver);
         let check = self.insert_check(&mut transaction, Some(caller), std::slice::from_ref(name), host).await?;
         transaction.created(None, name, &server).await?;
@@ -155,7 +155,7 @@ impl DataSvc {
         )
         .fetch_optional(&self.pool)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::Server, name))
+        .ok_or_else(|| Error::not_found(Noun::Server, name))
     }
 
     /// The servers that the caller may read, by name.
@@ -233,7 +233,7 @@ impl DataSvc {
         caller.require_server(Permission::Write, name)?;
         let mut transaction = self.change(caller, "servers.update").await?;
         let server = locked(&mut transaction, name).await?;
-        expected.check(server.revision, Kind::Server, name)?;
+        expected.check(server.revision, Noun::Server, name)?;
         let changeable = Change {
             environment: server.environment.clone(),
             driver: server.driver,
@@ -299,7 +299,7 @@ impl DataSvc {
             .execute(&mut *transaction)
             .await?;
         let server = locked(&mut transaction, name).await?;
-        expected.check(server.revision, Kind::Server, name)?;
+        expected.check(server.revision, Noun::Server, name)?;
         let gitdeploys = sqlx::query_as!(
             AppReferrer,
             r#"select application as "application: AppName", gitdeploy as name, count(*) over () as "count!"
@@ -344,7 +344,7 @@ async fn locked(connection: &mut PgConnection, name: &ServerName) -> Result<Serv
     )
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| Error::not_found(Kind::Server, name))
+    .ok_or_else(|| Error::not_found(Noun::Server, name))
 }
 
 /// Says what to do about the members of the connection that was, which a merge patch keeps.

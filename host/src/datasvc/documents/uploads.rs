@@ -17,7 +17,7 @@ use super::file_url::FileUrl;
 use super::shared_packages::Sharer;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, BuildName, Digest, JobId, PackageMapName};
 use crate::datasvc::jobs::claim::Claim;
 pub use crate::datasvc::jobs::job::UPLOAD;
@@ -232,15 +232,15 @@ impl DataSvc {
             key
         );
         let known = self.reads.run(async |connection| Ok(looking.fetch_optional(connection).await?)).await?;
-        let known = known.ok_or_else(|| Error::not_found(Kind::Application, application))?;
+        let known = known.ok_or_else(|| Error::not_found(Noun::Application, application))?;
         if known.stored.is_none() && !create {
-            return Err(Error::not_found(Kind::Build, build));
+            return Err(Error::not_found(Noun::Build, build));
         }
         if known.knows_key {
             return Ok(());
         }
         match package_map {
-            Some(map) if !known.has_map => Err(Error::not_found(Kind::PackageMap, map)),
+            Some(map) if !known.has_map => Err(Error::not_found(Noun::PackageMap, map)),
             _ => UploadState { stored: known.stored.unwrap_or(false), uploading: known.uploading }.check(build),
         }
     }
@@ -267,7 +267,7 @@ impl DataSvc {
             Some((key, fingerprint)) => self.enqueued_before(caller, &key, fingerprint).await?,
             None => None,
         };
-        found.ok_or_else(|| Error::not_found(Kind::Application, application))
+        found.ok_or_else(|| Error::not_found(Noun::Application, application))
     }
 
     /// Gives a build what its upload has made of its file. To do it again changes nothing. Returns the packages as the build
@@ -410,7 +410,7 @@ impl NewUpload<'_> {
         sqlx::query!("select from builds where application = $1 and name = $2 for update", application, build.as_str())
             .fetch_optional(&mut *connection)
             .await?
-            .ok_or_else(|| Error::not_found(Kind::Build, build))?;
+            .ok_or_else(|| Error::not_found(Noun::Build, build))?;
         let package_map = self.upload.package_map.as_ref();
         let known = sqlx::query!(
             r#"select stored,
@@ -425,7 +425,7 @@ impl NewUpload<'_> {
         .await?;
         UploadState { stored: known.stored, uploading: known.uploading }.check(build)?;
         if let Some(map) = package_map.filter(|_| !known.has_map) {
-            return Err(Error::not_found(Kind::PackageMap, map));
+            return Err(Error::not_found(Noun::PackageMap, map));
         }
         sqlx::query!(
             "update builds set upload = $3, uploaded_at = now(), uploaded_by = $4, uploaded_with = $5

@@ -15,7 +15,7 @@ pub enum Error {
     #[error("{kind} `{name}` does not exist")]
     NotFound {
         /// What was looked for.
-        kind: Kind,
+        kind: Noun,
         /// The name it was looked for by.
         name: String,
     },
@@ -23,7 +23,7 @@ pub enum Error {
     #[error("{kind} `{name}` already exists")]
     AlreadyExists {
         /// What was to be made.
-        kind: Kind,
+        kind: Noun,
         /// The name that is taken.
         name: String,
     },
@@ -73,7 +73,7 @@ pub enum Error {
     #[error("{kind} `{name}` has changed since; read it again and decide anew")]
     Changed {
         /// What was to be changed or removed.
-        kind: Kind,
+        kind: Noun,
         /// Its name.
         name: String,
     },
@@ -175,11 +175,11 @@ fn listed(names: &[String]) -> String {
 }
 
 impl Error {
-    pub(crate) fn not_found(kind: Kind, name: impl fmt::Display) -> Self {
+    pub(crate) fn not_found(kind: Noun, name: impl fmt::Display) -> Self {
         Self::NotFound { kind, name: name.to_string() }
     }
 
-    pub(crate) fn already_exists(kind: Kind, name: impl fmt::Display) -> Self {
+    pub(crate) fn already_exists(kind: Noun, name: impl fmt::Display) -> Self {
         Self::AlreadyExists { kind, name: name.to_string() }
     }
 
@@ -205,7 +205,7 @@ impl Error {
 
 /// The kinds of things that have names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum Noun {
     /// An application.
     Application,
     /// An action of an application.
@@ -240,7 +240,7 @@ pub enum Kind {
     Deployment,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for Noun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Application => "application",

@@ -118,7 +118,7 @@ macro_rules! uuids {
             /// # Errors
             /// [`Error::Invalid`] if it is not a UUID.
             pub fn parse(id: &str) -> Result<Self> {
-                Uuid::try_parse(id).map(Self).map_err(|_| Error::invalid($field, "an id is a UUID"))
+                Uuid::try_parse(id).map(Self).map_err(|_| Error::invalid($field, "an id must be a UUID"))
             }
         }
 

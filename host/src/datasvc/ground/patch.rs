@@ -183,7 +183,7 @@ impl Patch {
         }
         match document {
             Value::Object(document) => Ok(document),
-            _ => Err(Error::invalid("", "a document is an object")),
+            _ => Err(Error::invalid("", "a document must be an object")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::error::{Error, Kind, Result};
+use super::error::{Error, Noun, Result};
 
 /// The version of a document. No two ever have the same, whatever they are of.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::Type)]
@@ -35,7 +35,7 @@ pub enum Expected {
 impl Expected {
     /// # Errors
     /// [`Error::Changed`] if another version was found.
-    pub(in crate::datasvc) fn check(&self, found: Revision, kind: Kind, name: &dyn fmt::Display) -> Result<()> {
+    pub(in crate::datasvc) fn check(&self, found: Revision, kind: Noun, name: &dyn fmt::Display) -> Result<()> {
         match self {
             Self::OneOf(versions) if !versions.contains(&found) => Err(Error::Changed { kind, name: name.to_string() }),
             Self::Any | Self::OneOf(_) => Ok(()),

@@ -46,7 +46,7 @@ pub struct CancelledJobs {
     pub cancelled: u64,
     /// How many run, and were told to stop.
     pub stopping: u64,
-    /// Whether there may be more of them: the same request goes on.
+    /// Whether there may be more of them: send the same request again.
     pub more: bool,
     /// Those that have ended.
     #[serde(skip)]

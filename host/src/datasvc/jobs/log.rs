@@ -25,7 +25,7 @@ use super::trace::Tracer;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::Caller;
 use crate::datasvc::ground::clock::Clock;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, JobId, PluginName};
 
 /// The longest entry, in bytes of its JSON text.
@@ -396,7 +396,7 @@ impl DataSvc {
             .first()
             .filter(|job| may_read(caller, job.application.as_ref(), job.username.as_deref(), &job.job_type));
         let (status, newest) =
-            job.map(|job| (job.status, job.newest)).ok_or_else(|| Error::not_found(Kind::Job, id))?;
+            job.map(|job| (job.status, job.newest)).ok_or_else(|| Error::not_found(Noun::Job, id))?;
         let next = rows.last().and_then(|last| last.seq.filter(|seq| *seq < newest));
         let entries = rows
             .into_iter()

@@ -17,7 +17,7 @@ use super::progress::JobProgress;
 use super::queue::TAKEN;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, Digest, HostId, JobId, PluginName, UserName};
 use crate::datasvc::ground::sql::OnConstraint;
 
@@ -60,7 +60,7 @@ impl DataSvc {
                 Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
                 None => None,
             };
-            return found.ok_or_else(|| Error::not_found(Kind::Application, application));
+            return found.ok_or_else(|| Error::not_found(Noun::Application, application));
         }
         let claim = taker.map(|taker| Claim {
             job_id: id,
@@ -97,7 +97,7 @@ impl DataSvc {
         if count < i64::from(parent.descendants) {
             return Ok(());
         }
-        Err(Error::TooMany { what: "jobs that come of one job", limit: parent.descendants })
+        Err(Error::TooMany { what: "jobs started by one job in total", limit: parent.descendants })
     }
 
     /// The job that this caller's key stands for, if it has been used.
@@ -189,7 +189,7 @@ impl DataSvc {
     /// [`Error::NotFound`], also for a job of an application that the caller may not read.
     pub async fn job(&self, caller: &Caller, id: JobId) -> Result<Job> {
         let found = self.reads.run(async |connection| documents(connection, &[id], true).await).await?.pop();
-        found.filter(|job| job.is_for(caller)).ok_or_else(|| Error::not_found(Kind::Job, id))
+        found.filter(|job| job.is_for(caller)).ok_or_else(|| Error::not_found(Noun::Job, id))
     }
 
     /// Makes sure that a job can be said to run that one again.

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::job::{Enqueued, JobStatus, Json, Parent};
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::Caller;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, Digest, HostId, JobId};
 
 /// A job of the host's own work, on its way into the queue.
@@ -103,6 +103,6 @@ impl DataSvc {
             Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
             None => None,
         };
-        found.ok_or_else(|| Error::not_found(Kind::Application, &job.application))
+        found.ok_or_else(|| Error::not_found(Noun::Application, &job.application))
     }
 }

@@ -14,7 +14,7 @@ use super::job::Json;
 use super::lookup::may_read;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::Caller;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, JobId};
 use crate::datasvc::ground::words::stored_words;
 
@@ -46,7 +46,7 @@ stored_words!(StepKind);
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum StepState {
-    /// It has begun, and has no outcome.
+    /// Started, not finished.
     Running,
     /// It has returned something.
     Succeeded,
@@ -178,7 +178,7 @@ impl DataSvc {
             .first()
             .is_some_and(|row| may_read(caller, row.application.as_ref(), row.username.as_deref(), &row.job_type))
         {
-            return Err(Error::not_found(Kind::Job, job));
+            return Err(Error::not_found(Noun::Job, job));
         }
         let mut last = None;
         let steps = rows.into_iter().filter_map(|row| {

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Catalog, FoundAction};
 use crate::datasvc::{
-    ActionName, AppName, Caller, DataSvc, Digest, Error, Kind, Listed, Page, PluginAction, PluginName, Result,
+    ActionName, AppName, Caller, DataSvc, Digest, Error, Listed, Noun, Page, PluginAction, PluginName, Result,
 };
 
 /// The catalog, brought up to date where that matters. Cheap to clone.
@@ -73,7 +73,7 @@ impl Registered {
     ) -> Result<Arc<FoundAction>> {
         self.svc.application(caller, application).await?;
         let found = self.find_action(application, action).await?;
-        found.ok_or_else(|| Error::not_found(Kind::Action, action))
+        found.ok_or_else(|| Error::not_found(Noun::Action, action))
     }
 
     /// The action, also of a plugin that has become active since the catalog was read, here or on another host.

@@ -194,7 +194,7 @@ impl Call<'_> {
     /// [`Error::Conflict`] once its job was asked to stop; [`Error::TooMany`] if it has started as many as it may.
     fn starts_a_job(&self) -> Result<(), Error> {
         if (self.cancel_requested)() {
-            return Err(Error::conflict("the job was asked to stop, and starts no others"));
+            return Err(Error::conflict("the job was asked to stop, so it may not start other jobs"));
         }
         if self.started.fetch_add(1, Ordering::Relaxed) >= MAX_STARTED {
             return Err(Error::TooMany { what: "jobs started by one run", limit: MAX_STARTED });

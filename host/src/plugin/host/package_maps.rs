@@ -69,7 +69,7 @@ impl TryFrom<Vec<package_maps::PackageRule>> for PackageRules {
             let name = PackageName::parse(name)?;
             let rule = PackageRule { patterns, remove_prefix, prefix };
             if let Some(_first) = packages.insert(name.clone(), rule) {
-                return Err(Error::invalid("packages", format!("package `{name}` is there twice")));
+                return Err(Error::invalid("packages", format!("package `{name}` is listed twice")));
             }
         }
         Ok(Self(packages))

@@ -231,9 +231,7 @@ pub(super) fn answer(id: CommandId, returned: &Return, command: &Command) -> Ans
                         let code = u32::try_from(*code).unwrap_or(u32::MAX).cast_signed();
                         Report { signal: None, ..Report::ended(code, *late == 1, command) }
                     }
-                    _ => Report::unknown(
-                        "it began, and what ran it on the server has ended without saying what became of it",
-                    ),
+                    _ => Report::unknown("it started, but its result was lost on the server"),
                 };
                 let report = Report {
                     stdout: shortened(stdout, *out > most),

@@ -88,7 +88,7 @@ fn bearer(value: &HeaderValue) -> Result<&str, Problem> {
 }
 
 fn text(value: &HeaderValue) -> Result<&str, Problem> {
-    value.to_str().map_err(|_| Problem::new(ProblemCode::InvalidToken, "a token is ASCII"))
+    value.to_str().map_err(|_| Problem::new(ProblemCode::InvalidToken, "a token must be ASCII"))
 }
 
 /// The callers of the tokens seen last, by the token's SHA-256.

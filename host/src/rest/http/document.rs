@@ -54,7 +54,7 @@ impl FromRequestParts<Rest> for IfMatch {
 
 fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
     let sent: Result<Vec<&str>, _> = headers.get_all(header::IF_MATCH).iter().map(HeaderValue::to_str).collect();
-    let sent = sent.map_err(|_| Problem::malformed("`If-Match` is ASCII"))?.join(",");
+    let sent = sent.map_err(|_| Problem::malformed("`If-Match` must be ASCII"))?.join(",");
     if sent.trim() == "*" || !headers.contains_key(header::IF_MATCH) {
         return Ok(Expected::Any);
     }

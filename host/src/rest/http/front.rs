@@ -144,7 +144,7 @@ fn admit(request: &Request) -> Result<(), Problem> {
     }
     let parameters = form::pairs(uri.query().unwrap_or_default())?;
     match parameters.iter().find(|(name, _)| TOKEN_PARAMETERS.contains(&name.to_ascii_lowercase().as_str())) {
-        Some((name, _)) => Err(token_in_url().with([Fault::in_parameter(name, "is not taken in a URL")])),
+        Some((name, _)) => Err(token_in_url().with([Fault::in_parameter(name, "is not allowed in a URL")])),
         None => Ok(()),
     }
 }

@@ -29,7 +29,9 @@ impl FromRequestParts<Rest> for IdempotencyKey {
         match sent[..] {
             [] => Ok(Self(None)),
             [Ok(key)] if is_key(key) => Ok(Self(Some(key.to_owned()))),
-            _ => Err(Problem::malformed("`Idempotency-Key` is one header of 1 to 255 visible ASCII characters")),
+            _ => {
+                Err(Problem::malformed("`Idempotency-Key` must be given once, with 1 to 255 visible ASCII characters"))
+            }
         }
     }
 }

@@ -173,7 +173,7 @@ impl Problem {
 
     /// A fault of the service, which is logged here and not shown.
     pub(in crate::rest) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
-        error!(error = chain(cause), "a request failed for a fault of the service");
+        error!(error = chain(cause), "a request failed because of an internal error");
         let detail = "the service failed; its log tells why under this request's id";
         Self::new(ProblemCode::Internal, detail)
     }

@@ -45,8 +45,7 @@ impl<T: IntoResponse> IntoResponse for Created<T> {
 pub(in crate::rest) struct SubmittedJob {
     /// Its id.
     job_id: JobId,
-    /// Where it stands: `queued` if it is new, even where it starts at once; perhaps further, where the same request
-    /// came before.
+    /// `queued` for a new job. A repeated request returns the job's current state.
     status: JobStatus,
     /// What it runs, such as the action's name.
     name: String,

@@ -74,7 +74,7 @@ impl Form {
             Some(part) => {
                 let name = part.name().unwrap_or_default();
                 let detail = format!(
-                    "the part `{name}` comes after the file, which is taken in by then: send the part `{FILE}`, the \
+                    "the part `{name}` comes after the file, which has already been received: send the part `{FILE}`, the \
                      file, last, or `{name}` in the query string"
                 );
                 Err(Problem::invalid(detail).with([Fault::in_body(name, "comes after the file")]))
@@ -91,7 +91,7 @@ fn fed(body: Paced, room: Arc<AtomicUsize>) -> impl Stream<Item = Result<Bytes, 
         let Some(bytes) = body.next().await.map_err(Stopped)? else { return Ok(None) };
         let fits = |room: usize| room.checked_sub(bytes.len());
         if room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
-            let detail = format!("at most {MAX_AROUND} bytes are taken around the file");
+            let detail = format!("the form may have at most {MAX_AROUND} bytes besides the file");
             return Err(Stopped(Problem::new(ProblemCode::TooLarge, detail)));
         }
         Ok(Some((bytes, (body, room))))

@@ -157,7 +157,7 @@ impl Names {
                 let ends = directory.match_indices('/').map(|(end, _)| end).chain([directory.len()]);
                 let is_link = |end: &usize| self.stands(&directory[..*end]) == Some(Stands::Link);
                 if let Some(end) = ends.into_iter().find(is_link) {
-                    let why = format!("goes up again from `{}`, which is a link itself", shown(&directory[..end]));
+                    let why = format!("follows the link `{}` and then goes up with `..`", shown(&directory[..end]));
                     return Err(not_within(path, target, &why));
                 }
             }

@@ -181,7 +181,7 @@ impl Extended {
         let named = written(&raw)?;
         let path = named.clone().unwrap_or_else(|| ".".into());
         if self.size_bytes.is_some_and(|size| size != size_bytes) {
-            let why = "has one size in its header and another in the extension before it; write it in GNU's format";
+            let why = "has different sizes in its header and in its extension; write it in GNU's format";
             return Err(ArchiveError::in_member(&path, why));
         }
         let link = || -> Result<String, ArchiveError> {

@@ -98,3 +98,10 @@ pub(in crate::work) fn failed(error: GitError) -> JobError {
         }
     }
 }
+
+/// As a part of a URL.
+pub(in crate::work) fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(escape).collect()
+}

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
+use super::escaped;
 use super::upstream::unusable;
 use crate::datasvc::{GitProviderName, GitProviderType, GitUri, JobError, JobErrorCode, ProviderAccess, patiently};
 use crate::engine::{Run, StepResult};
@@ -262,11 +263,6 @@ fn refused(message: String) -> JobError {
 /// A project of Bitbucket Data Center: `scm/PROJECT/name` over HTTP, `PROJECT/name` over SSH.
 fn project(owner: &str) -> &str {
     owner.rsplit('/').next().unwrap_or(owner)
-}
-
-/// As one part of a path.
-fn escaped(text: &str) -> String {
-    text.replace('%', "%25").replace('/', "%2F")
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ impl Work {
         match reader {
             GitReader::Caller(caller) => caller.require(Permission::Read, application)?,
             GitReader::Server(of, repo) if (of, repo) == (application, name) => {}
-            GitReader::Server(..) => return Err(Error::not_found(crate::datasvc::Kind::GitRepo, name).into()),
+            GitReader::Server(..) => return Err(Error::not_found(crate::datasvc::Noun::GitRepo, name).into()),
         }
         let place = self.0.svc.git_repo_for_work(application, name).await?;
         place.must_be_ready(name)?;

@@ -260,7 +260,7 @@ pub(super) fn unusable(error: &Error) -> JobError {
     match error {
         Error::NotFound { .. } => JobError::new(JobErrorCode::NotFound, error.to_string()),
         Error::Conflict { reason } => JobError::new(JobErrorCode::Conflict, reason.as_str()),
-        fault => JobError::internal("a git repository cannot be worked on for a fault of the service", fault),
+        fault => JobError::internal("a git repository cannot be worked on because of an internal error", fault),
     }
 }
 

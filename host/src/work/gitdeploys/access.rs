@@ -7,6 +7,7 @@ use crate::datasvc::JobErrorCode;
 use crate::engine::StepResult;
 use crate::remote::Command;
 use crate::work::Inner;
+use crate::work::git::escaped;
 use crate::work::git::upstream::Mirror;
 
 /// The name under which the scripts look up the key of a repository's host.
@@ -84,11 +85,4 @@ impl Inner {
         let host_key = host_key.ok_or_else(|| why("the key of the repository's SSH host is not known yet"))?;
         Ok(Access::Key { host_key, private: keys.private })
     }
-}
-
-/// As a part of a URL.
-fn escaped(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(escape).collect()
 }

@@ -278,7 +278,7 @@ impl OnEach<'_> {
         };
         let audited = patiently(|| svc.audit_exposed_key(&self.run.claim, name, &server.name, &advice)).await;
         audited.map_err(|error| not_recorded(&error))?;
-        let what = "somebody else has fetched what the server was to read the repository with, before it did";
+        let what = "somebody else fetched the repository's key or token before the server did";
         Ok(OnServer::refused("key-exposed", format!("{what}: {advice}")))
     }
 
@@ -477,7 +477,7 @@ pub(in crate::work) fn not_recorded(error: &Error) -> JobError {
     match error {
         Error::Conflict { reason } => JobError::new(JobErrorCode::Conflict, reason.as_str()),
         Error::NotFound { .. } => JobError::new(JobErrorCode::NotFound, error.to_string()),
-        fault => JobError::internal("a gitdeploy's job failed for a fault of the service", fault),
+        fault => JobError::internal("a gitdeploy's job failed because of an internal error", fault),
     }
 }
 

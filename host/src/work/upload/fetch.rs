@@ -28,7 +28,7 @@ const MAX_LOCATION_CHARS: usize = 300;
 impl Job<'_> {
     /// Brings the file into the store, under a name that is this run's alone.
     pub(super) async fn fetch(&self, upload: &Upload, url: &FileUrl) -> StepResult<KeptPackage> {
-        let _turn = self.work.fetch_turns.take_for(&self.run).await;
+        let _turn = self.work.fetch_turns.take_for(self.run).await;
         let permit = self.work.fetches.clone().acquire_owned().await.map_err(|error| internal(&error))?;
         // No plugin has such a name.
         let permit = RequestPermit::new(format!("application {}", self.application()?), permit);

@@ -501,5 +501,5 @@ fn master(upload: &Upload, size_bytes: u64, sha256: String) -> PackageFile {
 
 /// A fault of the service, which is logged here and not shown.
 fn internal(cause: &(dyn std::error::Error + 'static)) -> JobError {
-    JobError::internal("an upload failed for a fault of the service", cause)
+    JobError::internal("an upload failed because of an internal error", cause)
 }

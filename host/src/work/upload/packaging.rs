@@ -130,7 +130,7 @@ impl Job<'_> {
         &self,
         work: impl FnOnce(&ArchiveLimits, &AtomicBool) -> Result<T, ArchiveError> + Send + 'static,
     ) -> Result<T, JobError> {
-        let turn = self.work.archives.turns.take_for(&self.run).await;
+        let turn = self.work.archives.turns.take_for(self.run).await;
         self.work.archives.work(turn, work).await.map_err(|error| internal(&error))?.map_err(refused)
     }
 

@@ -49,6 +49,17 @@ pub(crate) fn calls(call: &ActionCall) -> Result<()> {
     Ok(())
 }
 
+/// Changes its application again and again. It returns how often, and what it was told in the end.
+pub(crate) fn changes(call: &ActionCall) -> Result<Value> {
+    for number in 0..1000 {
+        let attributes = json!({ "text": "x".repeat(60_000), "number": number });
+        if let Err(error) = applications::update(&call.application, &json!({ "attributes": attributes })) {
+            return Ok(json!({ "changes": number, "told": error.to_string() }));
+        }
+    }
+    Ok(json!({ "changes": 1000 }))
+}
+
 /// Starts itself again and again, and so does each of those. It returns what it was told in the end.
 pub(crate) fn jobs(call: &ActionCall) -> Result<Value> {
     let children: u32 = call.parameter("children")?;

@@ -22,6 +22,7 @@ elita_plugin::plugin! {
             action("EntryFlood", flood::entries),
             action("LargeEntries", flood::so_many_large_entries).parameter("count", "integer", "how many"),
             action("CallFlood", flood::calls),
+            action("ChangeFlood", flood::changes),
             action("Entries", flood::so_many_entries).parameter("count", "integer", "how many"),
             action("Breed", flood::jobs).parameter("children", "integer", "how many jobs each starts"),
             action("BreedLate", flood::a_job_when_it_is_told_to_stop),

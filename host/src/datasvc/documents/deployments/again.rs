@@ -51,7 +51,7 @@ impl DataSvc {
         let batches = earlier.batches_of(|_, progress| progress.is_touched());
         if batches.is_empty() {
             return Err(Error::conflict(format!(
-                "deployment `{id}` has touched no server, so that nothing is to be put back"
+                "deployment `{id}` has touched no server, so there is nothing to roll back"
             )));
         }
         let mut before: BTreeMap<Option<BuildName>, Vec<String>> = BTreeMap::new();
@@ -60,7 +60,7 @@ impl DataSvc {
         }
         if let Some(none) = before.get(&None) {
             let named = named(none);
-            return Err(Error::conflict(format!("nothing is to be put back: there was no build before of {named}")));
+            return Err(Error::conflict(format!("cannot roll back: {named} had no earlier build")));
         }
         if before.len() > 1 {
             let told = before.iter().map(|(build, targets)| {

@@ -70,13 +70,13 @@ pub struct Again {
 /// How a build is deployed.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeploymentOptions {
-    /// In how many runs the servers of a rolling group are split, at most.
+    /// Maximum number of parts into which a rolling group's servers are divided.
     #[schema(minimum = 1)]
     pub rolling_divisor: u32,
     /// Seconds between two batches.
     #[schema(maximum = 86400)]
     pub rolling_pause: u32,
-    /// Seconds after a batch that another stage comes after.
+    /// Seconds to wait before the next stage.
     #[schema(maximum = 86400)]
     pub ordered_pause: u32,
     /// How many servers may fail, over the whole deployment, before it stops.
@@ -96,11 +96,11 @@ impl Default for DeploymentOptions {
 /// Options as they are given; what is not given is as in [`DeploymentOptions::default`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GivenOptions {
-    /// In how many runs the servers of a rolling group are split, at most.
+    /// Maximum number of parts into which a rolling group's servers are divided.
     pub rolling_divisor: Option<u32>,
     /// Seconds between two batches.
     pub rolling_pause: Option<u32>,
-    /// Seconds after a batch that another stage comes after.
+    /// Seconds to wait before the next stage.
     pub ordered_pause: Option<u32>,
     /// How many servers may fail.
     pub max_failures: Option<u32>,

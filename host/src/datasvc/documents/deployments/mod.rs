@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{
     AppName, BuildName, Digest, EnvironmentName, GitRepoName, GitdeployName, GroupName, JobId, PluginName, ServerName,
 };
@@ -304,7 +304,7 @@ impl DataSvc {
                 Some((key, fingerprint)) => self.enqueued_before(caller, key, *fingerprint).await?,
                 None => None,
             };
-            return found.ok_or_else(|| Error::not_found(Kind::Application, application));
+            return found.ok_or_else(|| Error::not_found(Noun::Application, application));
         }
         sqlx::query!("update jobs set token_id = $2 where id = $1", job_id as _, caller.token() as _)
             .execute(&mut *transaction)
@@ -364,7 +364,7 @@ impl DataSvc {
         let all = (JobId::LAST, JobId::FIRST);
         let mut found =
             self.read_deployments(application, Some(id), &DeploymentFilter::default(), all, 1, true).await?;
-        found.pop().ok_or_else(|| Error::not_found(Kind::Deployment, id))
+        found.pop().ok_or_else(|| Error::not_found(Noun::Deployment, id))
     }
 
     /// Those after the first of these ids, up to the second one, in this order.

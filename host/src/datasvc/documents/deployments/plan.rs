@@ -13,7 +13,7 @@ use crate::datasvc::documents::builds::KeptPackages;
 use crate::datasvc::documents::commands::CommandTarget;
 use crate::datasvc::documents::gitdeploys::{Gitdeploy, GitdeployActions, GitdeployLocation, GitdeployOptions};
 use crate::datasvc::documents::servers::Driver;
-use crate::datasvc::ground::error::{Error, Faults, Kind, Result};
+use crate::datasvc::ground::error::{Error, Faults, Noun, Result};
 use crate::datasvc::ground::ids::{
     AppName, BuildName, Digest, EnvironmentName, GitRepoName, GitdeployName, GroupName, HostId, JobId, PackageName,
     ServerName,
@@ -28,7 +28,7 @@ const MAX_NAMED: usize = 20;
 /// What a deployment does.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeploymentPlan {
-    /// A hash of all that the plan depends on. It changes when something of that does.
+    /// A hash of all that the plan depends on. It changes when any of these change.
     #[schema(example = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865")]
     pub hash: String,
     /// The build that is deployed.
@@ -41,7 +41,7 @@ pub struct DeploymentPlan {
     pub batches: Vec<Batch>,
     /// What the servers have now.
     pub before: Vec<DeployedBefore>,
-    /// Servers that keep another build than the branch has then.
+    /// Servers that will have a different build than the branch.
     #[serde(default)]
     pub left_out: Vec<Target>,
     /// What somebody should know before it begins.
@@ -150,7 +150,7 @@ impl DataSvc {
         asked.options.check(&mut faults);
         let exists = sqlx::query!("select from applications where name = $1", application.as_str());
         if exists.fetch_optional(&mut *connection).await?.is_none() {
-            return Err(Error::not_found(Kind::Application, application));
+            return Err(Error::not_found(Noun::Application, application));
         }
         let mut draft = match &asked.scope {
             DeploymentScope::Manual { servers, gitdeploys } => Draft::manual(servers, gitdeploys, &mut faults),
@@ -474,7 +474,7 @@ impl<'a> HashedGitdeploy<'a> {
     }
 }
 
-/// The deployment that stands in the way of one.
+/// What a deployment is waiting for.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeploymentWait {
     /// Why it waits: `gitrepo`, another job works on a git repository.

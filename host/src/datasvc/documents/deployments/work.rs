@@ -7,7 +7,7 @@ use super::{DeployedCommit, DeployedCommits, DeploymentPlan, DeploymentStatus, P
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::documents::uploads::hold;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{AppName, GitdeployName, JobId, PluginName, ServerName};
 use crate::datasvc::jobs::claim::Claim;
 use crate::datasvc::jobs::error::JobError;
@@ -80,7 +80,7 @@ impl DataSvc {
         )
         .fetch_optional(&mut *transaction)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::Deployment, claim.job_id))?;
+        .ok_or_else(|| Error::not_found(Noun::Deployment, claim.job_id))?;
         transaction.commit().await?;
         Ok(fixed)
     }
@@ -230,7 +230,7 @@ impl DataSvc {
         )
         .fetch_optional(&mut *transaction)
         .await?
-        .ok_or_else(|| Error::not_found(Kind::Deployment, id))?;
+        .ok_or_else(|| Error::not_found(Noun::Deployment, id))?;
         if !found.goes_on || !found.works {
             return Err(Error::conflict(format!("deployment `{id}` has ended already")));
         }

@@ -127,7 +127,7 @@ fn word(members: &Map<String, Value>, name: &'static str, without: &str) -> Resu
         return Ok(Some(text.clone()));
     }
     let but = if without.is_empty() { String::new() } else { format!(" other than `{without}`") };
-    Err(Error::invalid(format!("auth/{name}"), format!("it is 1 to {MAX_BYTES} visible ASCII characters{but}")))
+    Err(Error::invalid(format!("auth/{name}"), format!("it must be 1 to {MAX_BYTES} visible ASCII characters{but}")))
 }
 
 /// Without the secrets.

@@ -55,7 +55,7 @@ fn default_branch() -> String {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GitdeployOptions {
-    /// Whose side is taken where a server's own commits are in conflict with what is pulled.
+    /// Which version wins when a server's own commits conflict with the pull.
     pub favor: Favor,
     /// Whether lines that differ in white space only are taken for the same by a pull. The texts `true` and `false` are
     /// taken, too.
@@ -64,7 +64,7 @@ pub struct GitdeployOptions {
     /// Lines for the `.gitignore` of what is committed, at most 1000 of 1 KiB.
     #[schema(max_items = 1000, value_type = Vec<Line>)]
     pub gitignore: Vec<String>,
-    /// Whether line endings are up to git on servers, as with its setting `core.autocrlf`: text files have CRLF there, as
+    /// Whether git converts line endings on servers, as with its setting `core.autocrlf`: text files have CRLF there, as
     /// is usual on Windows. Otherwise the build's bytes arrive as they are. It cannot change while the gitdeploy is
     /// initialized on servers. The texts `true` and `false` are taken, too.
     #[serde(deserialize_with = "flag")]
@@ -271,7 +271,7 @@ fn check_command(at: &str, command: &PullCommand) -> Result<()> {
     match command.first() {
         None => return Err(Error::invalid(at.to_owned(), "a command has at least its program")),
         Some(program) if program.trim().is_empty() => {
-            return Err(Error::invalid(format!("{at}/0"), "the program has a name"));
+            return Err(Error::invalid(format!("{at}/0"), "the program's name is empty"));
         }
         Some(_) if command.len() > MAX_ARGUMENTS => {
             return Err(Error::invalid(at.to_owned(), format!("a command has at most {MAX_ARGUMENTS} arguments")));

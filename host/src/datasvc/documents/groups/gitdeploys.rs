@@ -125,7 +125,7 @@ impl GroupGitdeploys {
         }
         let mut seen = BTreeSet::new();
         match all.into_iter().find(|gitdeploy| !seen.insert(*gitdeploy)) {
-            Some(twice) => invalid(format!("gitdeploy `{twice}` is there twice")),
+            Some(twice) => invalid(format!("gitdeploy `{twice}` is listed twice")),
             None => Ok(()),
         }
     }

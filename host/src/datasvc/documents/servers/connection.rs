@@ -26,7 +26,7 @@ pub enum Driver {
     Salt,
     /// SSH.
     Ssh,
-    /// Nothing: it is the machine that Elita runs on.
+    /// The machine that Elita runs on.
     Local,
 }
 

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::Caller;
 use crate::datasvc::documents::commands::SERVER;
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{HostId, JobId, ServerName};
 use crate::datasvc::ground::sql::json_column;
 use crate::datasvc::jobs::job::{Enqueued, JobStatus};
@@ -24,7 +24,7 @@ const SERVERS_OF_A_JOB: i64 = 100;
 /// How long a job may take.
 const TIME: Duration = Duration::from_secs(3600);
 
-/// What the last check of a server came to.
+/// Result of the last check of a server.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ServerHealth)]
 pub struct Health {
@@ -35,7 +35,7 @@ pub struct Health {
     pub job_id: JobId,
     /// Whether it could be reached, and runs commands.
     pub reachable: bool,
-    /// Why not.
+    /// Why it could not be reached.
     pub message: Option<String>,
     /// The family of its operating system: `unix` or `windows`.
     pub os: Option<String>,
@@ -67,7 +67,7 @@ impl DataSvc {
             server.as_str()
         );
         let host =
-            host.fetch_optional(&mut *transaction).await?.ok_or_else(|| Error::not_found(Kind::Server, server))?;
+            host.fetch_optional(&mut *transaction).await?.ok_or_else(|| Error::not_found(Noun::Server, server))?;
         let job_id = self.insert_check(&mut transaction, Some(caller), std::slice::from_ref(server), host).await?;
         transaction.commit().await?;
         Ok(Enqueued { job_id, status: JobStatus::Queued, claim: None })

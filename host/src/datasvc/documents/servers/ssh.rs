@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use super::connection::Connection;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::secrets::{KEYPAIR, SealedSecret};
-use crate::datasvc::ground::error::{Error, Kind, Result};
+use crate::datasvc::ground::error::{Error, Noun, Result};
 use crate::datasvc::ground::ids::{KeypairName, ServerName};
 
 /// A keypair with its private half.
@@ -26,7 +26,7 @@ impl DataSvc {
             sqlx::query!("select public_key, private_key, secret_version from keypairs where name = $1", name.as_str())
                 .fetch_optional(&self.pool)
                 .await?
-                .ok_or_else(|| Error::not_found(Kind::Keypair, name))?;
+                .ok_or_else(|| Error::not_found(Noun::Keypair, name))?;
         let lost = || {
             Error::conflict(format!(
                 "the private key of keypair `{name}` was lost with the secret key; use another keypair"
@@ -48,7 +48,7 @@ impl DataSvc {
             r#"select coalesce(connection ->> 'host_key', pinned_host_key) from servers where name = $1"#,
             server.as_str()
         );
-        found.fetch_optional(&self.pool).await?.ok_or_else(|| Error::not_found(Kind::Server, server))
+        found.fetch_optional(&self.pool).await?.ok_or_else(|| Error::not_found(Noun::Server, server))
     }
 
     /// Keeps the key that the host of a server has shown on first contact, unless one is kept already. Returns the one
@@ -63,7 +63,7 @@ impl DataSvc {
             server.as_str(),
             key
         );
-        kept.fetch_optional(&self.pool).await?.ok_or_else(|| Error::not_found(Kind::Server, server))
+        kept.fetch_optional(&self.pool).await?.ok_or_else(|| Error::not_found(Noun::Server, server))
     }
 }
 

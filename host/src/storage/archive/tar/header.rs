@@ -110,7 +110,7 @@ impl Parsed {
         if block[times].chunks(TIME_BYTES).all(is_time) && rest.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
-        let why = "has something in its header that is not a part of its name for some programs, and is for others";
+        let why = "has a header from which some programs would read a different name";
         Err(ArchiveError::in_member(&String::from_utf8_lossy(name), why))
     }
 }

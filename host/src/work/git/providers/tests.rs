@@ -26,3 +26,9 @@ fn a_base_url_is_bitbucket_data_center() {
     assert_eq!(at, "https://git.example.com/rest/api/1.0");
     assert_eq!(api.path("scm/ACME", "site"), "/projects/ACME/repos/site");
 }
+
+#[test]
+fn names_of_groups_are_one_part_of_a_path() {
+    let (api, _) = Api::of(GitProviderType::GitLab, None).unwrap();
+    assert_eq!(api.path("acme/web", "a?b#c%"), "/projects/acme%2Fweb%2Fa%3Fb%23c%25");
+}
