@@ -145,22 +145,13 @@ impl Stored {
 
 /// What an error of the store means. `None`: nothing that is known.
 pub(super) fn meaning(error: &object_store::Error) -> Option<Meaning> {
-    let text = || chain(error);
+    let of_reply = causes(error).find_map(|cause| match cause.downcast_ref::<HttpError>() {
+        Some(_) => Some(Meaning::Away),
+        None => meaning_of_reply(&cause.to_string()),
+    });
     match error {
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
             Some(Meaning::Refused)
-        }
-        object_store::Error::Generic { store: "S3", .. } => {
-            let text = text();
-            let is_full = ["507", "InsufficientStorage", "StorageFull", "QuotaExceeded", "XMinioStorageFull"];
-            if is_full.iter().any(|word| text.contains(word)) {
-                return Some(Meaning::Full);
-            }
-            let is_away = causes(error).any(|cause| cause.downcast_ref::<HttpError>().is_some())
-                || ["status 5", "error response: 5", "SlowDown", "TooManyRequests"]
-                    .iter()
-                    .any(|word| text.contains(word));
-            is_away.then_some(Meaning::Away)
         }
         _ => None,
     }
@@ -176,3 +167,39 @@ pub(super) enum Meaning {
     /// It does not let us in.
     Refused,
 }
+        _ if of_reply.is_some() => of_reply,
+/// What the store has answered means, by the text of the library's error, whose type is not public. Only the error of the
+/// reply itself begins like that; others have URLs and times in them.
+fn meaning_of_reply(text: &str) -> Option<Meaning> {
+    if text.starts_with(FAILED_THOUGH_200) {
+        return Some(Meaning::Away);
+    }
+    let reply = text.strip_prefix(FAILED)?;
+    let status = reply.get(..3)?.parse::<u16>().ok()?;
+    if status == 507 || has_code(reply, &FULL) {
+        return Some(Meaning::Full);
+    }
+    if has_code(reply, &["NoSuchBucket"]) {
+        return Some(Meaning::NoBucket);
+    }
+    (matches!(status, 408 | 429 | 500..=599) || has_code(reply, &AWAY)).then_some(Meaning::Away)
+}
+
+/// Whether a reply has one of these codes in the body that S3 describes.
+fn has_code(reply: &str, codes: &[&str]) -> bool {
+    codes.iter().any(|code| reply.contains(&format!("<Code>{code}</Code>")))
+}
+
+/// How the library's errors of replies begin, the second one of those that failed after their head was sent.
+const FAILED: &str = "Server returned non-2xx status code: ";
+const FAILED_THOUGH_200: &str = "Server returned error response: ";
+/// What stores say that take no more.
+const FULL: [&str; 4] = ["InsufficientStorage", "StorageFull", "QuotaExceeded", "XMinioStorageFull"];
+/// What they say that are busy.
+const AWAY: [&str; 3] = ["SlowDown", "RequestTimeout", "TooManyRequests"];
+
+    /// The bucket has gone.
+    NoBucket,
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,7 @@ pub(super) fn not_stored(error: StorageError) -> JobError {
             error!("files of a build were not stored, because there is no room: {cause}");
             JobError::new(JobErrorCode::StorageFull, "the server has no room for the file")
         }
-        StorageError::Away(cause) | StorageError::Refused(cause) => {
+        StorageError::Away(cause) | StorageError::Refused(cause) | StorageError::NoBucket(cause) => {
             error!("files of a build were not stored, because the store does not take them: {cause}");
             let message = "the server's object store does not answer, or refuses the server; its log says why";
             JobError::new(JobErrorCode::StorageUnavailable, message)

@@ -89,8 +89,8 @@ pub enum UploadError {
     /// The store is full.
     #[error("the server has no room for the file")]
     Full(#[source] StorageError),
-    /// The store does not answer.
-    #[error("the server's object store does not answer at this moment; try again later")]
+    /// The store does not answer, or does not let us in.
+    #[error("the server's object store does not answer at this moment, or refuses the server; try again later")]
     Away(#[source] StorageError),
     /// The store failed. Not for users' eyes.
     #[error("the file could not be stored")]
@@ -101,7 +101,7 @@ impl From<StorageError> for UploadError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Full(_) => Self::Full(error),
-            StorageError::Away(_) => Self::Away(error),
+            StorageError::Away(_) | StorageError::Refused(_) | StorageError::NoBucket(_) => Self::Away(error),
             fault => Self::Store(fault),
         }
     }
