@@ -45,6 +45,7 @@ struct Extended {
     /// Whether there was one, whatever it said.
     any: bool,
     path: Option<Vec<u8>>,
+    any_pax: bool,
     link: Option<Vec<u8>>,
     size_bytes: Option<u64>,
     mtime: Option<u64>,
@@ -149,7 +150,13 @@ impl Extended {
         match header.kind {
             EntryType::GNULongName => once(&mut self.path, text(header, content)?)?,
             EntryType::GNULongLink => once(&mut self.link, text(header, content)?)?,
-            EntryType::XHeader => pax::records(content, is_wanted, |key, value| self.say(key, value))?,
+            EntryType::XHeader => {
+                // GNU tar goes by the last one alone, Python by all of them.
+                if std::mem::replace(&mut self.any_pax, true) {
+                    return Err(ArchiveError::Refused("a member has two headers of PAX before it".into()));
+                }
+                pax::records(content, is_wanted, |key, value| self.say(key, value))?;
+            }
             EntryType::XGlobalHeader => pax::records(content, is_wanted_of_all, |key, value| match key {
                 CHARACTERS => check_characters(&value),
                 _ => Err(ArchiveError::Refused("it has one name or size for all that comes after it".into())),
