@@ -12,6 +12,7 @@ use crate::working_copies::sh;
 
 mod again;
 mod drift;
+mod held;
 mod killed;
 mod languages;
 mod plans;

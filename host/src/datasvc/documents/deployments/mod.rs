@@ -4,7 +4,7 @@ mod again;
 mod asked;
 mod batches;
 mod plan;
-mod work;
+pub(super) mod work;
 
 use std::collections::BTreeMap;
 
