@@ -175,6 +175,41 @@ impl Storage {
         }
     }
 
+    /// How long a file of an upload is, or of a run of it. `None`: it is not there.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`]; [`StorageError::Away`].
+    pub async fn build_file_bytes(
+        &self,
+        folder: Uuid,
+        run: Option<i64>,
+        filename: &str,
+    ) -> Result<Option<u64>, StorageError> {
+        match self.store.head(&build_key(folder, run, filename)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Copies a file of an upload to the place of another one, and the tree that is kept with it.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`]; [`StorageError::Full`]; [`StorageError::Away`].
+    pub async fn copy_build_file(
+        &self,
+        from: (Uuid, Option<i64>, &str),
+        to: (Uuid, Option<i64>, &str),
+    ) -> Result<(), StorageError> {
+        let key = |(folder, run, filename): (Uuid, Option<i64>, &str)| build_key(folder, run, filename);
+        self.store.copy(&key(from), &key(to)).await?;
+        let trees = [(from.0, from.1, &*tree_of(from.2)), (to.0, to.1, &*tree_of(to.2))].map(key);
+        match self.store.copy(&trees[0], &trees[1]).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Removes a file of an upload, or of a run of it, and the tree that is kept with it.
     ///
     /// # Errors

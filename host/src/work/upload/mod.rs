@@ -18,14 +18,15 @@ use serde_json::value::to_raw_value;
 use tracing::warn;
 
 use super::archives::{file_type, kind};
+use super::builds::remove_superfluous;
 use super::git::trees::PackageTree;
 use super::hooks::{Hooks, ShownFiles};
 use super::turns::{Turn, Turns};
 use super::{Inner, Work};
 use crate::datasvc::{
-    AppName, BuildAsStored, BuildName, Caller, Claim, Digest, Enqueued, Error, FileLocation, FileType, FileUrl,
-    JobError, JobErrorCode, JobId, JobLane, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile,
-    PackageMapName, PackageName, Permission, Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
+    AppName, BuildAsStored, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError,
+    JobErrorCode, JobId, JobLane, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName,
+    PackageName, Permission, Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
 use crate::outbound::Destination;
@@ -450,10 +451,8 @@ impl Job<'_> {
         if let Err(problem) = self.work.storage.remove_other_runs(job.into(), kept).await {
             warn!("files of earlier runs of an upload stay for now: {problem}");
         }
-        for FileLocation { upload, run, filename } in stored.packages.superfluous(job) {
-            if let Err(problem) = self.work.storage.remove_build_file(upload.into(), run, &filename).await {
-                warn!("a file stays for now though an equal one is stored: {problem}");
-            }
+        for superfluous in stored.packages.superfluous(job) {
+            remove_superfluous(&self.work.storage, &superfluous).await;
         }
     }
 
