@@ -154,10 +154,12 @@ impl Names {
     pub(super) fn empty_directories(&self) -> Result<Vec<String>, ArchiveError> {
         for (path, target, directories) in &self.detours {
             for directory in directories {
-                let ends = directory.match_indices('/').map(|(end, _)| end).chain([directory.len()]);
-                let is_link = |end: &usize| self.stands(&directory[..*end]) == Some(Stands::Link);
-                if let Some(end) = ends.into_iter().find(is_link) {
-                    let why = format!("goes up again from `{}`, which is a link itself", shown(&directory[..end]));
+                // What is above a known path is known, and a directory: so only the longest that is known may be a link.
+                let ends: Vec<_> = directory.match_indices('/').map(|(end, _)| end).chain([directory.len()]).collect();
+                let known = ends.partition_point(|end| self.all.find(&directory[..*end]).is_some());
+                let longest = known.checked_sub(1).map(|last| &directory[..ends[last]]);
+                if let Some(link) = longest.filter(|longest| self.stands(longest) == Some(Stands::Link)) {
+                    let why = format!("goes up again from `{}`, which is a link itself", shown(link));
                     return Err(not_within(path, target, &why));
                 }
             }
@@ -198,15 +200,17 @@ impl Names {
         Ok(())
     }
 
-    /// What is above a member is a directory, whether it has one of its own or not.
+    /// What is above a member is a directory, whether it has one of its own or not. It is looked for from the member up,
+    /// for above a directory that is known all are.
     fn check_above(&mut self, path: &str) -> Result<(), ArchiveError> {
-        for (end, _) in path.match_indices('/') {
+        let mut new = Vec::new();
+        for (end, _) in path.rmatch_indices('/') {
             let above = &path[..end];
-            match self.all.add(above) {
-                Ok(number) => {
-                    self.bytes += above.len() as u64;
-                    self.known.push(Known { stands: Stands::Directory, is_member: false, is_used: true });
-                    self.warn_of_case(above, number);
+            match self.all.find(above) {
+                None => new.push(above),
+                Some(number) if self.known[number].stands == Stands::Directory => {
+                    self.known[number].is_used = true;
+                    break;
                 }
                 Err(number) if self.known[number].stands == Stands::Directory => self.known[number].is_used = true,
                 Err(_) => {
@@ -219,6 +223,13 @@ impl Names {
     }
 
     fn warn_of_case(&mut self, path: &str, number: usize) {
+        for above in new.into_iter().rev() {
+            if let Ok(number) = self.all.add(above) {
+                self.bytes += above.len() as u64;
+                self.known.push(Known { stands: Stands::Directory, is_member: false, is_used: true });
+                self.warn_of_case(above, number);
+            }
+        }
         let (folded, all) = (path.to_lowercase(), &self.all);
         let first = self.folded.add(&folded, number, |other| all.get(other).to_lowercase() == folded);
         if let Some(first) = first.map(|first| shown(self.all.get(first))) {
