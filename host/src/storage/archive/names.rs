@@ -127,6 +127,11 @@ impl Names {
         }
     }
 
+    /// A name that is in the archive more than once.
+    pub(super) fn warn_of_twice(&mut self, path: &str) {
+        self.warn(|| format!("`{}` is in the archive more than once", shown(path)));
+    }
+
     /// The number of a path, in the order in which they came. `None`: it is not there.
     pub(super) fn number(&self, path: &str) -> Option<usize> {
         self.all.find(path)
@@ -212,17 +217,12 @@ impl Names {
                     self.known[number].is_used = true;
                     break;
                 }
-                Err(number) if self.known[number].stands == Stands::Directory => self.known[number].is_used = true,
-                Err(_) => {
+                Some(_) => {
                     let why = format!("is below `{}`, which is not a directory but a file or a link", shown(above));
                     return Err(ArchiveError::in_member(path, why));
                 }
             }
         }
-        Ok(())
-    }
-
-    fn warn_of_case(&mut self, path: &str, number: usize) {
         for above in new.into_iter().rev() {
             if let Ok(number) = self.all.add(above) {
                 self.bytes += above.len() as u64;
@@ -230,6 +230,10 @@ impl Names {
                 self.warn_of_case(above, number);
             }
         }
+        Ok(())
+    }
+
+    fn warn_of_case(&mut self, path: &str, number: usize) {
         let (folded, all) = (path.to_lowercase(), &self.all);
         let first = self.folded.add(&folded, number, |other| all.get(other).to_lowercase() == folded);
         if let Some(first) = first.map(|first| shown(self.all.get(first))) {
@@ -347,5 +351,6 @@ fn not_within(path: &str, target: &str, why: &str) -> ArchiveError {
 
 /// As programs on Windows name what is not a part of any directory.
 fn begins_with_drive(path: &str) -> bool {
-    matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic())
+    // Names of modules of Perl and Ruby have two colons.
+    matches!(path.as_bytes(), [letter, b':', rest @ ..] if letter.is_ascii_alphabetic() && rest.first() != Some(&b':'))
 }
