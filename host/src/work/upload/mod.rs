@@ -290,7 +290,7 @@ impl Draft {
         match &enqueued {
             Ok(enqueued) if enqueued.job_id == job_id => work.engine.tell_queued(),
             // The job may be there, if only the answer was lost. If it is not, the file is orphaned, and removed later.
-            Err(Error::Unavailable(_)) => {}
+            Err(Error::Unavailable(_) | Error::Internal(_)) => {}
             Ok(_) | Err(_) => work.remove_build_files(job_id.into()).await,
         }
         Ok(enqueued?)
