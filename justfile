@@ -27,6 +27,11 @@ test *filter: _setup _test-needs
 test-busy *filter:
     @scripts/beside-busy-loops {{ just_executable() }} test {{ filter }}
 
+# Run the tests of builds with their files in a bucket instead of a directory, or others: `just test-s3 hooks::`
+[group('test')]
+test-s3 *filter: _setup _test-tools plugins _host
+    @scripts/test-s3 {{ filter }}
+
 # Measure what Elita costs beside Postgres, bare wasmtime and other queues: `just bench --only accept latency`
 [group('test')]
 bench *args: _setup plugins polyglot
@@ -53,7 +58,7 @@ fuzz seconds="30":
 
 # Run everything that must pass before a merge
 [group('check')]
-check: _fmt-check lint deny sqlx-check test
+check: _fmt-check lint deny sqlx-check test test-s3
     @ELITA_EXAMPLES=3 {{ just_executable() }} openapi --seed 1
 
 # Check the OpenAPI document, clients that are made from it, and a running server against it

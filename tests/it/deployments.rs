@@ -14,6 +14,7 @@ use crate::working_copies::sh;
 mod again;
 mod census;
 mod drift;
+mod held;
 mod killed;
 mod languages;
 mod plans;

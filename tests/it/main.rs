@@ -21,6 +21,7 @@ mod commands;
 mod commits;
 mod compiling;
 mod connections;
+mod contents;
 mod copies;
 mod costs;
 mod deployments;

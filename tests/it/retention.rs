@@ -7,7 +7,7 @@ use sqlx::{Connection as _, Executor as _};
 
 use crate::access::{gitdeploy, repo};
 use crate::harness::{Setup, TestHost, eventually};
-use crate::uploads::{files_in, id, put, zip};
+use crate::uploads::{id, put, zip};
 
 #[tokio::test]
 async fn the_last_builds_are_kept_and_the_old_ones_removed_with_their_files() {
@@ -19,7 +19,7 @@ async fn the_last_builds_are_kept_and_the_old_ones_removed_with_their_files() {
     let would = pruned(&host, "keep_last=2&dry_run=true").await;
     assert_eq!((&would["dry_run"], &would["removed"]), (&json!(true), &json!(["3", "2", "1"])), "{would:#}");
     assert_eq!(builds(&host).await, ["1", "2", "3", "4", "5", "never-uploaded"], "a dry run removes nothing");
-    assert_eq!(kept_files(&host), 2 * 5, "each with its tree");
+    assert_eq!(kept_files(&host).await, 2 * 5, "each with its tree");
 
     let job = prune(&host, "keep_last=2").await;
     let size = zip("a.txt", b"1").len();
@@ -38,7 +38,7 @@ async fn the_last_builds_are_kept_and_the_old_ones_removed_with_their_files() {
     );
     assert_eq!((&would["removed_count"], &would["removed_bytes"]), (&json!(3), &json!(3 * size)));
     assert_eq!(builds(&host).await, ["4", "5", "never-uploaded"]);
-    assert_eq!(kept_files(&host), 2 * 2, "their files are gone");
+    assert_eq!(kept_files(&host).await, 2 * 2, "their files are gone");
     assert_eq!(host.client.get("/app/blog/builds").await.items("build_name"), ["1"], "another application's stays");
     let audit = host.client.get("/global/audit?operation=builds.prune").await;
     assert_eq!(audit.items("name"), ["3", "2", "1"]);
@@ -50,8 +50,8 @@ async fn the_last_builds_are_kept_and_the_old_ones_removed_with_their_files() {
     assert_eq!((&again["removed_count"], &again["kept_count"]), (&json!(0), &json!(3)), "nothing is left to remove");
 }
 
-fn kept_files(host: &TestHost) -> usize {
-    files_in(&host.storage_dir().join("builds")).len()
+async fn kept_files(host: &TestHost) -> usize {
+    host.stored_files().await.len()
 }
 
 #[tokio::test]

@@ -349,3 +349,82 @@ async fn a_store_that_stays_away_or_is_full_refuses_the_upload() {
     let files = moto.keys().await.into_iter().filter(|key| key.contains("/builds/")).count();
     assert_eq!(files, 2, "the file and its tree");
 }
+
+/// A server that gives every request this answer.
+async fn answering(status: &str, body: &str) -> SocketAddr {
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    format!("127.0.0.1:{}", Outside::new(Answer::Says(answer)).await.port()).parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_store_that_only_fails_refuses_an_upload_a_job_and_a_download() {
+    let moto = Moto::start().await;
+    let address: SocketAddr = format!("127.0.0.1:{}", moto.port()).parse().unwrap();
+    let mut cable = Cable::to_server(address).await;
+    let site = Site::start(cable.url(), &[]).await;
+    let accepted = put(&site.client, FILE, zip("a", b"b")).await;
+    assert_eq!(site.ended(id(&accepted)).await["status"], "succeeded", "{accepted}");
+    for (number, (status, body)) in [
+        ("503 Service Unavailable", "<Error><Code>SlowDown</Code></Error>"),
+        ("429 Too Many Requests", ""),
+        ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>"),
+        ("404 Not Found", "<Error><Code>NoSuchBucket</Code></Error>"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = format!("/app/my_application/builds/{}/file?create=true", number + 2);
+        cable.cut();
+        cable.lead_to(answering(status, body).await);
+        cable.mend().await;
+        let download = site.client.get("/app/my_application/builds/1/packages/master").await;
+        assert_eq!((download.status, &download.body["code"]), (503, &json!("storage-unavailable")), "{status}");
+        let refused = put(&site.client, &path, zip("a", b"b")).await;
+        assert_eq!(
+            (refused.status, &refused.body["code"]),
+            (503, &json!("storage-unavailable")),
+            "{status}: {refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_breaks_off_again_and_again_is_read_to_the_end() {
+    let moto = Moto::start().await;
+    let cable = Cable::to_server(format!("127.0.0.1:{}", moto.port()).parse().unwrap()).await;
+    let site = Site::start(cable.url(), &[]).await;
+    let file = zip("noise", &noise(20_000_000));
+    // More often than a request is sent again. The job reads it like this, and so does who downloads it.
+    cable.break_after(2_500_000);
+    let accepted = put(&site.client, FILE, file.clone()).await;
+    let job = site.ended(id(&accepted)).await;
+    assert_eq!(job["status"], "succeeded", "{job:#}");
+    assert!(site.download("master", None).await == (200, file.clone()), "bit for bit");
+    let part = site.download("master", Some("bytes=1000000-18999999")).await;
+    assert!(part == (206, file[1_000_000..19_000_000].to_vec()), "and a part of it");
+}
+
+#[tokio::test]
+async fn a_store_that_stands_still_is_asked_again() {
+    let moto = Moto::start().await;
+    let address: SocketAddr = format!("127.0.0.1:{}", moto.port()).parse().unwrap();
+    let mut cable = Cable::to_server(address).await;
+    let site = Site::start(cable.url(), &[]).await;
+    let file = zip("a", b"b");
+    let accepted = put(&site.client, FILE, file.clone()).await;
+    assert_eq!(site.ended(id(&accepted)).await["status"], "succeeded", "{accepted}");
+    // It takes the request and says nothing.
+    let mut silent = Outside::new(Answer::Waits).await;
+    cable.cut();
+    cable.lead_to(format!("127.0.0.1:{}", silent.port()).parse().unwrap());
+    cable.mend().await;
+    let (downloaded, ()) = tokio::join!(site.download("master", None), async {
+        silent.is_asked().await;
+        silent.is_left().await;
+        cable.cut();
+        cable.lead_to(address);
+        cable.mend().await;
+    });
+    let (status, found) = downloaded;
+    assert!(status == 200 && found == file, "once it is there again: {status} {}", String::from_utf8_lossy(&found));
+}

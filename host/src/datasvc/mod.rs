@@ -69,7 +69,7 @@ pub use documents::servers::{
     CHECK, Change as ServerChange, Connection, Driver, Environments, Health as ServerHealth, LocalConnection,
     NewServer, SaltConnection, Server, SshConnection, UnsealedKeypair,
 };
-pub use documents::shared_packages::FilesOfUpload;
+pub use documents::shared_packages::{FilesOfUpload, Superfluous};
 pub use documents::storage::StoreIdentity;
 pub use documents::uploads::{BuildAsStored, FileType, StoredBuild, UPLOAD, Upload, UploadSource};
 pub use ground::attributes::Attributes;

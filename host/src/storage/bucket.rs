@@ -4,17 +4,20 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::aws::{AmazonS3, AmazonS3Builder, S3CopyIfNotExists};
 use object_store::client::{ClientOptions, HttpError};
 use object_store::path::Path as Key;
 use object_store::prefix::PrefixStore;
 use object_store::signer::{Method, Signer as _};
-use object_store::{BackoffConfig, GetResult, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, GetOptions, GetResult, ObjectStore, RetryConfig};
+use tracing::info;
 use uuid::Uuid;
 
 use super::StorageError;
@@ -27,9 +30,7 @@ pub(super) const PART_BYTES: usize = 8 * 1024 * 1024;
 pub const MAX_FILE_BYTES: u64 = 10_000 * PART_BYTES as u64;
 /// Until a connection is there.
 const CONNECT: Duration = Duration::from_secs(5);
-/// For one request, with its part.
-const REQUEST: Duration = Duration::from_secs(60);
-/// While nothing of a reply comes in.
+/// Until a reply begins, which is after all that a request sends, and while nothing more of it comes in.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How often a request is sent again, and for how long.
 const RETRIES: (usize, Duration) = (6, Duration::from_secs(60));
@@ -57,7 +58,8 @@ pub(super) fn at(url: &str) -> Result<Arc<Bucket>, StorageError> {
     let client = ClientOptions::new()
         .with_connect_timeout(CONNECT)
         .with_read_timeout(SILENCE)
-        .with_timeout(REQUEST)
+        // What is read may be long, and a client that it is for may be slow.
+        .with_timeout_disabled()
         .with_allow_http(std::env::var("AWS_ALLOW_HTTP").is_ok_and(|allow| allow.eq_ignore_ascii_case("true")));
     let backoff = BackoffConfig { init_backoff: BACKOFF.0, max_backoff: BACKOFF.1, base: 2.0 };
     let retry = RetryConfig { backoff, max_retries: RETRIES.0, retry_timeout: RETRIES.1 };
@@ -74,9 +76,57 @@ pub(super) async fn lent_url(bucket: &Bucket, key: &Key) -> Result<String, Stora
     Ok(bucket.signed_url(Method::GET, key, LENT_FOR).await?.to_string())
 }
 
+/// What was found of an object, as it is read. Where the store breaks off, it is asked for the rest, and again each time
+/// that it has brought something.
+pub(super) fn resumed(
+    store: Arc<dyn ObjectStore>,
+    key: Key,
+    found: GetResult,
+) -> BoxStream<'static, Result<Bytes, StorageError>> {
+    let (left, asked) = (found.range.clone(), found.range.start);
+    let reading = Reading { pieces: found.into_stream(), left, asked };
+    stream::try_unfold((store, key, reading), |(store, key, mut reading)| async move {
+        loop {
+            match reading.pieces.try_next().await {
+                Ok(None) => return Ok(None),
+                Ok(Some(piece)) => {
+                    reading.left.start += piece.len() as u64;
+                    return Ok(Some((piece, (store, key, reading))));
+                }
+                Err(error) if reading.left.start == reading.asked || reading.left.is_empty() => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    info!("the object store broke off and is asked for the rest: {}", chain(&error));
+                    let found = store.get_opts(&key, part(reading.left.clone())).await?;
+                    reading.pieces = found.into_stream();
+                    reading.asked = reading.left.start;
+                }
+            }
+        }
+    })
+    .boxed()
+}
+
+/// An object that is being read.
+struct Reading {
+    pieces: BoxStream<'static, object_store::Result<Bytes>>,
+    /// What has not come yet.
+    left: Range<u64>,
+    /// From where on the store was last asked for it.
+    asked: u64,
+}
+
+/// Asks for a part of an object.
+pub(super) fn part(bytes: Range<u64>) -> GetOptions {
+    GetOptions { range: Some(bytes.into()), ..GetOptions::default() }
+}
+
 /// A file of this machine with what an object holds, at its beginning. It has no name.
-pub(super) async fn fetched(found: GetResult, mut file: File) -> Result<File, StorageError> {
-    let mut pieces = found.into_stream();
+pub(super) async fn fetched(
+    mut pieces: BoxStream<'static, Result<Bytes, StorageError>>,
+    mut file: File,
+) -> Result<File, StorageError> {
     while let Some(piece) = pieces.try_next().await? {
         file = written(file, piece).await?;
     }
@@ -145,26 +195,48 @@ impl Stored {
 
 /// What an error of the store means. `None`: nothing that is known.
 pub(super) fn meaning(error: &object_store::Error) -> Option<Meaning> {
-    let text = || chain(error);
+    let of_reply = causes(error).find_map(|cause| match cause.downcast_ref::<HttpError>() {
+        Some(_) => Some(Meaning::Away),
+        None => meaning_of_reply(&cause.to_string()),
+    });
     match error {
+        _ if of_reply.is_some() => of_reply,
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
             Some(Meaning::Refused)
-        }
-        object_store::Error::Generic { store: "S3", .. } => {
-            let text = text();
-            let is_full = ["507", "InsufficientStorage", "StorageFull", "QuotaExceeded", "XMinioStorageFull"];
-            if is_full.iter().any(|word| text.contains(word)) {
-                return Some(Meaning::Full);
-            }
-            let is_away = causes(error).any(|cause| cause.downcast_ref::<HttpError>().is_some())
-                || ["status 5", "error response: 5", "SlowDown", "TooManyRequests"]
-                    .iter()
-                    .any(|word| text.contains(word));
-            is_away.then_some(Meaning::Away)
         }
         _ => None,
     }
 }
+
+/// What the store has answered means, by the text of the library's error, whose type is not public. Only the error of the
+/// reply itself begins like that; others have URLs and times in them.
+fn meaning_of_reply(text: &str) -> Option<Meaning> {
+    if text.starts_with(FAILED_THOUGH_200) {
+        return Some(Meaning::Away);
+    }
+    let reply = text.strip_prefix(FAILED)?;
+    let status = reply.get(..3)?.parse::<u16>().ok()?;
+    if status == 507 || has_code(reply, &FULL) {
+        return Some(Meaning::Full);
+    }
+    if has_code(reply, &["NoSuchBucket"]) {
+        return Some(Meaning::NoBucket);
+    }
+    (matches!(status, 408 | 429 | 500..=599) || has_code(reply, &AWAY)).then_some(Meaning::Away)
+}
+
+/// Whether a reply has one of these codes in the body that S3 describes.
+fn has_code(reply: &str, codes: &[&str]) -> bool {
+    codes.iter().any(|code| reply.contains(&format!("<Code>{code}</Code>")))
+}
+
+/// How the library's errors of replies begin, the second one of those that failed after their head was sent.
+const FAILED: &str = "Server returned non-2xx status code: ";
+const FAILED_THOUGH_200: &str = "Server returned error response: ";
+/// What stores say that take no more.
+const FULL: [&str; 4] = ["InsufficientStorage", "StorageFull", "QuotaExceeded", "XMinioStorageFull"];
+/// What they say that are busy.
+const AWAY: [&str; 3] = ["SlowDown", "RequestTimeout", "TooManyRequests"];
 
 /// What an error of the store means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -175,4 +247,9 @@ pub(super) enum Meaning {
     Away,
     /// It does not let us in.
     Refused,
+    /// The bucket has gone.
+    NoBucket,
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path as Key;
-use object_store::{GetOptions, GetResultPayload, ObjectStoreExt as _};
+use object_store::{GetResultPayload, ObjectStoreExt as _};
 use uuid::Uuid;
 
 use super::bucket::{self, Stored};
@@ -74,10 +73,14 @@ impl Storage {
         run: Option<i64>,
         filename: &str,
     ) -> Result<Option<File>, StorageError> {
-        match self.store.get(&build_key(folder, run, filename)).await {
+        let key = build_key(folder, run, filename);
+        match self.store.get(&key).await {
             Ok(found) => match found.payload {
                 GetResultPayload::File(file, _) => Ok(Some(file)),
-                GetResultPayload::Stream(_) => Ok(Some(bucket::fetched(found, self.scratch_file()?).await?)),
+                GetResultPayload::Stream(_) => {
+                    let pieces = bucket::resumed(self.store.clone(), key, found);
+                    Ok(Some(bucket::fetched(pieces, self.scratch_file()?).await?))
+                }
             },
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -95,7 +98,9 @@ impl Storage {
         filename: &str,
         file: File,
     ) -> Result<File, StorageError> {
-        bucket::fetched(self.store.get(&build_key(folder, run, filename)).await?, file).await
+        let key = build_key(folder, run, filename);
+        let found = self.store.get(&key).await?;
+        bucket::fetched(bucket::resumed(self.store.clone(), key, found), file).await
     }
 
     /// Keeps what git would call the contents of a file of an upload, beside it, for as long as the file is kept.
@@ -136,9 +141,9 @@ impl Storage {
         filename: &str,
         bytes: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
-        let options = GetOptions { range: Some(bytes.into()), ..GetOptions::default() };
-        let found = self.store.get_opts(&build_key(folder, run, filename), options).await?;
-        Ok(found.into_stream().map_err(StorageError::from).boxed())
+        let key = build_key(folder, run, filename);
+        let found = self.store.get_opts(&key, bucket::part(bytes)).await?;
+        Ok(bucket::resumed(self.store.clone(), key, found))
     }
 
     /// Where a client can get a file of an upload itself, for some minutes. `None`: only here.
@@ -167,6 +172,41 @@ impl Storage {
         match tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await? {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(StorageError::Remove(error)),
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// How long a file of an upload is, or of a run of it. `None`: it is not there.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`]; [`StorageError::Away`].
+    pub async fn build_file_bytes(
+        &self,
+        folder: Uuid,
+        run: Option<i64>,
+        filename: &str,
+    ) -> Result<Option<u64>, StorageError> {
+        match self.store.head(&build_key(folder, run, filename)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Copies a file of an upload to the place of another one, and the tree that is kept with it.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`]; [`StorageError::Full`]; [`StorageError::Away`].
+    pub async fn copy_build_file(
+        &self,
+        from: (Uuid, Option<i64>, &str),
+        to: (Uuid, Option<i64>, &str),
+    ) -> Result<(), StorageError> {
+        let key = |(folder, run, filename): (Uuid, Option<i64>, &str)| build_key(folder, run, filename);
+        self.store.copy(&key(from), &key(to)).await?;
+        let trees = [(from.0, from.1, &*tree_of(from.2)), (to.0, to.1, &*tree_of(to.2))].map(key);
+        match self.store.copy(&trees[0], &trees[1]).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 

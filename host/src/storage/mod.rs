@@ -91,6 +91,7 @@ impl From<object_store::Error> for StorageError {
             Some(Meaning::Full) => Self::Full(error.into()),
             Some(Meaning::Away) => Self::Away(error),
             Some(Meaning::Refused) => Self::Refused(error),
+            Some(Meaning::NoBucket) => Self::NoBucket(error),
             None => Self::Store(error),
         }
     }

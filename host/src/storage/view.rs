@@ -83,7 +83,8 @@ impl Storage {
         let removed = tokio::task::spawn_blocking(move || {
             for view in entries(&views)? {
                 if changed(&view)?.is_some_and(|change| change < before) {
-                    std::fs::remove_dir_all(view.path())?;
+                    // Another server may remove it at the same time.
+                    std::fs::remove_dir_all(view.path()).or_else(gone)?;
                 }
             }
             Ok(())
@@ -109,6 +110,11 @@ impl Drop for View {
             Err(_) => removed(),
         }
     }
+}
+
+/// What is not there need not be removed.
+fn gone(error: io::Error) -> io::Result<()> {
+    if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// Gives a file another name, or copies it.

@@ -4,8 +4,10 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{Inner, Work};
-use crate::datasvc::{AppName, BuildName, Caller, Expected, JobError, JobErrorCode, JobId, Result};
-use crate::storage::StorageError;
+use crate::datasvc::{
+    AppName, BuildName, Caller, Error, Expected, FileLocation, JobError, JobErrorCode, JobId, Result, Superfluous,
+};
+use crate::storage::{Storage, StorageError};
 
 impl Work {
     /// Removes a build and its files.
@@ -58,6 +60,38 @@ impl Inner {
     }
 }
 
+/// Removes a file to which an equal one is stored. Where that has been lost, this one takes its place.
+pub(super) async fn remove_superfluous(storage: &Storage, superfluous: &Superfluous) {
+    let Superfluous { written, equal, size_bytes } = superfluous;
+    let FileLocation { upload, run, filename } = equal;
+    let removed = async {
+        if storage.build_file_bytes((*upload).into(), *run, filename).await? != Some(*size_bytes) {
+            error!(job.id = %upload, "the file `{filename}` of a build was lost in the store, and an equal one takes its place");
+            let to = ((*upload).into(), *run, filename.as_str());
+            storage.copy_build_file((written.upload.into(), written.run, &written.filename), to).await?;
+        }
+        storage.remove_build_file(written.upload.into(), written.run, &written.filename).await
+    };
+    if let Err(problem) = removed.await {
+        warn!("a file stays for now though an equal one is stored: {problem}");
+    }
+}
+
+/// Why a file of a build is not read or written for a plugin or a user.
+pub(super) fn not_reached(problem: StorageError) -> Error {
+    match problem {
+        StorageError::Full(cause) => {
+            error!("a file of a build was not stored, because there is no room: {cause}");
+            Error::conflict("the server has no room for the package")
+        }
+        StorageError::Away(cause) | StorageError::Refused(cause) | StorageError::NoBucket(cause) => {
+            error!("a file of a build was not reached in the store: {cause}");
+            Error::conflict("the server's object store does not answer, or refuses the server; its log says why")
+        }
+        other => Error::internal(other),
+    }
+}
+
 /// Why a job that stores files of a build fails.
 pub(super) fn not_stored(error: StorageError) -> JobError {
     match error {
@@ -65,7 +99,7 @@ pub(super) fn not_stored(error: StorageError) -> JobError {
             error!("files of a build were not stored, because there is no room: {cause}");
             JobError::new(JobErrorCode::StorageFull, "the server has no room for the file")
         }
-        StorageError::Away(cause) | StorageError::Refused(cause) => {
+        StorageError::Away(cause) | StorageError::Refused(cause) | StorageError::NoBucket(cause) => {
             error!("files of a build were not stored, because the store does not take them: {cause}");
             let message = "the server's object store does not answer, or refuses the server; its log says why";
             JobError::new(JobErrorCode::StorageUnavailable, message)

@@ -6,14 +6,15 @@ use futures_util::{FutureExt as _, TryStreamExt as _};
 
 use super::Work;
 use super::actions::new_job;
+use super::builds::not_reached;
 use super::deployments::DeploymentTask;
 use super::git::{CommitsAsked, Compared};
 use super::gitdeploys::ServersTask;
 use super::new_package::{self, Destination};
 use crate::datasvc::{
-    ActionName, AppName, BuildName, Caller, Claim, Commit, DeploymentAsked, DeploymentPlan, Error, Expected,
-    FileChange, FileLocation, FileType, GitRepo, GitRepoName, GitdeployName, JobId, Listed, NewGitRepo, NewPackage,
-    PackageName, Page, Parent, Result, ServerName, ServersAsked,
+    ActionName, AppName, BuildName, Caller, Claim, Commit, DeploymentAsked, DeploymentPlan, Expected, FileChange,
+    FileLocation, FileType, GitRepo, GitRepoName, GitdeployName, JobId, Listed, NewGitRepo, NewPackage, PackageName,
+    Page, Parent, Result, ServerName, ServersAsked,
 };
 use crate::plugin::{Asking, DeploymentIntention, Effects, OnServers, PackageWriter};
 use crate::remote::{Report, System};
@@ -199,7 +200,7 @@ impl Effects for Work {
                 return Ok(Bytes::new());
             }
             let read = self.0.storage.read_build_file(upload.into(), run, &filename, offset..end).await;
-            let pieces = read.map_err(Error::internal)?.map_err(Error::internal);
+            let pieces = read.map_err(not_reached)?.map_err(not_reached);
             let gathered = pieces.try_fold(BytesMut::new(), |mut all, piece| async move {
                 all.extend_from_slice(&piece);
                 Ok(all)

@@ -4,9 +4,10 @@
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::archives::{Archives, kind};
+use super::builds::{not_reached, remove_superfluous};
 use super::upload::package_filename;
 use crate::datasvc::{Caller, Claim, DataSvc, Digest, Error, FileType, NewPackage, Noun, PackageFile, Result};
 use crate::plugin::PackageWriter;
@@ -41,7 +42,7 @@ pub(super) async fn begin(destination: Destination) -> Result<Box<dyn PackageWri
     let Destination { svc, storage, archives, caller, claim, new, .. } = &destination;
     let together = archives.limits.packages_bytes(svc.check_package(caller, claim, new).await?);
     let provisional = Candidate::provisional_name();
-    let file = storage.add_build_file(claim.job_id.into(), claim.fence, &provisional).await.map_err(not_stored)?;
+    let file = storage.add_build_file(claim.job_id.into(), claim.fence, &provisional).await.map_err(not_reached)?;
     Ok(Box::new(Writer { destination, together, provisional, file }))
 }
 
@@ -52,7 +53,7 @@ impl PackageWriter for Writer {
             if size_bytes > self.together {
                 return Err(NewPackage::too_large(size_bytes, self.together));
             }
-            self.file.write(bytes).await.map_err(not_stored)
+            self.file.write(bytes).await.map_err(not_reached)
         }
         .boxed()
     }
@@ -60,11 +61,11 @@ impl PackageWriter for Writer {
     fn finish(self: Box<Self>, sha256: Option<String>) -> BoxFuture<'static, Result<PackageFile>> {
         async {
             let Self { destination, together, provisional, file } = *self;
-            let finished = file.finish().await.map_err(not_stored)?;
+            let finished = file.finish().await.map_err(not_reached)?;
             let Claim { job_id, fence, .. } = destination.claim;
             let candidate =
                 Candidate::publish(destination.storage.clone(), job_id.into(), fence, provisional, finished);
-            let candidate = candidate.await.map_err(not_stored)?;
+            let candidate = candidate.await.map_err(not_reached)?;
             destination.check_digest(&candidate, sha256)?;
             destination.check_archive(&candidate).await?;
             destination.accept(candidate, together).await
@@ -83,7 +84,7 @@ impl Destination {
     }
 
     async fn check_archive(&self, candidate: &Candidate) -> Result<()> {
-        let file = candidate.open().await.map_err(not_stored)?;
+        let file = candidate.open().await.map_err(not_reached)?;
         let kind = kind(self.file_type);
         // The slot of the job is not lent meanwhile: its guest is in memory.
         let turn = self.archives.turns.take(&self.claim.application).await;
@@ -91,7 +92,7 @@ impl Destination {
         let inspected = self.archives.work(turn, work).await;
         match inspected.map_err(Error::internal)? {
             Ok(_) => Ok(()),
-            Err(ArchiveError::Io(cause)) => Err(not_stored(StorageError::from(cause))),
+            Err(ArchiveError::Io(cause)) => Err(not_reached(StorageError::from(cause))),
             Err(refusal) => Err(Error::invalid("package", refusal.to_string())),
         }
     }
@@ -106,13 +107,13 @@ impl Destination {
             size_bytes: received.size_bytes,
             sha256: Digest::from_bytes(received.sha256).hex(),
         };
-        if !candidate.accept(&file.filename).await.map_err(not_stored)? {
+        if !candidate.accept(&file.filename).await.map_err(not_reached)? {
             return Err(Error::already_exists(Noun::Package, name));
         }
         match self.svc.add_package(&self.caller, &self.claim, &self.new, &file, together).await {
-            Ok(is_superfluous) => {
-                if is_superfluous {
-                    self.remove(&file.filename).await;
+            Ok(superfluous) => {
+                if let Some(superfluous) = superfluous {
+                    remove_superfluous(&self.storage, &superfluous).await;
                 }
                 Ok(file)
             }
@@ -131,15 +132,5 @@ impl Destination {
         {
             warn!("the file of a package that is not needed stays for now: {problem}");
         }
-    }
-}
-
-fn not_stored(problem: StorageError) -> Error {
-    match problem {
-        StorageError::Full(cause) => {
-            error!("a package was not stored, because there is no room: {cause}");
-            Error::conflict("the server has no room for the package")
-        }
-        other => Error::internal(other),
     }
 }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::Work;
-use crate::datasvc::{Caller, Error, FileLocation, Result};
+use super::builds::not_reached;
+use crate::datasvc::{Caller, FileLocation, Result};
 use crate::engine::Run;
 use crate::plugin::Content;
 use crate::remote::{Command, CommandId, InvalidCommand, Os, Piece, Report, Target};
@@ -78,7 +79,7 @@ impl File {
             Self::Package(file) => {
                 let FileLocation { upload, run, filename } = &file.location;
                 let read = file.storage.read_build_file((*upload).into(), *run, filename, offset..end).await;
-                let pieces = read.map_err(Error::internal)?.map_err(Error::internal);
+                let pieces = read.map_err(not_reached)?.map_err(not_reached);
                 let gathered = pieces.try_fold(BytesMut::new(), |mut all, piece| async move {
                     all.extend_from_slice(&piece);
                     Ok(all)

@@ -15,9 +15,11 @@ use uuid::Uuid;
 
 use super::client::{Client, Reply};
 use super::components::{place, plugin_file};
+use super::moto::keys_below;
 use super::postgres::{Database, PASSWORD};
 use super::program::{Program, elita, secret_key_file};
 use super::{PATIENCE, eventually, project_root};
+use crate::uploads::files_in;
 
 /// How a test's server is to be.
 #[derive(Default)]
@@ -90,6 +92,9 @@ impl Setup {
         for (name, file) in &self.plugins {
             place(file, &plugin_dir.join(format!("{name}.wasm")));
         }
+        if let Some(url) = bucket_of_its_own().filter(|_| !self.flags.iter().any(|flag| flag == "--storage-url")) {
+            self = self.flag("--storage-url", url);
+        }
         let turns = if self.own_cache { Vec::new() } else { turns_to_compile(&self.plugins).await };
         let host = TestHost::start_in(data_dir, database, self.flags).await;
         for (name, _) in &self.plugins {
@@ -100,6 +105,11 @@ impl Setup {
         }
         host
     }
+}
+
+/// A place in the bucket that `just test-s3` has the tests run on. `None`: files are in a directory.
+fn bucket_of_its_own() -> Option<String> {
+    std::env::var("ELITA_TEST_BUCKET").ok().map(|bucket| format!("s3://{bucket}/{}", Uuid::new_v4()))
 }
 
 /// Each file is compiled by the first host that has it, and found in the cache by the others. The turns are those at
@@ -230,6 +240,18 @@ impl TestHost {
     /// Where its files are stored.
     pub(crate) fn storage_dir(&self) -> PathBuf {
         self.data_dir.path().join("storage")
+    }
+
+    /// The files of builds that are stored, without where that is: a folder for each upload, and in it others.
+    pub(crate) async fn stored_files(&self) -> Vec<PathBuf> {
+        let flag = self.flags.iter().position(|flag| flag == "--storage-url").map(|at| &*self.flags[at + 1]);
+        let builds = match flag.and_then(|url| url.strip_prefix("s3://")) {
+            Some(place) => {
+                return keys_below(&format!("{place}/builds/")).await.into_iter().map(PathBuf::from).collect();
+            }
+            None => self.storage_dir().join("builds"),
+        };
+        files_in(&builds).iter().map(|file| file.strip_prefix(&builds).unwrap().to_owned()).collect()
     }
 
     /// Makes an application.

@@ -80,10 +80,7 @@ impl Moto {
 
     /// The keys in the bucket, in order.
     pub(crate) async fn keys(&self) -> Vec<String> {
-        let listed = self.http.get(format!("{}/elita?list-type=2", self.url())).send().await.unwrap();
-        let listed = listed.text().await.unwrap();
-        let keys = listed.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned());
-        keys.collect()
+        keys(&self.http, &format!("{}/elita?list-type=2", self.url())).await
     }
 
     /// What an object holds.
@@ -119,6 +116,20 @@ impl Moto {
         let pid = rustix::process::Pid::from_raw(self.program.id().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
+}
+
+async fn keys(http: &reqwest::Client, url: &str) -> Vec<String> {
+    let listed = http.get(url).send().await.unwrap().text().await.unwrap();
+    listed.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
+}
+
+/// The keys at this place of the bucket that `just test-s3` has the tests run on, such as `elita/site/builds/`; without
+/// that place.
+pub(crate) async fn keys_below(place: &str) -> Vec<String> {
+    let (bucket, prefix) = place.split_once('/').unwrap();
+    let store = std::env::var("AWS_ENDPOINT_URL").unwrap();
+    let found = keys(&reqwest::Client::new(), &format!("{store}/{bucket}?list-type=2&prefix={prefix}")).await;
+    found.iter().map(|key| key.strip_prefix(prefix).unwrap().to_owned()).collect()
 }
 
 impl Drop for Moto {

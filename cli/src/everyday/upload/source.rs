@@ -83,20 +83,27 @@ impl Source {
 }
 
 /// What a file may be.
-pub(crate) const TYPES: [&str; 8] = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "jar", "war"];
+pub(crate) const TYPES: [&str; 9] = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "jar", "war", "ear"];
 /// How names of files end, and what those are.
-const ENDINGS: [(&str, &str); 12] = [
+const ENDINGS: [(&str, &str); 19] = [
     (".zip", "zip"),
     (".jar", "zip"),
     (".war", "zip"),
+    (".ear", "zip"),
     (".tar", "tar"),
+    (".gem", "tar"),
     (".tar.gz", "tar.gz"),
     (".tgz", "tar.gz"),
+    (".taz", "tar.gz"),
+    (".crate", "tar.gz"),
     (".tar.bz2", "tar.bz2"),
     (".tbz2", "tar.bz2"),
+    (".tbz", "tar.bz2"),
+    (".tb2", "tar.bz2"),
     (".tar.xz", "tar.xz"),
     (".txz", "tar.xz"),
     (".tar.zst", "tar.zst"),
+    (".tar.zstd", "tar.zst"),
     (".tzst", "tar.zst"),
 ];
 

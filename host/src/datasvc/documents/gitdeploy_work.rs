@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::commands::CommandTarget;
+use super::deployments::work::end_needs_of_rollbacks;
 use super::gitdeploys::Gitdeploy;
 use super::servers::Driver;
 use super::uploads::hold;
@@ -239,8 +240,8 @@ impl DataSvc {
         Ok(transaction.commit().await?)
     }
 
-    /// Records that a gitdeploy is no longer initialized on a server, and makes the server's token good for nothing. To
-    /// do it again changes nothing.
+    /// Records that a gitdeploy is no longer initialized on a server, and makes the server's token good for nothing.
+    /// Builds that could be put back there may go. To do it again changes nothing.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the claim is no longer held.
@@ -261,6 +262,7 @@ impl DataSvc {
         )
         .execute(&mut *transaction)
         .await?;
+        end_needs_of_rollbacks(&mut transaction, application, None).await?;
         transaction.commit().await?;
         self.revoke_git_token(application, gitdeploy, server).await
     }

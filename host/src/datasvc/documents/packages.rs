@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::builds::{FileLocation, KeptPackage, KeptPackages, PackageFile};
 use super::package_maps::MASTER;
-use super::shared_packages::Sharer;
+use super::shared_packages::{Sharer, Superfluous};
 use super::uploads::hold;
 use crate::datasvc::DataSvc;
 use crate::datasvc::access::caller::{Caller, Permission};
@@ -54,8 +54,8 @@ impl DataSvc {
     }
 
     /// Gives a build a package whose file is in the store, put there by this run of the job. All packages but the uploaded
-    /// file may be `together` so many bytes. Returns whether the file is superfluous, because the package refers to an
-    /// equal one.
+    /// file may be `together` so many bytes. Returns the file as a superfluous one, if the package refers to an equal
+    /// one.
     ///
     /// # Errors
     /// Those of [`DataSvc::check_package`]; [`Error::TooLarge`] if they would be more.
@@ -66,7 +66,7 @@ impl DataSvc {
         new: &NewPackage,
         file: &PackageFile,
         together: u64,
-    ) -> Result<bool> {
+    ) -> Result<Option<Superfluous>> {
         new.check(caller)?;
         let mut transaction = self.change(caller, "builds.add-package").await?;
         hold(&mut transaction, claim).await?;
@@ -89,7 +89,7 @@ impl DataSvc {
         let mut package = KeptPackage::new(file.clone(), Some(claim.fence));
         let sharer = Sharer { application: &new.application, build: new.build.as_str(), upload: claim.job_id };
         sharer.share(&mut transaction, &packages, &mut package).await?;
-        let is_shared = package.at.is_some();
+        let superfluous = package.superfluous(claim.job_id);
         packages.0.insert(new.name.clone(), package);
         sqlx::query!(
             "update builds set packages = $3, revision = nextval('revisions'), updated_at = now()
@@ -102,7 +102,7 @@ impl DataSvc {
         .await?;
         let (before, after) = (json!({ "packages": {} }), json!({ "packages": { new.name.as_str(): file } }));
         transaction.updated(Some(&new.application), &new.build, &before, &after).await?;
-        Ok(is_shared)
+        Ok(superfluous)
     }
 
     /// A package of a build for a job that works with it, whoever asked for that, and where its file is stored.

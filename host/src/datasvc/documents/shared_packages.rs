@@ -13,6 +13,17 @@ use crate::datasvc::ground::ids::{AppName, JobId};
 /// Files in the folder of an upload, each with the run that has stored it.
 pub type FilesOfUpload = (JobId, Vec<(Option<i64>, String)>);
 
+/// A file that was written for a package that refers to an equal one.
+#[derive(Clone, Debug)]
+pub struct Superfluous {
+    /// Where it is.
+    pub written: FileLocation,
+    /// Where the equal one is.
+    pub equal: FileLocation,
+    /// How long each is, in bytes.
+    pub size_bytes: u64,
+}
+
 /// A build whose row is locked, with the upload that it is stored by.
 pub(super) struct Sharer<'a> {
     pub(super) application: &'a AppName,
@@ -112,6 +123,14 @@ impl DataSvc {
     }
 }
 
+impl KeptPackage {
+    /// The file that was written for it, if it refers to another one.
+    pub(super) fn superfluous(&self, upload: JobId) -> Option<Superfluous> {
+        let (written, size_bytes) = (self.written(upload), self.file.size_bytes);
+        self.at.clone().map(|equal| Superfluous { written, equal, size_bytes })
+    }
+}
+
 impl KeptPackages {
     /// The folders in which its files may be, of a build that was stored by this upload.
     pub(super) fn folders(&self, upload: Option<JobId>) -> Vec<JobId> {
@@ -122,8 +141,8 @@ impl KeptPackages {
         folders
     }
 
-    /// Where the files are that were written for its packages and are not needed, because those refer to equal ones.
-    pub fn superfluous(&self, upload: JobId) -> Vec<FileLocation> {
-        self.0.values().filter(|package| package.at.is_some()).map(|package| package.written(upload)).collect()
+    /// The files that were written for its packages and are not needed, because those refer to equal ones.
+    pub fn superfluous(&self, upload: JobId) -> Vec<Superfluous> {
+        self.0.values().filter_map(|package| package.superfluous(upload)).collect()
     }
 }

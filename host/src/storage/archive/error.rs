@@ -37,10 +37,38 @@ impl ArchiveError {
         Self::Refused(format!("`{}` {why}", shown(path)))
     }
 
+    /// Says which member it is about, unless it does already.
+    pub(super) fn in_named(self, path: &str) -> Self {
+        self.with(|why| format!("`{}`: {why}", shown(path)))
+    }
+
+    /// Says after which member it is, unless it names one: what is wrong there may have no name that could be told.
+    pub(super) fn after(self, last: Option<&str>) -> Self {
+        self.with(|why| match last {
+            Some(last) => format!("{why}, after `{}`", shown(last)),
+            None => format!("{why}, where its first member should be"),
+        })
+    }
+
+    fn with(self, more: impl FnOnce(&str) -> String) -> Self {
+        let more = |why: String| if names_a_member(&why) { why } else { more(&why) };
+        match self {
+            Self::Refused(why) => Self::Refused(more(why)),
+            Self::Damaged(why) => Self::Damaged(more(why)),
+            Self::TooMuch(why) => Self::TooMuch(more(why)),
+            other @ (Self::Stopped | Self::Io(_)) => other,
+        }
+    }
+
     /// The archive's root is something else than a directory.
     pub(super) fn root(path: &str) -> Self {
         Self::in_member(path, "is the root of the archive, and no directory")
     }
+}
+
+/// What is told of members begins with their names.
+fn names_a_member(why: &str) -> bool {
+    why.starts_with('`')
 }
 
 /// A name without what could be mistaken for something else.

@@ -77,6 +77,11 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
+    /// So many bytes of packages were written before.
+    pub(super) fn wrote(&self, bytes: u64) {
+        self.room.set(self.room.get().saturating_sub(bytes));
+    }
+
     /// So many bytes of a package were taken off again.
     pub(super) fn take_back(&self, bytes: u64) {
         self.room.set(self.room.get().saturating_add(bytes));

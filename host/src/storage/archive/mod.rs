@@ -234,8 +234,18 @@ pub fn read(
     }
 }
 
+/// How many files the archive may have of which as many packages are made at once as there are. The names of all packages
+/// that are being made are in memory.
+const FILES_AT_ONCE: usize = 200_000;
+
+/// How many packages of an archive with so many files are made at once.
+pub fn packages_at_once(files: usize) -> usize {
+    (FILES_AT_ONCE / files.max(1)).max(1)
+}
+
 /// Makes packages of an archive that was inspected, in one pass: each is written to the file that comes with it, and is
-/// an archive of the same type. The same master and selection make the same bytes.
+/// an archive of the same type. The same master and selection make the same bytes. `written_bytes` is the length of the
+/// packages that were made of it before: all count together.
 ///
 /// # Errors
 /// [`ArchiveError`] if the paths in a package would not be sound; [`ArchiveError::Stopped`].
@@ -244,9 +254,10 @@ pub fn package(
     file_type: FileType,
     limits: &ArchiveLimits,
     packages: Vec<(Selection, File)>,
+    written_bytes: u64,
     stop: &AtomicBool,
 ) -> Result<Vec<Packaged>, ArchiveError> {
-    match make_packages(master, file_type, limits, packages, stop) {
+    match make_packages(master, file_type, limits, packages, written_bytes, stop) {
         Err(_) if stop.load(Ordering::Relaxed) => Err(ArchiveError::Stopped),
         made => made,
     }
@@ -257,9 +268,11 @@ fn make_packages(
     file_type: FileType,
     limits: &ArchiveLimits,
     packages: Vec<(Selection, File)>,
+    written_bytes: u64,
     stop: &AtomicBool,
 ) -> Result<Vec<Packaged>, ArchiveError> {
     let meter = Meter::new(limits, master.metadata()?.len(), stop);
+    meter.wrote(written_bytes);
     let (selections, outputs): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
     let selected = selections.iter().map(|selection| select(selection, limits)).collect::<Result<Vec<_>, _>>()?;
     let selected = match file_type {

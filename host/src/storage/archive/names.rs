@@ -127,6 +127,11 @@ impl Names {
         }
     }
 
+    /// A name that is in the archive more than once.
+    pub(super) fn warn_of_twice(&mut self, path: &str) {
+        self.warn(|| format!("`{}` is in the archive more than once", shown(path)));
+    }
+
     /// The number of a path, in the order in which they came. `None`: it is not there.
     pub(super) fn number(&self, path: &str) -> Option<usize> {
         self.all.find(path)
@@ -154,10 +159,12 @@ impl Names {
     pub(super) fn empty_directories(&self) -> Result<Vec<String>, ArchiveError> {
         for (path, target, directories) in &self.detours {
             for directory in directories {
-                let ends = directory.match_indices('/').map(|(end, _)| end).chain([directory.len()]);
-                let is_link = |end: &usize| self.stands(&directory[..*end]) == Some(Stands::Link);
-                if let Some(end) = ends.into_iter().find(is_link) {
-                    let why = format!("follows the link `{}` and then goes up with `..`", shown(&directory[..end]));
+                // What is above a known path is known, and a directory: so only the longest that is known may be a link.
+                let ends: Vec<_> = directory.match_indices('/').map(|(end, _)| end).chain([directory.len()]).collect();
+                let known = ends.partition_point(|end| self.all.find(&directory[..*end]).is_some());
+                let longest = known.checked_sub(1).map(|last| &directory[..ends[last]]);
+                if let Some(link) = longest.filter(|longest| self.stands(longest) == Some(Stands::Link)) {
+                    let why = format!("follows the link `{}` and then goes up with `..`", shown(link));
                     return Err(not_within(path, target, &why));
                 }
             }
@@ -198,21 +205,29 @@ impl Names {
         Ok(())
     }
 
-    /// What is above a member is a directory, whether it has one of its own or not.
+    /// What is above a member is a directory, whether it has one of its own or not. It is looked for from the member up,
+    /// for above a directory that is known all are.
     fn check_above(&mut self, path: &str) -> Result<(), ArchiveError> {
-        for (end, _) in path.match_indices('/') {
+        let mut new = Vec::new();
+        for (end, _) in path.rmatch_indices('/') {
             let above = &path[..end];
-            match self.all.add(above) {
-                Ok(number) => {
-                    self.bytes += above.len() as u64;
-                    self.known.push(Known { stands: Stands::Directory, is_member: false, is_used: true });
-                    self.warn_of_case(above, number);
+            match self.all.find(above) {
+                None => new.push(above),
+                Some(number) if self.known[number].stands == Stands::Directory => {
+                    self.known[number].is_used = true;
+                    break;
                 }
-                Err(number) if self.known[number].stands == Stands::Directory => self.known[number].is_used = true,
-                Err(_) => {
+                Some(_) => {
                     let why = format!("is below `{}`, which is not a directory but a file or a link", shown(above));
                     return Err(ArchiveError::in_member(path, why));
                 }
+            }
+        }
+        for above in new.into_iter().rev() {
+            if let Ok(number) = self.all.add(above) {
+                self.bytes += above.len() as u64;
+                self.known.push(Known { stands: Stands::Directory, is_member: false, is_used: true });
+                self.warn_of_case(above, number);
             }
         }
         Ok(())
@@ -336,5 +351,6 @@ fn not_within(path: &str, target: &str, why: &str) -> ArchiveError {
 
 /// As programs on Windows name what is not a part of any directory.
 fn begins_with_drive(path: &str) -> bool {
-    matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic())
+    // Names of modules of Perl and Ruby have two colons.
+    matches!(path.as_bytes(), [letter, b':', rest @ ..] if letter.is_ascii_alphabetic() && rest.first() != Some(&b':'))
 }

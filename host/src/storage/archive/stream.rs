@@ -133,6 +133,8 @@ impl<R: BufRead> Decoder<R> {
 struct Zstd<R> {
     input: R,
     frame: Option<FrameDecoder>,
+    /// How much was in it so far, in bytes.
+    read_bytes: u64,
 }
 
 impl<R: BufRead> Zstd<R> {
@@ -140,13 +142,13 @@ impl<R: BufRead> Zstd<R> {
         let mut frame = FrameDecoder::new();
         frame.set_max_window_size(ZSTD_WINDOW_BYTES);
         match frame.init(&mut input) {
-            Ok(()) => Ok(Self { input, frame: Some(frame) }),
+            Ok(()) => Ok(Self { input, frame: Some(frame), read_bytes: 0 }),
             Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
                 let skipped = io::copy(&mut (&mut input).take(length.into()), &mut io::sink())?;
                 if skipped < length.into() {
                     return Err(ErrorKind::UnexpectedEof.into());
                 }
-                Ok(Self { input, frame: None })
+                Ok(Self { input, frame: None, read_bytes: 0 })
             }
             Err(error) => Err(frame_error(error)),
         }
@@ -157,10 +159,17 @@ impl<R: BufRead> Zstd<R> {
         while frame.can_collect() == 0 && !frame.is_finished() {
             frame.decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBlocks(1)).map_err(frame_error)?;
         }
-        frame.read(buffer)
+        let read = frame.read(buffer)?;
+        self.read_bytes += read as u64;
+        Ok(read)
     }
 
     fn end(self) -> io::Result<R> {
+        // Of a frame that does not say it, it is 0.
+        let said = self.frame.as_ref().map_or(0, FrameDecoder::content_size);
+        if said > 0 && said != self.read_bytes {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a frame of zstd has another size than it says"));
+        }
         let sums =
             self.frame.as_ref().and_then(|frame| frame.get_checksum_from_data().zip(frame.get_calculated_checksum()));
         match sums {

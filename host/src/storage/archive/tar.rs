@@ -11,7 +11,6 @@ use tar::{Builder, EntryType, Header};
 
 pub(super) use self::header::is_header;
 use self::header::{BLOCK_BYTES, Parsed};
-use super::error::shown;
 use super::metered::Meter;
 use super::names::{Added, Names, written};
 use super::output::{Compressed, Output};
@@ -22,6 +21,8 @@ use super::{ArchiveError, FileType, Member, MemberKind, Shown, Visit};
 
 /// The extension that says in which characters the others are.
 const CHARACTERS: &[u8] = b"hdrcharset";
+/// What GNU tar calls the header of a target that does not fit into the member's.
+const LONG_LINK: &[u8] = b"././@LongLink";
 /// How much is copied at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -42,8 +43,9 @@ impl TarMember {
 /// What extension headers say of the member after them.
 #[derive(Default)]
 struct Extended {
-    /// Whether there was one, whatever it said.
+    /// Whether there was one, whatever it said; and whether one was of PAX, and for one member.
     any: bool,
+    any_pax: bool,
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size_bytes: Option<u64>,
@@ -59,24 +61,28 @@ pub(super) fn walk(
 ) -> Result<(), ArchiveError> {
     file.rewind()?;
     let mut stream = meter.read(decompressed(file, file_type, meter));
-    let (mut extended, mut links) = (Extended::default(), HashMap::new());
-    while let Some(header) = header::next(&mut stream)? {
+    let (mut extended, mut links, mut last) = (Extended::default(), HashMap::new(), None);
+    let after = |error: ArchiveError, last: &Option<String>| error.after(last.as_deref());
+    while let Some(header) = header::next(&mut stream).map_err(|error| after(error, &last))? {
         let size_bytes = header.size_bytes;
         let mut content = (&mut stream).take(size_bytes);
-        if !extended.read(&header, &mut content)?
+        if !extended.read(&header, &mut content).map_err(|error| after(error, &last))?
             && let Some(mut found) = std::mem::take(&mut extended).describes(&header)?
         {
             follow_links(&mut found.member, &links);
             visit(&found, &mut content)?;
-            if let MemberKind::Symlink(_) | MemberKind::HardLink(_) = found.member.kind {
-                links.insert(found.member.path, found.member.kind);
+            let TarMember { member: Member { path, kind }, .. } = found;
+            if let MemberKind::Symlink(_) | MemberKind::HardLink(_) = kind {
+                links.insert(path.clone(), kind);
             }
+            last = Some(path);
         }
-        pass_over(&mut content)?;
-        pass_over(&mut (&mut stream).take(padding(size_bytes)))?;
+        pass_over(&mut content).map_err(|error| after(error, &last))?;
+        pass_over(&mut (&mut stream).take(padding(size_bytes))).map_err(|error| after(error, &last))?;
     }
     if extended.any {
-        return Err(ArchiveError::Damaged("it ends with a header of a member that does not come".into()));
+        let why = ArchiveError::Damaged("it ends with a header of a member that does not come".into());
+        return Err(after(why, &last));
     }
     check_rest(&mut stream)
 }
@@ -92,22 +98,25 @@ pub(super) fn inspect(
     let mut twice = HashSet::new();
     walk(file, file_type, meter, |found, content| {
         match names.add(&found.member)? {
-            Added::New => visit(found.shown(), content)?,
+            Added::New => {
+                visit(found.shown(), content).map_err(|error| error.in_named(&found.member.path))?;
+            }
             Added::Again => {}
             Added::Twice => {
                 if twice.insert(found.member.path.clone()) {
-                    names.warn(|| format!("`{}` is in the archive more than once", shown(&found.member.path)));
+                    names.warn_of_twice(&found.member.path);
                 }
             }
         }
-        Ok(io::copy(content, &mut io::sink()).map(drop)?)
+        let read = io::copy(content, &mut io::sink()).map_err(ArchiveError::from);
+        read.map(drop).map_err(|error| error.in_named(&found.member.path))
     })?;
     if twice.is_empty() {
         return Ok(());
     }
     meter.again();
     let mut twice = Twice::new(twice);
-    walk(file, file_type, meter, |found, content| twice.compare(found, content))
+    walk(file, file_type, meter, |found, content| twice.compare(&found.member, Some(found.mode), content))
 }
 
 /// A hard link to a link is what that is: another name of its file, or a symbolic link like it.
@@ -149,7 +158,13 @@ impl Extended {
         match header.kind {
             EntryType::GNULongName => once(&mut self.path, text(header, content)?)?,
             EntryType::GNULongLink => once(&mut self.link, text(header, content)?)?,
-            EntryType::XHeader => pax::records(content, is_wanted, |key, value| self.say(key, value))?,
+            EntryType::XHeader => {
+                // GNU tar goes by the last one alone, Python by all of them.
+                if std::mem::replace(&mut self.any_pax, true) {
+                    return Err(ArchiveError::Refused("a member has two headers of PAX before it".into()));
+                }
+                pax::records(content, is_wanted, |key, value| self.say(key, value))?;
+            }
             EntryType::XGlobalHeader => pax::records(content, is_wanted_of_all, |key, value| match key {
                 CHARACTERS => check_characters(&value),
                 _ => Err(ArchiveError::Refused("it has one name or size for all that comes after it".into())),
@@ -238,7 +253,7 @@ fn check_characters(value: &[u8]) -> Result<(), ArchiveError> {
 /// What a member is that is neither a file nor a link nor a directory, and what to do about it.
 fn not_taken(kind: EntryType, path: &str) -> ArchiveError {
     let why = match kind {
-        EntryType::GNUSparse => return sparse(),
+        EntryType::GNUSparse => return sparse().in_named(path),
         EntryType::Char | EntryType::Block => "is a device",
         EntryType::Fifo => "is a named pipe",
         kind => match kind.as_byte() {
@@ -395,7 +410,20 @@ fn write_header(
 fn append_link(package: &mut Builder<Compressed<'_>>, header: &mut Header, path: &str, target: &str) -> io::Result<()> {
     match header.set_link_name_literal(target) {
         Ok(()) => package.append_data(header, path, io::empty()),
-        Err(_) => package.append_link(header, path, target),
+        Err(_) => {
+            let mut long = Header::new_gnu();
+            long.as_old_mut().name[..LONG_LINK.len()].copy_from_slice(LONG_LINK);
+            long.set_entry_type(EntryType::GNULongLink);
+            // With the NUL that ends it.
+            long.set_size(target.len() as u64 + 1);
+            long.set_mode(0o644);
+            long.set_uid(0);
+            long.set_gid(0);
+            long.set_mtime(0);
+            long.set_cksum();
+            package.append(&long, target.as_bytes().chain(&[0][..]))?;
+            package.append_data(header, path, io::empty())
+        }
     }
 }
 

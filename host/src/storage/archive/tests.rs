@@ -15,6 +15,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::*;
 
 mod fuzz;
+mod refusals;
 mod tools;
 
 const LIMITS: ArchiveLimits =
@@ -234,7 +235,7 @@ fn a_member_of_a_zip_that_its_directory_does_not_have_is_refused() {
     let place = u32::try_from(first).unwrap().to_le_bytes();
     let end = [&b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..], &size, &place, &[0; 2]].concat();
     let refused = refusal(&[&hidden[..first], directory, &end].concat(), FileType::Zip);
-    assert!(refused.contains("not in its directory"), "{refused}");
+    assert!(refused.contains("is not in the directory"), "{refused}");
 }
 
 #[test]
@@ -468,7 +469,7 @@ fn packaging_that_nobody_waits_for_ends() {
         let master = archive(file_type, &[("a", Some("content"))]);
         let everything = Selection { patterns: vec!["**".into()], ..Selection::default() };
         let given = vec![(everything, tempfile::tempfile().unwrap())];
-        let ended = package(file_with(&master), file_type, &LIMITS, given, &AtomicBool::new(true));
+        let ended = package(file_with(&master), file_type, &LIMITS, given, 0, &AtomicBool::new(true));
         assert!(matches!(ended, Err(ArchiveError::Stopped)), "{file_type}: {ended:?}");
     }
 }
@@ -580,7 +581,7 @@ fn packed(master: &[u8], file_type: FileType, selections: Vec<Selection>) -> Res
     look(master, file_type).unwrap();
     let outputs: Vec<_> = selections.iter().map(|_| tempfile::tempfile().unwrap()).collect();
     let given = selections.into_iter().zip(outputs.iter().map(|file| file.try_clone().unwrap())).collect();
-    let packaged = package(file_with(master), file_type, &LIMITS, given, &AtomicBool::new(false))?;
+    let packaged = package(file_with(master), file_type, &LIMITS, given, 0, &AtomicBool::new(false))?;
     let read = |mut file: File| {
         let mut bytes = Vec::new();
         file.rewind().unwrap();

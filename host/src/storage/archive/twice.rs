@@ -1,4 +1,4 @@
-//! Members of a tar archive that are in it more than once, which is fine only if all of a name are the same: then it does
+//! Members of an archive that are in it more than once, which is fine only if all of a name are the same: then it does
 //! not matter which one a program takes.
 
 use std::collections::hash_map::Entry;
@@ -7,14 +7,13 @@ use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
 
-use super::tar::TarMember;
-use super::{ArchiveError, MemberKind};
+use super::{ArchiveError, Member, MemberKind};
 
 /// What a member is, so that another one can be told to be the same.
 #[derive(Eq, PartialEq)]
 struct Known {
     kind: MemberKind,
-    mode: u32,
+    mode: Option<u32>,
     sha256: [u8; 32],
 }
 
@@ -33,14 +32,18 @@ impl Twice {
     ///
     /// # Errors
     /// [`ArchiveError::Refused`] if it is another.
-    pub(super) fn compare(&mut self, found: &TarMember, content: &mut dyn Read) -> Result<(), ArchiveError> {
-        let path = &found.member.path;
+    pub(super) fn compare(
+        &mut self,
+        Member { path, kind }: &Member,
+        mode: Option<u32>,
+        content: &mut dyn Read,
+    ) -> Result<(), ArchiveError> {
         if !self.names.contains(path) {
             return Ok(());
         }
         let mut hasher = Sha256::new();
         io::copy(content, &mut HashWriter(&mut hasher))?;
-        let known = Known { kind: found.member.kind.clone(), mode: found.mode, sha256: hasher.finalize().into() };
+        let known = Known { kind: kind.clone(), mode, sha256: hasher.finalize().into() };
         match self.first.entry(path.clone()) {
             Entry::Vacant(free) => {
                 free.insert(known);

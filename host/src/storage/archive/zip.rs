@@ -1,5 +1,5 @@
-//! Zip archives: read by their directory, which has to say the same as what stands before each member. Neither the
-//! directory nor what is written is in memory as a whole.
+//! Zip archives: read by their directory, which has to say the same as what stands before each member. Of the directory
+//! a part is in memory at a time, and of what is written its directory.
 
 mod directory;
 mod end;
@@ -7,6 +7,7 @@ mod package;
 mod places;
 mod window;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Range;
@@ -22,6 +23,7 @@ use super::metered::{Meter, Stoppable};
 use super::names::{Added, Names};
 use super::output::Output;
 use super::selection::{Packed, Selected};
+use super::twice::Twice;
 use super::{ArchiveError, ArchiveLimits, Member, MemberKind, Visit};
 
 /// The longest target of a link.
@@ -47,35 +49,38 @@ pub(super) fn inspect(
     if first_header(&file, limits, meter)? > 0 {
         return Err(end::stands_before(&mut file)?);
     }
-    let mut members = Members::open(file, limits, meter)?;
-    let mut places = Places::default();
+    let (mut members, mut places) = (Members::open(file, limits, meter)?, Places::default());
+    let mut twice = HashSet::new();
     while let Some(mut part) = members.next_part()? {
         for index in 0..part.records.len() {
             meter.check()?;
-            places.add(part.place(index)?);
-            part.records[index].check_header(&members.file)?;
-            if let Some(warning) = part.records[index].warning.take() {
-                names.warn(|| warning);
-            }
-            let Some(ZipMember { member, mode }) = part.found(index)? else { continue };
-            let added = names.add(&member)?;
-            if added == Added::Twice {
-                return Err(ArchiveError::in_member(&member.path, "is in it twice; make the archive anew"));
-            }
-            let entry = part.archive.by_index(index)?;
-            let size_bytes = entry.size();
-            let mut content = meter.read(entry).take(u64::MAX);
-            if added == Added::New {
-                visit(member.shown(mode.unwrap_or_default(), size_bytes), &mut content)?;
-            }
-            io::copy(&mut content, &mut io::sink())?;
-            let read = u64::MAX - content.limit();
-            if read != size_bytes {
-                return Err(ArchiveError::in_member(&member.path, format!("has {read} bytes and says {size_bytes}")));
+            let path = part.records[index].path.clone().unwrap_or_else(|| ".".into());
+            let inspected = part.inspect(index, &members, &mut places, names, visit);
+            if inspected.map_err(|error| error.in_named(&path))? == Added::Twice && twice.insert(path.clone()) {
+                names.warn_of_twice(&path);
             }
         }
     }
-    places.check(&members.file, members.directory.end.directory, meter)
+    let Members { file, directory, .. } = members;
+    places.check(&file, directory.end.directory, meter)?;
+    if twice.is_empty() {
+        return Ok(());
+    }
+    compare(file, limits, meter, Twice::new(twice))
+}
+
+/// Reads the archive once more, for members that are in it more than once.
+fn compare(file: File, limits: &ArchiveLimits, meter: &Meter<'_>, mut twice: Twice) -> Result<(), ArchiveError> {
+    meter.again();
+    let mut members = Members::open(file, limits, meter)?;
+    while let Some(mut part) = members.next_part()? {
+        for index in 0..part.records.len() {
+            meter.check()?;
+            let Some(ZipMember { member, mode }) = part.found(index)? else { continue };
+            twice.compare(&member, mode, &mut meter.read(part.archive.by_index(index)?))?;
+        }
+    }
+    Ok(())
 }
 
 /// Where the first member's header is, after a look at the whole directory: what is refused for what it says is refused
@@ -145,6 +150,36 @@ impl<'m> Members<'m> {
 }
 
 impl OpenPart<'_> {
+    /// Reads a member, and says whether it is one more.
+    fn inspect(
+        &mut self,
+        index: usize,
+        members: &Members<'_>,
+        places: &mut Places,
+        names: &mut Names,
+        visit: Visit<'_>,
+    ) -> Result<Added, ArchiveError> {
+        places.add(self.place(index)?);
+        self.records[index].check_header(&members.file)?;
+        if let Some(warning) = self.records[index].warning.take() {
+            names.warn(|| warning);
+        }
+        let Some(ZipMember { member, mode }) = self.found(index)? else { return Ok(Added::Again) };
+        let added = names.add(&member)?;
+        let entry = self.archive.by_index(index)?;
+        let size_bytes = entry.size();
+        let mut content = members.meter.read(entry).take(u64::MAX);
+        if added == Added::New {
+            visit(member.shown(mode.unwrap_or_default(), size_bytes), &mut content)?;
+        }
+        io::copy(&mut content, &mut io::sink())?;
+        let read = u64::MAX - content.limit();
+        if read != size_bytes {
+            return Err(ArchiveError::in_member(&member.path, format!("has {read} bytes and says {size_bytes}")));
+        }
+        Ok(added)
+    }
+
     /// Where a member is, whose header says the same as the directory.
     fn place(&mut self, index: usize) -> Result<Range<u64>, ArchiveError> {
         let options = ZipReadOptions::new().enforce_header_consistency(true);

@@ -18,13 +18,14 @@ use serde_json::value::to_raw_value;
 use tracing::warn;
 
 use super::archives::{file_type, kind};
+use super::builds::remove_superfluous;
 use super::git::trees::PackageTree;
 use super::hooks::{Hooks, ShownFiles};
 use super::{Inner, Work};
 use crate::datasvc::{
-    AppName, BuildAsStored, BuildName, Caller, Claim, Digest, Enqueued, Error, FileLocation, FileType, FileUrl,
-    JobError, JobErrorCode, JobId, JobLane, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile,
-    PackageMapName, PackageName, Permission, Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
+    AppName, BuildAsStored, BuildName, Caller, Claim, Digest, Enqueued, Error, FileType, FileUrl, JobError,
+    JobErrorCode, JobId, JobLane, Json, KeptPackage, KeptPackages, MASTER, Outcome, PackageFile, PackageMapName,
+    PackageName, Permission, Result, StoredBuild, UPLOAD, Upload, UploadSource, patiently,
 };
 use crate::engine::{Journal, Kind, Run, StepResult};
 use crate::outbound::Destination;
@@ -88,8 +89,8 @@ pub enum UploadError {
     /// The store is full.
     #[error("the server has no room for the file")]
     Full(#[source] StorageError),
-    /// The store does not answer.
-    #[error("the server's object store does not answer at this moment; try again later")]
+    /// The store does not answer, or does not let us in.
+    #[error("the server's object store does not answer at this moment, or refuses the server; try again later")]
     Away(#[source] StorageError),
     /// The store failed. Not for users' eyes.
     #[error("the file could not be stored")]
@@ -100,7 +101,7 @@ impl From<StorageError> for UploadError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Full(_) => Self::Full(error),
-            StorageError::Away(_) => Self::Away(error),
+            StorageError::Away(_) | StorageError::Refused(_) | StorageError::NoBucket(_) => Self::Away(error),
             fault => Self::Store(fault),
         }
     }
@@ -288,7 +289,7 @@ impl Draft {
         match &enqueued {
             Ok(enqueued) if enqueued.job_id == job_id => work.engine.tell_queued(),
             // The job may be there, if only the answer was lost. If it is not, the file is orphaned, and removed later.
-            Err(Error::Unavailable(_)) => {}
+            Err(Error::Unavailable(_) | Error::Internal(_)) => {}
             Ok(_) | Err(_) => work.remove_build_files(job_id.into()).await,
         }
         Ok(enqueued?)
@@ -449,10 +450,8 @@ impl Job<'_> {
         if let Err(problem) = self.work.storage.remove_other_runs(job.into(), kept).await {
             warn!("files of earlier runs of an upload stay for now: {problem}");
         }
-        for FileLocation { upload, run, filename } in stored.packages.superfluous(job) {
-            if let Err(problem) = self.work.storage.remove_build_file(upload.into(), run, &filename).await {
-                warn!("a file stays for now though an equal one is stored: {problem}");
-            }
+        for superfluous in stored.packages.superfluous(job) {
+            remove_superfluous(&self.work.storage, &superfluous).await;
         }
     }
 

@@ -63,7 +63,8 @@ impl Job<'_> {
         }
     }
 
-    /// The packages that the package map makes of the uploaded file, under names that are this run's alone.
+    /// The packages that the package map makes of the uploaded file, under names that are this run's alone: a few at a
+    /// time, if the file has very many names.
     pub(super) async fn package(
         &self,
         upload: &Upload,
@@ -71,17 +72,37 @@ impl Job<'_> {
         tree: &PackageTree,
     ) -> Result<Vec<(PackageName, PackageFile)>, JobError> {
         let Some(PackageRules(rules)) = self.rules(upload).await? else { return Ok(Vec::new()) };
+        let (mut packages, mut rules) = (Vec::new(), rules.into_iter());
+        let at_once = archive::packages_at_once(tree.tree.0.len());
+        loop {
+            let some: Vec<_> = rules.by_ref().take(at_once).collect();
+            if some.is_empty() {
+                return Ok(packages);
+            }
+            self.package_some(upload, master, tree, some, &mut packages).await?;
+        }
+    }
+
+    /// Makes some of them, beside those that are made already.
+    async fn package_some(
+        &self,
+        upload: &Upload,
+        master: &File,
+        tree: &PackageTree,
+        rules: Vec<(PackageName, PackageRule)>,
+        packages: &mut Vec<(PackageName, PackageFile)>,
+    ) -> Result<(), JobError> {
         let (master, kind) = (again(master)?, kind(upload.file_type));
+        let written_bytes = packages.iter().map(|(_, package)| package.size_bytes).sum();
         let outputs = rules.iter().map(|_| self.work.storage.scratch_file()).collect::<Result<Vec<File>, _>>();
         let outputs = outputs.map_err(not_stored)?;
         let copies = outputs.iter().map(File::try_clone).collect::<Result<Vec<_>, _>>();
         let copies = copies.map_err(|error| internal(&error))?;
-        let selections = rules.values().cloned().map(selection).zip(copies).collect();
-        let work = move |limits: &_, stop: &_| archive::package(master, kind, limits, selections, stop);
+        let (names, rules): (Vec<_>, Vec<_>) = rules.into_iter().unzip();
+        let selections = rules.into_iter().map(selection).zip(copies).collect();
+        let work = move |limits: &_, stop: &_| archive::package(master, kind, limits, selections, written_bytes, stop);
         let packaged = self.on_archive(work).await?;
-
-        let mut packages = Vec::new();
-        for ((name, packed), output) in rules.into_keys().zip(packaged).zip(outputs) {
+        for ((name, packed), output) in names.into_iter().zip(packaged).zip(outputs) {
             for pattern in &packed.unmatched {
                 let message = format!("in package `{name}` the pattern `{pattern}` matches nothing");
                 self.run.note(&json!({ "status": "warning", "message": message }));
@@ -104,7 +125,7 @@ impl Job<'_> {
             }
             packages.push((name, package));
         }
-        Ok(packages)
+        Ok(())
     }
 
     /// The current rules of the package map. `None`: the upload has no package map.

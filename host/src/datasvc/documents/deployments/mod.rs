@@ -5,7 +5,7 @@ mod asked;
 mod batches;
 mod list;
 mod plan;
-mod work;
+pub(super) mod work;
 
 use std::collections::BTreeMap;
 

@@ -181,23 +181,7 @@ impl DataSvc {
         let mut transaction = self.pool.begin().await?;
         hold(&mut transaction, claim).await?;
         close(&mut transaction, claim.job_id, status, error).await?;
-        sqlx::query!(
-            "delete from build_needs n where n.application = $2 and n.reason = 'rollback' and n.needed_by <> $1::uuid::text
-                 and not exists (
-                     select from deployment_targets t where t.deployment::text = n.needed_by
-                         and t.build_before = n.build and t.state not in ('pending', 'skipped')
-                         and not exists (
-                             select from deployment_targets newer join deployments d on d.id = newer.deployment
-                             where newer.server = t.server and newer.gitdeploy = t.gitdeploy
-                                 and d.application = $2 and newer.deployment > t.deployment
-                                 and newer.state not in ('pending', 'skipped')))
-                 and exists (select from deployments d where d.id::text = n.needed_by
-                     and d.status not in ('created', 'running'))",
-            claim.job_id as _,
-            claim.application()?.as_str()
-        )
-        .execute(&mut *transaction)
-        .await?;
+        end_needs_of_rollbacks(&mut transaction, claim.application()?, Some(claim.job_id)).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -252,6 +236,36 @@ impl DataSvc {
         self.recorder.changed([id].into());
         Ok(())
     }
+}
+
+/// Lets builds go that no rollback needs any more: a deployment is taken back only where it was the last one, and only
+/// while the gitdeploy is initialized there. What the deployment that ends now would put back stays.
+pub(in crate::datasvc::documents) async fn end_needs_of_rollbacks(
+    connection: &mut PgConnection,
+    application: &AppName,
+    ending: Option<JobId>,
+) -> Result<()> {
+    sqlx::query!(
+        "delete from build_needs n where n.application = $2 and n.reason = 'rollback'
+             and n.needed_by is distinct from $1::uuid::text
+             and not exists (
+                 select from deployment_targets t
+                     join gitdeploy_servers s on s.application = $2 and s.gitdeploy = t.gitdeploy and s.server = t.server
+                 where t.deployment::text = n.needed_by
+                     and t.build_before = n.build and t.state not in ('pending', 'skipped')
+                     and not exists (
+                         select from deployment_targets newer join deployments d on d.id = newer.deployment
+                         where newer.server = t.server and newer.gitdeploy = t.gitdeploy
+                             and d.application = $2 and newer.deployment > t.deployment
+                             and newer.state not in ('pending', 'skipped')))
+             and exists (select from deployments d where d.id::text = n.needed_by
+                 and d.status not in ('created', 'running'))",
+        ending as _,
+        application.as_str()
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn close(

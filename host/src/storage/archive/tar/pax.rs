@@ -20,9 +20,14 @@ pub(super) fn records(
     let mut content = BufReader::with_capacity(4096, content);
     while !content.fill_buf()?.is_empty() {
         let digits = until(&mut content, b' ', MAX_DIGITS)?;
-        let length: u64 =
-            std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()).ok_or_else(broken)?;
+        let length =
+            std::str::from_utf8(&digits).ok().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()));
+        let length: u64 = length.and_then(|digits| digits.parse().ok()).ok_or_else(broken)?;
         let key = until(&mut content, b'=', MAX_KEY_BYTES)?;
+        // To GNU tar a text ends there.
+        if key.contains(&0) {
+            return Err(broken());
+        }
         // Beside the value there are a space, an equals sign and the end of the line.
         let around = (digits.len() + key.len() + 3) as u64;
         let value_bytes = length.checked_sub(around).ok_or_else(broken)?;

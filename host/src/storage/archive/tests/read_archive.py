@@ -2,13 +2,14 @@
 
 An archive is a list of [path, kind, mode, content]: the kinds are `d`, `f`, `l` (its content is where it leads to) and
 `h` (the file that it is another name of). Paths are normal; modes say who may read, write and execute. One that Python
-does not read is a text that says why.
+does not read is a text that says why, and so is a tar archive in which GNU tar sees other names.
 """
 
 import hashlib
 import json
 import posixpath
 import stat
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -37,7 +38,16 @@ def of_tar(path):
         archive.fileobj.seek(archive.offset)
         if archive.fileobj.read().strip(b"\0"):
             return "something stands where Python sees the end"
-    return list(found)
+    return in_gnu_tar(path, {name for name, *_ in found}) or list(found)
+
+
+def in_gnu_tar(path, names):
+    """Why GNU tar sees other names, if it does."""
+    listed = subprocess.run(["tar", "-tf", path, "--quoting-style=literal"], capture_output=True)
+    if listed.returncode != 0:
+        return f"GNU tar does not read it: {listed.stderr.decode()}"
+    seen = {posixpath.normpath(name) for name in listed.stdout.decode().splitlines()}
+    return None if seen == names else f"GNU tar sees {sorted(seen)}, and Python {sorted(names)}"
 
 
 def name_in_zip(info):

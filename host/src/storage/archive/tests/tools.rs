@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// What Python writes to a file that its script calls `sys.argv[1]`.
-fn by_python(script: &str) -> Vec<u8> {
+pub(super) fn by_python(script: &str) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().unwrap();
     let script = format!("import io, sys, tarfile, zipfile\n{script}");
     let python = Command::new("python3").args(["-c", &script]).arg(file.path()).output().unwrap();
@@ -27,7 +27,7 @@ fn by_shell(files: &[(&str, &str)], script: &str) -> Vec<u8> {
     std::fs::read(directory.path().join("out")).unwrap()
 }
 
-fn everything() -> Selection {
+pub(super) fn everything() -> Selection {
     Selection { patterns: vec!["**".into()], ..Selection::default() }
 }
 
@@ -309,7 +309,7 @@ fn a_zip_of_very_many_members_is_read_and_packaged_in_parts() {
         assert_eq!(inspected.unwrap().files.len(), count);
         let output = tempfile::NamedTempFile::new().unwrap();
         let given = vec![(everything(), output.reopen().unwrap())];
-        let packaged = package(file_with(&zip), FileType::Zip, &MANY, given, &AtomicBool::new(false)).unwrap();
+        let packaged = package(file_with(&zip), FileType::Zip, &MANY, given, 0, &AtomicBool::new(false)).unwrap();
         assert_eq!((packaged[0].files, packaged[0].sources.iter().count()), (count as u64, count));
         let script = format!(
             "z = zipfile.ZipFile({:?})\nassert z.testzip() is None\nn = z.namelist()\n\
@@ -324,11 +324,16 @@ fn a_zip_of_very_many_members_is_read_and_packaged_in_parts() {
         assert!(unzip.status.success(), "{unzip:?}");
     }
     // In two parts of the directory.
-    let twice = by_python(
-        "import warnings; warnings.simplefilter('ignore')\nwith zipfile.ZipFile(sys.argv[1], 'w') as z:\n    for n in range(1500): z.writestr(str(n % 1200), '')",
-    );
-    let refused = inspect(file_with(&twice), FileType::Zip, &MANY, &AtomicBool::new(false), &mut |_, _| Ok(()));
-    assert!(refused.unwrap_err().to_string().contains("`0` is in it twice"));
+    for (content, taken) in [("''", true), ("str(n)", false)] {
+        let twice = by_python(&format!(
+            "import warnings; warnings.simplefilter('ignore')\nwith zipfile.ZipFile(sys.argv[1], 'w') as z:\n    for n in range(1500): z.writestr(str(n % 1200), {content})",
+        ));
+        let inspected = inspect(file_with(&twice), FileType::Zip, &MANY, &AtomicBool::new(false), &mut |_, _| Ok(()));
+        match inspected {
+            Ok(contents) => assert_eq!((taken, contents.files.len(), contents.warnings.len()), (true, 1200, 300)),
+            Err(refused) => assert!(!taken && refused.to_string().contains("`0` is in it twice"), "{refused}"),
+        }
+    }
 }
 
 #[test]
@@ -353,7 +358,7 @@ fn packages_are_bounded_together() {
         let master = archive(file_type, &[("a", Some(&noise))]);
         let made = |packages: usize| {
             let given = (0..packages).map(|_| (everything(), tempfile::tempfile().unwrap())).collect();
-            package(file_with(&master), file_type, &large, given, &AtomicBool::new(false))
+            package(file_with(&master), file_type, &large, given, 0, &AtomicBool::new(false))
         };
         assert!(made(2).is_ok(), "{file_type}");
         assert!(matches!(made(60), Err(ArchiveError::TooMuch(_))), "{file_type}");

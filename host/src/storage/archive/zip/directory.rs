@@ -1,6 +1,7 @@
 //! The directory of a zip archive, read record by record: what each member is called, and why it is refused, if it
 //! is. A part of it is in memory at a time.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
@@ -42,6 +43,8 @@ pub(super) struct Directory<'m> {
     /// What is left of it, in bytes and in records.
     left: u64,
     entries: u64,
+    /// A record that was read, and belongs to the next part.
+    next: Option<(Record, Vec<u8>)>,
 }
 
 /// Some members that come one after the other in the directory.
@@ -78,7 +81,7 @@ impl<'m> Directory<'m> {
         }
         let mut window = Window::new(file, end.directory + end.directory_bytes, Vec::new());
         window.seek(SeekFrom::Start(end.directory))?;
-        Ok(Self { reader: meter.stoppable(window), left: end.directory_bytes, entries: end.entries, end })
+        Ok(Self { reader: meter.stoppable(window), left: end.directory_bytes, entries: end.entries, end, next: None })
     }
 
     /// The next part. `None`: there is no more.
@@ -89,9 +92,18 @@ impl<'m> Directory<'m> {
         if self.entries == 0 {
             return if self.left > 0 { Err(another()) } else { Ok(None) };
         }
-        let mut part = Part { records: Vec::new(), directory: Vec::new() };
+        let (mut part, mut names) = (Part { records: Vec::new(), directory: Vec::new() }, HashSet::new());
         while self.entries > 0 && part.records.len() < PART && part.directory.len() < PART_BYTES {
-            let record = self.read_record(&mut part.directory)?;
+            let (record, bytes) = match self.next.take() {
+                Some(next) => next,
+                None => self.read_record()?,
+            };
+            // The library keeps one of each name, so what is in it twice comes in two parts.
+            if !names.insert(record.path.clone()) {
+                self.next = Some((record, bytes));
+                break;
+            }
+            part.directory.extend(bytes);
             part.records.push(record);
             self.entries -= 1;
         }
@@ -100,18 +112,18 @@ impl<'m> Directory<'m> {
         Ok(Some(part))
     }
 
-    fn read_record(&mut self, directory: &mut Vec<u8>) -> Result<Record, ArchiveError> {
-        let from = directory.len();
-        self.read(RECORD_BYTES, directory)?;
-        if !directory[from..].starts_with(RECORD) {
+    fn read_record(&mut self) -> Result<(Record, Vec<u8>), ArchiveError> {
+        let mut bytes = Vec::new();
+        self.read(RECORD_BYTES, &mut bytes)?;
+        if !bytes.starts_with(RECORD) {
             return Err(another());
         }
-        let [name_bytes, more_bytes, comment_bytes] =
-            [28, 30, 32].map(|place| usize::from(u16_at(&directory[from..], place)));
-        self.read(name_bytes + more_bytes + comment_bytes, directory)?;
-        let (fixed, variable) = directory[from..].split_at(RECORD_BYTES);
+        let [name_bytes, more_bytes, comment_bytes] = [28, 30, 32].map(|place| usize::from(u16_at(&bytes, place)));
+        self.read(name_bytes + more_bytes + comment_bytes, &mut bytes)?;
+        let (fixed, variable) = bytes.split_at(RECORD_BYTES);
         let (name, variable) = variable.split_at(name_bytes);
-        described(fixed, name, &variable[..more_bytes])
+        let record = described(fixed, name, &variable[..more_bytes])?;
+        Ok((record, bytes))
     }
 
     /// Reads more of it.

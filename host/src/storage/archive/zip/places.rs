@@ -29,36 +29,52 @@ impl Places {
     /// directory does not have.
     pub(super) fn check(mut self, file: &File, directory: u64, meter: &Meter<'_>) -> Result<(), ArchiveError> {
         self.0.sort_unstable_by_key(|place| (place.start, place.end));
-        let mut free = 0;
+        let (mut free, mut last) = (0, 0);
         for place in self.0.into_iter().chain(std::iter::once(directory..directory)) {
             if place.start < free {
-                return Err(ArchiveError::Refused("two of its members are in the same place; make it anew".into()));
+                let why = if place.start == directory {
+                    "is where the directory is; make the archive anew"
+                } else {
+                    "is in the same place as another member; make the archive anew"
+                };
+                return Err(ArchiveError::in_member(&name_at(file, last)?, why));
             }
-            if has_member(file, free..place.start, meter)? {
-                return Err(ArchiveError::Refused("it has a member that is not in its directory; make it anew".into()));
+            if let Some(hidden) = member_in(file, free..place.start, meter)? {
+                let why = "is not in the directory of the archive; make the archive anew";
+                return Err(ArchiveError::in_member(&name_at(file, hidden)?, why));
             }
+            last = place.start;
             free = place.end;
         }
         Ok(())
     }
 }
 
-/// Whether there is a header with room for what it says.
-fn has_member(file: &File, gap: Range<u64>, meter: &Meter<'_>) -> Result<bool, ArchiveError> {
+/// The name in the header of a member.
+fn name_at(file: &File, header: u64) -> Result<String, ArchiveError> {
+    let mut bytes = [0; 2];
+    file.read_exact_at(&mut bytes, header.saturating_add(26))?;
+    let mut name = vec![0; u16::from_le_bytes(bytes).into()];
+    file.read_exact_at(&mut name, header.saturating_add(HEADER_BYTES as u64))?;
+    Ok(String::from_utf8_lossy(&name).into_owned())
+}
+
+/// Where the first header is that has room for what it says.
+fn member_in(file: &File, gap: Range<u64>, meter: &Meter<'_>) -> Result<Option<u64>, ArchiveError> {
     let mut from = gap.start;
     while gap.end.saturating_sub(from) >= HEADER_BYTES as u64 {
         meter.check()?;
         let bytes = usize::try_from(gap.end - from).unwrap_or(usize::MAX).min(CHUNK_BYTES + HEADER_BYTES - 1);
         let mut chunk = vec![0; bytes];
         file.read_exact_at(&mut chunk, from)?;
-        let is_member = |(place, header): (usize, &[u8])| {
+        let is_member = |(place, header): &(usize, &[u8])| {
             let bytes = HEADER_BYTES + usize::from(u16_at(header, 26)) + usize::from(u16_at(header, 28));
             header.starts_with(HEADER) && from + (place + bytes) as u64 <= gap.end
         };
-        if chunk.windows(HEADER_BYTES).enumerate().any(is_member) {
-            return Ok(true);
+        if let Some((place, _)) = chunk.windows(HEADER_BYTES).enumerate().find(is_member) {
+            return Ok(Some(from + place as u64));
         }
         from += CHUNK_BYTES as u64;
     }
-    Ok(false)
+    Ok(None)
 }
