@@ -34,16 +34,18 @@ test-s3 *filter: _setup _test-tools plugins _host
 
 # Measure what Elita costs beside Postgres, bare wasmtime and other queues: `just bench --only accept latency`
 [group('test')]
-bench *args: _setup plugins polyglot
+bench *args: _setup _sshd plugins polyglot
     cargo build --locked --workspace --bins --config profile.dev.package.elita.opt-level=2
     target/debug/elita-bench {{ args }}
 
-# Build what `just bench` measures Elita beside: extism, and other queues, of which one needs Python and redis-server
+# Build what `just bench` measures Elita beside: extism, Ansible, and other queues, of which one needs Python and redis-server
 [group('test')]
 bench-peers:
     CARGO_TARGET_DIR=target/extism cargo build --release --locked --manifest-path bench/extism/Cargo.toml
     CARGO_TARGET_DIR=target/peers cargo build --release --locked --manifest-path bench/peers/Cargo.toml
     target/peers/release/peers celery --clients 1 --seconds 1
+    python3 -m venv target/peers/ansible
+    target/peers/ansible/bin/pip install --quiet --requirement bench/peers/ansible/requirements.txt
 
 # Break servers and Postgres under load, and see whether a job is lost or run twice: `just chaos --seconds 120 --seed 7`
 [group('test')]

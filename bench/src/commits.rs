@@ -66,7 +66,7 @@ pub(crate) async fn measure(site: &Site, rounds: usize, report: &mut Report) -> 
 }
 
 /// A repository, and a gitdeploy of it.
-async fn prepare(server: &mut Server) -> anyhow::Result<()> {
+pub(crate) async fn prepare(server: &mut Server) -> anyhow::Result<()> {
     ask(server, "POST", "/global/gitproviders", r#"{"name": "own", "type": "local"}"#).await?;
     let app = format!("/app/{APPLICATION}");
     ask(server, "POST", &format!("{app}/gitrepos"), r#"{"name": "site", "gitprovider": "own"}"#).await?;
@@ -76,7 +76,7 @@ async fn prepare(server: &mut Server) -> anyhow::Result<()> {
 }
 
 /// From the request to the end of its job.
-async fn commit(server: &mut Server, build: &str) -> anyhow::Result<Duration> {
+pub(crate) async fn commit(server: &mut Server, build: &str) -> anyhow::Result<Duration> {
     let path = format!("/app/{APPLICATION}/gitdeploys/web?commit=true&build_name={build}");
     let request = Request::post(&path, &server.database.token);
     let mut connection = Connection::to(server.address).await?;

@@ -74,8 +74,7 @@ impl Meter {
     async fn new(server: &mut Server, counts: bool) -> anyhow::Result<Self> {
         server.empty().await?;
         if counts {
-            server.connection.execute("create extension if not exists pg_stat_statements").await?;
-            server.connection.execute("select pg_stat_statements_reset()").await?;
+            count_statements(server).await?;
         }
         Ok(Self { counts, began: reading(server, counts).await? })
     }
@@ -111,10 +110,7 @@ async fn reading(server: &mut Server, counts: bool) -> anyhow::Result<Reading> {
                        (pg_current_wal_insert_lsn() - '0/0')::bigint";
     let (commits, wal_bytes) = sqlx::query_as(used).fetch_one(&mut server.connection).await?;
     let statements = match counts {
-        true => {
-            let calls = sqlx::AssertSqlSafe(format!("select coalesce(sum(calls), 0)::bigint {COUNTED}"));
-            Some(sqlx::query_scalar(calls).fetch_one(&mut server.connection).await?)
-        }
+        true => Some(statements(server).await?),
         false => None,
     };
     let pids: Vec<i32> =
@@ -122,6 +118,19 @@ async fn reading(server: &mut Server, counts: bool) -> anyhow::Result<Reading> {
     let postgres = pids.into_iter().filter_map(|pid| cpu_time(&pid.to_string())).sum();
     let elita = server.pid().and_then(|pid| cpu_time(&pid.to_string())).unwrap_or_default();
     Ok(Reading { commits, wal_bytes, statements, elita, postgres, bench: cpu_time("self").unwrap_or_default() })
+}
+
+/// Counts statements from here on, on a site that can.
+pub(crate) async fn count_statements(server: &mut Server) -> anyhow::Result<()> {
+    server.connection.execute("create extension if not exists pg_stat_statements").await?;
+    server.connection.execute("select pg_stat_statements_reset()").await?;
+    Ok(())
+}
+
+/// How many there were since then.
+pub(crate) async fn statements(server: &mut Server) -> anyhow::Result<i64> {
+    let calls = sqlx::AssertSqlSafe(format!("select coalesce(sum(calls), 0)::bigint {COUNTED}"));
+    Ok(sqlx::query_scalar(calls).fetch_one(&mut server.connection).await?)
 }
 
 /// The server's statements, without those of this file.

@@ -9,7 +9,9 @@ mod client;
 mod clones;
 mod commits;
 mod costs;
+mod deployments;
 mod entries;
+mod fake_salt;
 mod latency;
 mod lists;
 mod load;
@@ -18,6 +20,7 @@ mod nothing;
 mod peers;
 mod pgbench;
 mod plans;
+mod pulls;
 mod reads;
 mod report;
 mod server;
@@ -44,7 +47,7 @@ struct Arguments {
     /// File to write the figures to, as JSON.
     #[arg(long, default_value = "target/bench.json", value_name = "FILE")]
     json: PathBuf,
-    /// What to measure [default: all but lists, uploads and commits].
+    /// What to measure [default: all but lists, uploads, commits, deployments and pulls].
     #[arg(long, num_args = 1.., value_name = "NAME")]
     only: Vec<Name>,
     #[command(subcommand)]
@@ -74,6 +77,10 @@ enum Name {
     Uploads,
     /// Commits of packages to git repositories, and clones of these.
     Commits,
+    /// A deployment to a thousand servers.
+    Deployments,
+    /// Pulls on servers by SSH, beside Ansible.
+    Pulls,
 }
 
 const ALL: [Name; 7] = [Name::Calls, Name::Accept, Name::Latency, Name::Jobs, Name::Reads, Name::Entries, Name::Costs];
@@ -113,6 +120,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             Name::Entries => entries::measure(&site, rounds, &mut report).await?,
             Name::Costs => costs::measure(seconds, &mut report).await?,
             Name::Lists => lists::measure(&site, &mut report).await?,
+            Name::Deployments => deployments::measure(rounds, &mut report).await?,
+            Name::Pulls => pulls::measure(&site, rounds, &mut report).await?,
             Name::Commits => commits::measure(&site, rounds, &mut report).await?,
             Name::Uploads => uploads::measure(&site, rounds, &mut report).await?,
         }

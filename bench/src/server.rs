@@ -37,7 +37,10 @@ impl Server {
         std::fs::create_dir_all(directory.join("plugins"))?;
         std::fs::copy(component()?, directory.join(format!("plugins/{PLUGIN}.wasm")))?;
         let mut command = Command::new(program()?);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &database.url]).args(flags);
+        command.args(["serve", "--database-url", &database.url]).args(flags);
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         command.arg("--data-dir").arg(&directory);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.stdout(Stdio::piped()).stderr(File::create(directory.join("log"))?).kill_on_drop(true);

@@ -153,11 +153,12 @@ impl DataSvc {
             .fetch_all(&self.pool)
             .await
             .map_err(Error::from)?;
-        for row in used.iter().filter(|row| !keys.has(row.version, &row.fingerprint)) {
-            match keys.keys.get(&row.version) {
-                Some(_) => return Err(SecretKeyError::Other { version: row.version }),
-                None => return Err(SecretKeyError::Missing { version: row.version }),
-            }
+        if let Some(row) = used.iter().find(|row| !keys.has(row.version, &row.fingerprint)) {
+            let version = row.version;
+            return Err(match keys.keys.contains_key(&version) {
+                true => SecretKeyError::Other { version },
+                false => SecretKeyError::Missing { version },
+            });
         }
         for (version, key) in &keys.keys {
             let fingerprint = sqlx::query_scalar!(

@@ -113,7 +113,7 @@ pub(in crate::work) enum Task {
 enum Prepared<'a> {
     Initialize(Access),
     Deinitialize,
-    Pull(&'a Pulled, Known),
+    Pull(&'a Pulled, Box<Known>),
 }
 
 impl OnServer {
@@ -206,7 +206,7 @@ impl OnEach<'_> {
                 let gitdeploy = &self.gitdeploy.name;
                 let targets = servers.iter().map(|server| target(&server.name, gitdeploy)).collect::<Vec<_>>();
                 let known = Known::of(self.work, self.run, pulled.build.as_ref(), &targets).await?;
-                Ok(Prepared::Pull(pulled, known))
+                Ok(Prepared::Pull(pulled, Box::new(known)))
             }
         }
     }
