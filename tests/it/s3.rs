@@ -403,28 +403,3 @@ async fn a_store_that_breaks_off_again_and_again_is_read_to_the_end() {
     let part = site.download("master", Some("bytes=1000000-18999999")).await;
     assert!(part == (206, file[1_000_000..19_000_000].to_vec()), "and a part of it");
 }
-
-#[tokio::test]
-async fn a_store_that_stands_still_is_asked_again() {
-    let moto = Moto::start().await;
-    let address: SocketAddr = format!("127.0.0.1:{}", moto.port()).parse().unwrap();
-    let mut cable = Cable::to_server(address).await;
-    let site = Site::start(cable.url(), &[]).await;
-    let file = zip("a", b"b");
-    let accepted = put(&site.client, FILE, file.clone()).await;
-    assert_eq!(site.ended(id(&accepted)).await["status"], "succeeded", "{accepted}");
-    // It takes the request and says nothing.
-    let mut silent = Outside::new(Answer::Waits).await;
-    cable.cut();
-    cable.lead_to(format!("127.0.0.1:{}", silent.port()).parse().unwrap());
-    cable.mend().await;
-    let (downloaded, ()) = tokio::join!(site.download("master", None), async {
-        silent.is_asked().await;
-        silent.is_left().await;
-        cable.cut();
-        cable.lead_to(address);
-        cable.mend().await;
-    });
-    let (status, found) = downloaded;
-    assert!(status == 200 && found == file, "once it is there again: {status} {}", String::from_utf8_lossy(&found));
-}
