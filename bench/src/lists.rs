@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use elita::datasvc::{
-    AppName, Caller, DataSvc, HostId, JobFilter, JobId, JobStatus, JobType, LogPart, NamePattern, Page, Room, UPLOAD,
-    WorkerId,
+    AppName, Caller, DataSvc, HostId, JobFilter, JobId, JobStatus, JobType, LogPart, NamePattern, Page, Room,
+    TimeOrder, UPLOAD, WorkerId,
 };
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use time::OffsetDateTime;
@@ -183,6 +183,11 @@ fn filters(user: &str) -> anyhow::Result<Vec<(String, JobFilter)>> {
         ("parent=some".into(), JobFilter { parent: Some(JobId::new()), ..none() }),
         ("active=false&status=failed".into(), JobFilter { active: Some(false), ..status(Failed) }),
     ]);
+    let oldest = |(what, filter): &(String, JobFilter)| {
+        (format!("{what}, oldest first"), JobFilter { order: TimeOrder::Oldest, ..filter.clone() })
+    };
+    let oldest_first: Vec<_> = filters.iter().map(oldest).collect();
+    filters.extend(oldest_first);
     if user == "global" {
         for (which, of) in [("large", "app1"), ("small", "app590"), ("quiet", "quiet1"), ("none", "nowhere")] {
             let of = app(of)?;

@@ -70,12 +70,15 @@ async fn the_newest_builds_come_first_if_that_is_asked_for() {
         ("stored=true&order=-created", vec!["1.11", "1.10"]),
         ("stored=true", vec!["1.10", "1.11"]),
         ("stored=false", vec!["1.9"]),
+        ("order=created", vec!["1.10", "1.9", "1.11"]),
+        ("since=2026-01-01", vec!["1.10", "1.11", "1.9"]),
+        ("until=2026-01-01&order=created", vec![]),
         ("order=name", vec!["1.10", "1.11", "1.9"]),
     ] {
         let listed = host.client.get(&format!("/app/shop/builds?{query}")).await;
         assert_eq!(listed.items("build_name"), expected, "{query}");
     }
-    for query in ["order=created", "order=-created&after=1", "order=-created&after=x.1"] {
+    for query in ["order=size", "order=-created&after=1", "order=-created&after=x.1"] {
         let refused = host.client.get(&format!("/app/shop/builds?{query}")).await;
         assert_eq!((refused.status, &refused.body["code"]), (422, &json!("invalid")), "{query}: {refused}");
     }

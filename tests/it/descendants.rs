@@ -139,7 +139,7 @@ async fn what_would_stop_everything_or_nothing_is_refused() {
     insta::assert_debug_snapshot!(refused(host.client.post_empty("/job?cancel=true").await), @r#"
     (
         422,
-        "say which jobs are to stop, by `app`, `name`, `status`, `root`, `parent` or `since`",
+        "say which jobs are to stop, by `application`, `name`, `status`, `root`, `parent`, `since` or `until`",
     )
     "#);
     insta::assert_debug_snapshot!(refused(cancel(&host, "status=failed").await), @r#"
@@ -149,6 +149,27 @@ async fn what_would_stop_everything_or_nothing_is_refused() {
     )
     "#);
     assert_eq!(host.client.post_empty("/job?cancel=false&name=Noop").await.status, 400);
+}
+
+#[tokio::test]
+async fn jobs_to_stop_are_named_as_those_to_list() {
+    let host = start(Setup::default().flag("--role", "api")).await;
+    host.create_application("my_application").await;
+    for action in ["Noop", "Echo", "Fail", "Exit", "Panic"] {
+        host.post_action("hostile", action, "").await;
+    }
+    let jobs = host.client.get("/job?name=Fail").await;
+    let until = jobs.body["items"][0]["created_at"].as_str().unwrap();
+    for (filter, stopped) in [
+        ("name=x*".to_owned(), 0),
+        ("application=my_application,hostile&name=?oop".into(), 1),
+        (format!("status=queued,running&until={until}"), 1),
+        ("name=*ai*&status=queued".into(), 1),
+    ] {
+        let reply = cancel(&host, &filter).await;
+        assert_eq!((reply.status, &reply.body["cancelled"]), (202, &json!(stopped)), "{filter}: {reply}");
+    }
+    assert_eq!(host.client.get("/job?active=true").await.items("name"), ["Panic", "Exit"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
 use crate::access::everything;
 use crate::harness::{Client, Setup, TestHost};
@@ -107,7 +108,7 @@ async fn several_jobs_are_asked_for_at_once() {
 }
 
 #[tokio::test]
-async fn every_list_of_documents_can_have_the_newest_first() {
+async fn every_list_of_documents_can_be_read_by_age() {
     let host = TestHost::start().await;
     host.create_application("hostile").await;
     let names = ["base", "c", "a"];
@@ -128,18 +129,107 @@ async fn every_list_of_documents_can_have_the_newest_first() {
         "/global/keypairs",
         "/global/users",
     ] {
-        let mut found = ordered_names_in(&host.client, &format!("{list}?order=-created")).await;
-        found.retain(|name| names.contains(&&**name));
-        assert_eq!(found, ["a", "c", "base"], "{list}");
-        let first = host.client.get(&format!("{list}?order=-created&limit=1")).await;
-        let next = first.header("link").split(['<', '>']).nth(1).unwrap().to_owned();
-        assert_eq!(names_in(&host.client, &next).await.len(), 1, "{list}");
-        assert_ne!(host.client.get(&next).await.body["items"], first.body["items"], "{list}");
-        assert_eq!(host.client.get(&format!("{list}?order=-created&after=x")).await.fault(), (422, "after"), "{list}");
+        for (order, expected) in [("-created", ["a", "c", "base"]), ("created", ["base", "c", "a"])] {
+            let path = format!("{list}?order={order}");
+            let mut found = read_on(&host.client, &format!("{path}&limit=1"), "name").await;
+            found.retain(|name| names.contains(&name.as_str().unwrap()));
+            assert_eq!(found, expected, "{path}");
+            assert_eq!(host.client.get(&format!("{path}&after=x")).await.fault(), (422, "after"), "{path}");
+        }
         assert_eq!(host.client.get(&format!("{list}?order=size")).await.fault(), (422, "order"), "{list}");
     }
     host.create_application("a").await;
     assert_eq!(host.client.get("/app?order=-created").await.items("application"), ["a", "hostile"]);
+    assert_eq!(host.client.get("/app?order=created").await.items("application"), ["hostile", "a"]);
+}
+
+#[tokio::test]
+async fn what_comes_one_after_the_other_is_read_from_either_end() {
+    let host = TestHost::with_plugins(&["misbehave"]).await;
+    host.create_application("hostile").await;
+    for action in ["Noop", "Echo", "Fail"] {
+        host.run_action("hostile", action, "").await;
+        host.client.post("/global/tokens", &json!({})).await;
+    }
+    host.database.connect().await.execute(DEPLOYED).await.unwrap();
+    for (list, member) in [
+        ("/job", "job_id"),
+        ("/global/audit", "audit_id"),
+        ("/global/tokens", "token_id"),
+        ("/app/hostile/deployments", "id"),
+        ("/app/hostile/deployments?status=complete,error", "id"),
+        ("/app/hostile/receipts", "id"),
+        ("/app/hostile/receipts?server=web1", "id"),
+    ] {
+        let path = |order| format!("{list}{}limit=2&order={order}", if list.contains('?') { '&' } else { '?' });
+        let newest_first = read_on(&host.client, &path("-created"), member).await;
+        let mut oldest_first = read_on(&host.client, &path("created"), member).await;
+        assert!(newest_first.len() > 2, "{list}: {newest_first:?}");
+        oldest_first.reverse();
+        assert_eq!(oldest_first, newest_first, "{list}");
+        assert_eq!(host.client.get(&path("name")).await.fault(), (422, "order"), "{list}");
+    }
+    let jobs = host.client.get("/job?type=action&order=created").await;
+    assert_eq!(jobs.items("name"), ["Noop", "Echo", "Fail"], "{jobs}");
+}
+
+#[tokio::test]
+async fn deployments_and_receipts_are_found_by_when_and_by_where_they_stand() {
+    let host = TestHost::start().await;
+    host.create_application("hostile").await;
+    host.database.connect().await.execute(DEPLOYED).await.unwrap();
+    for (list, filter, expected) in [
+        ("deployments", "status=error", &[2][..]),
+        ("deployments", "status=error&order=created", &[2]),
+        ("deployments", "status=error,cancelled", &[4999, 2]),
+        ("deployments", "status=cancelled,error&order=created", &[2, 4999]),
+        ("deployments", "status=created", &[]),
+        ("deployments", "since=2026-01-01T01:23:18Z", &[5000, 4999, 4998]),
+        ("deployments", "since=2026-01-01T01:23:18Z&until=2026-01-01T01:23:20Z&order=created", &[4998, 4999]),
+        ("deployments", "until=2026-01-01T00:00:03Z&order=created", &[1, 2]),
+        ("deployments", "until=2026-01-01T00:00:03Z", &[2, 1]),
+        ("receipts", "since=2026-01-01T00:00:02Z", &[3, 2]),
+        ("receipts", "since=2026-01-01T00:00:02Z&until=2026-01-01T00:00:03Z", &[2]),
+        ("receipts", "until=2026-01-01T00:00:03Z&order=created", &[1, 2]),
+    ] {
+        let found = read_on(&host.client, &format!("/app/hostile/{list}?{filter}"), "id").await;
+        // The numbers are in their ids.
+        let number = |id: &Value| i64::from_str_radix(&id.as_str().unwrap()[24..], 16).unwrap();
+        assert_eq!(found.iter().map(number).collect::<Vec<_>>(), expected, "{list}?{filter}");
+    }
+    let refused = host.client.get("/app/hostile/deployments?status=failed").await;
+    assert_eq!(refused.fault(), (422, "status"), "{refused}");
+}
+
+/// Five thousand deployments, most of them complete, one a second; their jobs are gone. Of three there are receipts.
+const DEPLOYED: &str = "
+    insert into deployments (id, application, build, options, plan, git_repos, status, created_at)
+    select (lpad(to_hex(1767225600000 + 1000 * n), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid, 'hostile', '1',
+        '{\"rolling_divisor\": 2, \"rolling_pause\": 0, \"ordered_pause\": 0, \"max_failures\": 0,
+          \"skip_unreachable\": false}',
+        '{\"hash\": \"\", \"build_name\": \"1\", \"commits\": [], \"gitdeploys\": [], \"batches\": [], \"before\": [],
+          \"warnings\": []}', '{}',
+        case n when 2 then 'error' when 4999 then 'cancelled' else 'complete' end,
+        '2026-01-01T00:00:00Z'::timestamptz + n * interval '1 second'
+    from generate_series(1, 5000::bigint) n;
+    insert into receipts (id, application, server, gitdeploy, build, job_id, content, key_id, signature)
+    select id, 'hostile', 'web1', 'web', '1', id, json_build_object('at', created_at)::text,
+        (select id from receipt_keys limit 1), ''
+    from deployments where created_at <= '2026-01-01T00:00:03Z'";
+
+/// A member of all items of a list, page by page.
+async fn read_on(client: &Client, path: &str, member: &str) -> Vec<Value> {
+    let (mut found, mut next) = (Vec::new(), Some(path.to_owned()));
+    while let Some(path) = next {
+        let page = client.get(&path).await;
+        let items = page.body["items"].as_array().unwrap_or_else(|| panic!("{path}: {page}"));
+        found.extend(items.iter().map(|item| match member {
+            "name" => json!(name_of(item)),
+            member => item[member].clone(),
+        }));
+        next = page.headers.get("link").map(|link| link.to_str().unwrap().split(['<', '>']).nth(1).unwrap().to_owned());
+    }
+    found
 }
 
 #[tokio::test]
@@ -308,11 +398,12 @@ async fn names_in(client: &Client, path: &str) -> Vec<String> {
 async fn ordered_names_in(client: &Client, path: &str) -> Vec<String> {
     let reply = client.get(path).await;
     let items = reply.body["items"].as_array().unwrap_or_else(|| panic!("{path}: {reply}"));
-    let name = |item: &Value| {
-        let names = ["name", "build_name", "username"].into_iter().find_map(|member| item[member].as_str());
-        names.unwrap().to_owned()
-    };
-    items.iter().map(name).collect()
+    items.iter().map(name_of).collect()
+}
+
+fn name_of(item: &Value) -> String {
+    let names = ["name", "build_name", "username"].into_iter().find_map(|member| item[member].as_str());
+    names.unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -148,7 +148,7 @@ async fn a_list_is_complete_for_every_caller_and_filter_and_reads_few_jobs() {
     }
     let before = rows_read(&host, &mut database).await;
     let mut requests = 0;
-    for (filter, condition) in [
+    let filters = [
         ("", "true"),
         ("status=failed", "status = 'failed'"),
         ("status=failed,cancelled", "status in ('failed', 'cancelled')"),
@@ -167,10 +167,15 @@ async fn a_list_is_complete_for_every_caller_and_filter_and_reads_few_jobs() {
             "since=2023-11-15T01:00:00Z&until=2023-11-15T01:10:00.5Z",
             "created_at >= '2023-11-15T01:00:00Z' and created_at < '2023-11-15T01:10:00.5Z'",
         ),
-    ] {
+    ];
+    let both_ways = filters.iter().flat_map(|(filter, condition)| {
+        [String::new(), "&order=created".to_owned()].map(|order| (format!("{filter}{order}"), condition))
+    });
+    for (filter, condition) in both_ways {
         for (client, visible) in &callers {
+            let order = if filter.contains("order=created") { "" } else { "desc" };
             let wanted =
-                format!("select id::text from jobs where {condition} and {visible} order by id desc limit 2000");
+                format!("select id::text from jobs where {condition} and {visible} order by id {order} limit 2000");
             let wanted: Vec<String> =
                 sqlx::query_scalar(sqlx::AssertSqlSafe(wanted)).fetch_all(&mut database).await.unwrap();
             let (mut found, mut next, mut pages) = (Vec::new(), Some(format!("/job?limit=100&{filter}")), 0);

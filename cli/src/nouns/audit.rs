@@ -3,9 +3,8 @@
 use clap::{Arg, ArgMatches, Command};
 use serde_json::Value;
 
-use super::verbs::{limit, wanted};
+use super::verbs::{by_time, limit, wanted, wanted_times};
 use super::{Collection, Column, Noun};
-use crate::duration::moment;
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
 use crate::session::{Session, text};
@@ -30,22 +29,19 @@ pub(crate) const NOUN: Noun = Noun {
 };
 
 /// What a list can be narrowed by, and what it is called in the API.
-const FILTERS: [(&str, &str, &str); 7] = [
+const FILTERS: [(&str, &str, &str); 5] = [
     ("app", "APP", "In this application"),
     ("name", "NAME", "Of what has this name or id"),
     ("user", "USER", "By this user"),
     ("plugin", "PLUGIN", "By this plugin"),
     ("operation", "OPERATION", "Of this operation, such as builds.update"),
-    ("since", "TIME", "Made at this time or later: 2h ago, or RFC 3339"),
-    ("until", "TIME", "Made before this time"),
 ];
 
 pub(crate) fn command() -> Command {
-    let list =
-        FILTERS.iter().fold(Command::new("list").about("List changes, newest first").arg(limit()), |list, filter| {
-            let (flag, value, help) = filter;
-            list.arg(Arg::new(*flag).long(*flag).value_name(*value).help(*help))
-        });
+    let list = Command::new("list").about("List changes, newest first").args(by_time()).arg(limit());
+    let list = FILTERS
+        .iter()
+        .fold(list, |list, (flag, value, help)| list.arg(Arg::new(*flag).long(*flag).value_name(*value).help(*help)));
     let id = Arg::new("id")
         .required(true)
         .value_name("ID")
@@ -59,12 +55,8 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code> {
     match matches.subcommand() {
         Some(("list", matches)) => {
-            let mut query = Vec::new();
-            for (flag, value, _) in FILTERS {
-                let Some(given) = matches.get_one::<String>(flag) else { continue };
-                let given = if value == "TIME" { moment(given).map_err(Failure::usage)? } else { given.clone() };
-                query.push((flag, given));
-            }
+            let given = FILTERS.iter().filter_map(|(flag, ..)| Some((*flag, matches.get_one::<String>(flag)?.clone())));
+            let query: Vec<_> = given.chain(wanted_times(matches)?).collect();
             let found = session.client.list("/global/audit", &query, wanted(session, matches)).await?;
             NOUN.print(session, &found.items, found.has_more);
             Ok(Code::Done)

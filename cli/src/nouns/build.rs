@@ -40,9 +40,10 @@ pub(crate) fn command() -> Command {
         .arg(super::verbs::limit());
     let stored = Arg::new("stored").long("stored").action(ArgAction::SetTrue).help("Only those that have their file");
     let newest = Arg::new("newest").long("newest").value_name("COUNT").value_parser(value_parser!(usize));
-    let newest = newest.help("The last so many that were created, newest first").conflicts_with("limit");
+    let newest =
+        newest.help("The last so many that were created, newest first").conflicts_with_all(["limit", "oldest-first"]);
     NOUN.command()
-        .mut_subcommand("list", |list| list.arg(stored).arg(newest))
+        .mut_subcommand("list", |list| list.arg(stored).arg(newest).args(super::verbs::by_time()))
         .subcommand(files)
         .subcommand(download::command())
         .subcommand(prune::command())
@@ -59,7 +60,7 @@ pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code>
 }
 
 async fn list(session: &Session, matches: &ArgMatches) -> Result<Code> {
-    let mut query = Vec::new();
+    let mut query = super::verbs::wanted_times(matches)?;
     if matches.get_flag("stored") {
         query.push(("stored", "true".to_owned()));
     }

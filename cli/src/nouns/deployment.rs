@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _};
 use serde_json::{Map, Value, json};
 
-use super::verbs::{limit, wanted};
+use super::verbs::{by_time, limit, wanted, wanted_times};
 use super::{Collection, Column, Noun};
 use crate::everyday::deploy::{How, plan_and_start};
 use crate::exit::Code;
@@ -47,6 +47,8 @@ pub(crate) fn command() -> Command {
     let filter = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
+    let status = "In this state: created, running, complete, error or cancelled; may be repeated";
+    let status = filter("status", "STATUS", status);
     let again = |name: &'static str, about: &'static str| {
         let command = Command::new(name)
             .about(about)
@@ -60,7 +62,14 @@ pub(crate) fn command() -> Command {
         .about(NOUN.about)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(Command::new("list").about("List deployments, newest first").arg(app()).arg(limit()))
+        .subcommand(
+            Command::new("list")
+                .about("List deployments, newest first")
+                .arg(app())
+                .arg(status.action(ArgAction::Append))
+                .args(by_time())
+                .arg(limit()),
+        )
         .subcommand(Command::new("show").about("Show what a deployment does, and how far it is").arg(words()))
         .subcommand(
             Command::new("cancel").about("Stop a deployment after its running batch, in a pause at once").arg(words()),
@@ -72,6 +81,7 @@ pub(crate) fn command() -> Command {
                 .arg(filter("on", "SERVER", "Of this server only"))
                 .arg(filter("build", "BUILD", "Of this build only"))
                 .arg(filter("gitdeploy", "GITDEPLOY", "Of this gitdeploy only"))
+                .args(by_time())
                 .arg(limit()),
         )
         .subcommand(again("resume", "Do what a deployment has not done, as a new one"))
@@ -83,7 +93,12 @@ pub(crate) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code>
         Some(("list", matches)) => {
             let app = session.app(matches.get_one::<String>("app").map(String::as_str))?;
             let path = format!("/app/{}/deployments", segment(&app));
-            let found = session.client.list(&path, &[], wanted(session, matches)).await?;
+            let mut query = wanted_times(matches)?;
+            let statuses: Vec<_> = matches.get_many::<String>("status").into_iter().flatten().cloned().collect();
+            if !statuses.is_empty() {
+                query.push(("status", statuses.join(",")));
+            }
+            let found = session.client.list(&path, &query, wanted(session, matches)).await?;
             NOUN.print(session, &found.items, found.has_more);
             Ok(Code::Done)
         }
@@ -143,8 +158,9 @@ async fn receipts(session: &Session, matches: &ArgMatches) -> Result<Code> {
     // `--server` is that of Elita.
     let filters = [("on", "server"), ("build", "build"), ("gitdeploy", "gitdeploy")].into_iter();
     let filters = filters.filter_map(|(option, name)| Some((name, matches.get_one::<String>(option)?.clone())));
+    let query: Vec<_> = filters.chain(wanted_times(matches)?).collect();
     let path = format!("/app/{}/receipts", segment(&app));
-    let found = session.client.list(&path, &filters.collect::<Vec<_>>(), wanted(session, matches)).await?;
+    let found = session.client.list(&path, &query, wanted(session, matches)).await?;
     RECEIPTS.print(session, &found.items, found.has_more);
     Ok(Code::Done)
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{Collection, Column, Noun, Shown, Verb, change, document};
 use crate::complete;
+use crate::duration::moment;
 use crate::exit::Code;
 use crate::failure::{Failure, Result};
 use crate::http::Request;
@@ -156,6 +157,30 @@ impl Noun {
 pub(crate) fn limit() -> Arg {
     let help = "How many to show at most; 0 shows all [default: 100 on a terminal, otherwise all]";
     Arg::new("limit").long("limit").value_name("COUNT").value_parser(clap::value_parser!(usize)).help(help)
+}
+
+/// `--since`, `--until` and `--oldest-first`, of a list of what comes one after the other in time.
+pub(crate) fn by_time() -> [Arg; 3] {
+    let time = |name: &'static str, help: &'static str| Arg::new(name).long(name).value_name("TIME").help(help);
+    [
+        time("since", "Created at this time or later: 2h ago, or RFC 3339"),
+        time("until", "Created before this time"),
+        Arg::new("oldest-first").long("oldest-first").action(ArgAction::SetTrue).help("The oldest first"),
+    ]
+}
+
+/// What a list is asked for with these.
+pub(crate) fn wanted_times(matches: &ArgMatches) -> Result<Vec<(&'static str, String)>> {
+    let mut query = Vec::new();
+    for name in ["since", "until"] {
+        if let Some(given) = matches.get_one::<String>(name) {
+            query.push((name, moment(given).map_err(Failure::usage)?));
+        }
+    }
+    if matches.get_flag("oldest-first") {
+        query.push(("order", "created".to_owned()));
+    }
+    Ok(query)
 }
 
 /// `[APP]`

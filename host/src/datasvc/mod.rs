@@ -29,9 +29,9 @@ pub use documents::builds::{
 pub use documents::census::{Census, CensusBuild, CensusEntry};
 pub use documents::commands::{CommandTarget, NewCommand, SERVER};
 pub use documents::deployments::{
-    Again, Batch, DEPLOYMENT, DeployedCommit, Deployment, DeploymentAsked, DeploymentOptions, DeploymentPlan,
-    DeploymentScope, DeploymentStatus, DeploymentWait, GivenOptions, NewDeployment, PlannedCommit, PlannedDeployment,
-    Standing, Target, TargetOutcome, TargetState,
+    Again, Batch, DEPLOYMENT, DeployedCommit, Deployment, DeploymentAsked, DeploymentFilter, DeploymentOptions,
+    DeploymentPlan, DeploymentScope, DeploymentStatus, DeploymentWait, GivenOptions, NewDeployment, PlannedCommit,
+    PlannedDeployment, Standing, Target, TargetOutcome, TargetState,
 };
 pub use documents::drift::{Drift, WorkingCopy, owner};
 pub use documents::events::{ChangedDocument, ChangedPlugin, Event, EventKey, Events, visible_events};
@@ -79,7 +79,7 @@ pub use ground::ids::{
 };
 pub use ground::numbers::check_integers;
 pub use ground::outage::patiently;
-pub use ground::page::{Listed, NamePattern, Order, Page};
+pub use ground::page::{Listed, NamePattern, Order, Page, TimeOrder};
 pub use ground::patch::Patch;
 pub use ground::pointer::{escaped, pointer};
 pub use ground::revision::{Expected, Revision};

@@ -12,7 +12,7 @@ use super::http::args::Query;
 use super::http::moment::Moment;
 use super::http::page::{ListReply, PageQuery};
 use super::http::problem::Problem;
-use crate::datasvc::{AppName, AuditEntry, AuditFilter, Caller, Listed, NamePattern, PluginName, UserName};
+use crate::datasvc::{AppName, AuditEntry, AuditFilter, Caller, Listed, NamePattern, PluginName, TimeOrder, UserName};
 
 /// Which changes to list.
 #[derive(Deserialize, IntoParams)]
@@ -37,6 +37,10 @@ struct AuditQuery {
     /// Those made before this time.
     #[param(value_type = Option<OffsetDateTime>)]
     until: Option<Moment>,
+    /// In which order: the newest first (`-created`), or the oldest (`created`).
+    #[serde(default)]
+    #[param(inline, required = false)]
+    order: TimeOrder,
     /// The cursor that the page before gave as `next`.
     #[param(pattern = "^[0-9]{1,18}$")]
     after: Option<String>,
@@ -45,7 +49,7 @@ struct AuditQuery {
     limit: Option<u32>,
 }
 
-/// Lists the changes that were made, newest first
+/// Lists the changes that were made, newest first unless `order=created` is given
 ///
 /// Every change through REST or by a plugin is here, with who made it and the document before and after. Jobs are not:
 /// they are their own record. It takes read permission on `_global`.
@@ -57,7 +61,7 @@ async fn list(
     Query(query): Query<AuditQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<AuditEntry>>, Problem> {
-    let AuditQuery { operation, application, name, username, plugin, since, until, after, limit } = query;
+    let AuditQuery { operation, application, name, username, plugin, since, until, order, after, limit } = query;
     let filter = AuditFilter {
         operation,
         application,
@@ -66,6 +70,7 @@ async fn list(
         plugin,
         since: since.map(Into::into),
         until: until.map(Into::into),
+        order,
     };
     let page = PageQuery::new(after, limit).page()?;
     let listed = rest.svc.audit(&caller, &filter, &page).await?;

@@ -12,6 +12,7 @@ use super::api::put::Put;
 use super::http::args::{Args, Keyed, NoQuery, Query};
 use super::http::document::{Document, IfMatch, PatchBody};
 use super::http::idempotency::IdempotencyKey;
+use super::http::moment::Moment;
 use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
@@ -44,7 +45,13 @@ struct BuildsQuery {
     name: Option<String>,
     /// `true`: builds that have a file; `false`: builds that do not have one.
     stored: Option<bool>,
-    /// `name`, or `-created`: the newest first.
+    /// Those created at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`, or a date.
+    #[param(value_type = Option<OffsetDateTime>)]
+    since: Option<Moment>,
+    /// Those created before this time.
+    #[param(value_type = Option<OffsetDateTime>)]
+    until: Option<Moment>,
+    /// In which order: by name, the newest first (`-created`) or the oldest (`created`).
     #[serde(default)]
     #[param(inline, required = false)]
     order: Order,
@@ -69,7 +76,7 @@ struct FilesQuery {
     limit: Option<u32>,
 }
 
-/// Lists the builds of an application, by name or the newest first
+/// Lists the builds of an application, by name or by age
 #[utoipa::path(get, path = "/app/{app}/builds", operation_id = "builds.list", tag = "builds",
     params(("app" = AppName, Path, description = "The application"), BuildsQuery),
     responses((status = 200, body = Listed<Build>), (status = 404, description = "No such application")))]
@@ -77,11 +84,12 @@ async fn list(
     State(rest): State<Rest>,
     caller: Caller,
     Path(app): Path<AppName>,
-    Query(BuildsQuery { name, stored, order, after, limit }): Query<BuildsQuery>,
+    Query(BuildsQuery { name, stored, since, until, order, after, limit }): Query<BuildsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Build>>, Problem> {
     let page = PageQuery::new(after, limit).named(name).page()?;
-    let listed = rest.svc.builds(&caller, &app, BuildFilter { stored, order }, &page).await?;
+    let filter = BuildFilter { stored, since: since.map(Into::into), until: until.map(Into::into), order };
+    let listed = rest.svc.builds(&caller, &app, filter, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }
 

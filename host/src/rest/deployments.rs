@@ -11,13 +11,15 @@ use utoipa_axum::routes;
 use super::Rest;
 use super::http::args::{Args, NoQuery, Query};
 use super::http::idempotency::{IdempotencyKey, fingerprint};
-use super::http::page::ListReply;
+use super::http::moment::Moment;
+use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::{Fault, Problem};
 use super::http::reply::{Accepted, Json, SubmittedJob};
+use super::http::several::Several;
 use crate::datasvc::{
-    AppName, BuildName, Caller, Deployment, DeploymentAsked, DeploymentPlan, DeploymentScope, EnvironmentName,
-    GitdeployName, GivenOptions, GroupName, JobId, Listed, Page, ServerName,
+    AppName, BuildName, Caller, Deployment, DeploymentAsked, DeploymentFilter, DeploymentPlan, DeploymentScope,
+    DeploymentStatus, EnvironmentName, GitdeployName, GivenOptions, GroupName, JobId, Listed, ServerName, TimeOrder,
 };
 use crate::work::DeploymentTask;
 
@@ -101,11 +103,26 @@ impl NewDeployment {
     }
 }
 
-/// Of a list of deployments.
+/// Which deployments to list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct DetailsQuery {
+struct DeploymentsQuery {
+    /// Those in one of these states, with commas between them.
+    #[serde(default)]
+    #[param(value_type = Option<String>, pattern = "^(created|running|complete|error|cancelled)(,(created|running|complete|error|cancelled)){0,9}$",
+        example = "error,cancelled")]
+    status: Several<DeploymentStatus>,
+    /// Those created at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`, or a date.
+    #[param(value_type = Option<OffsetDateTime>)]
+    since: Option<Moment>,
+    /// Those created before this time.
+    #[param(value_type = Option<OffsetDateTime>)]
+    until: Option<Moment>,
+    /// In which order: the newest first (`-created`), or the oldest (`created`).
+    #[serde(default)]
+    #[param(inline, required = false)]
+    order: TimeOrder,
     /// With what each does and how far it is.
     #[serde(default)]
     #[param(required = false)]
@@ -133,18 +150,25 @@ impl IntoResponse for Asked {
     }
 }
 
-/// Lists the deployments of an application, newest first
+/// Lists the deployments of an application, newest first unless `order=created` is given
+///
+/// With `status` a page may be short, and even empty, while `next` says that there is more: no request looks at more
+/// than 2,000 deployments.
 #[utoipa::path(get, path = "/app/{app}/deployments", operation_id = "deployments.list", tag = "deployments",
-    params(("app" = AppName, Path, description = "The application"), DetailsQuery),
+    params(("app" = AppName, Path, description = "The application"), DeploymentsQuery),
     responses((status = 200, body = Listed<Deployment>), (status = 404, description = "No such application")))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
     Path(app): Path<AppName>,
-    Query(DetailsQuery { details, after, limit }): Query<DetailsQuery>,
+    Query(query): Query<DeploymentsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Deployment>>, Problem> {
-    let listed = rest.svc.deployments(&caller, &app, details, &Page::new(after, limit)?).await?;
+    let DeploymentsQuery { status, since, until, order, details, after, limit } = query;
+    let page = PageQuery::new(after, limit).page()?;
+    let filter =
+        DeploymentFilter { statuses: status.0, since: since.map(Into::into), until: until.map(Into::into), order };
+    let listed = rest.svc.deployments(&caller, &app, &filter, details, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }
 

@@ -81,7 +81,7 @@ struct GroupsQuery {
     /// Those with a name that matches: `*` is any run of characters, `?` is one.
     #[param(max_length = 128, example = "web-*")]
     name: Option<String>,
-    /// In which order: by name, or the newest first.
+    /// In which order: by name, the newest first (`-created`) or the oldest (`created`).
     #[serde(default)]
     #[param(inline, required = false)]
     order: Order,

@@ -28,7 +28,7 @@ use super::http::wait::Preferred;
 use crate::datasvc::{
     AppName, Caller, CancelFilter, CancelledJobs, Job, JobCounts, JobEntries, JobEntry, JobFilter, JobId, JobStatus,
     JobSteps, JobTrace, JobType, Listed, LogPart, MAX_ENTRIES_PAGE, MAX_ENTRIES_PAGE_BYTES, NamePattern, PluginName,
-    Seconds, UserName,
+    Seconds, TimeOrder, UserName,
 };
 use crate::engine::{News, WaitsFor};
 
@@ -79,6 +79,10 @@ struct JobsQuery {
     /// Those created before this time.
     #[param(value_type = Option<OffsetDateTime>)]
     until: Option<Moment>,
+    /// In which order: the newest first (`-created`), or the oldest (`created`).
+    #[serde(default)]
+    #[param(inline, required = false)]
+    order: TimeOrder,
     /// With `data`, `result` and `error.trace`.
     #[serde(default)]
     details: bool,
@@ -130,12 +134,18 @@ struct CancelQuery {
     /// `true`: stop them.
     #[param(value_type = True)]
     cancel: bool,
-    /// Those in this state: `queued` or `running`; both unless it is given.
-    status: Option<JobStatus>,
-    /// Those of this application.
+    /// Those in one of these states, with a comma between them: `queued` and `running`; both unless it is given.
+    #[serde(default)]
+    #[param(value_type = Option<String>, pattern = "^(queued|running)(,(queued|running)){0,9}$", example = "queued")]
+    status: Several<JobStatus>,
+    /// Those of one of these applications, with commas between them.
+    #[serde(default)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(,[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,9}$",
+        example = "my_application")]
     #[serde(alias = "app", alias = "app_name")]
-    application: Option<AppName>,
-    /// Those of this name, such as an action's.
+    application: Several<AppName>,
+    /// Those with a name that matches, such as an action's: `*` is any run of characters, `?` is one.
+    #[param(max_length = 128, example = "DeleteWidgets")]
     name: Option<String>,
     /// This job and all that come of it: those that it started, those that they started, and so on.
     root: Option<JobId>,
@@ -144,6 +154,9 @@ struct CancelQuery {
     /// Those created at this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`, or a date.
     #[param(value_type = Option<OffsetDateTime>)]
     since: Option<Moment>,
+    /// Those created before this time.
+    #[param(value_type = Option<OffsetDateTime>)]
+    until: Option<Moment>,
 }
 
 /// A job, with its log if that was asked for.
@@ -185,7 +198,7 @@ struct JobsDocument {
     counts: Option<JobCounts>,
 }
 
-/// Lists the jobs that you may read, newest first
+/// Lists the jobs that you may read, newest first unless `order=created` is given
 ///
 /// Without `details` they lack `data`, `result` and `error.trace`. A page may be short, and even empty, while `next`
 /// says that there is more: no request looks at more than some thousand jobs, even if few of them match.
@@ -221,6 +234,7 @@ impl JobsQuery {
             id_suffix,
             since,
             until,
+            order,
             ..
         } = self;
         Ok(JobFilter {
@@ -236,6 +250,7 @@ impl JobsQuery {
             id_suffix,
             since: since.map(OffsetDateTime::from),
             until: until.map(OffsetDateTime::from),
+            order,
         })
     }
 }
@@ -260,18 +275,26 @@ fn job_type(word: String) -> Result<JobType, Problem> {
     responses(
         (status = 202, body = CancelledJobs),
         (status = 403, description = "Jobs match, but you may not stop any of them"),
-        (status = 422, description = "There is no filter, or `status` is neither `queued` nor `running`"),
+        (status = 422, description = "There is no filter, or a `status` is neither `queued` nor `running`"),
     ))]
 async fn cancel_matching(
     State(rest): State<Rest>,
     caller: Caller,
     Query(query): Query<CancelQuery>,
 ) -> Result<(StatusCode, Json<CancelledJobs>), Problem> {
-    let CancelQuery { cancel, status, application, name, root, parent, since } = query;
+    let CancelQuery { cancel, status, application, name, root, parent, since, until } = query;
     if !cancel {
         return Err(Problem::malformed("jobs can be cancelled, with `?cancel=true`, and nothing else"));
     }
-    let filter = CancelFilter { status, application, name, root, parent, since: since.map(OffsetDateTime::from) };
+    let filter = CancelFilter {
+        statuses: status.0,
+        applications: application.0,
+        name: name.map(NamePattern::new).transpose()?,
+        root,
+        parent,
+        since: since.map(OffsetDateTime::from),
+        until: until.map(OffsetDateTime::from),
+    };
     let stopped = rest.engine.cancel_matching(&caller, &filter).await?;
     Ok((StatusCode::ACCEPTED, Json(stopped)))
 }

@@ -9,11 +9,12 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::http::args::Query;
-use super::http::page::ListReply;
+use super::http::moment::Moment;
+use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::Problem;
 use crate::datasvc::{
-    AppName, BuildName, Caller, GitdeployName, Listed, Page, ReceiptFilter, ServerName, SignedReceipt,
+    AppName, BuildName, Caller, GitdeployName, Listed, ReceiptFilter, ServerName, SignedReceipt, TimeOrder,
 };
 
 /// Which receipts to list.
@@ -27,6 +28,16 @@ struct ReceiptsQuery {
     build: Option<BuildName>,
     /// Those of this gitdeploy.
     gitdeploy: Option<GitdeployName>,
+    /// Those of this time or later: RFC 3339, such as `2026-11-22T12:00:00Z`, or a date.
+    #[param(value_type = Option<OffsetDateTime>)]
+    since: Option<Moment>,
+    /// Those of before this time.
+    #[param(value_type = Option<OffsetDateTime>)]
+    until: Option<Moment>,
+    /// In which order: the newest first (`-created`), or the oldest (`created`).
+    #[serde(default)]
+    #[param(inline, required = false)]
+    order: TimeOrder,
     /// The cursor that the page before gave as `next`.
     #[param(format = Uuid)]
     after: Option<String>,
@@ -35,7 +46,7 @@ struct ReceiptsQuery {
     limit: Option<u32>,
 }
 
-/// Lists the receipts of an application, newest first
+/// Lists the receipts of an application, newest first unless `order=created` is given
 ///
 /// Each is a signed record of what a server has got: which file was uploaded by whom, which package was committed, and who
 /// has brought it there. The keys that they are signed with are at `/about`.
@@ -49,9 +60,11 @@ async fn list(
     Query(query): Query<ReceiptsQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<SignedReceipt>>, Problem> {
-    let ReceiptsQuery { server, build, gitdeploy, after, limit } = query;
-    let filter = ReceiptFilter { server, build, gitdeploy };
-    let listed = rest.svc.receipts(&caller, &app, &filter, &Page::new(after, limit)?).await?;
+    let ReceiptsQuery { server, build, gitdeploy, since, until, order, after, limit } = query;
+    let (since, until) = (since.map(Into::into), until.map(Into::into));
+    let filter = ReceiptFilter { server, build, gitdeploy, since, until, order };
+    let page = PageQuery::new(after, limit).page()?;
+    let listed = rest.svc.receipts(&caller, &app, &filter, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }
 

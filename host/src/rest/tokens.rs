@@ -18,7 +18,7 @@ use super::http::page::{ListReply, PageQuery};
 use super::http::path::Path;
 use super::http::problem::{Fault, Problem};
 use super::http::reply::{Created, Json};
-use crate::datasvc::{Caller, Error, Listed, NewToken, Permissions, Seconds, Token, TokenId, TokenTerms};
+use crate::datasvc::{Caller, Error, Listed, NewToken, Permissions, Seconds, TimeOrder, Token, TokenId, TokenTerms};
 
 /// Stands for the token in use.
 const CURRENT: &str = "current";
@@ -135,16 +135,40 @@ async fn rotate(
     Ok(([(header::CACHE_CONTROL, "no-store")], created))
 }
 
+/// Which tokens to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct TokensQuery {
+    /// Those with a name that matches: `*` is any run of characters, `?` is one.
+    #[param(max_length = 128, example = "ci-*")]
+    name: Option<String>,
+    /// In which order: the oldest first (`created`), or the newest (`-created`).
+    #[serde(default = "oldest_first")]
+    #[param(inline, required = false)]
+    order: TimeOrder,
+    /// The cursor that the page before gave as `next`.
+    #[param(format = Uuid)]
+    after: Option<String>,
+    /// How many items a page has, 1 to 1000; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+fn oldest_first() -> TimeOrder {
+    TimeOrder::Oldest
+}
+
 /// Lists your tokens, or with read permission on `_global` everybody's
 #[utoipa::path(get, path = "/global/tokens", operation_id = "tokens.list", tag = "tokens",
-    params(PageQuery), responses((status = 200, body = Listed<Token>)))]
+    params(TokensQuery), responses((status = 200, body = Listed<Token>)))]
 async fn list(
     State(rest): State<Rest>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(TokensQuery { name, order, after, limit }): Query<TokensQuery>,
     uri: Uri,
 ) -> Result<ListReply<Listed<Token>>, Problem> {
-    let listed = rest.svc.tokens(&caller, &query.page()?).await?;
+    let page = PageQuery::new(after, limit).named(name).page()?;
+    let listed = rest.svc.tokens(&caller, order, &page).await?;
     Ok(ListReply::of(&uri, listed))
 }
 

@@ -150,3 +150,30 @@ async fn help_and_manual_say_the_same_of_every_command() {
     let page = std::fs::read_to_string(elita.home().join("pages/elita-job-list.1")).unwrap();
     assert!(page.contains(".SH \"EXIT CODES\"") && page.contains("elita\\-job\\-list"), "{page}");
 }
+
+#[tokio::test]
+async fn lists_are_read_from_the_oldest_on_and_narrowed_by_time() {
+    let (_host, elita) = with_widgets().await;
+    for count in ["1", "2", "3"] {
+        let count = format!("count={count}");
+        assert_eq!(elita.run(&["run", "my_application", "DeleteWidgets", "testing=true", &count]).await.code, 0);
+    }
+    for build in ["b", "a", "c"] {
+        assert_eq!(elita.run(&["build", "create", "my_application", build]).await.code, 0);
+    }
+    for list in ["job list", "audit list", "build list my_application --newest 10"] {
+        let words: Vec<&str> = list.split(' ').chain(["--quiet"]).collect();
+        let newest_first = elita.run(&words).await.stdout;
+        let words = words.into_iter().filter(|word| !["--newest", "10"].contains(word));
+        let words: Vec<&str> = words.chain(["--since", "1h", "--oldest-first"]).collect();
+        let oldest_first = elita.run(&words).await.stdout;
+        assert!(oldest_first.lines().count() >= 3, "{list}: {oldest_first}");
+        assert!(oldest_first.lines().rev().eq(newest_first.lines()), "{list}: {oldest_first}{newest_first}");
+        let words: Vec<&str> = words.into_iter().chain(["--until", "1h"]).collect();
+        assert_eq!(elita.run(&words).await.stdout, "", "{list}");
+    }
+    let deployments = ["deployment", "list", "my_application", "--status", "error", "--status", "cancelled"];
+    assert_eq!(elita.run(&deployments).await.code, 0);
+    let refused = elita.run(&["deployment", "list", "my_application", "--status", "failed"]).await;
+    assert!(refused.code != 0 && refused.stderr.contains("`complete`"), "{refused}");
+}

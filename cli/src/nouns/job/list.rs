@@ -3,16 +3,15 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
-use crate::duration::moment;
 use crate::exit::Code;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::follow::is_final;
-use crate::nouns::verbs::{limit, wanted};
+use crate::nouns::verbs::{by_time, limit, wanted, wanted_times};
 use crate::output::{Cell, Table};
 use crate::session::{Session, text};
 
 /// What a list can be narrowed by: the flag, the API's parameter, what it takes and what it is.
-const FILTERS: [(&str, &str, &str, &str); 9] = [
+const FILTERS: [(&str, &str, &str, &str); 7] = [
     (
         "status",
         "status",
@@ -25,31 +24,28 @@ const FILTERS: [(&str, &str, &str, &str); 9] = [
     ("user", "username", "USER", "Of this user"),
     ("plugin", "plugin", "PLUGIN", "Of this plugin"),
     ("parent", "parent", "JOB", "Started by this job"),
-    ("since", "since", "TIME", "Created at this time or later: 2h ago, or RFC 3339"),
-    ("until", "until", "TIME", "Created before this time"),
 ];
 
 pub(super) fn command() -> Command {
     let active = Arg::new("active").long("active").action(ArgAction::SetTrue).help("Only those that wait or run");
-    let list = Command::new("list").about("List jobs, newest first").arg(active).arg(limit());
+    let list = Command::new("list").about("List jobs, newest first").arg(active).args(by_time()).arg(limit());
     FILTERS.iter().fold(list, |list, (flag, _, value, help)| {
         list.arg(Arg::new(*flag).long(*flag).value_name(*value).action(ArgAction::Append).help(*help))
     })
 }
 
 pub(super) async fn run(session: &Session, matches: &ArgMatches) -> Result<Code> {
-    let mut query = Vec::new();
+    let mut query = wanted_times(matches)?;
     if matches.get_flag("active") {
         query.push(("active", "true".to_owned()));
     }
-    for (flag, parameter, value, _) in FILTERS {
+    for (flag, parameter, ..) in FILTERS {
         let given: Vec<&String> = matches.get_many(flag).into_iter().flatten().collect();
         let Some(last) = given.last() else { continue };
-        let given = match (flag, value) {
+        let given = match flag {
             // The API takes several of these.
-            ("status" | "app", _) => given.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(","),
-            ("parent", _) => session.job_id(last).await?,
-            (_, "TIME") => moment(last).map_err(Failure::usage)?,
+            "status" | "app" => given.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(","),
+            "parent" => session.job_id(last).await?,
             _ => last.to_string(),
         };
         query.push((parameter, given));

@@ -17,7 +17,7 @@ use super::quotas::{Quotas, Whose};
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{AppName, JobId, PluginName, TokenId, UserName};
-use crate::datasvc::ground::page::{Listed, NamePattern, Page};
+use crate::datasvc::ground::page::{Listed, NamePattern, Page, TimeOrder};
 use crate::datasvc::ground::sql::json_column;
 
 /// How many entries are removed by one statement.
@@ -79,6 +79,8 @@ pub struct AuditFilter {
     pub since: Option<OffsetDateTime>,
     /// Those made before this time.
     pub until: Option<OffsetDateTime>,
+    /// Which come first.
+    pub order: TimeOrder,
 }
 
 /// A transaction in which a caller changes something. There is no way to commit it without an entry that says what.
@@ -318,14 +320,14 @@ impl DataSvc {
         Ok(change)
     }
 
-    /// The changes, newest first.
+    /// The changes that the filter lets through, in its order.
     ///
     /// # Errors
     /// [`Error::Denied`] without read permission on `_global`; [`Error::Invalid`] if the page begins after something
     /// that is not a number of a change.
     pub async fn audit(&self, caller: &Caller, filter: &AuditFilter, page: &Page) -> Result<Listed<AuditEntry>> {
         caller.require_global(Permission::Read)?;
-        let AuditFilter { operation, application, name, username, plugin, since, until } = filter;
+        let AuditFilter { operation, application, name, username, plugin, since, until, order } = filter;
         let after = page.after_as(|cursor| cursor.parse::<i64>().map_err(|_| Error::invalid("after", "no number")))?;
         let rows = sqlx::query_as!(
             AuditEntry,
@@ -333,7 +335,7 @@ impl DataSvc {
                    token_id as "token_id: TokenId", address, plugin as "plugin: PluginName", job_id as "job_id: JobId",
                    before as "before: AuditedDocument", after as "after: AuditedDocument"
                from audit
-               where ($1::bigint is null or id < $1)
+               where ($1::bigint is null or case when $11 then id < $1 else id > $1 end)
                    and ($2::text is null or operation = $2)
                    and ($3::text is null or application = $3)
                    and ($4::text is null or name = $4)
@@ -342,7 +344,7 @@ impl DataSvc {
                    and ($6::text is null or plugin = $6)
                    and ($7::timestamptz is null or at >= $7)
                    and ($8::timestamptz is null or at < $8)
-               order by id desc limit $9"#,
+               order by case when $11 then id end desc, id limit $9"#,
             after,
             operation.as_deref(),
             application.as_ref().map(AppName::as_str),
@@ -353,7 +355,8 @@ impl DataSvc {
             *since,
             *until,
             page.fetch(),
-            name.as_ref().map(NamePattern::like)
+            name.as_ref().map(NamePattern::like),
+            order.is_newest_first()
         );
         self.lists
             .run(async |connection| page.gather(rows.fetch(connection), |entry| entry.audit_id.to_string()).await)

@@ -21,7 +21,7 @@ use super::permissions::Permissions;
 use crate::datasvc::DataSvc;
 use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{Digest, TokenId, UserName};
-use crate::datasvc::ground::page::{Listed, Page};
+use crate::datasvc::ground::page::{Listed, Page, TimeOrder};
 
 /// What every token starts with, so that it is recognised where it should not be.
 const PREFIX: &str = "elita_";
@@ -310,24 +310,26 @@ impl DataSvc {
         Ok(valid.into_iter().map(ValidToken::into_caller).collect())
     }
 
-    /// The caller's own tokens; with read permission on `_global`, everybody's.
+    /// The caller's own tokens, in this order; with read permission on `_global`, everybody's.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the page begins after something that is not a token id.
-    pub async fn tokens(&self, caller: &Caller, page: &Page) -> Result<Listed<Token>> {
+    pub async fn tokens(&self, caller: &Caller, order: TimeOrder, page: &Page) -> Result<Listed<Token>> {
         let after = page.after_as(TokenId::parse)?;
         let tokens = sqlx::query_as!(
             Token,
             r#"select id as "token_id: TokenId", username as "username: UserName", name, client,
                    scope as "scope: Permissions", made_by as "made_by: TokenId", created_at, expires_at, last_used_at
                from tokens
-               where ($1::text is null or username = $1) and ($2::uuid is null or id > $2)
+               where ($1::text is null or username = $1)
+                   and ($2::uuid is null or case when $5 then id < $2 else id > $2 end)
                    and ($4::text is null or name like $4)
-               order by id limit $3"#,
+               order by case when $5 then id end desc, id limit $3"#,
             visible_to(caller, Permission::Read)?,
             after as _,
             page.fetch(),
-            page.like()
+            page.like(),
+            order.is_newest_first()
         )
         .fetch_all(&self.pool)
         .await?;

@@ -113,14 +113,16 @@ impl DataSvc {
                 r#"select name as "application: AppName", name as "app_name: AppName", attributes as "attributes: Attributes",
                        retention as "retention: BuildRetention", created_at, updated_at,
                        revision as "revision: Revision"
-                   from applications where (not $3 and ($1::text is null or name > $1)
-                           or $3 and ($4::timestamptz is null or (created_at, name) < ($4, $1))) and ($2::text is null or name like $2)
-                   order by case when $3 then created_at end desc, case when $3 then name end desc, name limit $5"#,
+                   from applications where ($1::text is null or case when $3 then (created_at, name) < ($4, $1)
+                               when $6 then (created_at, name) > ($4, $1) else name > $1 end) and ($2::text is null or name like $2)
+                   order by case when $3 then created_at end desc, case when $3 then name end desc,
+                       case when $6 then created_at end, name limit $5"#,
                 start.name,
                 page.like(),
                 start.is_newest_first,
                 start.created_at,
-                limit
+                limit,
+                start.is_oldest_first
             );
             let part = self.reads.run(async |connection| Part::of(rows.fetch(connection), limit).await).await?;
             if let Some(listed) =

@@ -137,6 +137,10 @@ json_column!(KeptPackages);
 pub struct BuildFilter {
     /// `true`: builds that have a file; `false`: builds that do not have one.
     pub stored: Option<bool>,
+    /// Those created at this time or later.
+    pub since: Option<OffsetDateTime>,
+    /// Those created before this time.
+    pub until: Option<OffsetDateTime>,
     /// Which come first.
     pub order: Order,
 }
@@ -270,14 +274,14 @@ impl DataSvc {
     ) -> Result<Listed<Build>> {
         caller.require(Permission::Read, application)?;
         let listed = match filter.order {
-            Order::Name => self.builds_by_name(application, filter.stored, page).await?,
-            Order::Newest => self.newest_builds(application, filter.stored, page).await?,
+            Order::Name => self.builds_by_name(application, filter, page).await?,
+            Order::Newest | Order::Oldest => self.builds_by_age(application, filter, page).await?,
         };
         self.exists_if_empty(application, &listed).await?;
         Ok(listed)
     }
 
-    async fn builds_by_name(&self, application: &AppName, stored: Option<bool>, page: &Page) -> Result<Listed<Build>> {
+    async fn builds_by_name(&self, application: &AppName, filter: BuildFilter, page: &Page) -> Result<Listed<Build>> {
         let rows = sqlx::query_as!(
             Build,
             r#"select name as "build_name: BuildName", application as "application: AppName", application as "app_name: AppName", stored, master_file,
@@ -286,35 +290,43 @@ impl DataSvc {
                from builds
                where application = $1 and ($2::text is null or name > $2) and ($4::boolean is null or stored = $4)
                    and ($5::text is null or name like $5)
+                   and ($6::timestamptz is null or created_at >= $6) and ($7::timestamptz is null or created_at < $7)
                order by name limit $3"#,
             application.as_str(),
             page.after(),
             page.fetch(),
-            stored,
-            page.like()
+            filter.stored,
+            page.like(),
+            filter.since,
+            filter.until
         );
         self.reads
             .run(async |connection| page.gather(rows.fetch(connection), |build| build.build_name.to_string()).await)
             .await
     }
 
-    async fn newest_builds(&self, application: &AppName, stored: Option<bool>, page: &Page) -> Result<Listed<Build>> {
-        let (before, name) = page.after_as(AgeCursor::parse)?.map(AgeCursor::into_parts).unzip();
+    async fn builds_by_age(&self, application: &AppName, filter: BuildFilter, page: &Page) -> Result<Listed<Build>> {
+        let (at, name) = page.after_as(AgeCursor::parse)?.map(AgeCursor::into_parts).unzip();
         let rows = sqlx::query_as!(
             Build,
             r#"select name as "build_name: BuildName", application as "application: AppName", application as "app_name: AppName", stored, master_file,
                    packages as "packages: Packages", file_count, attributes as "attributes: Attributes",
                    created_at, updated_at, revision as "revision: Revision"
                from builds
-               where application = $1 and ($2::timestamptz is null or (created_at, name) < ($2, $3))
+               where application = $1 and ($2::timestamptz is null
+                       or case when $7 then (created_at, name) < ($2, $3) else (created_at, name) > ($2, $3) end)
                    and ($5::boolean is null or stored = $5) and ($6::text is null or name like $6)
-               order by created_at desc, name desc limit $4"#,
+                   and ($8::timestamptz is null or created_at >= $8) and ($9::timestamptz is null or created_at < $9)
+               order by case when $7 then created_at end desc, case when $7 then name end desc, created_at, name limit $4"#,
             application.as_str(),
-            before,
+            at,
             name,
             page.fetch(),
-            stored,
-            page.like()
+            filter.stored,
+            page.like(),
+            filter.order == Order::Newest,
+            filter.since,
+            filter.until
         );
         self.reads
             .run(async |connection| {

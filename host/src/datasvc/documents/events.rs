@@ -175,7 +175,8 @@ impl DataSvc {
                 let states = states.into_iter().map(|row| EventKey::Job(row.id, row.status, row.stops));
                 let new: HashSet<_> = states.filter(|key| !known.contains(key)).take(MAX_EVENTS + 1).collect();
                 events.is_cut |= new.len() > MAX_EVENTS;
-                let ids: Vec<_> = new.iter().filter_map(EventKey::job).take(MAX_EVENTS).collect();
+                let mut ids: Vec<_> = new.iter().filter_map(EventKey::job).take(MAX_EVENTS).collect();
+                ids.sort_unstable_by(|one, other| other.cmp(one));
                 let mut jobs = if ids.is_empty() { Vec::new() } else { documents(connection, &ids, false).await? };
                 events.is_cut |= jobs.len() < ids.len();
                 jobs.reverse();

@@ -278,14 +278,16 @@ impl DataSvc {
                    base_url as "base_url: BaseUrl", auth is not null as "has_auth!",
                    attributes as "attributes: Attributes", created_at, updated_at,
                    revision as "revision: Revision"
-               from git_providers where (not $4 and ($1::text is null or name > $1)
-                       or $4 and ($5::timestamptz is null or (created_at, name) < ($5, $1))) and ($3::text is null or name like $3)
-               order by case when $4 then created_at end desc, case when $4 then name end desc, name limit $2"#,
+               from git_providers where ($1::text is null or case when $4 then (created_at, name) < ($5, $1)
+                           when $6 then (created_at, name) > ($5, $1) else name > $1 end) and ($3::text is null or name like $3)
+               order by case when $4 then created_at end desc, case when $4 then name end desc,
+                   case when $6 then created_at end, name limit $2"#,
             start.name,
             page.fetch(),
             page.like(),
             start.is_newest_first,
-            start.created_at
+            start.created_at,
+            start.is_oldest_first
         );
         self.reads
             .run(async |connection| {

@@ -229,15 +229,17 @@ impl DataSvc {
                    state as "state: GitRepoState", job as "job_id: JobId", host_id as "host: HostId", made as is_made,
                    attributes as "attributes: Attributes", created_at, updated_at, revision as "revision: Revision"
                from git_repos
-               where application = $1 and (not $5 and ($2::text is null or name > $2)
-                       or $5 and ($6::timestamptz is null or (created_at, name) < ($6, $2))) and ($4::text is null or name like $4)
-               order by case when $5 then created_at end desc, case when $5 then name end desc, name limit $3"#,
+               where application = $1 and ($2::text is null or case when $5 then (created_at, name) < ($6, $2)
+                           when $7 then (created_at, name) > ($6, $2) else name > $2 end) and ($4::text is null or name like $4)
+               order by case when $5 then created_at end desc, case when $5 then name end desc,
+                   case when $7 then created_at end, name limit $3"#,
             application.as_str(),
             start.name,
             page.fetch(),
             page.like(),
             start.is_newest_first,
-            start.created_at
+            start.created_at,
+            start.is_oldest_first
         );
         let listed = self
             .reads

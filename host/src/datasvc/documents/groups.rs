@@ -166,17 +166,19 @@ impl DataSvc {
                              and ($2::text[] is null or m.environment = any($2))
                          order by m.server) as "servers!: Vec<ServerName>",
                    g.created_at, g.updated_at, g.revision as "revision: Revision"
-               from groups g where g.application = $1 and (not $6 and ($3::text is null or g.name > $3)
-                       or $6 and ($7::timestamptz is null or (g.created_at, g.name) < ($7, $3)))
+               from groups g where g.application = $1 and ($3::text is null or case when $6 then (g.created_at, g.name) < ($7, $3)
+                           when $8 then (g.created_at, g.name) > ($7, $3) else g.name > $3 end)
                    and ($5::text is null or g.name like $5)
-               order by case when $6 then g.created_at end desc, case when $6 then g.name end desc, g.name limit $4"#,
+               order by case when $6 then g.created_at end desc, case when $6 then g.name end desc,
+                   case when $8 then g.created_at end, g.name limit $4"#,
             application.as_str(),
             environments.as_deref() as _,
             start.name,
             page.fetch(),
             page.like(),
             start.is_newest_first,
-            start.created_at
+            start.created_at,
+            start.is_oldest_first
         );
         let listed = self
             .reads

@@ -18,7 +18,7 @@ use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{
     AppName, BuildName, GitdeployName, JobId, PackageName, PluginName, ServerName, TokenId,
 };
-use crate::datasvc::ground::page::{Listed, Page};
+use crate::datasvc::ground::page::{Listed, Page, TimeOrder};
 use crate::datasvc::jobs::claim::Claim;
 use crate::datasvc::jobs::job::Json;
 
@@ -125,6 +125,12 @@ pub struct ReceiptFilter {
     pub build: Option<BuildName>,
     /// Those of this gitdeploy.
     pub gitdeploy: Option<GitdeployName>,
+    /// Those of this time or later.
+    pub since: Option<OffsetDateTime>,
+    /// Those of before this time.
+    pub until: Option<OffsetDateTime>,
+    /// Which come first.
+    pub order: TimeOrder,
 }
 
 /// What a server has pulled.
@@ -145,7 +151,7 @@ pub struct PulledOnServer<'a> {
 }
 
 impl DataSvc {
-    /// The receipts of an application, newest first.
+    /// The receipts of an application that the filter lets through, in its order.
     ///
     /// # Errors
     /// [`Error::NotFound`] without the application; [`Error::Denied`] without read permission on it.
@@ -157,18 +163,25 @@ impl DataSvc {
         page: &Page,
     ) -> Result<Listed<SignedReceipt>> {
         caller.require(Permission::Read, application)?;
-        let after = page.after_as(JobId::parse)?;
+        let (after, last) = filter.order.ids(page.after_as(JobId::parse)?, filter.since, filter.until);
         let rows = sqlx::query!(
             r#"select id as "id: JobId", content, key_id, signature from receipts
                where application = $1 and ($2::text is null or server = $2) and ($3::text is null or build = $3)
-                   and ($4::text is null or gitdeploy = $4) and ($5::uuid is null or id < $5)
-               order by id desc limit $6"#,
+                   and ($4::text is null or gitdeploy = $4)
+                   and case when $8 then id < $5 and id >= $6 else id > $5 and id <= $6 end
+                   and ($9::timestamptz is null or (content::json ->> 'at')::timestamptz >= $9)
+                   and ($10::timestamptz is null or (content::json ->> 'at')::timestamptz < $10)
+               order by case when $8 then id end desc, id limit $7"#,
             application.as_str(),
             filter.server.as_ref().map(ServerName::as_str),
             filter.build.as_ref().map(BuildName::as_str),
             filter.gitdeploy.as_ref().map(GitdeployName::as_str),
             after as _,
-            page.fetch()
+            last as _,
+            page.fetch(),
+            filter.order.is_newest_first(),
+            filter.since,
+            filter.until
         );
         let rows = rows.fetch_all(&self.pool).await?.into_iter().map(|row| {
             let receipt = serde_json::from_str(&row.content).map_err(Error::internal)?;

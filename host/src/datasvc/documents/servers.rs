@@ -172,14 +172,16 @@ impl DataSvc {
                 r#"select name as "name: ServerName", environment as "environment: EnvironmentName",
                        driver as "driver: Driver", connection as "connection: Connection",
                        attributes as "attributes: Attributes", health as "health: Health", created_at, updated_at, revision as "revision: Revision"
-                   from servers where (not $3 and ($1::text is null or name > $1)
-                           or $3 and ($4::timestamptz is null or (created_at, name) < ($4, $1))) and ($2::text is null or name like $2)
-                   order by case when $3 then created_at end desc, case when $3 then name end desc, name limit $5"#,
+                   from servers where ($1::text is null or case when $3 then (created_at, name) < ($4, $1)
+                               when $6 then (created_at, name) > ($4, $1) else name > $1 end) and ($2::text is null or name like $2)
+                   order by case when $3 then created_at end desc, case when $3 then name end desc,
+                       case when $6 then created_at end, name limit $5"#,
                 start.name,
                 page.like(),
                 start.is_newest_first,
                 start.created_at,
-                limit
+                limit,
+                start.is_oldest_first
             );
             let part = self.reads.run(async |connection| Part::of(rows.fetch(connection), limit).await).await?;
             if let Some(listed) =

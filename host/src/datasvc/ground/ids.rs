@@ -160,6 +160,11 @@ uuids! {
 }
 
 impl JobId {
+    /// No job's id is smaller.
+    pub(in crate::datasvc) const FIRST: Self = Self(Uuid::nil());
+    /// No job's id is greater.
+    pub(in crate::datasvc) const LAST: Self = Self(Uuid::max());
+
     /// Splits jobs by the time that is shown of them: ids of those created before it are smaller, and no others.
     pub(in crate::datasvc) fn from_time(time: OffsetDateTime) -> Self {
         let milliseconds = time.unix_timestamp_nanos().div_euclid(1_000_000) + 1;
@@ -179,14 +184,14 @@ impl JobId {
         Some(seconds + Duration::from_nanos(nanoseconds.into()))
     }
 
-    /// No job's id is smaller.
-    pub(in crate::datasvc) fn first() -> Self {
-        Self(Uuid::nil())
+    /// The greatest id that is smaller.
+    pub(in crate::datasvc) fn before(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().saturating_sub(1)))
     }
 
-    /// No job's id is greater.
-    pub(in crate::datasvc) fn last() -> Self {
-        Self(Uuid::max())
+    /// The id that is as far from the first one as this is from the last: the smaller of two has the greater one.
+    pub(in crate::datasvc) fn mirrored(self) -> Self {
+        Self(Uuid::from_u128(!self.0.as_u128()))
     }
 
     fn first_at(milliseconds: u64) -> Self {

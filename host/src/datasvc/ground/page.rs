@@ -9,9 +9,13 @@ use time::OffsetDateTime;
 
 use super::error::{Error, Result};
 use super::glob::matches;
+use super::ids::JobId;
 
 /// The longest page, as JSON in bytes.
 pub(in crate::datasvc) const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// By how much the time in an id and the time that is shown of what has it differ at most.
+const BETWEEN_ID_AND_TIME: time::Duration = time::Duration::hours(1);
 
 /// How many characters a pattern of names has.
 const MAX_PATTERN_LENGTH: usize = 128;
@@ -30,9 +34,11 @@ pub struct Page {
 pub(in crate::datasvc) struct Start {
     /// Whether the newest come first.
     pub(in crate::datasvc) is_newest_first: bool,
+    /// Whether the oldest do. If neither do, they come by name.
+    pub(in crate::datasvc) is_oldest_first: bool,
     /// The name that it comes after.
     pub(in crate::datasvc) name: Option<String>,
-    /// When what has that name was created, if the newest come first.
+    /// When what has that name was created, if they do not come by name.
     pub(in crate::datasvc) created_at: Option<OffsetDateTime>,
 }
 
@@ -65,6 +71,11 @@ impl NamePattern {
         Ok(Self { glob, like })
     }
 
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        &self.glob
+    }
+
     /// The same for SQL's `like`.
     pub(in crate::datasvc) fn like(&self) -> &str {
         &self.like
@@ -90,9 +101,48 @@ pub enum Order {
     /// The newest first.
     #[serde(rename = "-created")]
     Newest,
+    /// The oldest first.
+    #[serde(rename = "created")]
+    Oldest,
 }
 
-/// Where a page of a list begins that has its newest items first: behind the one with this time and this name.
+/// In which order a list is read that has no names to go by.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, utoipa::ToSchema)]
+pub enum TimeOrder {
+    /// The newest first.
+    #[default]
+    #[serde(rename = "-created")]
+    Newest,
+    /// The oldest first.
+    #[serde(rename = "created")]
+    Oldest,
+}
+
+impl TimeOrder {
+    /// Whether the newest come first.
+    pub(in crate::datasvc) fn is_newest_first(self) -> bool {
+        self == Self::Newest
+    }
+
+    /// Which ids a list goes through that has only what was created since one time and until another one: those after the
+    /// first of these, up to the second one. There are others among them, made a little before or after these times.
+    pub(in crate::datasvc) fn ids(
+        self,
+        after: Option<JobId>,
+        since: Option<OffsetDateTime>,
+        until: Option<OffsetDateTime>,
+    ) -> (JobId, JobId) {
+        let since = since.map(|since| JobId::from_time(since.saturating_sub(BETWEEN_ID_AND_TIME)));
+        let until = until.map(|until| JobId::from_time(until.saturating_add(BETWEEN_ID_AND_TIME)));
+        let (since, until) = (since.unwrap_or(JobId::FIRST), until.unwrap_or(JobId::LAST));
+        match self {
+            Self::Newest => (after.map_or(until, |after| after.min(until)), since),
+            Self::Oldest => (after.map_or(since, |after| after.max(since)), until),
+        }
+    }
+}
+
+/// Where a page of a list begins that is in the order of time: behind the one with this time and this name.
 #[derive(Debug)]
 pub(in crate::datasvc) struct AgeCursor {
     at: OffsetDateTime,
@@ -172,20 +222,19 @@ impl Page {
     /// # Errors
     /// [`Error::Invalid`] if the list has given no such cursor in this order.
     pub(in crate::datasvc) fn start(&self) -> Result<Start> {
-        Ok(match self.order {
-            Order::Name => Start { is_newest_first: false, name: self.after.clone(), created_at: None },
-            Order::Newest => {
-                let (created_at, name) = self.after_as(AgeCursor::parse)?.map(AgeCursor::into_parts).unzip();
-                Start { is_newest_first: true, name, created_at }
-            }
-        })
+        let (created_at, name) = match self.order {
+            Order::Name => (None, self.after.clone()),
+            Order::Newest | Order::Oldest => self.after_as(AgeCursor::parse)?.map(AgeCursor::into_parts).unzip(),
+        };
+        let (is_newest_first, is_oldest_first) = (self.order == Order::Newest, self.order == Order::Oldest);
+        Ok(Start { is_newest_first, is_oldest_first, name, created_at })
     }
 
     /// The cursor after what has this name and was created then.
     pub(in crate::datasvc) fn cursor(&self, created_at: OffsetDateTime, name: &str) -> String {
         match self.order {
             Order::Name => name.to_owned(),
-            Order::Newest => AgeCursor::of(created_at, name).to_string(),
+            Order::Newest | Order::Oldest => AgeCursor::of(created_at, name).to_string(),
         }
     }
 

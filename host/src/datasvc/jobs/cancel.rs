@@ -14,6 +14,7 @@ use crate::datasvc::access::audit::AuditedTransaction;
 use crate::datasvc::access::caller::Caller;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{AppName, JobId};
+use crate::datasvc::ground::page::NamePattern;
 use crate::datasvc::ground::sql::OnConstraint;
 
 /// How many jobs one request stops.
@@ -22,18 +23,20 @@ const MAX_AT_ONCE: i64 = 1_000;
 /// Which jobs to stop, of those that are queued or running. What is `None` filters nothing.
 #[derive(Clone, Debug, Default)]
 pub struct CancelFilter {
-    /// Those in this state.
-    pub status: Option<JobStatus>,
-    /// Those of this application.
-    pub application: Option<AppName>,
-    /// Those of this name.
-    pub name: Option<String>,
+    /// Those in one of these states.
+    pub statuses: Vec<JobStatus>,
+    /// Those of one of these applications.
+    pub applications: Vec<AppName>,
+    /// Those with a name that matches.
+    pub name: Option<NamePattern>,
     /// This job, and all that come of it.
     pub root: Option<JobId>,
     /// Those that this job has started itself.
     pub parent: Option<JobId>,
     /// Those created at this time or later.
     pub since: Option<OffsetDateTime>,
+    /// Those created before this time.
+    pub until: Option<OffsetDateTime>,
 }
 
 /// What became of the jobs that were to stop.
@@ -83,26 +86,39 @@ impl JobLane {
 
 impl CancelFilter {
     fn check(&self) -> Result<()> {
-        let Self { status, application, name, root, parent, since } = self;
-        if let Some(ended) = status.filter(|status| status.is_final()) {
+        let Self { statuses, applications, name, root, parent, since, until } = self;
+        if let Some(ended) = statuses.iter().find(|status| status.is_final()) {
             let reason =
                 format!("jobs that are `queued` or `running` can be stopped, and not `{}` ones", ended.as_str());
             return Err(Error::invalid("status", reason));
         }
-        let is_open = application.is_none() && name.is_none() && root.is_none() && parent.is_none();
-        if is_open && since.is_none() && status.is_none() {
-            let reason = "say which jobs are to stop, by `app`, `name`, `status`, `root`, `parent` or `since`";
+        let is_open = applications.is_empty() && name.is_none() && root.is_none() && parent.is_none();
+        if is_open && since.is_none() && until.is_none() && statuses.is_empty() {
+            let reason =
+                "say which jobs are to stop, by `application`, `name`, `status`, `root`, `parent`, `since` or `until`";
             return Err(Error::invalid("", reason));
         }
         Ok(())
     }
 
-    /// For the record.
+    fn statuses_as_text(&self) -> Option<Vec<String>> {
+        let all = || self.statuses.iter().map(|status| status.as_str().to_owned());
+        (!self.statuses.is_empty()).then(|| all().collect())
+    }
+
+    fn applications_as_text(&self) -> Option<Vec<String>> {
+        (!self.applications.is_empty()).then(|| self.applications.iter().map(AppName::to_string).collect())
+    }
+
+    /// For the record, as it was asked for.
     fn document(&self) -> Value {
-        let Self { status, application, name, root, parent, since } = self;
-        let since = since.map(|since| since.to_string());
+        let Self { statuses: _, applications: _, name, root, parent, since, until } = self;
+        let (since, until) = (since.map(|since| since.to_string()), until.map(|until| until.to_string()));
+        let name = name.as_ref().map(NamePattern::as_str);
+        let (status, application) = (self.statuses_as_text(), self.applications_as_text());
+        let (status, application) = (status.map(|all| all.join(",")), application.map(|all| all.join(",")));
         let mut document = json!({ "status": status, "application": application, "name": name, "root": root,
-            "parent": parent, "since": since });
+            "parent": parent, "since": since, "until": until });
         if let Some(members) = document.as_object_mut() {
             members.retain(|_, value| !value.is_null());
         }
@@ -151,25 +167,27 @@ impl DataSvc {
 
     /// What the jobs that match are.
     async fn lanes_to_cancel(&self, filter: &CancelFilter) -> Result<Vec<JobLane>> {
-        let CancelFilter { status, application, name, root, parent, since } = filter;
+        let CancelFilter { statuses: _, applications: _, name, root, parent, since, until } = filter;
         let lanes = sqlx::query_as!(
             JobLane,
             r#"select distinct nullif(application, '') as "application: AppName", job_type as "job_type: JobType",
                    name, case application when '' then username end as "username"
                from jobs
                where status in ('queued', 'running')
-                   and ($1::text is null or status = $1)
-                   and ($2::text is null or application = $2)
-                   and ($3::text is null or name = $3)
+                   and ($1::text[] is null or status = any($1))
+                   and ($2::text[] is null or application = any($2))
+                   and ($3::text is null or name like $3)
                    and ($4::uuid is null or root = $4 or id = $4)
                    and ($5::uuid is null or parent = $5)
-                   and ($6::timestamptz is null or created_at >= $6)"#,
-            *status as _,
-            application.as_ref().map(AppName::as_str),
-            name.as_deref(),
+                   and ($6::timestamptz is null or created_at >= $6)
+                   and ($7::timestamptz is null or created_at < $7)"#,
+            filter.statuses_as_text() as _,
+            filter.applications_as_text() as _,
+            name.as_ref().map(NamePattern::like),
             *root as _,
             *parent as _,
-            *since
+            *since,
+            *until
         );
         self.reads.run(async |connection| Ok(lanes.fetch_all(connection).await?)).await
     }
@@ -180,7 +198,7 @@ impl DataSvc {
         filter: &CancelFilter,
         lanes: &[JobLane],
     ) -> Result<Vec<(JobId, JobType, JobStatus)>> {
-        let CancelFilter { status, application, name, root, parent, since } = filter;
+        let CancelFilter { statuses: _, applications: _, name, root, parent, since, until } = filter;
         let error = JobError::cancelled(&described(caller));
         let error = serde_json::to_value(&error).map_err(Error::internal)?;
         let mut change = self.change(caller, "jobs.cancel-matching").await?;
@@ -193,12 +211,13 @@ impl DataSvc {
                                and allowed.job_type = jobs.job_type and allowed.name = jobs.name
                                and (jobs.application <> '' or allowed.username is not distinct from jobs.username)
                    where (status = 'queued' or status = 'running' and cancel_requested_at is null)
-                       and ($1::text is null or status = $1)
-                       and ($2::text is null or jobs.application = $2)
-                       and ($3::text is null or jobs.name = $3)
+                       and ($1::text[] is null or status = any($1))
+                       and ($2::text[] is null or jobs.application = any($2))
+                       and ($3::text is null or jobs.name like $3)
                        and ($4::uuid is null or root = $4 or jobs.id = $4)
                        and ($5::uuid is null or parent = $5)
                        and ($6::timestamptz is null or created_at >= $6)
+                       and ($15::timestamptz is null or created_at < $15)
                    order by jobs.id desc limit $10 for update of jobs skip locked
                ), cancelled as (
                    update jobs set cancel_requested_at = coalesce(cancel_requested_at, now()),
@@ -216,9 +235,9 @@ impl DataSvc {
                    from cancelled where status = 'cancelled'
                )
                select id as "id: JobId", job_type as "job_type: JobType", status as "status: JobStatus" from cancelled"#,
-            *status as _,
-            application.as_ref().map(AppName::as_str),
-            name.as_deref(),
+            filter.statuses_as_text() as _,
+            filter.applications_as_text() as _,
+            name.as_ref().map(NamePattern::like),
             *root as _,
             *parent as _,
             *since,
@@ -229,7 +248,8 @@ impl DataSvc {
             caller.username().map(|name| name.as_str()),
             error,
             SOURCE_HOST,
-            &lanes.iter().map(|lane| lane.username.clone()).collect::<Vec<_>>() as _
+            &lanes.iter().map(|lane| lane.username.clone()).collect::<Vec<_>>() as _,
+            *until
         )
         .fetch_all(&mut *change)
         .await
@@ -251,8 +271,9 @@ async fn record(
     }
     let asked = filter.document();
     let what = filter.root.or(filter.parent).map(|job| job.to_string());
-    let what = what.or_else(|| filter.name.clone()).unwrap_or_else(|| "jobs".into());
-    change.updated(filter.application.as_ref(), &what, &asked, &CancelledJobs::of(stopped)).await
+    let what = what.or_else(|| Some(filter.name.as_ref()?.as_str().to_owned())).unwrap_or_else(|| "jobs".into());
+    let application = filter.applications.first().filter(|_| filter.applications.len() == 1);
+    change.updated(application, &what, &asked, &CancelledJobs::of(stopped)).await
 }
 
 impl CancelledJobs {

@@ -1,11 +1,13 @@
-//! Lists of jobs, newest first, from a table that may hold millions.
+//! Lists of jobs, from a table that may hold millions: the newest first, or the oldest.
 //!
 //! Each list goes along an index, which is chosen here and not by Postgres (`way`). If several places of the index have
-//! to be read, such as one for each application, their newest jobs are merged, so that no older ones are read (`look`).
+//! to be read, such as one for each application, their first jobs are merged, so that no later ones are read (`look`).
+//! Jobs are compared by their ranks, so that all of this is the same for both orders (`rank`).
 //! The other filters are applied to the jobs that were found. No request reads more than a few thousand jobs: if few
 //! jobs match, a page may be short, and says where to continue.
 
 mod look;
+mod rank;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,7 @@ use sqlx::postgres::PgConnection;
 use time::OffsetDateTime;
 
 use self::look::{MatchingJobs, Seen};
+use self::rank::Rank;
 use self::way::Way;
 use super::job::{Job, JobStatus, JobType};
 use super::lookup::documents;
@@ -23,7 +26,7 @@ use crate::datasvc::access::caller::{Caller, Permission};
 use crate::datasvc::access::sight::visible;
 use crate::datasvc::ground::error::{Error, Result};
 use crate::datasvc::ground::ids::{AppName, JobId};
-use crate::datasvc::ground::page::{Listed, NamePattern, Page};
+use crate::datasvc::ground::page::{Listed, NamePattern, Page, TimeOrder};
 
 /// Up to how many jobs of a state are counted.
 const COUNTED: i64 = 10_000;
@@ -66,6 +69,8 @@ pub struct JobFilter {
     pub since: Option<OffsetDateTime>,
     /// Those created before this time.
     pub until: Option<OffsetDateTime>,
+    /// Which come first.
+    pub order: TimeOrder,
 }
 
 /// How many jobs there are in each state, of those that a filter lets through whatever their state. More than 10,000 of
@@ -86,13 +91,13 @@ struct Wanted {
 }
 
 impl DataSvc {
-    /// The jobs that the caller may read and the filter lets through, newest first; with `details` also what was asked
+    /// The jobs that the caller may read and the filter lets through, in its order; with `details` also what was asked
     /// and what came of it. A page may be short, and even empty, though more come after it.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the page begins after something that is not a job id, or if `id_suffix` is not valid.
     pub async fn jobs(&self, caller: &Caller, filter: &JobFilter, details: bool, page: &Page) -> Result<Listed<Job>> {
-        let after = page.after_as(JobId::parse)?;
+        let after = page.after_as(JobId::parse)?.map(|id| Rank::of(id, filter.order));
         let wanted = self.wanted(caller, filter).await?;
         self.lists
             .run(async |connection| {
@@ -166,9 +171,9 @@ impl DataSvc {
 }
 
 impl Wanted {
-    /// The newest of them before that job, at most so many: those of applications, and the caller's own of the
+    /// The first of them after that job, at most so many: those of applications, and the caller's own of the
     /// installation.
-    async fn look(&self, connection: &mut PgConnection, after: Option<JobId>, limit: i64) -> Result<MatchingJobs> {
+    async fn look(&self, connection: &mut PgConnection, after: Option<Rank>, limit: i64) -> Result<MatchingJobs> {
         if !self.filter.ids.is_empty() {
             return self.look_for_ids(connection, after, limit).await;
         }
@@ -181,16 +186,18 @@ impl Wanted {
             return Ok(of_applications);
         }
         let own = self.look_along(connection, &way, after, way.first_look(limit)).await?;
-        Ok(of_applications.merged(own.into_matching(limit), limit))
+        let order = self.filter.order;
+        Ok(of_applications.merged(own.into_matching(order, limit), order, limit))
     }
 
     /// There may be two indexes to go along. A look at each shows which one leads further with the same work.
     async fn look_at_applications(
         &self,
         connection: &mut PgConnection,
-        after: Option<JobId>,
+        after: Option<Rank>,
         limit: i64,
     ) -> Result<MatchingJobs> {
+        let order = self.filter.order;
         let none = |empty: Option<bool>| empty.unwrap_or(false);
         if none(self.applications.as_ref().map(Vec::is_empty)) || none(self.statuses.as_ref().map(Vec::is_empty)) {
             return Ok(MatchingJobs { ids: Vec::new(), horizon: None });
@@ -199,7 +206,7 @@ impl Wanted {
         for way in self.ways() {
             let seen = self.look_along(connection, &way, after, way.first_look(limit)).await?;
             if seen.is_enough(limit) {
-                return Ok(seen.into_matching(limit));
+                return Ok(seen.into_matching(order, limit));
             }
             let is_good = seen.shows_most() || way.is_promising(limit, seen.matching());
             if furthest.as_ref().is_none_or(|(_, other)| seen.horizon < other.horizon) {
@@ -214,6 +221,6 @@ impl Wanted {
         if more > 0 {
             seen.extend(self.look_along(connection, &way, seen.horizon, more).await?);
         }
-        Ok(seen.into_matching(limit))
+        Ok(seen.into_matching(order, limit))
     }
 }

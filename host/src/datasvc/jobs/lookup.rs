@@ -225,7 +225,7 @@ impl DataSvc {
     }
 }
 
-/// These jobs as documents, newest first: those that are still there, and of all together no more than some MiB.
+/// These jobs as documents, in this order: those that are still there, and of all together no more than some MiB.
 pub(in crate::datasvc) async fn documents(
     connection: &mut PgConnection,
     ids: &[JobId],
@@ -244,17 +244,17 @@ pub(in crate::datasvc) async fn documents(
                case when $3 then result end as "result: SqlJson<Json>", error as "error: SqlJson<Json>",
                created_at, updated_at, jobs.started_at, completed_at, cancel_requested_at
            from (
-               select *, sum(coalesce(octet_length(error::text), 0) + case when $3
+               select jobs.*, rank, sum(coalesce(octet_length(error::text), 0) + case when $3
                        then octet_length(data::text) + coalesce(octet_length(result::text), 0) else 0 end)
-                   over (order by id desc rows between unbounded preceding and 1 preceding) as passed
-               from jobs where id = any($1)
+                   over (order by rank rows between unbounded preceding and 1 preceding) as passed
+               from unnest($1::uuid[]) with ordinality as wanted (id, rank) join jobs on jobs.id = wanted.id
            ) as jobs
                left join workers on workers.id = jobs.worker
                left join lateral (
                    select percent, step, seq, at from job_entries
                    where job_id = jobs.id and percent is not null order by seq desc limit 1
                ) as progress on true
-           where coalesce(passed, 0) < $2 order by jobs.id desc"#,
+           where coalesce(passed, 0) < $2 order by rank"#,
         ids as _,
         MAX_PAGE_BYTES,
         details

@@ -2,8 +2,8 @@
 
 use super::{Call, HostError, names, page};
 use crate::datasvc::{
-    AppName, BuildName, Deployment, DeploymentAsked, DeploymentPlan, DeploymentScope, DeploymentStatus,
-    EnvironmentName, Error, GitdeployName, GivenOptions, GroupName, JobId, ServerName,
+    AppName, BuildName, Deployment, DeploymentAsked, DeploymentFilter, DeploymentPlan, DeploymentScope,
+    DeploymentStatus, EnvironmentName, Error, GitdeployName, GivenOptions, GroupName, JobId, ServerName,
 };
 use crate::plugin::bindings::elita::plugin::deployments;
 use crate::plugin::bindings::elita::plugin::types::{Names, Page};
@@ -22,7 +22,9 @@ impl deployments::Host for GuestState {
     async fn list(&mut self, application: String, part: Page) -> Result<Names, HostError> {
         let call = self.call("deployments.list", &[&application])?;
         let (application, part) = (AppName::parse(application)?, page(part)?);
-        let listed = call.timed(call.svc.deployments(&call.caller, &application, false, &part)).await?;
+        let listed = call
+            .timed(call.svc.deployments(&call.caller, &application, &DeploymentFilter::default(), false, &part))
+            .await?;
         Ok(names(listed, |deployment| deployment.id.to_string()))
     }
 

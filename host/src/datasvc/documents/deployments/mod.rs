@@ -3,6 +3,7 @@
 mod again;
 mod asked;
 mod batches;
+mod list;
 mod plan;
 mod work;
 
@@ -21,7 +22,6 @@ use crate::datasvc::ground::error::{Error, Kind, Result};
 use crate::datasvc::ground::ids::{
     AppName, BuildName, Digest, EnvironmentName, GitRepoName, GitdeployName, GroupName, JobId, PluginName, ServerName,
 };
-use crate::datasvc::ground::page::{Listed, Page};
 use crate::datasvc::ground::sql::{OnConstraint as _, json_column};
 use crate::datasvc::jobs::error::JobError;
 use crate::datasvc::jobs::job::{Enqueued, JobStatus, Parent};
@@ -29,6 +29,7 @@ use crate::datasvc::jobs::own::NewOwnJob;
 
 pub use asked::{Again, DeploymentAsked, DeploymentOptions, DeploymentScope, GivenOptions};
 pub use batches::{Batch, Target};
+pub use list::DeploymentFilter;
 pub use plan::{DeploymentPlan, DeploymentWait, PlannedCommit, PlannedDeployment};
 pub use work::{Standing, TargetOutcome};
 
@@ -360,38 +361,23 @@ impl DataSvc {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn deployment_for_work(&self, application: &AppName, id: JobId) -> Result<Deployment> {
-        let mut found = self.read_deployments(application, Some(id), None, 1, true).await?;
+        let all = (JobId::LAST, JobId::FIRST);
+        let mut found =
+            self.read_deployments(application, Some(id), &DeploymentFilter::default(), all, 1, true).await?;
         found.pop().ok_or_else(|| Error::not_found(Kind::Deployment, id))
     }
 
-    /// The deployments of an application, newest first; with their plans and their progress if they are to have details.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] without the application; [`Error::Denied`] without read permission on it.
-    pub async fn deployments(
-        &self,
-        caller: &Caller,
-        application: &AppName,
-        details: bool,
-        page: &Page,
-    ) -> Result<Listed<Deployment>> {
-        caller.require(Permission::Read, application)?;
-        let after = page.after_as(JobId::parse)?;
-        let found = self.read_deployments(application, None, after, page.fetch(), details).await?;
-        let found = futures_util::stream::iter(found.into_iter().map(Ok));
-        let listed = page.gather(found, |deployment| deployment.id.to_string()).await?;
-        self.exists_if_empty(application, &listed).await?;
-        Ok(listed)
-    }
-
+    /// Those after the first of these ids, up to the second one, in this order.
     async fn read_deployments(
         &self,
         application: &AppName,
         id: Option<JobId>,
-        after: Option<JobId>,
+        filter: &DeploymentFilter,
+        (after, last): (JobId, JobId),
         limit: i64,
         details: bool,
     ) -> Result<Vec<Deployment>> {
+        let statuses = (!filter.statuses.is_empty()).then_some(&filter.statuses[..]);
         let rows = sqlx::query!(
             r#"select d.id as "id: JobId", d.application as "application: AppName", d.build as "build: BuildName",
                    d.environments as "environments: SqlJson<Vec<EnvironmentName>>",
@@ -399,9 +385,7 @@ impl DataSvc {
                    d.gitdeploys as "gitdeploys: SqlJson<Vec<GitdeployName>>", d.username, d.plugin as "plugin: PluginName",
                    d.options as "options: DeploymentOptions", d.resumes as "resumes: JobId",
                    d.rolls_back as "rolls_back: JobId", d.commits as "commits: DeployedCommits", d.currently_on,
-                   case when d.status not in ('created', 'running') or j.status in ('queued', 'running') then d.status
-                        when j.status = 'cancelled' then 'cancelled' else 'error' end
-                       as "status!: DeploymentStatus",
+                   standing.status as "status!: DeploymentStatus",
                    d.plan as "plan: DeploymentPlan",
                    coalesce(d.error, j.error) as "error: SqlJson<JobError>",
                    (select json_build_object('reason', 'gitrepo', 'gitrepo', r.name, 'job_id', o.id, 'name', o.name)
@@ -417,13 +401,24 @@ impl DataSvc {
                         'skipped', count(*) filter (where state = 'skipped'))
                     from deployment_targets t where t.deployment = d.id) as "summary!: DeploymentSummary",
                    d.created_at, d.updated_at, d.started_at, d.completed_at
-               from deployments d left join jobs j on j.id = d.id
-               where d.application = $1 and ($2::uuid is null or d.id = $2) and ($3::uuid is null or d.id < $3)
-               order by d.id desc limit $4"#,
+               from deployments d left join jobs j on j.id = d.id cross join lateral (
+                   select case when d.status not in ('created', 'running') or j.status in ('queued', 'running') then d.status
+                       when j.status = 'cancelled' then 'cancelled' else 'error' end as status
+               ) as standing
+               where d.application = $1 and ($2::uuid is null or d.id = $2)
+                   and case when $6 then d.id < $3 and d.id >= $4 else d.id > $3 and d.id <= $4 end
+                   and ($7::text[] is null or standing.status = any($7))
+                   and ($8::timestamptz is null or d.created_at >= $8) and ($9::timestamptz is null or d.created_at < $9)
+               order by case when $6 then d.id end desc, d.id limit $5"#,
             application.as_str(),
             id as _,
             after as _,
-            limit
+            last as _,
+            limit,
+            filter.order.is_newest_first(),
+            statuses as _,
+            filter.since,
+            filter.until
         )
         .fetch_all(&self.pool)
         .await?;

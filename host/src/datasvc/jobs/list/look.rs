@@ -3,21 +3,22 @@
 use sqlx::postgres::PgConnection;
 
 use super::Wanted;
+use super::rank::Rank;
 use super::way::{Along, Way};
 use crate::datasvc::ground::error::Result;
 use crate::datasvc::ground::ids::JobId;
-use crate::datasvc::ground::page::NamePattern;
+use crate::datasvc::ground::page::{NamePattern, TimeOrder};
 
 /// How many ids one request compares with the end of one.
 const IDS_LOOKED_AT: i64 = 8_000;
-/// Of so many places the jobs are read at once, without looking first which ones are the newest.
+/// Of so many places the jobs are read at once, without looking first which ones come first.
 const FEW_PLACES: usize = 4;
-/// How often places are read until their newest jobs are known. Each time some four times as much of each is read.
+/// How often places are read until their first jobs are known. Each time some four times as much of each is read.
 const MAX_ROUNDS: usize = 6;
 
 /// The jobs that a look has found.
 pub(super) struct MatchingJobs {
-    /// Newest first.
+    /// In the list's order.
     pub(super) ids: Vec<JobId>,
     /// Up to where all was looked at, if that is not everything.
     pub(super) horizon: Option<JobId>,
@@ -25,15 +26,15 @@ pub(super) struct MatchingJobs {
 
 /// What a look has seen: all jobs of a way down to its horizon.
 pub(super) struct Seen {
-    /// Newest first.
+    /// In the list's order.
     jobs: Vec<SeenJob>,
     /// `None`: there are no more.
-    pub(super) horizon: Option<JobId>,
+    pub(super) horizon: Option<Rank>,
 }
 
 /// A job that was looked at.
 struct SeenJob {
-    id: JobId,
+    rank: Rank,
     /// The number of its place, from 1.
     place: i64,
     /// Whether the caller may see it.
@@ -42,10 +43,10 @@ struct SeenJob {
     fits: bool,
 }
 
-/// The newest jobs of a place, in order.
-struct PlaceIds {
+/// The first jobs of a place, in order.
+struct PlaceRanks {
     place: i64,
-    ids: Vec<JobId>,
+    ranks: Vec<Rank>,
 }
 
 /// A place of an index that is not read to its end.
@@ -53,24 +54,26 @@ struct PlaceIds {
 struct IndexPlace {
     beginning: (String, String),
     /// Up to here it was read.
-    before: JobId,
+    before: Rank,
 }
 
 impl MatchingJobs {
     /// With those of another look, at most so many: all down to where both have looked.
-    pub(super) fn merged(mut self, other: Self, limit: i64) -> Self {
-        let horizon = self.horizon.max(other.horizon);
-        self.ids.extend(other.ids);
-        self.ids.sort_unstable_by(|one, other| other.cmp(one));
-        self.ids.retain(|id| horizon.is_none_or(|horizon| *id >= horizon));
-        self.ids.truncate(usize::try_from(limit).unwrap_or(0));
-        Self { ids: self.ids, horizon }
+    pub(super) fn merged(self, other: Self, order: TimeOrder, limit: i64) -> Self {
+        let rank = |id| Rank::of(id, order);
+        let horizon = self.horizon.map(rank).max(other.horizon.map(rank));
+        let mut ranks: Vec<_> = self.ids.into_iter().chain(other.ids).map(rank).collect();
+        ranks.sort_unstable_by(|one, other| other.cmp(one));
+        ranks.retain(|rank| horizon.is_none_or(|horizon| *rank >= horizon));
+        ranks.truncate(usize::try_from(limit).unwrap_or(0));
+        let id = |rank: Rank| rank.id(order);
+        Self { ids: ranks.into_iter().map(id).collect(), horizon: horizon.map(id) }
     }
 }
 
 impl Seen {
-    fn new(mut jobs: Vec<SeenJob>, horizon: Option<JobId>) -> Self {
-        jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
+    fn new(mut jobs: Vec<SeenJob>, horizon: Option<Rank>) -> Self {
+        jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.rank));
         Self { jobs, horizon }
     }
 
@@ -79,14 +82,14 @@ impl Seen {
         let mut of_place = vec![(0, None); places];
         for job in &jobs {
             let place = usize::try_from(job.place - 1).ok().and_then(|at| of_place.get_mut(at));
-            if let Some((count, oldest)) = place {
+            if let Some((count, last)) = place {
                 *count += 1;
-                *oldest = Some(oldest.map_or(job.id, |oldest: JobId| oldest.min(job.id)));
+                *last = Some(last.map_or(job.rank, |last: Rank| last.min(job.rank)));
             }
         }
-        let horizon = of_place.iter().filter(|(count, _)| *count == each).filter_map(|(_, oldest)| *oldest).max();
+        let horizon = of_place.iter().filter(|(count, _)| *count == each).filter_map(|(_, last)| *last).max();
         let mut seen = Self::new(jobs, horizon);
-        seen.jobs.retain(|job| horizon.is_none_or(|horizon| job.id >= horizon));
+        seen.jobs.retain(|job| horizon.is_none_or(|horizon| job.rank >= horizon));
         seen
     }
 
@@ -110,87 +113,111 @@ impl Seen {
         self.horizon = more.horizon;
     }
 
-    pub(super) fn into_matching(self, limit: i64) -> MatchingJobs {
-        let matching = self.jobs.into_iter().filter(|job| job.shown && job.fits).map(|job| job.id);
+    pub(super) fn into_matching(self, order: TimeOrder, limit: i64) -> MatchingJobs {
+        let matching = self.jobs.into_iter().filter(|job| job.shown && job.fits).map(|job| job.rank.id(order));
         let limit = usize::try_from(limit).unwrap_or(0);
-        MatchingJobs { ids: matching.take(limit).collect(), horizon: self.horizon }
+        MatchingJobs { ids: matching.take(limit).collect(), horizon: self.horizon.map(|rank| rank.id(order)) }
     }
 }
 
-/// Which jobs are in a place, in the order of its index, for a macro that reads them.
+/// Which jobs are in a place, in the order of its index, for a macro that reads them: the condition, and what they are
+/// ordered by before their ids if the newest come first and if the oldest do.
 macro_rules! in_place {
     ($along:expr, $read:ident) => {
         match $along {
-            Along::Ids => $read!("id < before and id >= $4 order by id desc"),
+            Along::Ids => $read!("true", "", ""),
             Along::Applications => {
-                $read!("application = app and id < before and id >= $4 order by application desc, id desc")
+                $read!("application = app", "case when $6 then application end desc, ", "application, ")
             }
-            Along::Statuses => $read!(
-                "status = word and status <> 'succeeded' and id < before and id >= $4 order by status desc, id desc"
-            ),
+            Along::Statuses => {
+                $read!("status = word and status <> 'succeeded'", "case when $6 then status end desc, ", "status, ")
+            }
             Along::ApplicationsAndStatuses => $read!(
-                "application = app and status = word and status in ('failed', 'cancelled', 'lost')
-                     and id < before and id >= $4 order by application desc, status desc, id desc"
+                "application = app and status = word and status in ('failed', 'cancelled', 'lost')",
+                "case when $6 then application end desc, case when $6 then status end desc, ",
+                "application, status, "
             ),
-            Along::Name => $read!("name = word and id < before and id >= $4 order by name desc, id desc"),
-            Along::Own => $read!(
-                "application = '' and username = word and id < before and id >= $4 order by username desc, id desc"
-            ),
-            Along::Parent => $read!("parent = word::uuid and id < before and id >= $4 order by parent desc, id desc"),
-            Along::Types => $read!(
-                "job_type = word and job_type <> 'action' and id < before and id >= $4 order by job_type desc, id desc"
-            ),
+            Along::Name => $read!("name = word", "case when $6 then name end desc, ", "name, "),
+            Along::Own => {
+                $read!("application = '' and username = word", "case when $6 then username end desc, ", "username, ")
+            }
+            Along::Parent => $read!("parent = word::uuid", "case when $6 then parent end desc, ", "parent, "),
+            Along::Types => {
+                $read!(
+                    "job_type = word and job_type <> 'action'",
+                    "case when $6 then job_type end desc, ",
+                    "job_type, "
+                )
+            }
         }
     };
 }
 
-/// Reads the newest ids of each place, from the index alone.
+/// Reads the first ids of each place, from the index alone.
 macro_rules! ids_of {
-    ($connection:expr, $places:expr, $floor:expr, $each:expr, $place:literal) => {
-        sqlx::query_as!(
-            PlaceIds,
+    ($connection:expr, $places:expr, $order:expr, $floor:expr, $each:expr, $place:literal, $newest:literal, $oldest:literal) => {
+        sqlx::query!(
             r#"select place as "place!", ids as "ids!: Vec<JobId>"
                from unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as places (app, word, before, place)
                    cross join lateral (
-                       select array_agg(id) as ids from (select id from jobs where "#
+                       select array_agg(id) as ids from (
+                           select id from jobs where "#
                 + $place
-                + r#" limit $5) as of_place
+                + r#" and case when $6 then id < before and id >= $4 else id > before and id <= $4 end
+                           order by "#
+                + $newest
+                + "case when $6 then id end desc, "
+                + $oldest
+                + r#"id limit $5
+                       ) as of_place
                    ) as found
                where ids is not null"#,
             &column($places, |place| place.beginning.0.clone()),
             &column($places, |place| place.beginning.1.clone()),
-            &column($places, |place| place.before) as _,
-            $floor as _,
-            $each
+            &column($places, |place| place.before.id($order)) as _,
+            $floor.id($order) as _,
+            $each,
+            $order.is_newest_first()
         )
         .fetch_all($connection)
         .await?
+        .into_iter()
+        .map(|row| PlaceRanks { place: row.place, ranks: row.ids.into_iter().map(|id| Rank::of(id, $order)).collect() })
+        .collect()
     };
 }
 
-/// Reads the newest jobs of each place, and compares them with the filter.
+/// Reads the first jobs of each place, and compares them with the filter.
 macro_rules! jobs_of {
-    ($connection:expr, $places:expr, $floor:expr, $each:expr, $wanted:expr, $along:expr, $place:literal) => {
-        sqlx::query_as!(
-            SeenJob,
+    (
+        $connection:expr, $places:expr, $order:expr, $floor:expr, $each:expr, $wanted:expr, $along:expr,
+        $place:literal, $newest:literal, $oldest:literal
+    ) => {
+        sqlx::query!(
             r#"select id as "id!: JobId", place as "place!",
-                   coalesce($6::text[] is null or application = any($6), false) as "shown!",
-                   (($7::text is null or name like $7)
-                       and ($8::text[] is null or status = any($8))
-                       and ($9::text[] is null or job_type = any($9))
-                       and ($10::text is null or coalesce(plugin = $10, false))
-                       and ($11::text is null or coalesce(username = $11, false))) as "fits!"
+                   coalesce($7::text[] is null or application = any($7), false) as "shown!",
+                   (($8::text is null or name like $8)
+                       and ($9::text[] is null or status = any($9))
+                       and ($10::text[] is null or job_type = any($10))
+                       and ($11::text is null or coalesce(plugin = $11, false))
+                       and ($12::text is null or coalesce(username = $12, false))) as "fits!"
                from unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as places (app, word, before, place)
                    cross join lateral (
                        select id, application, name, status, job_type, plugin, username from jobs where "#
                 + $place
-                + r#" limit $5
+                + r#" and case when $6 then id < before and id >= $4 else id > before and id <= $4 end
+                       order by "#
+                + $newest
+                + "case when $6 then id end desc, "
+                + $oldest
+                + r#"id limit $5
                    ) as found"#,
             &column($places, |place| place.beginning.0.clone()),
             &column($places, |place| place.beginning.1.clone()),
-            &column($places, |place| place.before) as _,
-            $floor as _,
+            &column($places, |place| place.before.id($order)) as _,
+            $floor.id($order) as _,
             $each,
+            $order.is_newest_first(),
             $wanted.applications_beside($along) as _,
             $wanted.filter.name.as_ref().map(NamePattern::like),
             $wanted.statuses_as_text() as _,
@@ -200,6 +227,9 @@ macro_rules! jobs_of {
         )
         .fetch_all($connection)
         .await?
+        .into_iter()
+        .map(|row| SeenJob { rank: Rank::of(row.id, $order), place: row.place, shown: row.shown, fits: row.fits })
+        .collect()
     };
 }
 
@@ -208,20 +238,20 @@ fn column<T>(places: &[IndexPlace], of: impl Fn(&IndexPlace) -> T) -> Vec<T> {
 }
 
 impl Wanted {
-    /// The newest jobs of a way before that one, at most so many, with those that do not match.
+    /// The first jobs of a way after that one, at most so many, with those that do not match.
     pub(super) async fn look_along(
         &self,
         connection: &mut PgConnection,
         way: &Way,
-        after: Option<JobId>,
+        after: Option<Rank>,
         count: i64,
     ) -> Result<Seen> {
         let (floor, end) = self.bounds(after);
         let places = way.places.iter().map(|beginning| IndexPlace { beginning: beginning.clone(), before: end });
         let places: Vec<_> = places.collect();
         if way.is_exact {
-            let (ids, horizon) = newest(connection, way.along, places, floor, count).await?;
-            let jobs = ids.into_iter().map(|id| SeenJob { id, place: 0, shown: true, fits: true });
+            let (ranks, horizon) = first(connection, way.along, places, self.order(), floor, count).await?;
+            let jobs = ranks.into_iter().map(|rank| SeenJob { rank, place: 0, shown: true, fits: true });
             return Ok(Seen { jobs: jobs.collect(), horizon });
         }
         if places.len() <= FEW_PLACES {
@@ -229,20 +259,22 @@ impl Wanted {
             let jobs = self.read(connection, way.along, &places, floor, each).await?;
             return Ok(Seen::of_few_places(jobs, places.len(), each));
         }
-        let (_, horizon) = newest(connection, way.along, places.clone(), floor, count).await?;
+        let (_, horizon) = first(connection, way.along, places.clone(), self.order(), floor, count).await?;
         let jobs = self.read(connection, way.along, &places, horizon.unwrap_or(floor), count).await?;
         Ok(Seen::new(jobs, horizon))
     }
 
-    /// The newest jobs before that one whose ids end like this.
+    /// The first jobs after that one whose ids end like this.
     pub(super) async fn look_for_suffix(
         &self,
         connection: &mut PgConnection,
         suffix: &str,
-        after: Option<JobId>,
+        after: Option<Rank>,
         limit: i64,
     ) -> Result<MatchingJobs> {
+        let order = self.order();
         let (floor, end) = self.bounds(after);
+        let (floor, end) = (floor.id(order), end.id(order));
         let suffix = suffix.to_ascii_lowercase();
         // Whole bytes are compared first, which takes half the time of texts.
         let digits: Vec<u8> = suffix.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -250,17 +282,22 @@ impl Wanted {
         let bytes = digits.chunks(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
         let bytes: Vec<u8> = bytes.collect();
         let horizon = sqlx::query_scalar!(
-            r#"select id as "id: JobId" from jobs where id < $1 and id >= $2 order by id desc offset $3::bigint - 1 limit 1"#,
+            r#"select id as "id: JobId" from jobs
+               where case when $4 then id < $1 and id >= $2 else id > $1 and id <= $2 end
+               order by case when $4 then id end desc, id offset $3::bigint - 1 limit 1"#,
             end as _,
             floor as _,
-            IDS_LOOKED_AT
+            IDS_LOOKED_AT,
+            order.is_newest_first()
         )
         .fetch_optional(&mut *connection)
         .await?;
         let ids = sqlx::query_scalar!(
             r#"select jobs.id as "id: JobId"
-               from (select id from jobs where id < $1 and id >= $2 order by id desc limit $3) as page
-                   join jobs on jobs.id = page.id
+               from (
+                   select id from jobs where case when $15 then id < $1 and id >= $2 else id > $1 and id <= $2 end
+                   order by case when $15 then id end desc, id limit $3
+               ) as page join jobs on jobs.id = page.id
                where substring(uuid_send(page.id) from 17 - length($4::bytea)) = $4::bytea
                    and right(page.id::text, length($5)) = $5
                    and ($6::text[] is null or application = any($6) or application = '' and username = $14)
@@ -270,7 +307,7 @@ impl Wanted {
                    and ($10::text is null or plugin = $10)
                    and ($11::text is null or username = $11)
                    and ($12::uuid is null or parent = $12)
-               order by jobs.id desc limit $13"#,
+               order by case when $15 then jobs.id end desc, jobs.id limit $13"#,
             end as _,
             horizon.unwrap_or(floor) as _,
             IDS_LOOKED_AT,
@@ -284,7 +321,8 @@ impl Wanted {
             self.filter.username,
             self.filter.parent as _,
             limit,
-            self.own
+            self.own,
+            order.is_newest_first()
         )
         .fetch_all(connection)
         .await?;
@@ -295,13 +333,14 @@ impl Wanted {
     pub(super) async fn look_for_ids(
         &self,
         connection: &mut PgConnection,
-        after: Option<JobId>,
+        after: Option<Rank>,
         limit: i64,
     ) -> Result<MatchingJobs> {
+        let order = self.order();
         let (floor, end) = self.bounds(after);
         let ids = sqlx::query_scalar!(
             r#"select id as "id: JobId" from jobs
-               where id = any($1) and id < $2 and id >= $3
+               where id = any($1) and case when $14 then id < $2 and id >= $3 else id > $2 and id <= $3 end
                    and ($4::text[] is null or application = any($4) or application = '' and username = $11)
                    and ($5::text is null or name like $5)
                    and ($6::text[] is null or status = any($6))
@@ -310,10 +349,10 @@ impl Wanted {
                    and ($9::text is null or username = $9)
                    and ($10::uuid is null or parent = $10)
                    and ($12::text is null or right(id::text, length($12)) = lower($12))
-               order by id desc limit $13"#,
+               order by case when $14 then id end desc, id limit $13"#,
             &self.filter.ids[..] as _,
-            end as _,
-            floor as _,
+            end.id(order) as _,
+            floor.id(order) as _,
             self.applications.as_deref() as _,
             self.filter.name.as_ref().map(NamePattern::like),
             self.statuses_as_text() as _,
@@ -323,18 +362,30 @@ impl Wanted {
             self.filter.parent as _,
             self.own,
             self.filter.id_suffix,
-            limit
+            limit,
+            order.is_newest_first()
         )
         .fetch_all(connection)
         .await?;
         Ok(MatchingJobs { ids, horizon: None })
     }
 
-    /// From where and up to where in the order of ids. They have the time in them that is shown of jobs.
-    fn bounds(&self, after: Option<JobId>) -> (JobId, JobId) {
-        let floor = self.filter.since.map_or(JobId::first(), JobId::from_time);
-        let end = [after, self.filter.until.map(JobId::from_time)].into_iter().flatten().min();
-        (floor, end.unwrap_or(JobId::last()))
+    fn order(&self) -> TimeOrder {
+        self.filter.order
+    }
+
+    /// The last that may be in the list, and what all in it come after.
+    fn bounds(&self, after: Option<Rank>) -> (Rank, Rank) {
+        // Ids have the time in them that is shown of jobs.
+        let since = self.filter.since.map(JobId::from_time);
+        let until = self.filter.until.map(JobId::from_time);
+        let (last, beginning) = match self.order() {
+            TimeOrder::Newest => (since, until),
+            TimeOrder::Oldest => (until.map(JobId::before), since.map(JobId::before)),
+        };
+        let rank = |id| Rank::of(id, self.order());
+        let beginning = [after, beginning.map(rank)].into_iter().flatten().min();
+        (last.map_or(Rank::LAST, rank), beginning.unwrap_or(Rank::BEFORE_ALL))
     }
 
     async fn read(
@@ -342,12 +393,13 @@ impl Wanted {
         connection: &mut PgConnection,
         along: Along,
         places: &[IndexPlace],
-        floor: JobId,
+        floor: Rank,
         each: i64,
     ) -> Result<Vec<SeenJob>> {
+        let order = self.order();
         macro_rules! jobs_in {
-            ($place:literal) => {
-                jobs_of!(connection, places, floor, each, self, along, $place)
+            ($place:literal, $newest:literal, $oldest:literal) => {
+                jobs_of!(connection, places, order, floor, each, self, along, $place, $newest, $oldest)
             };
         }
         Ok(in_place!(along, jobs_in))
@@ -369,60 +421,62 @@ impl Wanted {
     }
 }
 
-/// The newest ids of places that are not below `floor`, so many of all together; and down to where these are all, if
+/// The first jobs of places that are not below `lowest`, so many of all together; and down to where these are all, if
 /// there are more.
 ///
-/// A little of each place is read first. The oldest of those that are wanted so far is a floor for the others: no place
+/// A little of each place is read first. The last of those that are wanted so far is a floor for the others: no place
 /// has to be read below it. Those that are not read down to it are read further.
-async fn newest(
+async fn first(
     connection: &mut PgConnection,
     along: Along,
     mut open: Vec<IndexPlace>,
-    first: JobId,
+    order: TimeOrder,
+    lowest: Rank,
     count: i64,
-) -> Result<(Vec<JobId>, Option<JobId>)> {
+) -> Result<(Vec<Rank>, Option<Rank>)> {
     let wanted = usize::try_from(count).unwrap_or(0);
-    let (mut ids, mut floor, mut each) = (Vec::new(), first, 0);
+    let (mut ranks, mut floor, mut each) = (Vec::new(), lowest, 0);
     for _ in 0..MAX_ROUNDS {
         if open.is_empty() {
             break;
         }
         each = (2 * count / open.len() as i64).max(4 * each).clamp(1, count);
-        let read = read_ids(connection, along, &open, floor, each).await?;
+        let read = read_ranks(connection, along, &open, order, floor, each).await?;
         let mut begun = open.into_iter().map(Some).collect::<Vec<_>>();
         open = Vec::new();
-        for PlaceIds { place, ids: found } in read {
+        for PlaceRanks { place, ranks: found } in read {
             let place = usize::try_from(place - 1).ok().and_then(|at| begun.get_mut(at)?.take());
             if let (Some(place), Some(last), true) = (place, found.last(), found.len() as i64 == each) {
                 open.push(IndexPlace { before: *last, ..place });
             }
-            ids.extend(found);
+            ranks.extend(found);
         }
-        ids.sort_unstable_by(|one, other| other.cmp(one));
-        ids.truncate(wanted);
-        if let (Some(last), true) = (ids.last(), ids.len() == wanted) {
+        ranks.sort_unstable_by(|one, other| other.cmp(one));
+        ranks.truncate(wanted);
+        if let (Some(last), true) = (ranks.last(), ranks.len() == wanted) {
             floor = *last;
         }
         open.retain(|place| place.before > floor);
     }
     let unread = open.iter().map(|place| place.before).max();
-    let horizon = unread.or((floor > first).then_some(floor));
+    let horizon = unread.or((floor > lowest).then_some(floor));
     if let Some(horizon) = horizon {
-        ids.retain(|id| *id >= horizon);
+        ranks.retain(|rank| *rank >= horizon);
     }
-    Ok((ids, horizon))
+    Ok((ranks, horizon))
 }
 
-async fn read_ids(
+async fn read_ranks(
     connection: &mut PgConnection,
     along: Along,
     places: &[IndexPlace],
-    floor: JobId,
+    order: TimeOrder,
+    floor: Rank,
     each: i64,
-) -> Result<Vec<PlaceIds>> {
+) -> Result<Vec<PlaceRanks>> {
     macro_rules! ids_in {
-        ($place:literal) => {
-            ids_of!(connection, places, floor, each, $place)
+        ($place:literal, $newest:literal, $oldest:literal) => {
+            ids_of!(connection, places, order, floor, each, $place, $newest, $oldest)
         };
     }
     Ok(in_place!(along, ids_in))
