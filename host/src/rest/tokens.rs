@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::Rest;
 use super::api::True;
-use super::http::args::{JsonBody, NoQuery, Query};
+use super::http::args::{BodyArgs, NoQuery, Query};
 use super::http::auth;
 use super::http::client::ClientAddress;
 use super::http::page::{ListReply, PageQuery};
@@ -73,7 +73,7 @@ async fn create(
     State(rest): State<Rest>,
     client: ClientAddress,
     headers: HeaderMap,
-    JsonBody(LogIn { username, password, name, expires_in, scope }): JsonBody<LogIn>,
+    BodyArgs(LogIn { username, password, name, expires_in, scope }): BodyArgs<LogIn>,
 ) -> Result<([(HeaderName, &'static str); 1], Created<Json<NewToken>>), Problem> {
     let terms = TokenTerms {
         expires_in: expires_in.map(Duration::from),

@@ -1,7 +1,7 @@
 //! Arguments with a fixed set of names, into a struct: from the query string, the body or both.
 //!
 //! Three extractors share the rules. [`Query`] is for what reads; [`Args`] is for what creates, where the reference
-//! puts the arguments into the query and today's clients put them into the body; [`JsonBody`] is for what must not
+//! puts the arguments into the query and today's clients put them into the body; [`BodyArgs`] is for what must not
 //! stand in a URL. An action's parameters have no fixed names: see `parameters`.
 
 mod values;
@@ -48,8 +48,8 @@ pub(in crate::rest) struct Keyed<A> {
     pub(in crate::rest) idempotency: Idempotency,
 }
 
-/// Arguments from a JSON object, and from nowhere else: for clients that have no token yet.
-pub(in crate::rest) struct JsonBody<T>(pub(in crate::rest) T);
+/// Arguments from a form or a JSON object, and from nowhere else: for clients that have no token yet.
+pub(in crate::rest) struct BodyArgs<T>(pub(in crate::rest) T);
 
 /// One argument as it came.
 #[derive(Debug)]
@@ -114,18 +114,17 @@ impl<T: DeserializeOwned> FromRequest<Rest> for Keyed<Args<T>> {
     }
 }
 
-impl<T: DeserializeOwned> FromRequest<Rest> for JsonBody<T> {
+impl<T: DeserializeOwned> FromRequest<Rest> for BodyArgs<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, rest: &Rest) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         if let Some(stray) = of_query(&parts.uri)?.first() {
-            let detail = "this takes its arguments in a JSON body only: a URL is kept in logs and histories";
+            let detail = "this takes its arguments in the body only: a URL is kept in logs and histories";
             return Err(Problem::malformed(detail).with([Fault::in_parameter(&stray.name, "belongs in the body")]));
         }
         let body = rest.strangers_bodies.read(&parts, body).await?;
-        let body = of_object(Content::parse_json(&parts.headers, &body)?);
-        read(&body, Source::Body).map(Self)
+        read(&of_body(Content::parse_any(&parts.headers, &body).await?), Source::Body).map(Self)
     }
 }
 

@@ -160,17 +160,6 @@ impl Content {
         }
         Ok(Self::Form(pairs))
     }
-
-    /// Takes a body apart that has to be JSON.
-    ///
-    /// # Errors
-    /// 415 if it is something else or nothing; 400 if it is not JSON; 422 if it is not an object.
-    pub(in crate::rest) fn parse_json(headers: &HeaderMap, body: &[u8]) -> Result<Members, Problem> {
-        match media_type(headers).as_deref() {
-            Some("application/json") => json::members(body),
-            other => Err(unsupported(other, "`application/json`")),
-        }
-    }
 }
 
 /// The name and the value of a part of a multipart form.
