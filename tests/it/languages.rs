@@ -392,6 +392,8 @@ async fn a_plugin_in_javascript_fetches_waits_and_digests() {
     let pause = run("Pause", "").await;
     assert!(pause["result"].as_u64().is_some_and(|waited| waited >= 300), "{pause:#}");
     let digest = run("Digest", "text=abc").await;
+    let fetched = run("Axios", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
+    assert_eq!(fetched["result"], json!({ "status": 200, "text": "hello" }), "{fetched:#}");
     assert_eq!(digest["result"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "{digest:#}");
     let (one, other) = (run("Random", "").await, run("Random", "").await);
     assert_ne!((&one["result"][0], &one["result"][1]), (&other["result"][0], &other["result"][1]), "{one:#}");
@@ -410,7 +412,14 @@ async fn in_python_works_what_the_guide_says() {
     let denied = run("Niquests", &format!("url=http://127.0.0.1:{}/", other.port())).await["error"].clone();
     assert!(denied["message"].as_str().unwrap().contains("HttpRequestDenied"), "{denied:#}");
     let by_others = run("Clients", &format!("url=http://127.0.0.1:{}/", granted.port())).await["result"].clone();
-    assert!(by_others["urllib"].as_str().unwrap().starts_with("URLError: "), "{by_others:#}");
+    for (client, refused) in [("urllib", "URLError: "), ("httpx", "ConnectError: ")] {
+        assert!(by_others[client].as_str().unwrap().starts_with(refused), "{client}: {by_others:#}");
+    }
+    let native = run("Native", "").await["result"].clone();
+    for extension in ["numpy", "lxml.etree", "cryptography.hazmat.primitives.ciphers"] {
+        let said = native[extension].as_str().unwrap();
+        assert!(said.starts_with("ImportError: ") || said.starts_with("ModuleNotFoundError: "), "{native:#}");
+    }
     let by_requests = run("Requests", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
     assert!(by_requests["result"].as_str().unwrap().starts_with("ConnectionError: "), "{by_requests:#}");
 

@@ -81,7 +81,8 @@ async fn in_c_works_what_the_guide_says() {
     let both = found("works-c", "works").await;
     assert_clocks_and_random_numbers(&both, 60);
     assert_eq!(both[0]["offset"], 0);
-    assert_refused(&both[0], &[("write", "No such file"), ("list", "No such file")]);
+    let refused = [("write", "No such file"), ("list", "No such file"), ("thread", "temporarily unavailable")];
+    assert_refused(&both[0], &refused);
 }
 
 #[tokio::test]
@@ -125,6 +126,26 @@ async fn a_hook_reads_the_files_of_a_build_and_cannot_write() {
     }
 }
 
+/// What the tools of a language say of a plugin that cannot be built; `scripts/polyglot` has tried.
+fn refused(name: &str) -> String {
+    let file = project_root().join("target/plugins/polyglot").join(name).with_extension("refused");
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+#[test]
+fn what_the_guide_says_cannot_be_built_is_refused_for_that_reason() {
+    for (name, why) in [
+        ("node-form-javascript", "Error loading module \"crypto\""),
+        ("random-javascript", "'get-random-bytes'"),
+        ("native-javascript", "No loader is configured for \".node\" files: press.node"),
+        ("cgo-go", "build constraints exclude all Go files"),
+        ("sockets-c", "undeclared function 'fork'"),
+    ] {
+        let said = refused(name);
+        assert!(said.contains(why), "{name}: {said}");
+    }
+}
+
 #[test]
 fn the_guide_has_the_sizes_of_components() {
     let guide = std::fs::read_to_string(project_root().join("docs/plugin-authors.md")).unwrap();
@@ -135,5 +156,11 @@ fn the_guide_has_the_sizes_of_components() {
     for (file, told) in files.into_iter().zip(told) {
         let megabytes = std::fs::metadata(plugin_file(file)).unwrap().len() as f64 / 1e6;
         assert!((0.5..1.5).contains(&(megabytes / told)), "{file} has {megabytes} MB, and not {told}");
+    }
+    let languages = std::fs::read_to_string(project_root().join("docs/plugin-languages.md")).unwrap();
+    for (file, before) in [("works-python", "The component is "), ("works-go", "make a component of ")] {
+        let told = languages.split_once(before).unwrap().1.split(' ').next().unwrap().parse::<f64>().unwrap();
+        let megabytes = std::fs::metadata(plugin_file(file)).unwrap().len() as f64 / 1e6;
+        assert!((0.8..1.2).contains(&(megabytes / told)), "{file} has {megabytes} MB, and not {told}");
     }
 }

@@ -1,5 +1,6 @@
 // What the web's own functions do in a plugin that is built with them.
 
+import axios from "axios";
 import { plugin } from "elita-plugin";
 
 // Of when it was built: it is the same in each run. Random numbers cannot be drawn here, the build fails.
@@ -9,6 +10,7 @@ export const { registration, handler } = plugin({
   actions: {
     my_application: [
       { name: "Fetch", description: "Fetches a URL", run: fetchUrl },
+      { name: "Axios", description: "Fetches a URL by axios, which sends it by fetch", run: fetchUrlByAxios },
       { name: "Pause", description: "Waits for a timer, and says for how long", run: pause },
       { name: "Digest", description: "Digests a text", run: digest },
       { name: "Works", description: "Tries what the guide says", run: works },
@@ -20,6 +22,11 @@ export const { registration, handler } = plugin({
 async function fetchUrl(call) {
   const response = await fetch(call.text("url"));
   return { status: response.status, text: await response.text() };
+}
+
+async function fetchUrlByAxios(call) {
+  const { status, data } = await axios.get(call.text("url"));
+  return { status, text: data };
 }
 
 async function works() {

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,10 @@ extern char **environ;
 
 static const char *tried(bool works) {
     return works ? "it works" : strerror(errno);
+}
+
+static void *in_a_thread(void *given) {
+    return given;
 }
 
 bool exports_elita_plugin_handler_run_action(action_call_t *call, text_t *result, failure_t *why) {
@@ -38,14 +43,17 @@ bool exports_elita_plugin_handler_run_action(action_call_t *call, text_t *result
 
     const char *write = tried(fopen("/tmp/a", "w") != NULL);
     const char *list = tried(opendir("/") != NULL);
+    pthread_t other;
+    errno = pthread_create(&other, NULL, in_a_thread, NULL);
+    const char *thread = tried(errno == 0);
     int variables = 0;
     while (environ[variables] != NULL) variables++;
 
     char told[512];
     snprintf(told, sizeof told,
              "{\"random\":\"%016llx\",\"clock\":%lld,\"slept\":%ld,\"offset\":%d,\"write\":\"%s\",\"list\":\"%s\","
-             "\"environment\":[%s]}",
-             drawn, (long long)time(NULL), slept, (local.tm_hour - universal.tm_hour) * 3600, write, list,
+             "\"thread\":\"%s\",\"environment\":[%s]}",
+             drawn, (long long)time(NULL), slept, (local.tm_hour - universal.tm_hour) * 3600, write, list, thread,
              variables == 0 ? "" : "\"some\"");
     // `text` takes literals; this is one for it.
     *result = text(told);

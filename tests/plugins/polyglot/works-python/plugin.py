@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import importlib
 import os
 import random
 import socket
@@ -14,6 +15,7 @@ import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import niquests
 import requests
 from elita_plugin import ActionCall, HookCall, Plugin
@@ -31,6 +33,13 @@ def tried(work: Callable[[], Any]) -> Any:
         return work()
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:200]
+
+
+# Imports are done when it is built.
+NATIVE = {
+    name: tried(lambda: str(importlib.import_module(name)))
+    for name in ["numpy", "lxml.etree", "cryptography.hazmat.primitives.ciphers"]
+}
 
 
 @plugin.action("works", "Niquests", "Sends a request by niquests")
@@ -92,7 +101,16 @@ def outside(_: ActionCall) -> Any:
 
 @plugin.action("works", "Clients", "Sends a request by others that need sockets")
 def with_others(call: ActionCall) -> Any:
-    return {"urllib": tried(lambda: urllib.request.urlopen(call.text("url"), timeout=5).read().decode())}
+    url = call.text("url")
+    return {
+        "urllib": tried(lambda: urllib.request.urlopen(url, timeout=5).read().decode()),
+        "httpx": tried(lambda: httpx.get(url, timeout=5).text),
+    }
+
+
+@plugin.action("works", "Native", "What native extensions came to when it was built")
+def native(_: ActionCall) -> Any:
+    return NATIVE
 
 
 @plugin.hook("works", "BUILD_UPLOAD_SUCCESS")
