@@ -509,6 +509,39 @@ async fn what_a_plugin_fails_with_is_the_same_in_every_language() {
     for (language, _, file) in LANGUAGES {
         let host = hostile_host(plugin_file(file)).await;
         let error = failed(&host, "Fail").await;
+#[test]
+fn plugins_in_javascript_are_checked_against_the_types_of_the_helper_module() {
+    let root = project_root();
+    let (work, sources) = (tempfile::tempdir().unwrap(), root.join("tests/plugins/polyglot"));
+    for file in ["types-javascript/tsconfig.json", "types-javascript/fits.ts", "watch-javascript/plugin.js"] {
+        std::fs::copy(sources.join(file), work.path().join(file.rsplit('/').next().unwrap())).unwrap();
+    }
+    std::fs::write(work.path().join("package.json"), r#"{ "type": "module" }"#).unwrap();
+    std::fs::create_dir(work.path().join("node_modules")).unwrap();
+    let helpers = root.join("example-plugins/javascript/elita-plugin");
+    std::os::unix::fs::symlink(&helpers, work.path().join("node_modules/elita-plugin")).unwrap();
+    let checked = || {
+        let mut compiler = with_node(Command::new(root.join("target/polyglot/npm/node_modules/.bin/tsc")));
+        let output =
+            compiler.args(["--preserveSymlinks", "--pretty", "false"]).current_dir(work.path()).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    assert_eq!(checked(), "");
+    // Where the types let everything through, that is found, too.
+    let types = std::fs::read_to_string(helpers.join("index.d.ts")).unwrap();
+    std::fs::remove_file(work.path().join("node_modules/elita-plugin")).unwrap();
+    let loose = work.path().join("node_modules/elita-plugin");
+    std::fs::create_dir_all(loose.join("testing")).unwrap();
+    for file in ["package.json", "testing/index.d.ts"] {
+        std::fs::copy(helpers.join(file), loose.join(file)).unwrap();
+    }
+    let typed = "BUILD_UPLOAD_SUCCESS?: (call: HookCall<BuildUploadSuccess>) => Result;";
+    assert!(types.contains(typed));
+    std::fs::write(loose.join("index.d.ts"), types.replace(typed, "")).unwrap();
+    let said = checked();
+    assert!(said.contains("fits.ts") && said.contains("Unused '@ts-expect-error' directive"), "{said}");
+}
+
         let details = json!({ "press": 42, "widgets": ["left", "right"] });
         let expected = json!({ "code": "action-failed", "message": "the widget press is jammed", "details": details });
         assert_eq!(error, expected, "{language}");
