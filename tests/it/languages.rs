@@ -303,6 +303,18 @@ async fn no_message_is_lost_whatever_is_thrown() {
 }
 
 #[tokio::test]
+async fn progress_may_be_a_number_that_is_not_whole() {
+    for (language, _, file) in &LANGUAGES[1..3] {
+        let host = hostile_host(plugin_file(file)).await;
+        let job = host.run_action("hostile", "HalfProgress", "").await;
+        assert_eq!(job["status"], "succeeded", "{language}: {job:#}");
+        let entries = job["job_data"].as_array().unwrap().iter().map(|entry| &entry["data"]);
+        let expected = [json!({ "status": "halfway", "progress": 45 }), json!({ "status": "done", "progress": 100 })];
+        assert!(entries.eq(&expected), "{language}: {job:#}");
+    }
+}
+
+#[tokio::test]
 async fn a_plugin_in_go_tells_how_it_failed_and_keeps_what_it_was_given() {
     let host = hostile_host(plugin_file("misbehave-go")).await;
     let mut told = Vec::new();
@@ -380,6 +392,8 @@ async fn a_plugin_in_javascript_fetches_waits_and_digests() {
     let run = async |action: &str, parameters: &str| host.run_action("my_application", action, parameters).await;
     let fetched = run("Fetch", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
     assert_eq!(fetched["result"], json!({ "status": 200, "text": "hello" }), "{fetched:#}");
+    let fetched = run("Axios", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
+    assert_eq!(fetched["result"], json!({ "status": 200, "text": "hello" }), "{fetched:#}");
     let denied = run("Fetch", &format!("url=http://127.0.0.1:{}/", other.port())).await;
     let expected = format!(
         "TypeError: NetworkError when attempting to fetch resource (127.0.0.1:{} is not granted)",
@@ -392,8 +406,6 @@ async fn a_plugin_in_javascript_fetches_waits_and_digests() {
     let pause = run("Pause", "").await;
     assert!(pause["result"].as_u64().is_some_and(|waited| waited >= 300), "{pause:#}");
     let digest = run("Digest", "text=abc").await;
-    let fetched = run("Axios", &format!("url=http://127.0.0.1:{}/", granted.port())).await;
-    assert_eq!(fetched["result"], json!({ "status": 200, "text": "hello" }), "{fetched:#}");
     assert_eq!(digest["result"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "{digest:#}");
     let (one, other) = (run("Random", "").await, run("Random", "").await);
     assert_ne!((&one["result"][0], &one["result"][1]), (&other["result"][0], &other["result"][1]), "{one:#}");
@@ -492,23 +504,11 @@ fn unit_tests_in_javascript(work: &TempDir) -> Command {
 #[test]
 fn servers_in_memory_answer_as_real_ones_in_python_and_javascript() {
     let (helpers, plugins) = (project_root().join("example-plugins"), project_root().join("tests/plugins/polyglot"));
-    assert_says(&mut unit_tests_in_python(&plugins.join("python"), &helpers), "Ran 2 tests");
+    assert_says(&mut unit_tests_in_python(&plugins.join("python"), &helpers), "Ran 3 tests");
     let work = tests_in_javascript(&plugins.join("javascript"), &helpers);
     assert_says(&mut unit_tests_in_javascript(&work), "# pass 2");
 }
 
-/// Runs a program, and expects it to succeed and to say this.
-fn assert_says(command: &mut Command, expected: &str) {
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success() && said.contains(expected), "{command:?}\n{said}");
-}
-
-#[tokio::test]
-async fn what_a_plugin_fails_with_is_the_same_in_every_language() {
-    for (language, _, file) in LANGUAGES {
-        let host = hostile_host(plugin_file(file)).await;
-        let error = failed(&host, "Fail").await;
 #[test]
 fn plugins_in_javascript_are_checked_against_the_types_of_the_helper_module() {
     let root = project_root();
@@ -542,6 +542,18 @@ fn plugins_in_javascript_are_checked_against_the_types_of_the_helper_module() {
     assert!(said.contains("fits.ts") && said.contains("Unused '@ts-expect-error' directive"), "{said}");
 }
 
+/// Runs a program, and expects it to succeed and to say this.
+fn assert_says(command: &mut Command, expected: &str) {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.contains(expected), "{command:?}\n{said}");
+}
+
+#[tokio::test]
+async fn what_a_plugin_fails_with_is_the_same_in_every_language() {
+    for (language, _, file) in LANGUAGES {
+        let host = hostile_host(plugin_file(file)).await;
+        let error = failed(&host, "Fail").await;
         let details = json!({ "press": 42, "widgets": ["left", "right"] });
         let expected = json!({ "code": "action-failed", "message": "the widget press is jammed", "details": details });
         assert_eq!(error, expected, "{language}");

@@ -32,6 +32,7 @@ const offered = plugin({
       { name: "ThrowsObject", description: "Throws what is not an error", run: throwsObject },
       { name: "ThrowsCause", description: "Throws an error with a cause", run: throwsCause },
       { name: "OddDetails", description: "Fails with details that are not JSON", run: oddDetails },
+      { name: "HalfProgress", description: "Says how far it is by a number that is not whole", run: halfProgress },
       { name: "OddProgress", description: "Is further than the end", run: () => progress(300, "too far") },
       {
         name: "Given",
@@ -119,6 +120,11 @@ function callSalt() {
 }
 
 // Some turns of the queue later.
+function halfProgress() {
+  progress(45.5, "halfway");
+  progress(100.0, "done");
+}
+
 async function aWhile() {
   for (let turn = 0; turn < 10; turn++) await null;
 }

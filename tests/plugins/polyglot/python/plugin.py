@@ -165,6 +165,12 @@ def odd_details(_: ActionCall) -> None:
     raise Failure("the widget press is jammed", {"press": {42}})
 
 
+@plugin.action("hostile", "HalfProgress", "Says how far it is by numbers that are not whole")
+def half_progress(_: ActionCall) -> None:
+    progress(45.5, "halfway")
+    progress(100.0, "done")
+
+
 @plugin.action("hostile", "OddProgress", "Is further than the end")
 def odd_progress(_: ActionCall) -> None:
     progress(300, "too far")

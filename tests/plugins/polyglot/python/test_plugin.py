@@ -6,6 +6,7 @@ from elita_plugin.testing import Answer, Called, Host  # before the plugin
 
 import plugin
 from componentize_py_types import Err
+from elita_plugin import Plugin
 from wit_world.imports import remote
 
 
@@ -51,6 +52,15 @@ class ServersTest(unittest.TestCase):
         with self.assertRaises(Err) as failed:
             host.run(lambda: remote.ping(["web1"], None))
         self.assertIn("asked to stop", failed.exception.value.value)
+
+
+class DeclarationsTest(unittest.TestCase):
+    def test_refuses_two_actions_of_one_name(self) -> None:
+        declared = Plugin()
+        declared.action("shop", "Close", "Closes")(lambda call: None)
+        declared.action("mall", "Close", "Closes")(lambda call: None)
+        with self.assertRaisesRegex(ValueError, "`shop` has two actions of the name `Close`"):
+            declared.action("shop", "Close", "Closes again")(lambda call: None)
 
 
 if __name__ == "__main__":
