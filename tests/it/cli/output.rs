@@ -165,11 +165,11 @@ async fn lists_are_read_from_the_oldest_on_and_narrowed_by_time() {
         let words: Vec<&str> = list.split(' ').chain(["--quiet"]).collect();
         let newest_first = elita.run(&words).await.stdout;
         let words = words.into_iter().filter(|word| !["--newest", "10"].contains(word));
-        let words: Vec<&str> = words.chain(["--since", "1h ago", "--oldest-first"]).collect();
+        let words: Vec<&str> = words.chain(["--since", "1h", "--oldest-first"]).collect();
         let oldest_first = elita.run(&words).await.stdout;
         assert!(oldest_first.lines().count() >= 3, "{list}: {oldest_first}");
         assert!(oldest_first.lines().rev().eq(newest_first.lines()), "{list}: {oldest_first}{newest_first}");
-        let words: Vec<&str> = words.into_iter().chain(["--until", "1h ago"]).collect();
+        let words: Vec<&str> = words.into_iter().chain(["--until", "1h"]).collect();
         assert_eq!(elita.run(&words).await.stdout, "", "{list}");
     }
     let deployments = ["deployment", "list", "my_application", "--status", "error", "--status", "cancelled"];
