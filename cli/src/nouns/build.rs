@@ -40,8 +40,7 @@ pub(crate) fn command() -> Command {
         .arg(super::verbs::limit());
     let stored = Arg::new("stored").long("stored").action(ArgAction::SetTrue).help("Only those that have their file");
     let newest = Arg::new("newest").long("newest").value_name("COUNT").value_parser(value_parser!(usize));
-    let newest =
-        newest.help("Number of newest builds, newest first").conflicts_with_all(["limit", "oldest-first"]);
+    let newest = newest.help("Number of newest builds, newest first").conflicts_with_all(["limit", "oldest-first"]);
     NOUN.command()
         .mut_subcommand("list", |list| list.arg(stored).arg(newest).args(super::verbs::by_time()))
         .subcommand(files)

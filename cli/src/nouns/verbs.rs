@@ -163,7 +163,7 @@ pub(crate) fn limit() -> Arg {
 pub(crate) fn by_time() -> [Arg; 3] {
     let time = |name: &'static str, help: &'static str| Arg::new(name).long(name).value_name("TIME").help(help);
     [
-        time("since", "Created at this time or later: 2h ago, or RFC 3339"),
+        time("since", "Created at this time or later: 2h, or RFC 3339"),
         time("until", "Created before this time"),
         Arg::new("oldest-first").long("oldest-first").action(ArgAction::SetTrue).help("The oldest first"),
     ]

@@ -37,7 +37,7 @@ pub(super) fn command() -> Command {
         .arg(app.add(clap_complete::ArgValueCompleter::new(complete::apps)))
         .arg(filter("name", "NAME", "Those of this name, such as an action's"))
         .arg(parent.add(clap_complete::ArgValueCompleter::new(complete::jobs)))
-        .arg(filter("since", "TIME", "Those created at this time or later: 2h ago, or RFC 3339"))
+        .arg(filter("since", "TIME", "Those created at this time or later: 2h, or RFC 3339"))
         .group(ArgGroup::new("filters").multiple(true))
         .arg(Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Do not ask").requires("filters"))
         .arg(Arg::new("wait").long("wait").action(ArgAction::SetTrue).help("Wait until they have ended"))
