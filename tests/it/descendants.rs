@@ -39,7 +39,7 @@ async fn jobs_of_gitdeploys_and_deployments_count_among_those_that_come_of_one_j
     for call in ["gitdeploys.initialize", "gitdeploys.deinitialize", "deployments.start"] {
         let error = &job["result"][call]["error"];
         assert_eq!(error["code"], "limit-exceeded", "{call}: {job:#}");
-        assert_eq!(error["message"], "at most 0 jobs that come of one job are allowed", "{call}: {job:#}");
+        assert_eq!(error["message"], "at most 0 jobs started by one job in total are allowed", "{call}: {job:#}");
     }
 }
 

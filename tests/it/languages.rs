@@ -424,9 +424,7 @@ async fn in_python_works_what_the_guide_says() {
     let denied = run("Niquests", &format!("url=http://127.0.0.1:{}/", other.port())).await["error"].clone();
     assert!(denied["message"].as_str().unwrap().contains("HttpRequestDenied"), "{denied:#}");
     let by_others = run("Clients", &format!("url=http://127.0.0.1:{}/", granted.port())).await["result"].clone();
-    for (client, refused) in [("urllib", "URLError: "), ("httpx", "ConnectError: ")] {
-        assert!(by_others[client].as_str().unwrap().starts_with(refused), "{client}: {by_others:#}");
-    }
+    assert!(by_others["urllib"].as_str().unwrap().starts_with("URLError: "), "{by_others:#}");
     let native = run("Native", "").await["result"].clone();
     for extension in ["numpy", "lxml.etree", "cryptography.hazmat.primitives.ciphers"] {
         let said = native[extension].as_str().unwrap();

@@ -84,10 +84,6 @@ async fn a_list_of_documents_whose_client_hangs_up_is_given_up_in_the_database()
         ("/app/shop/gitdeploys", "gitdeploys"),
         ("/app/shop/groups", "groups"),
         ("/app/shop/census", "group_servers"),
-        ("/app/shop/deployments", "deployments"),
-        ("/app/shop/receipts", "receipts"),
-        ("/global/audit", "audit"),
-        ("/global/plugins", "plugins"),
         ("/global/gitproviders", "git_providers"),
         ("/global/keypairs", "keypairs"),
     ] {

@@ -15,7 +15,6 @@ import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import niquests
 import requests
 from elita_plugin import ActionCall, HookCall, Plugin
@@ -104,7 +103,6 @@ def with_others(call: ActionCall) -> Any:
     url = call.text("url")
     return {
         "urllib": tried(lambda: urllib.request.urlopen(url, timeout=5).read().decode()),
-        "httpx": tried(lambda: httpx.get(url, timeout=5).text),
     }
 
 
