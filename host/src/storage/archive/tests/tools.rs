@@ -178,9 +178,9 @@ fn a_header_that_programs_read_differently_is_refused() {
         gzip(&tar)
     };
     // GNU tar reads `foo`, Python `../../evil/foo`.
-    assert!(refusal(&with(345, b"../../evil"), FileType::TarGz).contains("not a part of its name for some programs"));
+    assert!(refusal(&with(345, b"../../evil"), FileType::TarGz).contains("some programs would read a different name"));
     for (place, part) in [(400, b"x"), (345, b"7")] {
-        assert!(refusal(&with(place, part), FileType::TarGz).contains("not a part of its name"));
+        assert!(refusal(&with(place, part), FileType::TarGz).contains("read a different name"));
     }
     assert!(look(&with(345, b"14000000000\x0014000000000\0"), FileType::TarGz).is_ok());
     let directory = |kind: u8| {
