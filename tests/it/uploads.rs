@@ -83,7 +83,7 @@ async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
         ("?file_type=zip", Form::new().text("package_map", "no"), 400, "neither a part `build`"),
         ("?file_type=zip&package_map=no", Form::new().part("build", file()), 404, "package map `no`"),
         ("?file_type=zip", Form::new().text("indirect_url", url).part("build", file()), 400, "not both"),
-        ("?file_type=zip", Form::new().text("a", "b".repeat(2 << 20)), 413, "around the file"),
+        ("?file_type=zip", Form::new().text("a", "b".repeat(2 << 20)), 413, "besides the file"),
     ] {
         let path = format!("{BUILD}{query}");
         let reply = host.client.send(host.client.request(Method::POST, &path).multipart(form)).await;

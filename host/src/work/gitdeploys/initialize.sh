@@ -57,6 +57,8 @@ files=$path/.git/elita
 # How ssh finds the key, while the working copy has this name.
 ssh_config() {
     named=$(printf '%s' "$1" | sed 's/%/%%/g')
+    # In a file of its own user, as the others.
+    (umask 077 && : >"$files/ssh_config")
     {
         printf 'Host *\n  BatchMode yes\n  StrictHostKeyChecking yes\n  IdentitiesOnly yes\n  IdentityAgent none\n'
         printf '  ConnectTimeout 10\n  ServerAliveInterval 10\n  ServerAliveCountMax 3\n  ForwardAgent no\n'
