@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 
 use crate::commits::{git, repository, upload, with_gitdeploy};
-use crate::harness::{Client, Program, Setup, StoppedHost, eventually};
+use crate::harness::{Client, Program, Setup, Sshd, StoppedHost, TestHost, eventually};
 use crate::ssh_copies::{ended, with_server};
 use crate::upstreams::over_ssh;
 use crate::working_copies::{sh, with_servers_on};
@@ -60,12 +60,7 @@ async fn the_same_of_a_repository_that_others_keep() {
 
 #[tokio::test]
 async fn a_host_that_is_killed_at_any_call_of_git_while_it_initializes_leaves_one_working_copy() {
-    let (host, _repos) = over_ssh(Setup::default()).await;
-    let sshd = with_server(&host).await;
-    let path = sshd.home.join("shop");
-    assert_eq!(host.client.patch(WEB, &json!({ "location": { "path": path } })).await.status, 200);
-    upload(&host, "1", &[("a", "one")]).await;
-    crate::commits::committed(&host, "1").await;
+    let (host, _repos, sshd, path) = with_a_commit("1", "one").await;
     let stopped = host.stop().await;
     let stand_in = StandIn::new(&sshd.programs);
     let mut running = Running::start(&stopped, None).await;
@@ -230,12 +225,7 @@ async fn a_repository_whose_job_was_on_a_host_that_is_killed_is_its_own_on_anoth
 
 #[tokio::test]
 async fn a_script_that_is_killed_at_any_call_of_git_on_its_server_is_begun_anew() {
-    let (host, _repos) = over_ssh(Setup::default()).await;
-    let sshd = with_server(&host).await;
-    let path = sshd.home.join("shop");
-    assert_eq!(host.client.patch(WEB, &json!({ "location": { "path": path } })).await.status, 200);
-    upload(&host, "0", &[("a", "0")]).await;
-    crate::commits::committed(&host, "0").await;
+    let (host, _repos, sshd, path) = with_a_commit("0", "0").await;
     let stand_in = StandIn::new(&sshd.programs);
     let on = async |task: &str| {
         let job = host.client.post(WEB, &json!({ task: true, "servers": ["web1"] })).await.body;
@@ -274,12 +264,7 @@ async fn a_script_that_is_killed_at_any_call_of_git_on_its_server_is_begun_anew(
 
 #[tokio::test]
 async fn two_jobs_that_initialize_the_same_place_never_work_there_at_the_same_time() {
-    let (host, _repos) = over_ssh(Setup::default()).await;
-    let sshd = with_server(&host).await;
-    let path = sshd.home.join("shop");
-    assert_eq!(host.client.patch(WEB, &json!({ "location": { "path": path } })).await.status, 200);
-    upload(&host, "1", &[("a", "one")]).await;
-    crate::commits::committed(&host, "1").await;
+    let (host, _repos, sshd, path) = with_a_commit("1", "one").await;
     let stand_in = StandIn::new(&sshd.programs);
     stand_in.stop_at(Some((1, true)));
     let initialize = async || host.client.post(WEB, &json!({ "initialize": true, "servers": ["web1"] })).await.body;
@@ -315,6 +300,18 @@ async fn two_jobs_that_initialize_the_same_place_never_work_there_at_the_same_ti
 /// The points: before and after each call, by its number.
 fn points() -> impl Iterator<Item = (usize, bool)> {
     (1..=MOST_CALLS).flat_map(|call| [(call, false), (call, true)])
+}
+
+/// A host whose repository is kept by the first sshd, with this build committed to it, and `web1`, which is the second
+/// one; with the place that `web` has there.
+async fn with_a_commit(build: &str, content: &str) -> (TestHost, Sshd, Sshd, PathBuf) {
+    let (host, repos) = over_ssh(Setup::default()).await;
+    let sshd = with_server(&host).await;
+    let path = sshd.home.join("shop");
+    assert_eq!(host.client.patch(WEB, &json!({ "location": { "path": path } })).await.status, 200);
+    upload(&host, build, &[("a", content)]).await;
+    crate::commits::committed(&host, build).await;
+    (host, repos, sshd, path)
 }
 
 /// Commits one build after the other, and kills the host at another point of each. Says how many calls there were,
@@ -430,7 +427,7 @@ impl StandIn {
         std::fs::write(self.0.join("point"), text).unwrap();
     }
 
-    /// Has git write no file of more than this many KiB, as if there were no more room; all that it wants, if it is none.
+    /// Has git write no file of more than this many KiB, as if the disk were full; without a number, as large files as it wants.
     pub(crate) fn limit(&self, kib: Option<u32>) {
         let file = self.0.join("limit");
         match kib {

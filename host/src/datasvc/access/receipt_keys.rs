@@ -80,7 +80,7 @@ impl DataSvc {
     /// What receipts are signed with from now on: the newest key, also where another server has made it.
     ///
     /// # Errors
-    /// [`Error::Internal`] if there is none, or it cannot be unsealed.
+    /// [`Error::Internal`] if the installation has no key, or it cannot be unsealed.
     pub(in crate::datasvc) async fn signer(&self) -> Result<Signer> {
         let newest = sqlx::query!(
             r#"select id, private_key as "private_key!", secret_version as "secret_version!"

@@ -16,7 +16,7 @@ use crate::remote::sh::OpenError;
 const BEGIN_WITHIN: Duration = Duration::from_secs(5);
 /// How long it keeps the key if nobody ends it, in seconds.
 const KEPT_SECONDS: &str = "60";
-/// What the agent runs: it reads until there is nobody to write any more, and ends the agent. Should it be killed itself,
+/// What the agent runs: it reads until the host has closed the pipe, and ends the agent. Should it be killed itself,
 /// the agent sees that within ten seconds.
 const ENDS_IT: &str = "read -r end; kill \"$SSH_AGENT_PID\"";
 

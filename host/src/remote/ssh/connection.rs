@@ -63,7 +63,7 @@ impl Connection {
         let socket = directory.join(name_of(&reach.host));
         let _ = std::fs::remove_file(&socket);
         client.args(["-M", "-S"]).arg(&socket).args(["-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=2"]);
-        // It reads until there is nobody to write any more, so that the connection ends with us.
+        // It reads until we have closed the pipe, so that the connection ends with us.
         client.arg("--").arg(&reach.host.host).arg("exec cat");
         client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let started = client.spawn();

@@ -1,5 +1,5 @@
 //! A repository's lock: one job at a time works on a repository, on whatever host. It goes with the job: where the
-//! host dies, the job takes it along to another one, and nobody else's commit comes between.
+//! host dies, the job takes it along to another one, and no other job commits in between.
 
 use std::time::Duration;
 
